@@ -1,0 +1,81 @@
+/** Tasks as clients see them (M-C1 to M-C3). */
+import type { Json } from '../lib/json.ts'
+import type { ErrorBody } from './errors.ts'
+
+export const taskStatuses = ['enqueued', 'processing', 'succeeded', 'failed', 'canceled'] as const
+export type TaskStatus = (typeof taskStatuses)[number]
+
+export const taskKinds = [
+  'documentAdditionOrUpdate',
+  'documentEdition',
+  'documentDeletion',
+  'settingsUpdate',
+  'indexCreation',
+  'indexDeletion',
+  'indexUpdate',
+  'indexSwap',
+  'taskCancelation',
+  'taskDeletion',
+  'dumpCreation',
+  'snapshotCreation',
+  'export',
+  'upgradeDatabase',
+  'indexCompaction',
+  'networkTopologyChange',
+  'dsrUpdate',
+  'dsrClear',
+] as const
+export type TaskKind = (typeof taskKinds)[number]
+
+/** Answer of every write (M-C2), in this key order. */
+export interface SummarizedTask {
+  readonly taskUid: number
+  readonly indexUid: string | null
+  readonly status: 'enqueued'
+  readonly type: TaskKind
+  readonly enqueuedAt: string
+  readonly customMetadata?: string
+}
+
+/** One row of `GET /tasks` (M-C3), in this key order; `details` is left out for kinds that have none. */
+export interface TaskView {
+  readonly uid: number
+  readonly batchUid: number | null
+  readonly indexUid: string | null
+  readonly status: TaskStatus
+  readonly type: TaskKind
+  readonly canceledBy: number | null
+  readonly details?: Json
+  readonly error: ErrorBody | null
+  readonly duration: string | null
+  readonly enqueuedAt: string
+  readonly startedAt: string | null
+  readonly finishedAt: string | null
+  readonly customMetadata?: string
+}
+
+/** The filters of `GET /tasks`, `POST /tasks/cancel`, `DELETE /tasks` (M-C6). Absent = no restriction. Times are ms since 1970, exclusive. */
+export interface TaskFilter {
+  readonly uids?: readonly number[]
+  readonly batchUids?: readonly number[]
+  readonly statuses?: readonly TaskStatus[]
+  readonly types?: readonly TaskKind[]
+  readonly indexUids?: readonly string[]
+  readonly canceledBy?: readonly number[]
+  readonly beforeEnqueuedAt?: number
+  readonly afterEnqueuedAt?: number
+  readonly beforeStartedAt?: number
+  readonly afterStartedAt?: number
+  readonly beforeFinishedAt?: number
+  readonly afterFinishedAt?: number
+}
+
+export interface TaskPageQuery {
+  readonly filter: TaskFilter
+  /** Default 20. */
+  readonly limit: number
+  /** First uid of the page, inclusive; absent = from the newest (or oldest when reversed). */
+  readonly from?: number
+  /** true = ascending uids. */
+  readonly reverse: boolean
+}

@@ -1,0 +1,100 @@
+/** What the store knows besides the journal: who exists, what indexes they have, and where these live. */
+import type { Json } from '../lib/json.ts'
+
+export type OrganisationId = string
+/** UUID v7. */
+export type ProjectId = string
+/** UUID v7; never changes and is never used again. A name (`uid`) is a pointer to it. */
+export type IndexId = string
+/** Short and chosen by people or by us, for example `n1`. */
+export type NodeId = string
+
+export type ProjectState = 'active' | 'read_only' | 'suspended' | 'deleting'
+
+export interface Project {
+  readonly id: ProjectId
+  readonly organisation: OrganisationId
+  /** 12 characters `[a-z][a-z0-9]{11}`, unique for ever: the prefix of physical names (P-02). */
+  readonly ref: string
+  readonly name: string
+  readonly state: ProjectState
+  /** The master key: secret of M-G2, bytes of a UTF-8 string. Sealed at rest. `null`: the project runs open, without keys (only for `up --empty` without a master key, as Meilisearch does). */
+  readonly masterKey: string | null
+  /** Experimental flags (M-H6) that are on. */
+  readonly features: Readonly<Record<string, boolean>>
+  readonly createdAt: number
+}
+
+/** A key of a project (M-G1). `value` is derived (M-G2) and never stored; the store keeps its SHA-256. */
+export interface ApiKey {
+  readonly project: ProjectId
+  readonly uid: string
+  readonly name: string | null
+  readonly description: string | null
+  readonly actions: readonly string[]
+  readonly indexes: readonly string[]
+  readonly expiresAt: number | null
+  /** SHA-256 of the key's value, lower-case hex. */
+  readonly hash: string
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+/** An index as reads see it: created, and not yet deleted, in the journal folded up to what is completed. */
+export interface IndexEntry {
+  readonly id: IndexId
+  readonly project: ProjectId
+  readonly uid: string
+  readonly primaryKey: string | null
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+export type EngineKind = 'embedded' | 'meilisearch'
+export type NodeState = 'active' | 'draining' | 'lost'
+
+export interface Node {
+  readonly id: NodeId
+  readonly engine: EngineKind
+  /** Base URL, for example `http://127.0.0.1:7711`. May change at a restart of a local process. */
+  readonly url: string
+  readonly region: string
+  readonly state: NodeState
+  /** The engine's own master key; sealed at rest. */
+  readonly key: string | null
+}
+
+export type PlacementState = 'filling' | 'active' | 'draining' | 'lost'
+
+/** One replica of one shard of one generation of an index. Indexes have `shards = 1` until sharding comes. */
+export interface Placement {
+  readonly index: IndexId
+  readonly generation: number
+  readonly shard: number
+  readonly node: NodeId
+  /** The index's name on that node (P-02). Never leaves the gateway. */
+  readonly physicalUid: string
+  readonly state: PlacementState
+  /** Position in the index's journal up to which the replica holds everything. */
+  readonly applied: number
+}
+
+/** Webhook of M-C10. Header values are sealed at rest. */
+export interface Webhook {
+  readonly project: ProjectId
+  readonly uuid: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly isEditable: boolean
+}
+
+/** One committed change of the catalogue. `version` has no gaps: catalogue transactions take it from one locked row. */
+export interface CatalogueEvent {
+  readonly version: number
+  readonly entity: 'project' | 'key' | 'index' | 'node' | 'placement' | 'webhook'
+  readonly project: ProjectId | null
+  readonly entityId: string
+}
+
+/** What the store keeps of an unfinished thing's result; free-form. */
+export type Details = Json
