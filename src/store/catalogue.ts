@@ -1,6 +1,4 @@
 /** What the store knows besides the journal: who exists, what indexes they have, and where these live. */
-import type { Json } from '../lib/json.ts'
-
 export type OrganisationId = string
 /** UUID v7. */
 export type ProjectId = string
@@ -8,6 +6,12 @@ export type ProjectId = string
 export type IndexId = string
 /** Short and chosen by people or by us, for example `n1`. */
 export type NodeId = string
+
+export interface Organisation {
+  readonly id: OrganisationId
+  readonly name: string
+  readonly createdAt: number
+}
 
 export type ProjectState = 'active' | 'read_only' | 'suspended' | 'deleting'
 
@@ -18,8 +22,8 @@ export interface Project {
   readonly ref: string
   readonly name: string
   readonly state: ProjectState
-  /** The master key: secret of M-G2, bytes of a UTF-8 string. Sealed at rest. `null`: the project runs open, without keys (only for `up --empty` without a master key, as Meilisearch does). */
-  readonly masterKey: string | null
+  /** The master key: the secret of M-G2, from which every key of the project is derived. Sealed at rest. */
+  readonly masterKey: string
   /** Experimental flags (M-H6) that are on. */
   readonly features: Readonly<Record<string, boolean>>
   readonly createdAt: number
@@ -91,10 +95,8 @@ export interface Webhook {
 /** One committed change of the catalogue. `version` has no gaps: catalogue transactions take it from one locked row. */
 export interface CatalogueEvent {
   readonly version: number
-  readonly entity: 'project' | 'key' | 'index' | 'node' | 'placement' | 'webhook'
+  /** A placement's change shows as its index's. */
+  readonly entity: 'project' | 'key' | 'index' | 'node' | 'webhook'
   readonly project: ProjectId | null
   readonly entityId: string
 }
-
-/** What the store keeps of an unfinished thing's result; free-form. */
-export type Details = Json

@@ -1,0 +1,69 @@
+/**
+ * What search may ask of one index, within one read transaction: the border between storage (writes these) and search
+ * (reads these). Document numbers (`docid`) are internal, dense-ish, reused after deletes. Every bitmap handed out is
+ * read-only for the receiver.
+ */
+import type { Bitmap } from '../lib/bitmap.ts'
+import type { IndexSettings } from './index-settings.ts'
+
+export type DocId = number
+/** Number of a flattened field name (`a.b`), given when the index first meets it. */
+export type FieldId = number
+
+export interface IndexReader {
+  readonly settings: IndexSettings
+  readonly primaryKey: string | null
+  readonly documentIds: Bitmap
+  /** Top-level and nested names that occur in documents. Order = order in which the index first met them. */
+  readonly fieldNames: readonly string[]
+  fieldId(name: string): FieldId | undefined
+  fieldName(id: FieldId): string
+  /** Searchable fields that exist, with their weight (0 = most important; M-D2), in weight order. */
+  readonly searchableFields: readonly { readonly id: FieldId; readonly name: string; readonly weight: number }[]
+
+  // Words (normalised forms).
+  /** Documents with the word in any searchable field, typo-tolerant occurrences and exact-only ones (M-F4 `disableOnAttributes`). */
+  wordDocids(word: string): Bitmap
+  /** Only occurrences in fields or forms that allow no typo. */
+  exactWordDocids(word: string): Bitmap
+  /** Vocabulary in code-unit order of UTF-8 bytes, from `start` (inclusive); stops when the consumer stops. */
+  words(start: string): Iterable<string>
+  wordFieldDocids(word: string, field: FieldId): Bitmap
+  /** `bucket`: bucketed position (M-F2), in any field. */
+  wordPositionDocids(word: string, bucket: number): Bitmap
+  /** Buckets in which the word occurs, ascending. */
+  wordPositions(word: string): Iterable<number>
+  /** Documents in which `right` stands `distance` (1, 2, 3) after `left`, smallest distance per document. */
+  pairDocids(left: string, right: string, distance: 1 | 2 | 3): Bitmap
+  /** Documents whose field has exactly `count` words (1 to 30). */
+  fieldWordCountDocids(field: FieldId, count: number): Bitmap
+
+  // Facets: every filterable, sortable, distinct or custom-ranked field.
+  /** Numbers of a field with their documents, ascending; bounds inclusive. */
+  facetNumbers(field: FieldId, from: number, to: number): Iterable<{ readonly value: number; readonly docids: Bitmap }>
+  /** Normalised strings of a field with their documents, ascending by bytes, from `start`. `original`: the spelling of the lowest docid. */
+  facetStrings(
+    field: FieldId,
+    start: string,
+  ): Iterable<{ readonly value: string; readonly original: string; readonly docids: Bitmap }>
+  facetString(field: FieldId, value: string): Bitmap
+  facetNumber(field: FieldId, value: number): Bitmap
+  facetExists(field: FieldId): Bitmap
+  facetNull(field: FieldId): Bitmap
+  facetEmpty(field: FieldId): Bitmap
+  /** Values of one document, for distinct and sort. */
+  facetNumbersOf(docid: DocId, field: FieldId): readonly number[]
+  facetStringsOf(docid: DocId, field: FieldId): readonly { readonly value: string; readonly original: string }[]
+  /** Documents with a valid `_geo`. */
+  readonly geoDocids: Bitmap
+  geoOf(docid: DocId): { readonly lat: number; readonly lng: number } | undefined
+
+  // Documents and vectors.
+  /** The stored document, parsed, without `_vectors` of embedders. Key order: see M-F15. */
+  document(docid: DocId): { readonly [key: string]: unknown } | undefined
+  docidOf(documentId: string): DocId | undefined
+  documentIdOf(docid: DocId): string
+  /** Vectors of a document for an embedder; empty when it has none. */
+  vectorsOf(embedder: string, docid: DocId): readonly Float32Array[]
+  vectorDocids(embedder: string): Bitmap
+}

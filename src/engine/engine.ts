@@ -1,0 +1,98 @@
+/**
+ * One engine process as the lanes and the read path see it. Stock Meilisearch and the embedded engine speak the same
+ * HTTP API, so one adapter serves both; what differs is in `capabilities`.
+ */
+import type { ErrorBody } from '../api/errors.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+
+/** The world may fail; the caller chooses between retry, degrade and give up. */
+export type EngineReply<T> =
+  | { readonly kind: 'answered'; readonly value: T }
+  /** The engine understood and said no (4xx). */
+  | { readonly kind: 'refused'; readonly status: number; readonly error: ErrorBody }
+  /** The engine is ill or gone: 5xx, connection refused or lost before anything was sent. */
+  | { readonly kind: 'failed'; readonly reason: string }
+  /** Sent, and no answer: it may have been executed (NF-43). Look for the mark before sending again. */
+  | { readonly kind: 'unknown'; readonly reason: string }
+
+export interface EngineTask {
+  readonly uid: number
+  readonly batchUid: number | null
+  readonly indexUid: string | null
+  readonly status: 'enqueued' | 'processing' | 'succeeded' | 'failed' | 'canceled'
+  readonly type: string
+  readonly error: ErrorBody | null
+  readonly details: JsonObject | null
+  readonly startedAt: number | null
+  readonly finishedAt: number | null
+  /** Our mark, on document routes only (NF-40). */
+  readonly customMetadata: string | null
+}
+
+export interface EngineCapabilities {
+  /** Native single-index snapshots (P-27). */
+  readonly snapshots: boolean
+  /** The engine can hold a task request open until it ends. */
+  readonly waits: boolean
+}
+
+export interface Engine {
+  readonly capabilities: EngineCapabilities
+  health(signal: AbortSignal): Promise<EngineReply<'available'>>
+  version(signal: AbortSignal): Promise<EngineReply<string>>
+  createIndex(uid: string, primaryKey: string | null, signal: AbortSignal): Promise<EngineReply<number>>
+  updateIndex(uid: string, primaryKey: string, signal: AbortSignal): Promise<EngineReply<number>>
+  deleteIndex(uid: string, signal: AbortSignal): Promise<EngineReply<number>>
+  compactIndex(uid: string, signal: AbortSignal): Promise<EngineReply<number>>
+  /** `documents`: NDJSON. Answers the task's number. */
+  putDocuments(
+    uid: string,
+    options: { readonly merge: boolean; readonly primaryKey: string | null; readonly mark: string },
+    documents: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<EngineReply<number>>
+  /** An empty list makes an empty mark (NF-41). */
+  deleteDocuments(uid: string, ids: readonly string[], mark: string, signal: AbortSignal): Promise<EngineReply<number>>
+  clearDocuments(uid: string, mark: string, signal: AbortSignal): Promise<EngineReply<number>>
+  editDocuments(
+    uid: string,
+    edit: { readonly function: string; readonly filter: Json | null; readonly context: JsonObject | null },
+    mark: string,
+    signal: AbortSignal,
+  ): Promise<EngineReply<number>>
+  applySettings(uid: string, settings: JsonObject, signal: AbortSignal): Promise<EngineReply<number>>
+  tasks(uids: readonly number[], signal: AbortSignal): Promise<EngineReply<readonly EngineTask[]>>
+  /** Newest first. `indexUid` absent = of the whole node. */
+  newestTasks(
+    indexUid: string | undefined,
+    limit: number,
+    from: number | undefined,
+    signal: AbortSignal,
+  ): Promise<EngineReply<readonly EngineTask[]>>
+  cancelTasks(indexUid: string, signal: AbortSignal): Promise<EngineReply<number>>
+  /** Documents as the engine returns them. */
+  fetchDocuments(
+    uid: string,
+    query: {
+      readonly ids?: readonly string[]
+      readonly filter?: Json
+      readonly fields?: readonly string[]
+      readonly offset?: number
+      readonly limit: number
+      readonly retrieveVectors?: boolean
+    },
+    signal: AbortSignal,
+  ): Promise<EngineReply<{ readonly results: readonly JsonObject[]; readonly total: number }>>
+  settings(uid: string, signal: AbortSignal): Promise<EngineReply<JsonObject>>
+  indexes(
+    signal: AbortSignal,
+  ): Promise<
+    EngineReply<readonly { readonly uid: string; readonly primaryKey: string | null; readonly createdAt: string }[]>
+  >
+  indexStats(uid: string, signal: AbortSignal): Promise<EngineReply<JsonObject>>
+  /** The node's marker key (NF-31): created once, read at every reconnect. */
+  readMarker(
+    signal: AbortSignal,
+  ): Promise<EngineReply<{ readonly name: string; readonly description: string; readonly createdAt: string } | null>>
+  writeMarker(name: string, description: string, signal: AbortSignal): Promise<EngineReply<'written'>>
+}

@@ -1,0 +1,151 @@
+/**
+ * What the journal offers, seen from its users. `PostgresJournal` and its in-memory twin (simulator, unit tests) pass the
+ * same contract suite.
+ *
+ * Two pictures of a project's names exist. Writes see the names as of the last appended change; reads see them as of what
+ * is completed. A create, delete, rename or swap moves the first at append and the second when it completes.
+ */
+import type { ErrorBody } from '../api/errors.ts'
+import type { TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import type { IndexId, Node, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
+import type { Change, Operation, Payload, Resolution } from './change.ts'
+
+// ---- Appending (gateway) ----
+
+export interface AppendRequest {
+  readonly project: ProjectId
+  /** Logical index name; null for a change of the whole project. */
+  readonly uid: string | null
+  readonly operation: Operation
+  readonly payload: Payload | null
+  readonly customMetadata: string | null
+  /** The key also owns `indexes.create`: an unknown index is created by this change (M-A4). */
+  readonly mayCreateIndex: boolean
+  /** Found while reading the payload (bad ids, `_geo`, vectors …): the change is appended as refused. */
+  readonly refusal: ErrorBody | null
+  /** For document puts: what the payload was checked against. When it is no longer true, `append` answers `stale` and appends nothing. */
+  readonly checkedAgainst?: { readonly primaryKey: string | null; readonly embedders: Json | null }
+  /** For document puts: primary key inferred from the first document, or the refusal of the inference (M-E2). Used only while the index has no primary key. */
+  readonly inferred?: { readonly primaryKey: string } | { readonly refusal: ErrorBody }
+}
+
+export type AppendOutcome =
+  /** Durable: visible after any crash. */
+  | {
+      readonly kind: 'appended'
+      readonly task: number
+      readonly enqueuedAt: number
+      readonly index: IndexId | null
+      readonly position: number | null
+    }
+  /** The write state changed since the payload was checked: check again and append again. */
+  | { readonly kind: 'stale' }
+  /** Admission (design 2, rule 2): nothing was appended. */
+  | { readonly kind: 'no-quorum' }
+  /** The store cannot be reached or refuses (disk full). Nothing is visible; the client may repeat. */
+  | { readonly kind: 'unavailable'; readonly cause: unknown }
+
+/** What a writer must know to check a payload: the index as of the last appended change. `undefined`: no such index. */
+export interface WriteState {
+  readonly index: IndexId
+  readonly primaryKey: string | null
+  /** Settings folded up to the journal's head, with secrets. */
+  readonly settings: JsonObject
+}
+
+export interface Journal {
+  /** Appends in call order per project. Many calls share one transaction (group commit). Deadline: the signal. */
+  append(request: AppendRequest): Promise<AppendOutcome>
+  writeState(project: ProjectId, uid: string): Promise<WriteState | undefined>
+  task(project: ProjectId, task: number): Promise<TaskView | undefined>
+  tasks(
+    project: ProjectId,
+    query: TaskPageQuery,
+  ): Promise<{
+    readonly results: readonly TaskView[]
+    readonly total: number
+    readonly from: number | null
+    readonly next: number | null
+  }>
+  /** Tasks matching a filter, for cancel and delete: frozen at the call (M-C7). */
+  matchingTasks(project: ProjectId, filter: TaskFilter): Promise<readonly number[]>
+  /** The change itself, with payload, for `/tasks/{uid}/documents`. */
+  change(project: ProjectId, task: number): Promise<Change | undefined>
+}
+
+// ---- Delivering (worker) ----
+
+/** One dispatcher per node holds that node's lease, and with it all its lanes. The epoch rises with every grant. */
+export interface NodeLease {
+  readonly node: Node
+  readonly epoch: number
+}
+
+/** A lane: brings the journal of one index to one replica, in order. */
+export interface LaneState {
+  readonly placement: Placement
+  readonly project: ProjectId
+  /** Last appended position. `placement.applied` is behind or equal. */
+  readonly head: number
+  /** First lane of a new physical index: nothing was delivered yet. */
+  readonly primaryKey: string | null
+  /** Bytes of payload not applied yet. */
+  readonly pendingBytes: number
+}
+
+/** A change to be delivered, with all that delivery needs. */
+export interface LaneChange {
+  readonly change: Change & { readonly index: IndexId; readonly position: number }
+  /** For a `settings` change: the object to deliver: what the client sent, with `embedders` whole as of this position (NF-24). Secrets in clear. */
+  readonly settings: JsonObject | null
+  /** The primary key that holds from this position on. */
+  readonly primaryKey: string | null
+}
+
+export interface ChangeOutcome {
+  readonly position: number
+  readonly status: 'succeeded' | 'failed'
+  readonly error: ErrorBody | null
+  readonly details: Json | null
+  readonly startedAt: number
+  readonly finishedAt: number
+  /** Changes that ended in one engine batch share this text; one batch number is given to them. */
+  readonly batchKey: string
+}
+
+export interface LaneJournal {
+  /**
+   * Takes or renews the leases of nodes: those this worker holds, those that are free or expired at `now`.
+   * Two workers never hold the same node at once.
+   */
+  leaseNodes(worker: string, leaseMs: number): Promise<readonly NodeLease[]>
+  releaseNodes(worker: string): Promise<void>
+  /** Lanes of a node that are behind their head. Bounded by `limit`, longest waiting first. */
+  lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>
+  /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */
+  read(index: IndexId, after: number, limit: number, byteCountMax: number): Promise<readonly LaneChange[]>
+  /** Payload as a stream of bytes. */
+  open(payload: Payload): AsyncIterable<Uint8Array>
+  /** Stores bytes for a resolution; durable when it resolves. */
+  stage(bytes: AsyncIterable<Uint8Array>): Promise<Payload>
+  /**
+   * Marks changes as about to be sent; from then on they cannot be cancelled. Answers the positions that may be sent:
+   * those cancelled meanwhile are left out (the lane skips them). `false` = the lease is lost.
+   */
+  markSent(
+    lease: NodeLease,
+    index: IndexId,
+    positions: readonly number[],
+    startedAt: number,
+  ): Promise<readonly number[] | false>
+  recordResolution(lease: NodeLease, index: IndexId, position: number, resolution: Resolution): Promise<boolean>
+  /**
+   * Records what came of changes and moves `applied`, in one transaction; completes create, delete and rename in the
+   * catalogue, and the tasks that wait for these positions. Positions in order, without gaps behind `applied`; refused and
+   * cancelled ones included. Safe to repeat. `false` = the lease is lost: nothing was written.
+   */
+  advance(lease: NodeLease, placement: Placement, applied: number, outcomes: readonly ChangeOutcome[]): Promise<boolean>
+  /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
+  waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
+}

@@ -1,0 +1,101 @@
+/** What the catalogue offers, seen from its users. `PostgresCatalogue` and its in-memory twin pass the same contract suite. */
+import type {
+  ApiKey,
+  CatalogueEvent,
+  EngineKind,
+  IndexEntry,
+  Node,
+  NodeId,
+  Organisation,
+  Placement,
+  Project,
+  ProjectId,
+  Webhook,
+} from './catalogue.ts'
+
+/** Everything a route table is built from, at one version. Read in one transaction. */
+export interface CatalogueSnapshot {
+  readonly version: number
+  readonly projects: readonly Project[]
+  readonly keys: readonly ApiKey[]
+  /** As reads see them. */
+  readonly indexes: readonly IndexEntry[]
+  readonly placements: readonly Placement[]
+  readonly nodes: readonly Node[]
+}
+
+/** What one event's entity is now; `undefined` = it is gone. */
+export type CatalogueChange =
+  | { readonly event: CatalogueEvent & { entity: 'project' }; readonly now: Project | undefined }
+  | { readonly event: CatalogueEvent & { entity: 'key' }; readonly now: ApiKey | undefined }
+  | {
+      readonly event: CatalogueEvent & { entity: 'index' }
+      readonly now: { readonly index: IndexEntry; readonly placements: readonly Placement[] } | undefined
+    }
+  | { readonly event: CatalogueEvent & { entity: 'node' }; readonly now: Node | undefined }
+  | { readonly event: CatalogueEvent & { entity: 'webhook' }; readonly now: Webhook | undefined }
+
+export interface NewKey {
+  readonly uid: string
+  readonly name: string | null
+  readonly description: string | null
+  readonly actions: readonly string[]
+  readonly indexes: readonly string[]
+  readonly expiresAt: number | null
+}
+
+/** Every method may throw `StoreUnavailable`. Writes are durable when they resolve and seen by `changesAfter` at once. */
+export interface Catalogue {
+  snapshot(): Promise<CatalogueSnapshot>
+  /** Changes behind `version`, in order of version, without gaps, at most `limit` events. Duplicated entities may be folded. */
+  changesAfter(
+    version: number,
+    limit: number,
+  ): Promise<{ readonly version: number; readonly changes: readonly CatalogueChange[] }>
+  /** Calls back after any catalogue commit (NOTIFY; a lost one costs only latency: callers also poll). Answers a stop function. */
+  onChange(listener: () => void): Promise<() => Promise<void>>
+
+  organisations(): Promise<readonly Organisation[]>
+  createOrganisation(name: string): Promise<Organisation>
+  projects(): Promise<readonly Project[]>
+  /** `nameOrRef`. */
+  findProject(nameOrRef: string): Promise<Project | undefined>
+  /** Creates the project and its four default keys (M-G4) in one transaction. `masterKey` absent = a random one of 32 bytes, hex. */
+  createProject(options: {
+    readonly organisation: string
+    readonly name: string
+    readonly masterKey?: string
+  }): Promise<Project>
+  setFeatures(project: ProjectId, features: Readonly<Record<string, boolean>>): Promise<Project>
+
+  /** Newest first (M-A8). */
+  keys(project: ProjectId): Promise<readonly ApiKey[]>
+  /** `exists` when the uid is taken. */
+  createKey(project: ProjectId, key: NewKey): Promise<ApiKey | 'exists'>
+  updateKey(
+    project: ProjectId,
+    uid: string,
+    change: { readonly name?: string | null; readonly description?: string | null },
+  ): Promise<ApiKey | undefined>
+  deleteKey(project: ProjectId, uid: string): Promise<boolean>
+
+  webhooks(project: ProjectId): Promise<readonly Webhook[]>
+  /** Inserts or replaces by uuid. `too-many` above 20. */
+  putWebhook(webhook: Webhook): Promise<'stored' | 'too-many'>
+  deleteWebhook(project: ProjectId, uuid: string): Promise<boolean>
+
+  nodes(): Promise<readonly Node[]>
+  /** Inserts or updates by id. */
+  putNode(node: {
+    readonly id: NodeId
+    readonly engine: EngineKind
+    readonly url: string
+    readonly region: string
+    readonly key: string | null
+  }): Promise<Node>
+}
+
+/** The store is away or refuses writes. Rendered as 503 with `Retry-After`. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable'
+}
