@@ -1,0 +1,197 @@
+/**
+ * The engine behind its HTTP surface: indexes, documents, settings, tasks and searches of one database folder.
+ *
+ * Writes are enqueued: what `enqueue` answered is durable, and runs later, in order. Reads run in worker threads over
+ * snapshots; the caller's event loop is never held. Every refusal is an `ApiError`.
+ */
+import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+
+/** What a task does. Document payloads are NDJSON, one object a line; id payloads NDJSON of JSON strings. */
+export type EngineOperation =
+  | {
+      readonly kind: 'documents-put'
+      /** false = replace whole documents, true = merge top-level fields. */
+      readonly merge: boolean
+      readonly skipCreation: boolean
+      readonly primaryKey: string | null
+    }
+  | { readonly kind: 'documents-delete' }
+  | { readonly kind: 'documents-delete-by-filter'; readonly filter: Json }
+  | { readonly kind: 'documents-clear' }
+  | {
+      readonly kind: 'documents-edit'
+      readonly function: string
+      readonly filter: Json | null
+      readonly context: JsonObject | null
+    }
+  /** The settings as sent, decoded: absent = unchanged, null = reset. */
+  | { readonly kind: 'settings'; readonly settings: JsonObject }
+  | { readonly kind: 'index-create'; readonly primaryKey: string | null }
+  | { readonly kind: 'index-update'; readonly primaryKey: string | null; readonly uid: string | null }
+  | { readonly kind: 'index-delete' }
+  | { readonly kind: 'index-compact' }
+  | {
+      readonly kind: 'index-swap'
+      readonly swaps: readonly { readonly indexes: readonly [string, string]; readonly rename: boolean }[]
+    }
+  /** `originalFilter`: the client's query string, starting with `?`. */
+  | { readonly kind: 'task-cancel'; readonly filter: TaskFilter; readonly originalFilter: string }
+  | { readonly kind: 'task-delete'; readonly filter: TaskFilter; readonly originalFilter: string }
+  | { readonly kind: 'dump' }
+  | { readonly kind: 'snapshot' }
+
+export interface EnqueueRequest {
+  /** Index; null for operations of the whole instance. */
+  readonly uid: string | null
+  readonly operation: EngineOperation
+  /** For `documents-put` and `documents-delete`. Read to its end before the task exists; when it throws, no task is made. */
+  readonly payload?: AsyncIterable<Uint8Array>
+  /** Documents or ids in the payload, when the caller counted them. A function is asked after the payload was read. */
+  readonly received?: number | (() => number)
+  readonly customMetadata: string | null
+  /** The caller may create the index by this write (M-A4). */
+  readonly allowIndexCreation: boolean
+}
+
+/** `GET /indexes/{uid}` (M-A3), in this key order. */
+export interface IndexView {
+  readonly uid: string
+  readonly createdAt: string
+  readonly updatedAt: string
+  readonly primaryKey: string | null
+}
+
+/** `GET /indexes/{uid}/stats` (M-A3). */
+export interface IndexStats {
+  readonly numberOfDocuments: number
+  readonly rawDocumentDbSize: number
+  readonly avgDocumentSize: number
+  readonly isIndexing: boolean
+  readonly numberOfEmbeddings: number
+  readonly numberOfEmbeddedDocuments: number
+  readonly fieldDistribution: Readonly<Record<string, number>>
+}
+
+export interface InstanceStats {
+  readonly databaseSize: number
+  readonly usedDatabaseSize: number
+  /** RFC 3339, or null while there is no index. */
+  readonly lastUpdate: string | null
+  readonly indexes: Readonly<Record<string, IndexStats>>
+}
+
+/** A page of documents (M-E6). Filter and sort as decoded JSON; their meaning is checked by the reader. */
+export interface DocumentQuery {
+  readonly offset: number
+  readonly limit: number
+  /** Absent or `['*']` = everything. */
+  readonly fields?: readonly string[]
+  readonly retrieveVectors: boolean
+  readonly ids?: readonly string[]
+  readonly filter?: Json
+  readonly sort?: readonly string[]
+}
+
+/** M-C9. */
+export interface BatchView {
+  readonly uid: number
+  readonly progress: Json
+  readonly details: JsonObject
+  readonly stats: JsonObject
+  readonly duration: string | null
+  readonly startedAt: string
+  readonly finishedAt: string | null
+  readonly batchStrategy: string
+}
+
+/** A page of M-C6, in this key order. */
+export interface Page<T> {
+  readonly results: readonly T[]
+  readonly total: number
+  readonly limit: number
+  readonly from: number | null
+  readonly next: number | null
+}
+
+/** A small durable map for what the HTTP surface itself keeps: keys, features, webhooks, instance id, network object. */
+export interface EngineStore {
+  get(key: string): Json | undefined
+  /** Entries whose key starts with `prefix`, ascending. */
+  list(prefix: string): readonly { readonly key: string; readonly value: Json }[]
+  /** Durable when it resolves. */
+  put(key: string, value: Json): Promise<void>
+  delete(key: string): Promise<boolean>
+}
+
+/** Instance-wide switches that change how reads run (M-H6). */
+export type EngineFeatures = Readonly<Record<string, boolean>>
+
+export interface EngineOptions {
+  /** Search threads at most. Default: 2, or 1 on a one-core machine. The second starts with the first overlap. */
+  readonly searchWorkersMax?: number
+  /** Bytes of postings that indexing gathers before it writes them out. Default 64 MiB. */
+  readonly indexingBytesMax?: number
+  /** Bytes of decoded bitmaps kept per search thread. Default 32 MiB. */
+  readonly cacheBytesMax?: number
+  /** Tasks per batch at most (M-H9). Default: no bound. */
+  readonly batchTasksMax?: number
+  /** Payload bytes per batch at most. Default 256 MiB. */
+  readonly batchBytesMax?: number
+  /** Searches that may wait, then 503 (M-A1). Default 1000. */
+  readonly searchQueueMax?: number
+  /** Folder of dumps. Default `dumps` in the database folder. */
+  readonly dumpFolder?: string
+  /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */
+  readonly onFinished?: (tasks: readonly TaskView[]) => void
+}
+
+export interface EngineCore {
+  // ---- Indexes ----
+  /** Sorted by uid. */
+  indexes(): readonly IndexView[]
+  index(uid: string): IndexView | undefined
+  /** @throws ApiError `index_not_found`. */
+  indexStats(uid: string): Promise<IndexStats>
+  stats(): Promise<InstanceStats>
+  /** Field entries of M-A3 (`POST /indexes/{uid}/fields`), all of them, sorted by name; the caller filters and pages. */
+  fields(uid: string): Promise<readonly JsonObject[]>
+  /** Settings as the API shows them, complete, in the order of M-D2; secrets masked. */
+  settings(uid: string): Promise<JsonObject>
+
+  // ---- Documents ----
+  /** JSON text of one document. @throws ApiError `index_not_found`, `document_not_found`. */
+  document(
+    uid: string,
+    id: string,
+    options: { readonly fields?: readonly string[]; readonly retrieveVectors: boolean },
+  ): Promise<Uint8Array>
+  /** JSON text of `{results, offset, limit, total}`. */
+  documents(uid: string, query: DocumentQuery): Promise<Uint8Array>
+
+  // ---- Searches: JSON text of the whole answer ----
+  search(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
+  /** Body of `POST /multi-search`, federated or not. */
+  multiSearch(body: JsonObject, features: EngineFeatures): Promise<Uint8Array>
+  facetSearch(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
+  similar(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
+
+  // ---- Tasks ----
+  /** Durable when it resolves. @throws whatever the payload throws, and `no_space_left_on_device`. */
+  enqueue(request: EnqueueRequest): Promise<SummarizedTask>
+  task(uid: number): TaskView | undefined
+  tasks(query: TaskPageQuery): Page<TaskView>
+  batch(uid: number): BatchView | undefined
+  batches(query: TaskPageQuery): Page<BatchView>
+  /** Payload of an unfinished `documents-put` (NDJSON), or undefined. */
+  taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined
+  /** The task once it has ended, or as it is after `timeoutMs`. */
+  waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined>
+
+  readonly store: EngineStore
+  /** Ends running work cleanly; unfinished tasks run at the next open. */
+  close(): Promise<void>
+}
+
+/** `openEngine` of `engine-core.ts`. @throws EngineFolderInUse when another process has the folder open. */
+export type OpenEngine = (dbPath: string, options: EngineOptions) => Promise<EngineCore>
