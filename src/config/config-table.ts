@@ -1,0 +1,139 @@
+/**
+ * Every field of the configuration: where it is read from, what it accepts, its default and what it is for.
+ * `docs/config.md` is generated from this table.
+ */
+import {
+  byteCount,
+  choice,
+  duration,
+  field,
+  flagValue,
+  integer,
+  list,
+  optional,
+  secret,
+  socketAddress,
+  text,
+  url,
+} from './field.ts'
+
+const mebibyte = 1024 ** 2
+
+export const configTable = {
+  data: {
+    dir: field(text, './flapjack-data', {
+      env: ['FLAPJACK_DATA_DIR', 'MEILI_DB_PATH'],
+      flag: 'data-dir',
+      about:
+        'Folder that holds everything: the database, payloads, engine data, dumps, snapshots and logs. One running `flapjack up` owns it.',
+    }),
+  },
+  http: {
+    address: field(
+      socketAddress,
+      { host: '127.0.0.1', port: 7700 },
+      {
+        env: ['FLAPJACK_HTTP_ADDR', 'MEILI_HTTP_ADDR'],
+        flag: 'http-addr',
+        initialText: '127.0.0.1:7700',
+        about: 'Where clients connect. Port 0 takes a free one and prints it.',
+      },
+    ),
+    bodyBytesMax: field(byteCount(1024, 2 ** 40), 100_000_000, {
+      env: ['FLAPJACK_HTTP_BODY_BYTES_MAX', 'MEILI_HTTP_PAYLOAD_SIZE_LIMIT'],
+      flag: 'http-payload-size-limit',
+      initialText: '100 MB',
+      about: 'Largest request body after decompression. A larger one is refused with `payload_too_large`.',
+    }),
+    gateways: field(integer(1, 64), 1, {
+      env: ['FLAPJACK_GATEWAYS'],
+      flag: 'gateways',
+      about: 'Gateway processes that share the port. One uses one core; add more when the gateway is what is busy.',
+    }),
+    drainMs: field(duration(0, 600_000), 10_000, {
+      env: ['FLAPJACK_HTTP_DRAIN_MS'],
+      about: 'How long requests in flight may go on after a signal to stop.',
+    }),
+  },
+  project: {
+    masterKey: field(optional(secret), null, {
+      env: ['FLAPJACK_MASTER_KEY', 'MEILI_MASTER_KEY'],
+      flag: 'master-key',
+      initialText: 'random',
+      about: 'Master key of the first project, used when the folder is new. Later starts refuse a different one.',
+    }),
+    empty: field(flagValue, false, {
+      env: ['FLAPJACK_EMPTY'],
+      flag: 'empty',
+      about: 'Starts a new folder without the demo data set.',
+    }),
+    taskWebhookUrl: field(optional(url('http:', 'https:')), null, {
+      env: ['FLAPJACK_TASK_WEBHOOK_URL', 'MEILI_TASK_WEBHOOK_URL'],
+      flag: 'task-webhook-url',
+      about: 'Address that is told about finished tasks of the first project. It cannot be changed through the API.',
+    }),
+    taskWebhookAuthorization: field(optional(secret), null, {
+      env: ['FLAPJACK_TASK_WEBHOOK_AUTHORIZATION', 'MEILI_TASK_WEBHOOK_AUTHORIZATION_HEADER'],
+      flag: 'task-webhook-authorization-header',
+      about: 'Value of the `Authorization` header sent to `project.task_webhook_url`.',
+    }),
+  },
+  store: {
+    databaseUrl: field(optional(secret), null, {
+      env: ['FLAPJACK_DATABASE_URL', 'DATABASE_URL'],
+      flag: 'database-url',
+      initialText: 'the bundled PostgreSQL, inside the data folder',
+      about:
+        'PostgreSQL 15 or newer to use instead of the bundled one, such as `postgres://user:password@host:5432/db`.',
+    }),
+  },
+  engine: {
+    kind: field(choice('embedded', 'meilisearch'), 'embedded', {
+      env: ['FLAPJACK_ENGINE'],
+      flag: 'engine',
+      about: 'The search engine behind the gateway: the embedded one, or real Meilisearch processes.',
+    }),
+    bin: field(optional(text), null, {
+      env: ['FLAPJACK_ENGINE_BIN', 'MEILISEARCH_BIN'],
+      flag: 'engine-bin',
+      initialText: '`meilisearch` on the PATH',
+      about: 'The Meilisearch program that is started when `engine.kind` is `meilisearch`.',
+    }),
+    url: field(optional(url('http:', 'https:')), null, {
+      env: ['FLAPJACK_ENGINE_URL'],
+      flag: 'engine-url',
+      about: 'A running Meilisearch to use. Nothing is started then.',
+    }),
+    key: field(optional(secret), null, {
+      env: ['FLAPJACK_ENGINE_KEY'],
+      flag: 'engine-key',
+      about: 'Master key of the engine at `engine.url`.',
+    }),
+    nodes: field(integer(1, 16), 1, {
+      env: ['FLAPJACK_ENGINE_NODES'],
+      flag: 'engine-nodes',
+      about: 'Engine processes that are started. New indexes are spread over them.',
+    }),
+    indexingMemoryBytes: field(byteCount(16 * mebibyte, 2 ** 40), 256 * mebibyte, {
+      env: ['FLAPJACK_ENGINE_INDEXING_MEMORY', 'MEILI_MAX_INDEXING_MEMORY'],
+      flag: 'max-indexing-memory',
+      initialText: '256 MiB',
+      about: 'How much memory one Meilisearch process may use while it indexes.',
+    }),
+  },
+  worker: {
+    roles: field(list('gateway', 'worker', 'control'), ['gateway', 'worker', 'control'], {
+      env: ['FLAPJACK_ROLES'],
+      flag: 'role',
+      initialText: 'gateway,worker,control',
+      about: 'The parts that `flapjack serve` runs. Any number of processes may run each of them.',
+    }),
+  },
+  log: {
+    level: field(choice('off', 'error', 'warn', 'info', 'debug', 'trace'), 'warn', {
+      env: ['FLAPJACK_LOG_LEVEL', 'MEILI_LOG_LEVEL'],
+      flag: 'log-level',
+      about: 'Least severe level that is logged, as JSON lines on standard error. `info` logs every request.',
+    }),
+  },
+} as const

@@ -1,0 +1,178 @@
+/**
+ * The typed configuration. Flags win over the environment, the environment over the file, the file over defaults.
+ * Every mistake is reported, with the place it was found, before anything starts.
+ */
+import { readFileSync } from 'node:fs'
+import { parseDocument } from 'yaml'
+import { isObject } from '../lib/json.ts'
+import { configTable } from './config-table.ts'
+import type { Decoded, Field } from './field.ts'
+
+type Table = typeof configTable
+type ValueOf<F> = F extends Field<infer T> ? T : never
+
+/** What each field means is said once, in `configTable`. */
+export type Config = { readonly [S in keyof Table]: { readonly [F in keyof Table[S]]: ValueOf<Table[S][F]> } }
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export interface ConfigSources {
+  readonly env: Environment
+  /** Values of command-line options by long name, as commander gives them (camel case). */
+  readonly flags: Readonly<Record<string, unknown>>
+  /** The file to read. Absent: `flapjack.yaml` in the working folder, if there is one. */
+  readonly file?: string
+}
+
+/** All mistakes of a configuration, one per line. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly mistakes: readonly string[]
+
+  constructor(mistakes: readonly string[]) {
+    super(mistakes.join('\n'))
+    this.mistakes = mistakes
+  }
+}
+
+export interface FieldEntry {
+  /** As written in the file, for example `http.body_bytes_max`. */
+  readonly path: string
+  readonly section: keyof Table
+  readonly name: string
+  readonly field: Field<unknown>
+}
+
+/** Every field in table order. */
+export const configFields: readonly FieldEntry[] = Object.entries(configTable).flatMap(([section, fields]) =>
+  Object.entries(fields).map(([name, field]) => ({
+    path: `${section}.${snakeCase(name)}`,
+    section: section as keyof Table,
+    name,
+    field: field as Field<unknown>,
+  })),
+)
+
+/** Reads file, environment and flags. @throws ConfigError with every mistake at once. */
+export function loadConfig(sources: ConfigSources): Config {
+  const mistakes: string[] = []
+  const tree = readTree(sources.file, mistakes)
+  const config: Record<string, Record<string, unknown>> = {}
+  for (const entry of configFields) {
+    const value = readField(entry, tree, sources, mistakes)
+    config[entry.section] = { ...config[entry.section], [entry.name]: value }
+  }
+  reportUnknown(tree, mistakes)
+  reportUnknownEnvironment(sources.env, mistakes)
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
+  // Built from the same table that the type is made of.
+  return checkTogether(config as Config)
+}
+
+function readField(
+  { path, section, name, field }: FieldEntry,
+  tree: Readonly<Record<string, unknown>>,
+  { env, flags }: ConfigSources,
+  mistakes: string[],
+): unknown {
+  const answer = (origin: string, decoded: Decoded<unknown>, shown: string) => {
+    if ('value' in decoded) return decoded.value
+    mistakes.push(`${origin}: expected ${decoded.expected}, found ${shown}`)
+    return field.initial
+  }
+  const isSecret = field.decoder.accepts.includes('secret')
+  const show = (raw: unknown) => (isSecret ? 'something else' : `\`${String(raw)}\``)
+  const flag = field.flag && flags[camelCase(field.flag)]
+  if (flag !== undefined && flag !== '') return answer(`--${field.flag}`, field.decoder.decode(flag), show(flag))
+  for (const variable of field.env) {
+    const raw = env[variable]
+    if (raw !== undefined && raw !== '') return answer(variable, field.decoder.decode(raw), show(raw))
+  }
+  const fromFile = isObject(tree[section]) ? tree[section][snakeCase(name)] : undefined
+  if (fromFile !== undefined) return answer(path, field.decoder.decode(fromFile), show(fromFile))
+  return field.initial
+}
+
+/** What single fields cannot say. */
+function checkTogether(config: Config): Config {
+  const mistakes: string[] = []
+  if (config.engine.key && !config.engine.url) mistakes.push('engine.key: needs `engine.url`')
+  if (config.project.taskWebhookAuthorization && !config.project.taskWebhookUrl) {
+    mistakes.push('project.task_webhook_authorization: needs `project.task_webhook_url`')
+  }
+  if (mistakes.length > 0) throw new ConfigError(mistakes)
+  return config
+}
+
+function readTree(file: string | undefined, mistakes: string[]): Readonly<Record<string, unknown>> {
+  const path = file ?? 'flapjack.yaml'
+  let source: string
+  try {
+    source = readFileSync(path, 'utf8')
+  } catch (error) {
+    const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    if (file !== undefined || !isAbsent) mistakes.push(`${path}: ${error instanceof Error ? error.message : error}`)
+    return {}
+  }
+  const document = parseDocument(source, { prettyErrors: true })
+  if (document.errors.length > 0) {
+    mistakes.push(...document.errors.map((error) => `${path}: ${error.message}`))
+    return {}
+  }
+  const tree: unknown = document.toJS() ?? {}
+  if (isObject(tree)) return tree
+  mistakes.push(`${path}: expected sections such as \`http:\`, found ${JSON.stringify(tree)}`)
+  return {}
+}
+
+function reportUnknown(tree: Readonly<Record<string, unknown>>, mistakes: string[]): void {
+  for (const [section, fields] of Object.entries(tree)) {
+    const known = configFields.filter((entry) => entry.section === section)
+    if (known.length === 0) {
+      mistakes.push(`${section}: no such section${nearest(section, Object.keys(configTable))}`)
+    } else if (!isObject(fields)) {
+      mistakes.push(`${section}: expected fields, found ${JSON.stringify(fields)}`)
+    } else {
+      const names = known.map((entry) => snakeCase(entry.name))
+      for (const name of Object.keys(fields)) {
+        if (!names.includes(name)) mistakes.push(`${section}.${name}: no such field${nearest(name, names)}`)
+      }
+    }
+  }
+}
+
+/** A misspelt `FLAPJACK_…` would otherwise be ignored in silence. */
+function reportUnknownEnvironment(env: Environment, mistakes: string[]): void {
+  const known = configFields.flatMap((entry) => entry.field.env)
+  for (const variable of Object.keys(env)) {
+    if (!variable.startsWith('FLAPJACK_') || known.includes(variable) || variable === 'FLAPJACK_CONFIG') continue
+    mistakes.push(`${variable}: no such variable${nearest(variable, known)}`)
+  }
+}
+
+function nearest(word: string, candidates: readonly string[]): string {
+  const ranked = candidates.map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
+  const best = ranked.sort((a, b) => a.distance - b.distance)[0]
+  return best && best.distance <= Math.max(2, word.length / 3) ? `; did you mean \`${best.candidate}\`?` : ''
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (let line = 1; line <= a.length; line += 1) {
+    const next = [line]
+    for (let column = 1; column <= b.length; column += 1) {
+      const change = row[column - 1]! + (a[line - 1] === b[column - 1] ? 0 : 1)
+      next.push(Math.min(change, row[column]! + 1, next[column - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+function camelCase(flag: string): string {
+  return flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
+}
