@@ -2,7 +2,11 @@
  * The immutable picture from which requests are routed. Pure. An update gives a new table that shares almost everything
  * with the old one; a request holds one table from start to end.
  */
-import type { ApiKey, IndexEntry, Node, NodeId, Placement, Project, ProjectId } from '../store/catalogue.ts'
+import { createHash } from 'node:crypto'
+import type { ApiKey, IndexEntry, IndexId, Node, NodeId, Placement, Project, ProjectId } from '../store/catalogue.ts'
+import type { CatalogueChange, CatalogueSnapshot } from '../store/ports.ts'
+import { IndexRecord } from './index-record.ts'
+import { PersistentMap } from './persistent-map.ts'
 
 export interface IndexRoute {
   readonly index: IndexEntry
@@ -21,4 +25,235 @@ export interface RouteTable {
   /** Sorted by uid. */
   indexes(project: ProjectId): readonly IndexRoute[]
   node(id: NodeId): Node | undefined
+  /** In no particular order. */
+  projects(): Iterable<Project>
+  nodes(): Iterable<Node>
+  /** The table after these changes, which follow this version. */
+  after(version: number, changes: readonly CatalogueChange[]): RouteTable
+}
+
+/** SHA-256 of a credential, lower-case hex: what keys are looked up by. */
+export function credentialHash(credential: string): string {
+  return createHash('sha256').update(credential).digest('hex')
+}
+
+/** A table of nothing, at version 0. */
+export function emptyRouteTable(): RouteTable {
+  return buildRouteTable({ version: 0, projects: [], keys: [], indexes: [], placements: [], nodes: [] })
+}
+
+/** Builds a table from scratch: about one second for a million indexes. */
+export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
+  const placementsOf = new Map<IndexId, Placement | Placement[]>()
+  for (const placement of snapshot.placements) {
+    const known = placementsOf.get(placement.index)
+    if (known === undefined) placementsOf.set(placement.index, placement)
+    else if (Array.isArray(known)) known.push(placement)
+    else placementsOf.set(placement.index, [known, placement])
+  }
+  const names = new Map<string, string>()
+  const recordsOf = new Map<ProjectId, IndexRecord[]>()
+  const records: IndexRecord[] = []
+  for (const index of snapshot.indexes) {
+    const found = placementsOf.get(index.id) ?? []
+    const record = new IndexRecord(index, Array.isArray(found) ? found : [found], names)
+    records.push(record)
+    const ofProject = recordsOf.get(record.project)
+    if (ofProject === undefined) recordsOf.set(record.project, [record])
+    else ofProject.push(record)
+  }
+  const keysByProject = new Map<ProjectId, ApiKey[]>()
+  for (const key of snapshot.keys) {
+    const ofProject = keysByProject.get(key.project)
+    if (ofProject === undefined) keysByProject.set(key.project, [key])
+    else ofProject.push(key)
+  }
+  const projects = snapshot.projects.map(
+    (project): ProjectRoutes => ({
+      project,
+      masterHash: credentialHash(project.masterKey),
+      indexes: PersistentMap.from(uidOf, recordsOf.get(project.id) ?? []),
+      keys: PersistentMap.from(keyUidOf, keysByProject.get(project.id) ?? []),
+    }),
+  )
+  const hashes: HashEntry[] = snapshot.keys.map((key) => ({ hash: key.hash, project: key.project, key }))
+  for (const { masterHash, project } of projects) hashes.push({ hash: masterHash, project: project.id, key: 'master' })
+  return new Table({
+    version: snapshot.version,
+    projects: PersistentMap.from(projectIdOf, projects),
+    indexesById: PersistentMap.from(indexIdOf, records),
+    keysByHash: PersistentMap.from(hashOf, hashes),
+    nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
+  })
+}
+
+interface ProjectRoutes {
+  readonly project: Project
+  readonly masterHash: string
+  readonly indexes: PersistentMap<IndexRecord>
+  readonly keys: PersistentMap<ApiKey>
+}
+
+interface HashEntry {
+  readonly hash: string
+  readonly project: ProjectId
+  readonly key: ApiKey | 'master'
+}
+
+interface TableParts {
+  readonly version: number
+  readonly projects: PersistentMap<ProjectRoutes>
+  readonly indexesById: PersistentMap<IndexRecord>
+  readonly keysByHash: PersistentMap<HashEntry>
+  readonly nodes: ReadonlyMap<NodeId, Node>
+}
+
+const uidOf = (record: IndexRecord): string => record.uid
+const indexIdOf = (record: IndexRecord): string => record.id
+const keyUidOf = (key: ApiKey): string => key.uid
+const projectIdOf = (routes: ProjectRoutes): string => routes.project.id
+const hashOf = (entry: HashEntry): string => entry.hash
+
+/** Sorted listings, made when first asked for and kept as long as the project's indexes stay as they are. */
+const listings = new WeakMap<PersistentMap<IndexRecord>, readonly IndexRoute[]>()
+
+class Table implements RouteTable {
+  readonly #parts: TableParts
+
+  constructor(parts: TableParts) {
+    this.#parts = parts
+  }
+
+  get version(): number {
+    return this.#parts.version
+  }
+
+  project(id: ProjectId): Project | undefined {
+    return this.#parts.projects.get(id)?.project
+  }
+
+  keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined {
+    const entry = this.#parts.keysByHash.get(hash)
+    const project = entry && this.project(entry.project)
+    return entry && project && { project, key: entry.key }
+  }
+
+  keyByUid(project: ProjectId, uid: string): ApiKey | undefined {
+    return this.#parts.projects.get(project)?.keys.get(uid)
+  }
+
+  index(project: ProjectId, uid: string): IndexRoute | undefined {
+    return this.#parts.projects.get(project)?.indexes.get(uid)
+  }
+
+  indexes(project: ProjectId): readonly IndexRoute[] {
+    const indexes = this.#parts.projects.get(project)?.indexes
+    if (indexes === undefined) return []
+    const known = listings.get(indexes)
+    if (known !== undefined) return known
+    const listing = [...indexes.values()].sort((a, b) => (a.uid < b.uid ? -1 : a.uid > b.uid ? 1 : 0))
+    listings.set(indexes, listing)
+    return listing
+  }
+
+  node(id: NodeId): Node | undefined {
+    return this.#parts.nodes.get(id)
+  }
+
+  *projects(): IterableIterator<Project> {
+    for (const routes of this.#parts.projects.values()) yield routes.project
+  }
+
+  nodes(): Iterable<Node> {
+    return this.#parts.nodes.values()
+  }
+
+  after(version: number, changes: readonly CatalogueChange[]): RouteTable {
+    let parts = this.#parts
+    for (const change of changes) parts = applyChange(parts, change)
+    return new Table({ ...parts, version })
+  }
+}
+
+type ChangeOf<E extends CatalogueChange['event']['entity']> = Extract<
+  CatalogueChange,
+  { readonly event: { readonly entity: E } }
+>
+
+function concerns<E extends CatalogueChange['event']['entity']>(
+  change: CatalogueChange,
+  entity: E,
+): change is ChangeOf<E> {
+  return change.event.entity === entity
+}
+
+/** What a table does not show (webhooks) changes nothing in it. */
+function applyChange(parts: TableParts, change: CatalogueChange): TableParts {
+  if (concerns(change, 'index')) return applyIndex(parts, change)
+  if (concerns(change, 'key')) return applyKey(parts, change)
+  if (concerns(change, 'project')) return applyProject(parts, change)
+  if (concerns(change, 'node')) return applyNode(parts, change)
+  return parts
+}
+
+function applyIndex(parts: TableParts, { event, now }: ChangeOf<'index'>): TableParts {
+  let { projects, indexesById } = parts
+  const known = indexesById.get(event.entityId)
+  const uid = now?.index.uid
+  if (known !== undefined && (known.uid !== uid || known.project !== now?.index.project)) {
+    const routes = projects.get(known.project)
+    // Another index may own the name by now: names are swapped by two changes, one after the other.
+    if (routes?.indexes.get(known.uid)?.id === known.id) {
+      projects = projects.set({ ...routes, indexes: routes.indexes.delete(known.uid) })
+    }
+  }
+  if (now === undefined) {
+    indexesById = indexesById.delete(event.entityId)
+  } else {
+    const record = new IndexRecord(now.index, now.placements, new Map())
+    indexesById = indexesById.set(record)
+    const routes = projects.get(record.project)
+    if (routes !== undefined) projects = projects.set({ ...routes, indexes: routes.indexes.set(record) })
+  }
+  return { ...parts, projects, indexesById }
+}
+
+function applyKey(parts: TableParts, { event, now }: ChangeOf<'key'>): TableParts {
+  const project = now?.project ?? event.project
+  const routes = project === null ? undefined : parts.projects.get(project)
+  if (routes === undefined) return parts
+  const known = routes.keys.get(event.entityId)
+  let { keysByHash } = parts
+  if (known !== undefined) keysByHash = keysByHash.delete(known.hash)
+  if (now !== undefined) keysByHash = keysByHash.set({ hash: now.hash, project: now.project, key: now })
+  const keys = now === undefined ? routes.keys.delete(event.entityId) : routes.keys.set(now)
+  return { ...parts, keysByHash, projects: parts.projects.set({ ...routes, keys }) }
+}
+
+function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): TableParts {
+  const known = parts.projects.get(event.entityId)
+  let { projects, keysByHash, indexesById } = parts
+  if (known !== undefined) keysByHash = keysByHash.delete(known.masterHash)
+  if (now === undefined) {
+    for (const key of known?.keys.values() ?? []) keysByHash = keysByHash.delete(key.hash)
+    for (const record of known?.indexes.values() ?? []) indexesById = indexesById.delete(record.id)
+    projects = projects.delete(event.entityId)
+  } else {
+    const masterHash = known?.project.masterKey === now.masterKey ? known.masterHash : credentialHash(now.masterKey)
+    keysByHash = keysByHash.set({ hash: masterHash, project: now.id, key: 'master' })
+    projects = projects.set({
+      project: now,
+      masterHash,
+      indexes: known?.indexes ?? PersistentMap.empty(uidOf),
+      keys: known?.keys ?? PersistentMap.empty(keyUidOf),
+    })
+  }
+  return { ...parts, projects, keysByHash, indexesById }
+}
+
+function applyNode(parts: TableParts, { event, now }: ChangeOf<'node'>): TableParts {
+  const nodes = new Map(parts.nodes)
+  if (now === undefined) nodes.delete(event.entityId)
+  else nodes.set(event.entityId, now)
+  return { ...parts, nodes }
 }
