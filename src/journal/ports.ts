@@ -82,6 +82,27 @@ export interface NodeLease {
   readonly epoch: number
 }
 
+/**
+ * A task on a node that proves how far a lane got there. A disk that lacks it, or holds another task under its number, is
+ * not the disk that we wrote to (NF-31).
+ */
+export interface LaneProof {
+  /** The node's own number of the task. */
+  readonly task: number
+  /** The mark that it carries. */
+  readonly mark: string
+}
+
+/** What the store knows of a node's disk. */
+export interface NodeIdentity {
+  /** Text of the node's marker key; null = no disk of this node was adopted yet. */
+  readonly marker: string | null
+  /** Epoch of the lease that adopted the disk. Marks of lower epochs belong to an earlier disk and do not count. */
+  readonly sinceEpoch: number
+  /** The proof with the highest task number among the node's placements. */
+  readonly proof: LaneProof | null
+}
+
 /** A lane: brings the journal of one index to one replica, in order. */
 export interface LaneState {
   readonly placement: Placement
@@ -131,7 +152,8 @@ export interface LaneJournal {
   stage(bytes: AsyncIterable<Uint8Array>): Promise<Payload>
   /**
    * Marks changes as about to be sent; from then on they cannot be cancelled. Answers the positions that may be sent:
-   * those cancelled meanwhile are left out (the lane skips them). `false` = the lease is lost.
+   * those cancelled meanwhile are left out (the lane skips them), those marked or finished before are answered again.
+   * `false` = the lease is lost.
    */
   markSent(
     lease: NodeLease,
@@ -142,10 +164,26 @@ export interface LaneJournal {
   recordResolution(lease: NodeLease, index: IndexId, position: number, resolution: Resolution): Promise<boolean>
   /**
    * Records what came of changes and moves `applied`, in one transaction; completes create, delete and rename in the
-   * catalogue, and the tasks that wait for these positions. Positions in order, without gaps behind `applied`; refused and
-   * cancelled ones included. Safe to repeat. `false` = the lease is lost: nothing was written.
+   * catalogue, and the tasks that wait for these positions. Outcomes in order of position, refused ones included, those
+   * of cancelled changes left out; the outcome of a change that is finished already (replay on a new disk) is ignored.
+   * `proof` is kept with `applied` in the placement; null = leave the stored one. `applied` never goes back here. Safe to
+   * repeat. `false` = the lease is lost: nothing was written.
    */
-  advance(lease: NodeLease, placement: Placement, applied: number, outcomes: readonly ChangeOutcome[]): Promise<boolean>
+  advance(
+    lease: NodeLease,
+    placement: Placement,
+    applied: number,
+    outcomes: readonly ChangeOutcome[],
+    proof: LaneProof | null,
+  ): Promise<boolean>
+  /** `false` = the lease is lost. */
+  identity(lease: NodeLease): Promise<NodeIdentity | false>
+  /**
+   * The node's disk is new, replaced or older than what we know: records `marker` and the lease's epoch as its identity,
+   * and puts every placement of the node back to `applied = 0` without proof, in one transaction; the lanes then replay
+   * the journal. Tasks keep their outcome. Safe to repeat. `false` = the lease is lost: nothing was written.
+   */
+  adopt(lease: NodeLease, marker: string): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 }
