@@ -1,0 +1,47 @@
+/** What the lanes need from outside, as narrow as they use it, so that the simulator can drive all of it. */
+import type { Engine } from '../engine/engine.ts'
+import type { LaneJournal } from '../journal/ports.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import type { Node } from '../store/catalogue.ts'
+
+/** The part of pino that the lanes use. Fields never hold documents, filters or keys. */
+export interface LaneLog {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** What the lanes count. `createLaneMetrics` makes one for Prometheus; tests pass `silentLaneMetrics`. */
+export interface LaneMetrics {
+  /** Engine tasks sent, their payload bytes, and how long the engine took from answer to end. */
+  sent(node: string, byteCount: number): void
+  applied(node: string, changeCount: number, tookMs: number): void
+  /** A lane went back and delivers again. */
+  rewound(node: string, reason: string): void
+  /** The node's disk was not ours. */
+  adopted(node: string): void
+  /** Bytes sent and not finished, and the window that they share. */
+  window(node: string, openBytes: number, windowBytes: number): void
+}
+
+export interface ReplicationDeps {
+  /** Unique per process start. */
+  readonly worker: string
+  readonly journal: LaneJournal
+  /** One engine per node; called again when the node's row changes. */
+  readonly engineOf: (node: Node) => Engine
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: LaneLog
+  readonly metrics: LaneMetrics
+}
+
+export const silentLaneMetrics: LaneMetrics = {
+  sent: () => {},
+  applied: () => {},
+  rewound: () => {},
+  adopted: () => {},
+  window: () => {},
+}
