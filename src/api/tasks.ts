@@ -79,3 +79,20 @@ export interface TaskPageQuery {
   /** true = ascending uids. */
   readonly reverse: boolean
 }
+
+/** One row of `GET /batches` (M-C9). */
+export interface BatchView {
+  readonly uid: number
+  readonly progress: Json
+  readonly details: Json
+  readonly stats: {
+    readonly totalNbTasks: number
+    readonly status: Readonly<Partial<Record<TaskStatus, number>>>
+    readonly types: Readonly<Partial<Record<TaskKind, number>>>
+    readonly indexUids: Readonly<Record<string, number>>
+  }
+  readonly duration: string | null
+  readonly startedAt: string
+  readonly finishedAt: string | null
+  readonly batchStrategy: string
+}

@@ -6,7 +6,7 @@
  * is completed. A create, delete, rename or swap moves the first at append and the second when it completes.
  */
 import type { ErrorBody } from '../api/errors.ts'
-import type { TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, Node, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { Change, Operation, Payload, Resolution } from './change.ts'
@@ -20,7 +20,10 @@ export interface AppendRequest {
   readonly operation: Operation
   readonly payload: Payload | null
   readonly customMetadata: string | null
-  /** The key also owns `indexes.create`: an unknown index is created by this change (M-A4). */
+  /**
+   * The key also owns `indexes.create`: an unknown index is created by this change (M-A4). Only document puts and settings
+   * create; a reset of settings (`DELETE …/settings`) does not and must say false. `index-create` creates always.
+   */
   readonly mayCreateIndex: boolean
   /** Found while reading the payload (bad ids, `_geo`, vectors …): the change is appended as refused. */
   readonly refusal: ErrorBody | null
@@ -54,24 +57,59 @@ export interface WriteState {
   readonly settings: JsonObject
 }
 
+/** A page of tasks or batches. `next` = uid to pass as `from` for the next page (M-C6). */
+export interface TaskPage<View> {
+  readonly results: readonly View[]
+  readonly total: number
+  readonly from: number | null
+  readonly next: number | null
+}
+
+/** A stretch of a project's finished tasks, in the order in which they finished. */
+export interface FinishedTasks {
+  readonly tasks: readonly TaskView[]
+  /** Pass it to the next call. Equal to the cursor that was given when nothing is new. */
+  readonly cursor: number
+}
+
 export interface Journal {
   /** Appends in call order per project. Many calls share one transaction (group commit). Deadline: the signal. */
   append(request: AppendRequest): Promise<AppendOutcome>
+  /**
+   * Stores the bytes of a payload for a later `append`; durable when it resolves: inline up to `inlinePayloadBytesMax`, else
+   * a blob. Throws what `bytes` throws, and `StoreUnavailable` when the disk refuses; nothing is left behind then.
+   */
+  stage(bytes: AsyncIterable<Uint8Array>): Promise<Payload>
+  /** Drops a staged payload that will not be appended. (A forgotten one is swept at a later start.) */
+  discard(payload: Payload): Promise<void>
+  /** A payload's bytes, for `/tasks/{uid}/documents` and dumps. */
+  open(payload: Payload): AsyncIterable<Uint8Array>
   writeState(project: ProjectId, uid: string): Promise<WriteState | undefined>
   task(project: ProjectId, task: number): Promise<TaskView | undefined>
-  tasks(
-    project: ProjectId,
-    query: TaskPageQuery,
-  ): Promise<{
-    readonly results: readonly TaskView[]
-    readonly total: number
-    readonly from: number | null
-    readonly next: number | null
-  }>
-  /** Tasks matching a filter, for cancel and delete: frozen at the call (M-C7). */
-  matchingTasks(project: ProjectId, filter: TaskFilter): Promise<readonly number[]>
+  /**
+   * `authorised`: index patterns (exact, or a prefix ending with `*`) of a key limited to some indexes: tasks of other
+   * indexes and of no index are left out of `results`, but not of `total` (M-C6). Absent = sees all.
+   */
+  tasks(project: ProjectId, query: TaskPageQuery, authorised?: readonly string[]): Promise<TaskPage<TaskView>>
+  /** Batches that hold at least one matching task; `from` is a batch uid (M-C6, M-C9). */
+  batches(project: ProjectId, query: TaskPageQuery, authorised?: readonly string[]): Promise<TaskPage<BatchView>>
+  batch(project: ProjectId, batch: number): Promise<BatchView | undefined>
+  /** Tasks matching a filter, for cancel and delete: frozen at the call (M-C7). Ascending. */
+  matchingTasks(project: ProjectId, filter: TaskFilter, authorised?: readonly string[]): Promise<readonly number[]>
+  /** Indexes of the project with a change that is enqueued or processing, as reads name them (`isIndexing` of stats). */
+  busyIndexes(project: ProjectId): Promise<readonly string[]>
   /** The change itself, with payload, for `/tasks/{uid}/documents`. */
   change(project: ProjectId, task: number): Promise<Change | undefined>
+  /** Tasks that finished behind `cursor` (0 = from the first), at most `limit`. For webhooks and metering. */
+  finishedAfter(project: ProjectId, cursor: number, limit: number): Promise<FinishedTasks>
+  /** Projects with finished tasks behind the cursor that `consumer` has saved, with that cursor. At most `limit`. */
+  feedsBehind(
+    consumer: string,
+    limit: number,
+  ): Promise<readonly { readonly project: ProjectId; readonly cursor: number }[]>
+  saveFeedCursor(consumer: string, project: ProjectId, cursor: number): Promise<void>
+  /** Calls back after tasks of a project finished. A lost call costs only latency: poll `feedsBehind` too. Answers a stop function. */
+  onFinished(listener: (project: ProjectId) => void): Promise<() => Promise<void>>
 }
 
 // ---- Delivering (worker) ----
@@ -186,4 +224,32 @@ export interface LaneJournal {
   adopt(lease: NodeLease, marker: string): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
+
+  /**
+   * Takes a replica back to position `to` (its disk was wiped or replaced, NF-31). It fills again from there: its placement
+   * is `filling` until it reaches what is completed, then `active`. Outcomes of tasks stay as they are: behind `completed`,
+   * `advance` moves the position only. Changes that did not succeed must not be delivered again (NF-21). `false` = the
+   * lease is lost.
+   */
+  rewind(lease: NodeLease, placement: Placement, to: number): Promise<boolean>
+  /** Work of a whole project (`dump`, `snapshot`, `export`), oldest first, for `leaseMs`; marked as processing. */
+  claimProjectChange(worker: string, leaseMs: number): Promise<Change | undefined>
+  renewProjectChange(worker: string, change: Change, leaseMs: number): Promise<boolean>
+  /** `false` = another worker took it over. */
+  finishProjectChange(
+    worker: string,
+    change: Change,
+    outcome: {
+      readonly status: 'succeeded' | 'failed'
+      readonly error: ErrorBody | null
+      readonly details: Json | null
+    },
+  ): Promise<boolean>
+  /**
+   * Retention (design 2, rule 7): drops payloads of changes that finished before `finishedBefore` and that every replica
+   * has applied, and those of deleted indexes whatever their age. Answers how many; call again while it equals `limit`.
+   */
+  dropPayloads(finishedBefore: number, limit: number): Promise<number>
+  /** M-C7: in each project with `taskCountMax` tasks or more, deletes the oldest tenth of finished ones. */
+  cleanTasks(taskCountMax: number): Promise<void>
 }

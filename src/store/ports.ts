@@ -6,10 +6,12 @@ import type {
   IndexEntry,
   Node,
   NodeId,
+  NodeState,
   Organisation,
   Placement,
   Project,
   ProjectId,
+  ProjectState,
   Webhook,
 } from './catalogue.ts'
 
@@ -66,6 +68,8 @@ export interface Catalogue {
     readonly name: string
     readonly masterKey?: string
   }): Promise<Project>
+  /** A project that is `suspended` or `read_only` stays in the route table; its gateway refuses. */
+  setProjectState(project: ProjectId, state: ProjectState): Promise<Project>
   setFeatures(project: ProjectId, features: Readonly<Record<string, boolean>>): Promise<Project>
 
   /** Newest first (M-A8). */
@@ -93,6 +97,8 @@ export interface Catalogue {
     readonly region: string
     readonly key: string | null
   }): Promise<Node>
+  /** `lost`: appends to indexes that live only there are refused (`no-quorum`). Unknown node: no-op. */
+  setNodeState(id: NodeId, state: NodeState): Promise<void>
 }
 
 /** The store is away or refuses writes. Rendered as 503 with `Retry-After`. */
