@@ -34,6 +34,7 @@ async function runAll() {
   const files = findTests()
   const counts = { passed: 0, failed: 0 }
   const done = new Set()
+  const bad = new Set()
   const failures = []
   const output = new Map()
   const stream = run({ files, concurrency: Number(values.concurrency), timeout: fileTimeoutMs })
@@ -41,12 +42,11 @@ async function runAll() {
   stream.on('test:stdout', keepOutput)
   stream.on('test:stderr', keepOutput)
   stream.on('test:pass', (event) => {
-    if (isWholeFile(event)) finishFile(event.name, true)
-    else if (event.details.type !== 'suite') counts.passed += 1
+    if (!isWholeFile(event) && event.details.type !== 'suite') counts.passed += 1
   })
   stream.on('test:fail', (event) => {
     const isFile = isWholeFile(event)
-    if (isFile) finishFile(event.name, false)
+    bad.add(event.file)
     const cause = event.details.error?.cause ?? event.details.error
     const onlyChildren = event.details.error?.failureType === 'subtestsFailed'
     if (onlyChildren) return
@@ -54,6 +54,9 @@ async function runAll() {
     failures.push(`${isFile ? event.name : `${relative(root, event.file ?? '')} > ${event.name}`}`)
     process.stdout.write(`\n✖ ${failures.at(-1)}\n${indent(cause?.stack ?? String(cause))}\n`)
     if (output.has(event.file)) process.stdout.write(`${indent(output.get(event.file))}\n`)
+  })
+  stream.on('test:complete', (event) => {
+    if (isWholeFile(event)) finishFile(event.name, event.details?.passed !== false)
   })
   await new Promise((resolve, reject) => {
     stream.on('end', resolve)
@@ -68,7 +71,7 @@ async function runAll() {
   function finishFile(path, isGood) {
     if (done.has(path)) return
     done.add(path)
-    process.stdout.write(`${isGood ? '✔' : '✖'} [${done.size}/${files.length}] ${relative(root, path)}\n`)
+    process.stdout.write(`${!isGood || bad.has(path) ? '✖' : '✔'} [${done.size}/${files.length}] ${relative(root, path)}\n`)
   }
 }
 

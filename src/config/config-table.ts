@@ -86,6 +86,34 @@ export const configTable = {
       about:
         'PostgreSQL 15 or newer to use instead of the bundled one, such as `postgres://user:password@host:5432/db`.',
     }),
+    postgresBin: field(optional(text), null, {
+      env: ['FLAPJACK_POSTGRES_BIN'],
+      initialText: 'the bundled PostgreSQL, else the one on the PATH',
+      about: 'Folder with the programs `postgres` and `initdb` to use instead of the bundled ones.',
+    }),
+    sealingKey: field(optional(secret), null, {
+      env: ['FLAPJACK_SEALING_KEY'],
+      initialText: '`sealing.key` in the data folder, made at the first start',
+      about:
+        'Key that encrypts secrets in the database: 64 hex digits, or base64 of 32 bytes. Processes that share a database need the same one.',
+    }),
+    connectionsMax: field(integer(2, 200), 6, {
+      env: ['FLAPJACK_STORE_CONNECTIONS_MAX'],
+      about: 'Connections of one process to the database.',
+    }),
+    writeAdmission: field(choice('available', 'journal'), 'available', {
+      env: ['FLAPJACK_WRITE_ADMISSION'],
+      about:
+        'When writes are accepted: `available` while the index has a live replica, `journal` whenever the database does.',
+    }),
+  },
+  outbound: {
+    allowedIpNetworks: field(choice('none', 'any'), 'none', {
+      env: ['FLAPJACK_ALLOWED_IP_NETWORKS', 'MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS'],
+      flag: 'experimental-allowed-ip-networks',
+      about:
+        'Whether webhooks may go to private, loopback and link-local addresses. `none` refuses them, so that a tenant cannot reach into your network.',
+    }),
   },
   engine: {
     kind: field(choice('embedded', 'meilisearch'), 'embedded', {
