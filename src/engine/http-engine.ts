@@ -1,20 +1,224 @@
 /** The engine adapter for stock Meilisearch and the embedded engine: one HTTP API, spoken through undici. */
-import type { Engine } from './engine.ts'
+import { Pool } from 'undici'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Engine, EngineReply, EngineTask } from './engine.ts'
+import { type Call, callEngine } from './http-call.ts'
+import { decodeTask } from './task-row.ts'
 
 export interface HttpEngineOptions {
   /** Base URL without a trailing slash. */
   readonly url: string
   /** The engine's master key; null = it runs without one. */
   readonly key: string | null
-  /** Longest wait for the headers of an answer. Default 30 s. */
+  /** Longest silence before the headers of an answer, milliseconds. Default 30,000. */
   readonly answerTimeoutMs?: number
 }
 
 export interface HttpEngine extends Engine {
-  /** Closes the connections. */
+  /** Ends all connections; requests in flight fail. */
   close(): Promise<void>
 }
 
+/** Uid of the key that marks a node's disk (NF-31). Fixed: one engine process is one node. */
+export const markerKeyUid = 'f1a7ac40-0000-4000-8000-000000000001'
+/** Numbers in one read of tasks (NF-42). */
+const tasksPerRead = 200
+/** Registration is serial in the engine (NF-15); more connections only queue. */
+const connections = 8
+
 export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
-  throw new Error(`not yet: ${options.url}`)
+  const url = new URL(options.url)
+  const pool = new Pool(url.origin, {
+    connections,
+    pipelining: 1,
+    headersTimeout: options.answerTimeoutMs ?? 30_000,
+    bodyTimeout: options.answerTimeoutMs ?? 30_000,
+    connectTimeout: 5_000,
+    keepAliveTimeout: 4_000,
+  })
+  const headers = options.key === null ? {} : { authorization: `Bearer ${options.key}` }
+  const prefix = url.pathname.replace(/\/$/, '')
+  const isRemote = !/^(localhost|127\.|\[::1\])/.test(url.hostname)
+
+  const call = (request: Call) => callEngine(pool, headers, { ...request, path: prefix + request.path })
+  const get = (path: string, signal: AbortSignal) => call({ method: 'GET', path, isRead: true, signal })
+  const read = (path: string, value: Json, signal: AbortSignal) =>
+    call({ method: 'POST', path, body: { kind: 'json', value }, isRead: true, signal })
+  const write = async (request: Omit<Call, 'isRead'>) => taskNumber(await call({ ...request, isRead: false }))
+  const writeJson = (method: 'POST' | 'PATCH', path: string, value: Json, signal: AbortSignal) =>
+    write({ method, path, body: { kind: 'json', value }, signal })
+
+  async function readTasks(query: string, signal: AbortSignal): Promise<EngineReply<readonly EngineTask[]>> {
+    return map(await get(`/tasks?${query}`, signal), (value) => resultsOf(value)?.map(decodeTask))
+  }
+
+  return {
+    capabilities: { snapshots: false, waits: false },
+    async health(signal) {
+      return map(await get('/health', signal), (value) =>
+        isObject(value) && value.status === 'available' ? 'available' : undefined,
+      )
+    },
+    async version(signal) {
+      return map(await get('/version', signal), (value) =>
+        isObject(value) && typeof value.pkgVersion === 'string' ? value.pkgVersion : undefined,
+      )
+    },
+    createIndex: (uid, primaryKey, signal) => writeJson('POST', '/indexes', { uid, primaryKey }, signal),
+    updateIndex: (uid, primaryKey, signal) => writeJson('PATCH', indexPath(uid), { primaryKey }, signal),
+    deleteIndex: (uid, signal) => write({ method: 'DELETE', path: indexPath(uid), signal }),
+    compactIndex: (uid, signal) => write({ method: 'POST', path: `${indexPath(uid)}/compact`, signal }),
+    putDocuments: (uid, { merge, primaryKey, mark }, documents, signal) =>
+      write({
+        method: merge ? 'PUT' : 'POST',
+        path: `${indexPath(uid)}/documents?${query({ primaryKey, customMetadata: mark })}`,
+        body: { kind: 'ndjson', chunks: documents, gzip: isRemote },
+        signal,
+      }),
+    deleteDocuments: (uid, ids, mark, signal) =>
+      writeJson('POST', `${indexPath(uid)}/documents/delete-batch?${query({ customMetadata: mark })}`, ids, signal),
+    clearDocuments: (uid, mark, signal) =>
+      write({ method: 'DELETE', path: `${indexPath(uid)}/documents?${query({ customMetadata: mark })}`, signal }),
+    async editDocuments(uid, edit, mark, signal) {
+      const body: JsonObject = {
+        function: edit.function,
+        ...(edit.filter === null ? {} : { filter: edit.filter }),
+        ...(edit.context === null ? {} : { context: edit.context }),
+      }
+      const path = `${indexPath(uid)}/documents/edit?${query({ customMetadata: mark })}`
+      const reply = await writeJson('POST', path, body, signal)
+      if (reply.kind !== 'refused' || reply.error.code !== 'feature_not_enabled') return reply
+      // The flag of the node is ours to set: what a project may use was decided before the change was accepted.
+      const flag = await call({
+        method: 'PATCH',
+        path: '/experimental-features',
+        body: { kind: 'json', value: { editDocumentsByFunction: true } },
+        isRead: true,
+        signal,
+      })
+      return flag.kind === 'answered' ? writeJson('POST', path, body, signal) : reply
+    },
+    applySettings: (uid, settings, signal) => writeJson('PATCH', `${indexPath(uid)}/settings`, settings, signal),
+    async tasks(uids, signal) {
+      const found: EngineTask[] = []
+      for (let at = 0; at < uids.length; at += tasksPerRead) {
+        const group = uids.slice(at, at + tasksPerRead)
+        const reply = await readTasks(`uids=${group.join(',')}&limit=${group.length}`, signal)
+        if (reply.kind !== 'answered') return reply
+        found.push(...reply.value)
+      }
+      return { kind: 'answered', value: found }
+    },
+    newestTasks: (uid, limit, from, signal) =>
+      readTasks(
+        query({ indexUids: uid ?? null, limit: String(limit), from: from === undefined ? null : `${from}` }),
+        signal,
+      ),
+    cancelTasks: (uid, signal) =>
+      write({ method: 'POST', path: `/tasks/cancel?${query({ indexUids: uid, statuses: 'enqueued' })}`, signal }),
+    async fetchDocuments(uid, wanted, signal) {
+      const { ids, filter, fields, retrieveVectors } = wanted
+      const body: JsonObject = {
+        limit: wanted.limit,
+        offset: wanted.offset ?? 0,
+        ...(ids === undefined ? {} : { ids }),
+        ...(filter === undefined ? {} : { filter }),
+        ...(fields === undefined ? {} : { fields }),
+        ...(retrieveVectors === undefined ? {} : { retrieveVectors }),
+      }
+      return map(await read(`${indexPath(uid)}/documents/fetch`, body, signal), (value) => {
+        const results = resultsOf(value)
+        const total = isObject(value) ? value.total : undefined
+        return results && typeof total === 'number' ? { results, total } : undefined
+      })
+    },
+    async settings(uid, signal) {
+      return map(await get(`${indexPath(uid)}/settings`, signal), objectOf)
+    },
+    async indexes(signal) {
+      const found: { uid: string; primaryKey: string | null; createdAt: string }[] = []
+      const page = 1000
+      for (;;) {
+        const reply = map(await get(`/indexes?limit=${page}&offset=${found.length}`, signal), resultsOf)
+        if (reply.kind !== 'answered') return reply
+        for (const row of reply.value) {
+          found.push({
+            uid: String(row.uid),
+            primaryKey: typeof row.primaryKey === 'string' ? row.primaryKey : null,
+            createdAt: String(row.createdAt),
+          })
+        }
+        if (reply.value.length < page) return { kind: 'answered', value: found }
+      }
+    },
+    async indexStats(uid, signal) {
+      return map(await get(`${indexPath(uid)}/stats`, signal), objectOf)
+    },
+    async readMarker(signal) {
+      const reply = await get(`/keys/${markerKeyUid}`, signal)
+      if (reply.kind === 'refused' && reply.error.code === 'api_key_not_found') return { kind: 'answered', value: null }
+      return map(reply, (value) =>
+        isObject(value)
+          ? {
+              name: String(value.name ?? ''),
+              description: String(value.description ?? ''),
+              createdAt: String(value.createdAt),
+            }
+          : undefined,
+      )
+    },
+    async writeMarker(name, description, signal) {
+      // It may do next to nothing: a key is the only thing that is kept at once and without a task.
+      const key: JsonObject = {
+        uid: markerKeyUid,
+        name,
+        description,
+        actions: ['version'],
+        indexes: ['*'],
+        expiresAt: null,
+      }
+      const set = (method: 'POST' | 'PATCH', path: string, value: JsonObject) =>
+        call({ method, path, body: { kind: 'json', value }, isRead: true, signal })
+      const changed = await set('PATCH', `/keys/${markerKeyUid}`, { name, description })
+      const isMissing = changed.kind === 'refused' && changed.error.code === 'api_key_not_found'
+      return map(isMissing ? await set('POST', '/keys', key) : changed, () => 'written')
+    },
+    close: () => pool.destroy(),
+  }
+}
+
+function indexPath(uid: string): string {
+  return `/indexes/${encodeURIComponent(uid)}`
+}
+
+/** Leaves out what is null. */
+function query(parameters: Readonly<Record<string, string | null>>): string {
+  return Object.entries(parameters)
+    .flatMap(([name, value]) => (value === null ? [] : [`${name}=${encodeURIComponent(value)}`]))
+    .join('&')
+}
+
+/** Decodes an answer; one that is not of the expected form is an engine that is ill. */
+function map<T>(reply: EngineReply<Json>, decode: (value: Json) => T | undefined): EngineReply<T> {
+  if (reply.kind !== 'answered') return reply
+  const value = decode(reply.value)
+  return value === undefined ? { kind: 'failed', reason: 'an answer of unknown form' } : { kind: 'answered', value }
+}
+
+/** A write was executed when its number came back; any other 2xx leaves open what happened. */
+function taskNumber(reply: EngineReply<Json>): EngineReply<number> {
+  if (reply.kind !== 'answered') return reply
+  const uid = isObject(reply.value) ? reply.value.taskUid : undefined
+  return typeof uid === 'number'
+    ? { kind: 'answered', value: uid }
+    : { kind: 'unknown', reason: 'an answer without a task number' }
+}
+
+function objectOf(value: Json): JsonObject | undefined {
+  return isObject(value) ? value : undefined
+}
+
+function resultsOf(value: Json): readonly JsonObject[] | undefined {
+  if (!isObject(value) || !Array.isArray(value.results)) return undefined
+  return value.results.every(isObject) ? value.results : undefined
 }

@@ -1,0 +1,137 @@
+/**
+ * One HTTP request to an engine, and what its outcome means (NF-22, NF-43).
+ *
+ * - *answered*: 2xx. *refused*: a 4xx with Meilisearch's error object: the engine understood and said no.
+ * - *failed*: 5xx, an answer that is not an engine's, our key refused, or an error before a write could be complete.
+ * - *unknown*: a write went out whole and no answer came; it may have been executed.
+ */
+import { pipeline, Readable } from 'node:stream'
+import { createGzip } from 'node:zlib'
+import type { Pool } from 'undici'
+import type { ErrorBody } from '../api/errors.ts'
+import { isObject, type Json } from '../lib/json.ts'
+import type { EngineReply } from './engine.ts'
+
+/** Longest answer that is read whole: a page of documents, or the ids of an index. */
+export const answerBytesMax = 512 * 1024 * 1024
+
+export type CallBody =
+  | { readonly kind: 'json'; readonly value: Json }
+  | { readonly kind: 'ndjson'; readonly chunks: AsyncIterable<Uint8Array>; readonly gzip: boolean }
+
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** With query string. */
+  readonly path: string
+  readonly body?: CallBody
+  /** The request changes nothing: an error without an answer is then `failed`, not `unknown`. */
+  readonly isRead: boolean
+  readonly signal: AbortSignal
+}
+
+/** Codes that come as 4xx but say that we or the node are set up wrongly, never that the change is bad. */
+const setUpCodes = new Set(['invalid_api_key', 'missing_authorization_header', 'too_many_search_requests'])
+/** Errors of undici and the system that happen before a request leaves. */
+const unsentCodes = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])
+
+export async function callEngine(
+  pool: Pool,
+  headers: Readonly<Record<string, string>>,
+  call: Call,
+): Promise<EngineReply<Json>> {
+  const sending = outgoing(call.body)
+  try {
+    const answer = await pool.request({
+      method: call.method,
+      path: call.path,
+      headers: { ...headers, ...sending.headers },
+      body: sending.body,
+      signal: call.signal,
+    })
+    const text = await answer.body.text()
+    return classify(answer.statusCode, text)
+  } catch (error) {
+    const reason = describe(error)
+    const isUnsent = unsentCodes.has(codeOf(error)) || !sending.isComplete()
+    return call.isRead || isUnsent ? { kind: 'failed', reason } : { kind: 'unknown', reason }
+  }
+}
+
+function classify(status: number, text: string): EngineReply<Json> {
+  const value = parse(text)
+  if (status >= 200 && status < 300) {
+    return value === undefined && text !== ''
+      ? failed(`${status} with a body that is not JSON`)
+      : answered(value ?? null)
+  }
+  const error = errorOf(value)
+  if (status >= 500 || error === undefined)
+    return failed(error ? `${status} ${error.code}: ${error.message}` : `${status}`)
+  if (status === 408 || status === 429 || setUpCodes.has(error.code)) return failed(`${status} ${error.code}`)
+  return { kind: 'refused', status, error }
+}
+
+const answered = (value: Json): EngineReply<Json> => ({ kind: 'answered', value })
+const failed = (reason: string): EngineReply<Json> => ({ kind: 'failed', reason })
+
+/** The error object of M-B1, from an answer or a task; `undefined` when it is none. */
+export function errorOf(value: Json | undefined): ErrorBody | undefined {
+  if (!isObject(value) || typeof value.code !== 'string' || typeof value.message !== 'string') return undefined
+  const type = value.type
+  return {
+    message: value.message,
+    code: value.code,
+    type: type === 'auth' || type === 'internal' || type === 'system' ? type : 'invalid_request',
+    link: typeof value.link === 'string' ? value.link : '',
+  }
+}
+
+function parse(text: string): Json | undefined {
+  try {
+    return JSON.parse(text) as Json
+  } catch {
+    return undefined
+  }
+}
+
+interface Outgoing {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Readable | null
+  /** Everything was handed to the connection, so the engine may have the whole request. */
+  readonly isComplete: () => boolean
+}
+
+function outgoing(body: CallBody | undefined): Outgoing {
+  if (body === undefined) return { headers: {}, body: null, isComplete: () => true }
+  if (body.kind === 'json') {
+    return {
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body.value),
+      isComplete: () => true,
+    }
+  }
+  // Half a body is never executed (NF-43), so only a source that was read to its end leaves the outcome open.
+  let isAtEnd = false
+  const source = Readable.from(
+    (async function* () {
+      yield* body.chunks
+      isAtEnd = true
+    })(),
+    { objectMode: false },
+  )
+  const type = { 'content-type': 'application/x-ndjson' }
+  if (!body.gzip) return { headers: type, body: source, isComplete: () => isAtEnd }
+  // An error of the source destroys the compressor with it, which is how the request learns of it.
+  const zipped = pipeline(source, createGzip({ level: 1 }), () => {})
+  return { headers: { ...type, 'content-encoding': 'gzip' }, body: zipped, isComplete: () => isAtEnd }
+}
+
+function codeOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const code = codeOf(error)
+  return code === '' || error.message.includes(code) ? error.message : `${code}: ${error.message}`
+}
