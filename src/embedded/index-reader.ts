@@ -22,11 +22,11 @@ export interface IndexReader {
   readonly searchableFields: readonly { readonly id: FieldId; readonly name: string; readonly weight: number }[]
 
   // Words (normalised forms).
-  /** Documents with the word in any searchable field, typo-tolerant occurrences and exact-only ones (M-F4 `disableOnAttributes`). */
+  /** Documents with a typo-tolerant occurrence of the word in any searchable field. */
   wordDocids(word: string): Bitmap
-  /** Only occurrences in fields or forms that allow no typo. */
+  /** Documents with an occurrence that allows no typo: in a field of `disableOnAttributes`, or a number (M-F4). */
   exactWordDocids(word: string): Bitmap
-  /** Vocabulary in code-unit order of UTF-8 bytes, from `start` (inclusive); stops when the consumer stops. */
+  /** Vocabulary, exact-only words too, in order of UTF-8 bytes, from `start` (inclusive); stops when the consumer stops. */
   words(start: string): Iterable<string>
   wordFieldDocids(word: string, field: FieldId): Bitmap
   /** `bucket`: bucketed position (M-F2), in any field. */
@@ -35,6 +35,17 @@ export interface IndexReader {
   wordPositions(word: string): Iterable<number>
   /** Documents in which `right` stands `distance` (1, 2, 3) after `left`, smallest distance per document. */
   pairDocids(left: string, right: string, distance: 1 | 2 | 3): Bitmap
+  // Range reads, for prefixes of many words. A reader that leaves them out is asked word by word.
+  /** Words that begin with `prefix` in vocabulary order, with what `wordDocids` and `exactWordDocids` answer. */
+  prefixWordDocids?(
+    prefix: string,
+  ): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }>
+  /** All of `wordFieldDocids` for the words that begin with `prefix`; a field may come several times. */
+  prefixFieldDocids?(prefix: string): Iterable<{ readonly field: FieldId; readonly docids: Bitmap }>
+  /** All of `wordPositionDocids` for the words that begin with `prefix`; a bucket may come several times. */
+  prefixPositionDocids?(prefix: string): Iterable<{ readonly bucket: number; readonly docids: Bitmap }>
+  /** All of `pairDocids(left, …, distance)` for right words that begin with `prefix`. */
+  prefixPairDocids?(left: string, prefix: string, distance: 1 | 2 | 3): Iterable<Bitmap>
   /** Documents whose field has exactly `count` words (1 to 30). */
   fieldWordCountDocids(field: FieldId, count: number): Bitmap
 
