@@ -1,0 +1,100 @@
+/** Export of a project's indexes to another Meilisearch (M-H3). Safe to repeat: documents are replaced by id. */
+import type { Engine, EngineReply } from '../engine/engine.ts'
+import type { Operation } from '../journal/change.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { DumpedIndex } from './dump.ts'
+import { WorkFailure } from './work-failure.ts'
+
+/** Bytes of documents in one request when the export names no `payloadSize`: the reference's least, 20 MiB. */
+export const exportChunkBytes = 20 * 1024 * 1024
+const pollMs = 100
+
+type ExportOperation = Extract<Operation, { kind: 'export' }>
+
+/**
+ * Sends every index that a pattern of the export names; the first matching pattern rules.
+ *
+ * @param details  the task's details as enqueued; answered with `matchedDocuments` filled in.
+ * @throws WorkFailure when the target refuses or cannot be reached.
+ */
+export async function exportIndexes(
+  operation: ExportOperation,
+  details: Json,
+  indexes: AsyncIterable<DumpedIndex>,
+  target: Engine,
+  signal: AbortSignal,
+): Promise<Json> {
+  const matched = new Map<string, number>()
+  for await (const index of indexes) {
+    const pattern = Object.keys(operation.indexes).find((each) => matches(each, index.entry.uid))
+    if (pattern === undefined) continue
+    const rule = operation.indexes[pattern]
+    const isOverriding = isObject(rule) && rule.overrideSettings === true
+    const count = await exportIndex(index, target, isOverriding, signal)
+    matched.set(pattern, (matched.get(pattern) ?? 0) + count)
+  }
+  if (!isObject(details) || !isObject(details.indexes)) return details
+  const rules = Object.entries(details.indexes).map(([pattern, rule]): [string, Json] => [
+    pattern,
+    isObject(rule) ? { ...rule, matchedDocuments: matched.get(pattern) ?? 0 } : rule,
+  ])
+  return { ...details, indexes: Object.fromEntries(rules) }
+}
+
+function matches(pattern: string, uid: string): boolean {
+  return pattern.endsWith('*') ? uid.startsWith(pattern.slice(0, -1)) : pattern === uid
+}
+
+async function exportIndex(
+  { entry, settings, documents }: DumpedIndex,
+  target: Engine,
+  isOverriding: boolean,
+  signal: AbortSignal,
+): Promise<number> {
+  const { uid, primaryKey } = entry
+  const present = accepted(await target.indexes(signal)).some((index) => index.uid === uid)
+  if (!present) await ended(target, await target.createIndex(uid, primaryKey, signal), signal)
+  if (!present || isOverriding) await ended(target, await target.applySettings(uid, settings, signal), signal)
+  let count = 0
+  let lines: Buffer[] = []
+  let byteCount = 0
+  const flush = async () => {
+    if (lines.length === 0) return
+    const body = lines
+    lines = []
+    byteCount = 0
+    const sent = await target.putDocuments(uid, { merge: false, primaryKey, mark: 'export' }, chunks(body), signal)
+    await ended(target, sent, signal)
+  }
+  for await (const document of documents) {
+    const line = Buffer.from(`${JSON.stringify(document satisfies JsonObject)}\n`)
+    lines.push(line)
+    byteCount += line.byteLength
+    count += 1
+    if (byteCount >= exportChunkBytes) await flush()
+  }
+  await flush()
+  return count
+}
+
+async function* chunks(parts: readonly Buffer[]): AsyncIterable<Uint8Array> {
+  yield* parts
+}
+
+function accepted<T>(reply: EngineReply<T>): T {
+  if (reply.kind === 'answered') return reply.value
+  const reason = reply.kind === 'refused' ? `${reply.error.code}: ${reply.error.message}` : reply.reason
+  throw new WorkFailure(`Failed to export documents to remote server: ${reason}`)
+}
+
+async function ended(target: Engine, reply: EngineReply<number>, signal: AbortSignal): Promise<void> {
+  const uid = accepted(reply)
+  for (;;) {
+    signal.throwIfAborted()
+    const [task] = accepted(await target.tasks([uid], signal))
+    if (task?.status === 'succeeded') return
+    if (task?.status === 'failed' || task?.status === 'canceled')
+      throw new WorkFailure(`Failed to export documents to remote server: ${task.error?.message ?? task.status}`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
+}
