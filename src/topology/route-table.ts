@@ -21,6 +21,8 @@ export interface RouteTable {
   /** By SHA-256 of the key's value (or of a project's master key), lower-case hex. */
   keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined
   keyByUid(project: ProjectId, uid: string): ApiKey | undefined
+  /** Keys of any project with this uid: usually one, but clients choose uids. Verifies tenant tokens, which name no project. */
+  keysWithUid(uid: string): readonly { readonly project: Project; readonly key: ApiKey }[]
   index(project: ProjectId, uid: string): IndexRoute | undefined
   /** Sorted by uid. */
   indexes(project: ProjectId): readonly IndexRoute[]
@@ -83,8 +85,17 @@ export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
     projects: PersistentMap.from(projectIdOf, projects),
     indexesById: PersistentMap.from(indexIdOf, records),
     keysByHash: PersistentMap.from(hashOf, hashes),
+    keysByUid: PersistentMap.from(keysUidOf, uidEntries(snapshot.keys)),
     nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
   })
+}
+
+function uidEntries(keys: readonly ApiKey[]): Iterable<UidEntry> {
+  const entries = new Map<string, UidEntry>()
+  for (const { uid, project } of keys) {
+    entries.set(uid, { uid, projects: [...(entries.get(uid)?.projects ?? []), project] })
+  }
+  return entries.values()
 }
 
 interface ProjectRoutes {
@@ -100,11 +111,17 @@ interface HashEntry {
   readonly key: ApiKey | 'master'
 }
 
+interface UidEntry {
+  readonly uid: string
+  readonly projects: readonly ProjectId[]
+}
+
 interface TableParts {
   readonly version: number
   readonly projects: PersistentMap<ProjectRoutes>
   readonly indexesById: PersistentMap<IndexRecord>
   readonly keysByHash: PersistentMap<HashEntry>
+  readonly keysByUid: PersistentMap<UidEntry>
   readonly nodes: ReadonlyMap<NodeId, Node>
 }
 
@@ -112,6 +129,7 @@ const uidOf = (record: IndexRecord): string => record.uid
 const indexIdOf = (record: IndexRecord): string => record.id
 const keyUidOf = (key: ApiKey): string => key.uid
 const projectIdOf = (routes: ProjectRoutes): string => routes.project.id
+const keysUidOf = (entry: UidEntry): string => entry.uid
 const hashOf = (entry: HashEntry): string => entry.hash
 
 /** Sorted listings, made when first asked for and kept as long as the project's indexes stay as they are. */
@@ -140,6 +158,14 @@ class Table implements RouteTable {
 
   keyByUid(project: ProjectId, uid: string): ApiKey | undefined {
     return this.#parts.projects.get(project)?.keys.get(uid)
+  }
+
+  keysWithUid(uid: string): readonly { readonly project: Project; readonly key: ApiKey }[] {
+    return (this.#parts.keysByUid.get(uid)?.projects ?? []).flatMap((id) => {
+      const routes = this.#parts.projects.get(id)
+      const key = routes?.keys.get(uid)
+      return routes && key ? [{ project: routes.project, key }] : []
+    })
   }
 
   index(project: ProjectId, uid: string): IndexRoute | undefined {
@@ -223,19 +249,36 @@ function applyKey(parts: TableParts, { event, now }: ChangeOf<'key'>): TablePart
   const routes = project === null ? undefined : parts.projects.get(project)
   if (routes === undefined) return parts
   const known = routes.keys.get(event.entityId)
-  let { keysByHash } = parts
-  if (known !== undefined) keysByHash = keysByHash.delete(known.hash)
-  if (now !== undefined) keysByHash = keysByHash.set({ hash: now.hash, project: now.project, key: now })
+  let { keysByHash, keysByUid } = parts
+  if (known !== undefined) {
+    keysByHash = keysByHash.delete(known.hash)
+    keysByUid = withoutKey(keysByUid, known)
+  }
+  if (now !== undefined) {
+    keysByHash = keysByHash.set({ hash: now.hash, project: now.project, key: now })
+    keysByUid = keysByUid.set({
+      uid: now.uid,
+      projects: [...(keysByUid.get(now.uid)?.projects ?? []), now.project],
+    })
+  }
   const keys = now === undefined ? routes.keys.delete(event.entityId) : routes.keys.set(now)
-  return { ...parts, keysByHash, projects: parts.projects.set({ ...routes, keys }) }
+  return { ...parts, keysByHash, keysByUid, projects: parts.projects.set({ ...routes, keys }) }
+}
+
+function withoutKey(keysByUid: PersistentMap<UidEntry>, key: ApiKey): PersistentMap<UidEntry> {
+  const projects = (keysByUid.get(key.uid)?.projects ?? []).filter((project) => project !== key.project)
+  return projects.length === 0 ? keysByUid.delete(key.uid) : keysByUid.set({ uid: key.uid, projects })
 }
 
 function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): TableParts {
   const known = parts.projects.get(event.entityId)
-  let { projects, keysByHash, indexesById } = parts
+  let { projects, keysByHash, keysByUid, indexesById } = parts
   if (known !== undefined) keysByHash = keysByHash.delete(known.masterHash)
   if (now === undefined) {
-    for (const key of known?.keys.values() ?? []) keysByHash = keysByHash.delete(key.hash)
+    for (const key of known?.keys.values() ?? []) {
+      keysByHash = keysByHash.delete(key.hash)
+      keysByUid = withoutKey(keysByUid, key)
+    }
     for (const record of known?.indexes.values() ?? []) indexesById = indexesById.delete(record.id)
     projects = projects.delete(event.entityId)
   } else {
@@ -248,7 +291,7 @@ function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): T
       keys: known?.keys ?? PersistentMap.empty(keyUidOf),
     })
   }
-  return { ...parts, projects, keysByHash, indexesById }
+  return { ...parts, projects, keysByHash, keysByUid, indexesById }
 }
 
 function applyNode(parts: TableParts, { event, now }: ChangeOf<'node'>): TableParts {

@@ -1,0 +1,107 @@
+/**
+ * From a credential to a principal. Answers come from memory: the route table holds hashes of all keys, and a bounded cache
+ * holds what was worked out for a credential. A cached principal is used only while its key and project are the very
+ * objects that the table shows, so that a revocation works with the table that carries it.
+ */
+import { LRUCache } from 'lru-cache'
+import { ApiError } from '../api/errors.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { ApiKey, Project } from '../store/catalogue.ts'
+import { credentialHash, type RouteTable } from '../topology/route-table.ts'
+import { type Action, tokenActions } from './action.ts'
+import { keyValue, plainCredential, signingSecrets } from './key-value.ts'
+import { invalidKey, keyPrincipal, masterPrincipal, type Principal, tokenPrincipal } from './principal.ts'
+import { readToken, verifyToken } from './tenant-token.ts'
+
+const cachedCredentialsMax = 20_000
+/** No key or token is longer; a longer credential is refused before any work. */
+const credentialLengthMax = 8 * 1024
+
+interface Known {
+  readonly principal: Principal
+  readonly key: ApiKey | 'master'
+  /** Hash of the credential, or of nothing for a token. */
+  readonly hash: string | undefined
+  readonly table: RouteTable
+}
+
+export interface Authentication {
+  /** @throws ApiError `invalid_api_key` with message 2, 6 or 7. */
+  authenticate(table: RouteTable, credential: string, action: Action | null): Principal
+}
+
+export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'now'> }): Authentication {
+  const cache = new LRUCache<string, Known>({ max: cachedCredentialsMax })
+
+  function remember(credential: string, known: Known): Principal {
+    cache.set(credential, known)
+    return known.principal
+  }
+
+  return {
+    authenticate(table, credential, action) {
+      const cached = cache.get(credential)
+      if (cached !== undefined && (cached.table === table || isCurrent(table, cached))) {
+        if (cached.table !== table) cache.set(credential, { ...cached, table })
+        const { expiresAt } = cached.principal
+        if (expiresAt === null || clock.now() < expiresAt) return cached.principal
+      }
+      if (credential.length > credentialLengthMax) throw invalidKey()
+      const token = readToken(credential)
+      if (token !== undefined) {
+        if (action === null || !tokenActions.has(action)) throw invalidKey()
+        return remember(credential, openToken(table, token, clock.now()))
+      }
+      const hash = credentialHash(plainCredential(credential))
+      const found = table.keyByHash(hash)
+      if (found === undefined) throw invalidKey()
+      const principal = principalOf(found.project, found.key)
+      if (principal.expiresAt !== null && clock.now() >= principal.expiresAt) throw invalidKey()
+      return remember(credential, { principal, key: found.key, hash, table })
+    },
+  }
+}
+
+function principalOf(project: Project, key: ApiKey | 'master'): Principal {
+  return key === 'master' ? masterPrincipal(project) : keyPrincipal(project, key)
+}
+
+/** Whether the table still shows what the principal was made from. */
+function isCurrent(table: RouteTable, { principal, key, hash }: Known): boolean {
+  if (hash === undefined) {
+    return (
+      key !== 'master' &&
+      table.keyByUid(principal.project.id, key.uid) === key &&
+      table.project(principal.project.id) === principal.project
+    )
+  }
+  const found = table.keyByHash(hash)
+  return found !== undefined && found.key === key && found.project === principal.project
+}
+
+function openToken(table: RouteTable, token: NonNullable<ReturnType<typeof readToken>>, nowMs: number): Known {
+  const owners = table.keysWithUid(token.keyUid)
+  if (owners.length === 0) throw invalidKey()
+  let reason = ''
+  for (const { project, key } of owners) {
+    // Uids are chosen by clients: two projects may have the same one, and the signature tells whose token it is.
+    const outcome = verifyToken(token, signingSecrets(keyValue(project.masterKey, key.uid)))
+    if (outcome.kind === 'undecodable') {
+      reason = outcome.reason
+      continue
+    }
+    const { rules, expiresAt } = outcome.token
+    const now = Math.floor(nowMs / 1000)
+    if (expiresAt !== null && now > expiresAt) {
+      throw new ApiError(
+        'invalid_api_key',
+        `Tenant token expired. Was valid up to \`${expiresAt}\` and we're now \`${now}\`.`,
+      )
+    }
+    if (key.expiresAt !== null && nowMs >= key.expiresAt) throw invalidKey()
+    const endsAt = expiresAt === null ? null : (expiresAt + 1) * 1000
+    const principal = tokenPrincipal(keyPrincipal(project, key), rules, endsAt)
+    return { principal, key, hash: undefined, table }
+  }
+  throw new ApiError('invalid_api_key', `Could not decode tenant token, ${reason}.`)
+}
