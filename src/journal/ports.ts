@@ -219,19 +219,13 @@ export interface LaneJournal {
   /**
    * The node's disk is new, replaced or older than what we know: records `marker` and the lease's epoch as its identity,
    * and puts every placement of the node back to `applied = 0` without proof, in one transaction; the lanes then replay
-   * the journal. Tasks keep their outcome. Safe to repeat. `false` = the lease is lost: nothing was written.
+   * the journal. A placement that had completed changes is `filling` (not read) until `advance` brings it to what is
+   * completed, then `active` again. Tasks keep their outcome. Safe to repeat. `false` = the lease is lost: nothing was written.
    */
   adopt(lease: NodeLease, marker: string): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 
-  /**
-   * Takes a replica back to position `to` (its disk was wiped or replaced, NF-31). It fills again from there: its placement
-   * is `filling` until it reaches what is completed, then `active`. Outcomes of tasks stay as they are: behind `completed`,
-   * `advance` moves the position only. Changes that did not succeed must not be delivered again (NF-21). `false` = the
-   * lease is lost.
-   */
-  rewind(lease: NodeLease, placement: Placement, to: number): Promise<boolean>
   /** Work of a whole project (`dump`, `snapshot`, `export`), oldest first, for `leaseMs`; marked as processing. */
   claimProjectChange(worker: string, leaseMs: number): Promise<Change | undefined>
   renewProjectChange(worker: string, change: Change, leaseMs: number): Promise<boolean>
