@@ -1,0 +1,112 @@
+/**
+ * The LMDB environment of one index. One thread writes (the indexing worker), in synchronous transactions, because a throw
+ * inside lmdb's asynchronous ones does not roll back; any thread reads.
+ */
+import { mkdirSync } from 'node:fs'
+import { type Database, open, type RootDatabase } from 'lmdb'
+import { assert } from '../lib/assert.ts'
+import { Bitmap } from '../lib/bitmap.ts'
+import type { JsonObject } from '../lib/json.ts'
+
+export type Table = Database<Uint8Array, Uint8Array>
+
+export interface IndexEnv {
+  readonly folder: string
+  readonly root: RootDatabase<Uint8Array, Uint8Array>
+  /** Small facts under text keys: see `IndexFacts`. */
+  readonly main: Table
+  /** docid → id and JSON text. */
+  readonly documents: Table
+  /** id → docid. */
+  readonly ids: Table
+  readonly postings: Table
+  /** Every indexed word, with an empty value: read in whole by searches. */
+  readonly vocabulary: Table
+  readonly facets: Table
+  readonly vectors: Table
+}
+
+/** Facts of an index that are read at the start of every search. */
+export interface IndexFacts {
+  readonly primaryKey: string | null
+  /** As `GET /settings` shows them, with secrets. */
+  readonly settings: JsonObject
+  /** In the order in which the index first met them. */
+  readonly fieldNames: readonly string[]
+  /** Rises whenever a word appears or disappears. */
+  readonly vocabularyVersion: number
+  /** Documents per top-level field. */
+  readonly fieldDistribution: Readonly<Record<string, number>>
+  /** Bytes of all documents' JSON. */
+  readonly documentBytes: number
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+const formatVersion = 1
+
+/** Address space that an index may map; the file grows only with what it holds. */
+const mapBytes = 64 * 2 ** 30
+
+export function openIndexEnv(folder: string): IndexEnv {
+  mkdirSync(folder, { recursive: true })
+  const root: RootDatabase<Uint8Array, Uint8Array> = open({
+    path: folder,
+    encoding: 'binary',
+    keyEncoding: 'binary',
+    maxDbs: 12,
+    mapSize: mapBytes,
+    noSubdir: false,
+    overlappingSync: false,
+    cache: false,
+  })
+  const table = (name: string): Table => root.openDB({ name, encoding: 'binary', keyEncoding: 'binary', cache: false })
+  return {
+    folder,
+    root,
+    main: table('main'),
+    documents: table('documents'),
+    ids: table('ids'),
+    postings: table('postings'),
+    vocabulary: table('vocabulary'),
+    facets: table('facets'),
+    vectors: table('vectors'),
+  }
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export const mainKeys = {
+  facts: encoder.encode('facts'),
+  documentIds: encoder.encode('documentIds'),
+  outcomes: encoder.encode('outcomes'),
+  vectorDocids: (embedder: string) => encoder.encode(`vectors:${embedder}`),
+  vectorRegenerate: (embedder: string) => encoder.encode(`regenerate:${embedder}`),
+}
+
+export function readJson<T>(table: Table, key: Uint8Array): T | undefined {
+  const bytes = table.getBinary(key)
+  return bytes === undefined ? undefined : (JSON.parse(decoder.decode(bytes)) as T)
+}
+
+export function writeJson(table: Table, key: Uint8Array, value: unknown): void {
+  table.putSync(key, encoder.encode(JSON.stringify(value)))
+}
+
+/** The facts, or undefined for an index that no batch has made yet. */
+export function readFacts(env: IndexEnv): IndexFacts | undefined {
+  const stored = readJson<IndexFacts & { format: number }>(env.main, mainKeys.facts)
+  if (stored === undefined) return undefined
+  assert(stored.format === formatVersion, `index format ${stored.format}, this program reads ${formatVersion}`)
+  return stored
+}
+
+export function writeFacts(env: IndexEnv, facts: IndexFacts): void {
+  writeJson(env.main, mainKeys.facts, { format: formatVersion, ...facts })
+}
+
+export function readBitmap(table: Table, key: Uint8Array): Bitmap {
+  const bytes = table.getBinary(key)
+  return bytes === undefined ? Bitmap.of() : Bitmap.deserialize(bytes)
+}

@@ -1,0 +1,20 @@
+/**
+ * Starts worker threads from a checkout (TypeScript through tsx) and from a bundle (plain JavaScript beside the main file)
+ * alike. In a bundle every worker is an entry point of its own, named like its source file.
+ */
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Worker, type WorkerOptions } from 'node:worker_threads'
+
+/**
+ * @param base  `import.meta.url` of the module that owns the worker, which stands beside the worker's file.
+ * @param name  file name without its ending, for example `search-worker`.
+ */
+export function startWorker(base: string, name: string, options: WorkerOptions = {}): Worker {
+  if (base.endsWith('.ts')) {
+    const entry = new URL(`./${name}.ts`, base)
+    return new Worker(entry, { ...options, execArgv: ['--import', 'tsx'] })
+  }
+  const bundled = new URL(`./${name}.js`, base)
+  return new Worker(existsSync(fileURLToPath(bundled)) ? bundled : new URL(`./${name}.mjs`, base), options)
+}
