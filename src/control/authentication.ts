@@ -4,11 +4,12 @@
  * objects that the table shows, so that a revocation works with the table that carries it.
  */
 import { LRUCache } from 'lru-cache'
+import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ApiKey, Project } from '../store/catalogue.ts'
 import { credentialHash, type RouteTable } from '../topology/route-table.ts'
-import { type Action, tokenActions } from './action.ts'
+import { tokenGrants } from './grants.ts'
 import { keyValue, plainCredential, signingSecrets } from './key-value.ts'
 import { invalidKey, keyPrincipal, masterPrincipal, type Principal, tokenPrincipal } from './principal.ts'
 import { readToken, verifyToken } from './tenant-token.ts'
@@ -49,7 +50,7 @@ export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'n
       if (credential.length > credentialLengthMax) throw invalidKey()
       const token = readToken(credential)
       if (token !== undefined) {
-        if (action === null || !tokenActions.has(action)) throw invalidKey()
+        if (action === null || !tokenGrants.has(action)) throw invalidKey()
         return remember(credential, openToken(table, token, clock.now()))
       }
       const hash = credentialHash(plainCredential(credential))

@@ -1,4 +1,6 @@
 /** The key object of `/keys` (M-G1): what a client may send, and what it sees. */
+import { actions, isGlobal } from '../api/actions.ts'
+import { parseBareTime, parseDay, parseTime } from '../api/dates.ts'
 import {
   array,
   bodyRoot,
@@ -13,11 +15,11 @@ import {
   wrongType,
 } from '../api/decode.ts'
 import { ApiError } from '../api/errors.ts'
+import { indexPattern } from '../api/index-uid.ts'
+import { renderTime } from '../api/task-view.ts'
 import type { Json } from '../lib/json.ts'
 import type { ApiKey } from '../store/catalogue.ts'
 import type { NewKey } from '../store/ports.ts'
-import { isInstanceWide, keyActions } from './action.ts'
-import { isIndexPattern } from './index-pattern.ts'
 import { keyValue } from './key-value.ts'
 
 const uuid: Decoder<string> = (value, at) => {
@@ -45,41 +47,18 @@ export function uuidFault(text: string): string | undefined {
   return `invalid group length in group ${bad}: expected ${lengths[bad]}, found ${groups[bad]!.length}`
 }
 
-const indexPattern: Decoder<string> = (value, at) => {
-  const text = string(value, at)
-  if (!isIndexPattern(text)) {
-    throw invalidValue(
-      `\`${text}\` is not a valid index uid pattern. Index uid patterns can be an integer or a string containing only alphanumeric characters, hyphens (-), underscores (_), and optionally end with a star (*).`,
-      at,
-    )
-  }
-  return text
-}
-
 const expiry =
   (nowMs: number): Decoder<number | null> =>
   (value, at) => {
     if (value === null) return null
     if (typeof value !== 'string') throw wrongType(value, at, 'string')
-    const time = parseExpiry(value)
+    const time = parseTime(value) ?? parseBareTime(value) ?? parseDay(value)
     if (time !== undefined && time > nowMs) return time
     throw invalidValue(
       `\`${value}\` is not a valid date. It should follow the RFC 3339 format to represents a date or datetime in the future or specified as a null value. e.g. 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'.\n`,
       at,
     )
   }
-
-const dateForms = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})?)?$/i
-
-function parseExpiry(text: string): number | undefined {
-  const match = dateForms.exec(text)
-  if (match === null) return undefined
-  const [, date, time = '00:00:00', fraction = '', zone = 'Z'] = match
-  const parsed = Date.parse(`${date}T${time}${fraction.slice(0, 4)}${zone.toUpperCase()}`)
-  // `2024-02-31` would become a day in March.
-  if (Number.isNaN(parsed) || new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date) return undefined
-  return parsed
-}
 
 interface NewKeyBody extends Omit<NewKey, 'uid'> {
   readonly uid: string | null
@@ -95,11 +74,11 @@ export function decodeNewKey(body: Json, nowMs: number, newUid: () => string): N
     description: orNull(string, 'invalid_api_key_description'),
     name: orNull(string, 'invalid_api_key_name'),
     uid: orNull(uuid, 'invalid_api_key_uid'),
-    actions: required(array(oneOf(...keyActions)), 'invalid_api_key_actions', 'missing_api_key_actions'),
+    actions: required(array(oneOf(...actions)), 'invalid_api_key_actions', 'missing_api_key_actions'),
     indexes: required(array(indexPattern), 'invalid_api_key_indexes', 'missing_api_key_indexes'),
     expiresAt: required(expiry(nowMs), 'invalid_api_key_expires_at', 'missing_api_key_expires_at'),
   })(body, bodyRoot)
-  const global = key.indexes.includes('*') ? undefined : key.actions.find(isInstanceWide)
+  const global = key.indexes.includes('*') ? undefined : key.actions.find(isGlobal)
   if (global !== undefined) {
     const named = JSON.stringify(global)
     throw new ApiError(
@@ -148,13 +127,8 @@ export function encodeKey(key: ApiKey, masterKey: string) {
     uid: key.uid,
     actions: key.actions,
     indexes: key.indexes,
-    expiresAt: key.expiresAt === null ? null : isoTime(key.expiresAt),
-    createdAt: isoTime(key.createdAt),
-    updatedAt: isoTime(key.updatedAt),
+    expiresAt: key.expiresAt === null ? null : renderTime(key.expiresAt),
+    createdAt: renderTime(key.createdAt),
+    updatedAt: renderTime(key.updatedAt),
   }
-}
-
-/** RFC 3339 in UTC, without a fraction of zero, as the reference prints times. */
-export function isoTime(ms: number): string {
-  return new Date(ms).toISOString().replace('.000Z', 'Z')
 }

@@ -1,9 +1,10 @@
 /** Who calls: project, actions, index patterns, forced filters, expiry. */
+import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
+import { matchesSomeIndexPattern } from '../api/index-uid.ts'
 import type { Json } from '../lib/json.ts'
 import type { ApiKey, Project } from '../store/catalogue.ts'
-import { type Action, allActions, grantsOf, tokenActions } from './action.ts'
-import { debugList, matchesPattern } from './index-pattern.ts'
+import { allGrants, grantsOf, tokenGrants } from './grants.ts'
 import { ruleFor, type SearchRules } from './tenant-token.ts'
 
 export interface Principal {
@@ -30,7 +31,7 @@ export function masterPrincipal(project: Project): Principal {
   return {
     project,
     keyUid: null,
-    actions: allActions,
+    actions: allGrants,
     indexes: ['*'],
     seesAllIndexes: true,
     rules: null,
@@ -56,7 +57,7 @@ export function tokenPrincipal(parent: Principal, rules: SearchRules, expiresAtM
   const ends = [parent.expiresAt, expiresAtMs].filter((end) => end !== null)
   return {
     ...parent,
-    actions: new Set([...parent.actions].filter((action) => tokenActions.has(action))),
+    actions: new Set([...parent.actions].filter((action) => tokenGrants.has(action))),
     rules,
     expiresAt: ends.length === 0 ? null : Math.min(...ends),
   }
@@ -68,7 +69,7 @@ export function seesIndex(principal: Principal, uid: string): boolean {
 }
 
 function keySees(principal: Principal, uid: string): boolean {
-  return principal.seesAllIndexes || principal.indexes.some((pattern) => matchesPattern(pattern, uid))
+  return principal.seesAllIndexes || matchesSomeIndexPattern(principal.indexes, uid)
 }
 
 /** The filter that a token forces on searches of the index; null = none. The index was authorised before. */
@@ -98,4 +99,9 @@ export function authoriseIndex(principal: Principal, uid: string): void {
       ? `The API key used to generate this tenant token cannot acces the index \`${uid}\`.`
       : `The API key cannot acces the index \`${uid}\`, authorized indexes are ${debugList([...principal.indexes].sort())}.`,
   )
+}
+
+/** A list in the reference's debug form: `["a", "b"]` (messages 3 and 4). */
+function debugList(texts: readonly string[]): string {
+  return `[${texts.map((text) => JSON.stringify(text)).join(', ')}]`
 }

@@ -1,7 +1,6 @@
 /** Tenant tokens: JWT signed with a key's value, HS256, HS384 or HS512 (M-G5, P-06). */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { matchesPattern } from './index-pattern.ts'
 
 /** What a token allows: index patterns, each with a filter to force or null. */
 export type SearchRules = ReadonlyMap<string, Json>
@@ -108,7 +107,8 @@ export function ruleFor(rules: SearchRules, uid: string): Json | undefined {
   if (exact !== undefined && !uid.endsWith('*')) return exact
   let best: string | undefined
   for (const pattern of rules.keys()) {
-    if (pattern.endsWith('*') && matchesPattern(pattern, uid) && pattern.length > (best?.length ?? -1)) best = pattern
+    if (pattern.endsWith('*') && matchesIndexPattern(pattern, uid) && pattern.length > (best?.length ?? -1))
+      best = pattern
   }
   return best === undefined ? undefined : (rules.get(best) ?? null)
 }

@@ -1,10 +1,10 @@
 /** The webhook object of `/webhooks` (M-C10, M-A8). */
 import { bodyRoot, type Decoder, nullable, object, record, string } from '../api/decode.ts'
 import { ApiError } from '../api/errors.ts'
+import { maskHeaders } from '../api/secrets.ts'
 import type { Json } from '../lib/json.ts'
 import type { Webhook } from '../store/catalogue.ts'
 import type { EgressPolicy } from './egress-policy.ts'
-import { maskSecret } from './secret-mask.ts'
 
 export const webhookHeadersMax = 200
 
@@ -90,9 +90,5 @@ function checkedHeader(uuid: string, name: string, value: string): string {
 
 /** The webhook as `/webhooks` shows it; the authorization header is masked (M-G6). */
 export function encodeWebhook({ uuid, isEditable, url, headers }: Webhook) {
-  const shown = Object.entries(headers).map(([name, value]) => [
-    name,
-    name.toLowerCase() === 'authorization' ? maskSecret(value) : value,
-  ])
-  return { uuid, isEditable, url, headers: Object.fromEntries(shown) }
+  return { uuid, isEditable, url, headers: maskHeaders(headers) }
 }

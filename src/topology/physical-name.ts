@@ -1,15 +1,6 @@
 /** Physical names: what an index is called on a node (P-02). Made here, never taken apart: the catalogue maps back. */
 import { createHash } from 'node:crypto'
-
-/** Longest name that an engine takes, in bytes (M-A3). */
-export const indexUidBytesMax = 400
-
-const logicalName = /^[A-Za-z0-9_-]+$/
-
-/** Legal for a client: letters, digits, `-`, `_`, 1 to 400 bytes. */
-export function isIndexUid(uid: string): boolean {
-  return uid.length <= indexUidBytesMax && logicalName.test(uid)
-}
+import { indexUidBytesMax } from '../api/index-uid.ts'
 
 /**
  * The name of one generation of an index on a node.

@@ -27,6 +27,8 @@ export interface RouteTable {
   /** Sorted by uid. */
   indexes(project: ProjectId): readonly IndexRoute[]
   node(id: NodeId): Node | undefined
+  /** Whether a text begins like the physical names of some project: its reference (P-02). */
+  hasRef(ref: string): boolean
   /** In no particular order. */
   projects(): Iterable<Project>
   nodes(): Iterable<Node>
@@ -86,6 +88,11 @@ export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
     indexesById: PersistentMap.from(indexIdOf, records),
     keysByHash: PersistentMap.from(hashOf, hashes),
     keysByUid: PersistentMap.from(keysUidOf, uidEntries(snapshot.keys)),
+    // A deleted project's reference stays known for the life of the process: it must not leak either.
+    refs: PersistentMap.from<RefEntry>(
+      refOf,
+      snapshot.projects.map(({ ref }) => ({ ref })),
+    ),
     nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
   })
 }
@@ -116,12 +123,17 @@ interface UidEntry {
   readonly projects: readonly ProjectId[]
 }
 
+interface RefEntry {
+  readonly ref: string
+}
+
 interface TableParts {
   readonly version: number
   readonly projects: PersistentMap<ProjectRoutes>
   readonly indexesById: PersistentMap<IndexRecord>
   readonly keysByHash: PersistentMap<HashEntry>
   readonly keysByUid: PersistentMap<UidEntry>
+  readonly refs: PersistentMap<RefEntry>
   readonly nodes: ReadonlyMap<NodeId, Node>
 }
 
@@ -129,6 +141,7 @@ const uidOf = (record: IndexRecord): string => record.uid
 const indexIdOf = (record: IndexRecord): string => record.id
 const keyUidOf = (key: ApiKey): string => key.uid
 const projectIdOf = (routes: ProjectRoutes): string => routes.project.id
+const refOf = (entry: RefEntry): string => entry.ref
 const keysUidOf = (entry: UidEntry): string => entry.uid
 const hashOf = (entry: HashEntry): string => entry.hash
 
@@ -184,6 +197,10 @@ class Table implements RouteTable {
 
   node(id: NodeId): Node | undefined {
     return this.#parts.nodes.get(id)
+  }
+
+  hasRef(ref: string): boolean {
+    return this.#parts.refs.get(ref) !== undefined
   }
 
   *projects(): IterableIterator<Project> {
@@ -272,7 +289,7 @@ function withoutKey(keysByUid: PersistentMap<UidEntry>, key: ApiKey): Persistent
 
 function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): TableParts {
   const known = parts.projects.get(event.entityId)
-  let { projects, keysByHash, keysByUid, indexesById } = parts
+  let { projects, keysByHash, keysByUid, refs, indexesById } = parts
   if (known !== undefined) keysByHash = keysByHash.delete(known.masterHash)
   if (now === undefined) {
     for (const key of known?.keys.values() ?? []) {
@@ -282,6 +299,7 @@ function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): T
     for (const record of known?.indexes.values() ?? []) indexesById = indexesById.delete(record.id)
     projects = projects.delete(event.entityId)
   } else {
+    refs = refs.set({ ref: now.ref })
     const masterHash = known?.project.masterKey === now.masterKey ? known.masterHash : credentialHash(now.masterKey)
     keysByHash = keysByHash.set({ hash: masterHash, project: now.id, key: 'master' })
     projects = projects.set({
@@ -291,7 +309,7 @@ function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): T
       keys: known?.keys ?? PersistentMap.empty(keyUidOf),
     })
   }
-  return { ...parts, projects, keysByHash, keysByUid, indexesById }
+  return { ...parts, projects, keysByHash, keysByUid, refs, indexesById }
 }
 
 function applyNode(parts: TableParts, { event, now }: ChangeOf<'node'>): TableParts {
