@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { inspect } from 'node:util'
-import { ConfigError, configFields, loadConfig } from './config.ts'
+import { ConfigError, configEnvironment, configFields, loadConfig } from './config.ts'
 
 let folder: string
 before(() => {
@@ -76,4 +76,12 @@ test('a broken file is a mistake that names its line', () => {
 test('no variable or flag belongs to two fields', () => {
   const names = configFields.flatMap(({ field }) => [...field.env, ...(field.flag ? [`--${field.flag}`] : [])])
   assert.equal(new Set(names).size, names.length)
+})
+
+test('a child process that inherits the configuration reads the same one', () => {
+  const env = { MEILI_HTTP_ADDR: '[::1]:7701', DATABASE_URL: 'postgres://u:p@h/d', FLAPJACK_HTTP_DRAIN_MS: '2s' }
+  const parent = loadConfig({ env, flags: { dataDir: '/tmp/x' } })
+  const child = loadConfig({ env: configEnvironment(parent), flags: {} })
+  assert.deepEqual({ ...child, project: null }, { ...parent, project: null })
+  assert.equal(child.store.databaseUrl?.reveal(), 'postgres://u:p@h/d')
 })

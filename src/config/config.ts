@@ -7,6 +7,7 @@ import { parseDocument } from 'yaml'
 import { isObject } from '../lib/json.ts'
 import { configTable } from './config-table.ts'
 import type { Decoded, Field } from './field.ts'
+import { Secret } from './secret.ts'
 
 type Table = typeof configTable
 type ValueOf<F> = F extends Field<infer T> ? T : never
@@ -67,6 +68,27 @@ export function loadConfig(sources: ConfigSources): Config {
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   // Built from the same table that the type is made of.
   return checkTogether(config as Config)
+}
+
+/** The variables that give another process of ours the same configuration, except for what `up` alone uses. */
+export function configEnvironment(config: Config): Readonly<Record<string, string>> {
+  const variables: Record<string, string> = {}
+  for (const { section, name, field } of configFields) {
+    const variable = field.env[0]
+    const value: unknown = Object.entries(config[section]).find(([key]) => key === name)?.[1]
+    if (section === 'project' || section === 'worker' || !variable || value === null || value === undefined) continue
+    variables[variable] = valueText(value)
+  }
+  return variables
+}
+
+function valueText(value: unknown): string {
+  if (value instanceof Secret) return value.reveal()
+  if (typeof value === 'object' && value !== null && 'host' in value && 'port' in value) {
+    const host = String(value.host)
+    return `${host.includes(':') ? `[${host}]` : host}:${value.port}`
+  }
+  return String(value)
 }
 
 function readField(

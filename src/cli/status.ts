@@ -1,0 +1,75 @@
+/** `flapjack status`: what runs in a data folder. */
+import { request } from 'undici'
+import type { CommandContext } from './command-context.ts'
+import { CommandFailed } from './exit-codes.ts'
+import { withStore } from './store-access.ts'
+import { formatColumns } from './terminal.ts'
+
+const healthMsMax = 2000
+
+/** @param owner  the process that owns the data folder, with what it announced; `undefined` = none. */
+export async function showStatus(
+  { config, terminal, programs }: CommandContext,
+  owner: Readonly<Record<string, unknown>> | undefined,
+): Promise<void> {
+  if (!owner && !config.store.databaseUrl) {
+    throw new CommandFailed('notFound', `nothing runs in ${config.data.dir}; start it with \`flapjack up\``)
+  }
+  const url = typeof owner?.url === 'string' ? owner.url : null
+  const isServing = url !== null && (await isHealthy(url))
+  await withStore(programs, config, async ({ catalogue }) => {
+    const snapshot = await catalogue.snapshot()
+    const nodes = await Promise.all(
+      snapshot.nodes.map(async ({ id, engine, url: nodeUrl, state }) => ({
+        id,
+        engine,
+        url: nodeUrl,
+        state,
+        isHealthy: await isHealthy(nodeUrl),
+        replicas: snapshot.placements.filter((placement) => placement.node === id).length,
+      })),
+    )
+    const facts = {
+      pid: typeof owner?.pid === 'number' ? owner.pid : null,
+      url,
+      isServing,
+      projects: snapshot.projects.length,
+      indexes: snapshot.indexes.length,
+      nodes,
+    }
+    terminal.answer(
+      facts,
+      [
+        `Address   ${url ?? 'none'} (${isServing ? 'serving' : 'not serving'})`,
+        `Process   ${facts.pid ?? 'none'}`,
+        `Projects  ${facts.projects}`,
+        `Indexes   ${facts.indexes}`,
+        '',
+        formatColumns([
+          ['NODE', 'ENGINE', 'STATE', 'HEALTH', 'REPLICAS', 'URL'],
+          ...nodes.map((node) => [
+            node.id,
+            node.engine,
+            node.state,
+            node.isHealthy ? 'good' : 'away',
+            String(node.replicas),
+            node.url,
+          ]),
+        ]),
+      ].join('\n'),
+    )
+  })
+}
+
+export async function isHealthy(url: string): Promise<boolean> {
+  try {
+    const { statusCode, body } = await request(`${url}/health`, {
+      headersTimeout: healthMsMax,
+      bodyTimeout: healthMsMax,
+    })
+    await body.dump()
+    return statusCode === 200
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,259 @@
+/** Builds each part of the program from the configuration, and hands it to the supervisor that will stop it. */
+import { join, resolve } from 'node:path'
+import pino, { type Logger } from 'pino'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import type { CommandContext } from './cli/command-context.ts'
+import { CommandFailed } from './cli/exit-codes.ts'
+import { type Config, configEnvironment, type Environment } from './config/config.ts'
+import { createHttpEngine } from './engine/http-engine.ts'
+import { startGateway } from './gateway/gateway.ts'
+import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
+import type { Clock } from './lib/clock.ts'
+import type { Random } from './lib/random.ts'
+import { loadSealingKey, parseSealingKey } from './lib/seal.ts'
+import { keepDatabase } from './orchestrator/database-keeper.ts'
+import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
+import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
+import { startLocalNode } from './orchestrator/local-driver.ts'
+import { registerRemoteNode } from './orchestrator/remote-node.ts'
+import type { Supervisor } from './orchestrator/supervisor.ts'
+import { silentLaneMetrics } from './replication/dependencies.ts'
+import { startReplication } from './replication/replication.ts'
+import { startPostgres } from './store/postgres-server.ts'
+
+export interface Host {
+  /** This program's file, to start more of it. */
+  readonly script: string
+  /** Options of the Node program itself, such as a loader. */
+  readonly nodeOptions: readonly string[]
+  readonly env: Environment
+  readonly clock: Clock
+  readonly random: Random
+  readonly version: string
+  /** Resolves at the first SIGINT or SIGTERM. */
+  readonly stopAsked: Promise<string>
+}
+
+export async function startDatabase(
+  { clock, env }: Host,
+  config: Config,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<StoreOptions['database']> {
+  if (config.store.databaseUrl) return { kind: 'url', url: config.store.databaseUrl.reveal() }
+  const options = {
+    folder: join(resolve(config.data.dir), 'postgres'),
+    searchPath: env.PATH ?? '',
+    ...(config.store.postgresBin === null ? {} : { binFolder: config.store.postgresBin }),
+  }
+  const { connection } = await supervisor.start(
+    'database',
+    () => keepDatabase(() => startPostgres(options), { logger, clock }),
+    (keeper) => keeper.stop(),
+  )
+  return { kind: 'postgres', connection }
+}
+
+export async function startStore(
+  host: Host,
+  config: Config,
+  database: StoreOptions['database'],
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<Store> {
+  const store = await supervisor.start(
+    'store',
+    () => openOwnStore(host, config, database, logger),
+    (opened) => opened.close(),
+  )
+  await store.migrate()
+  supervisor.watch(
+    'blob sweep',
+    store.sweepBlobs().then((removed) => logger.debug({ removed }, 'blobs swept')),
+  )
+  return store
+}
+
+export async function openOwnStore(
+  { clock, random }: Host,
+  config: Config,
+  database: StoreOptions['database'],
+  logger: Logger,
+): Promise<Store> {
+  const dataDir = resolve(config.data.dir)
+  const { sealingKey, connectionsMax, writeAdmission } = config.store
+  return openStore({
+    database,
+    blobFolder: join(dataDir, 'blobs'),
+    sealingKey: sealingKey ? parseSealingKey(sealingKey.reveal()) : await loadSealingKey(join(dataDir, 'sealing.key')),
+    clock,
+    random,
+    logger,
+    connectionCountMax: connectionsMax,
+    admission: writeAdmission,
+  })
+}
+
+/** The database of a running `up`, which announced it in its data folder, unless one is configured. */
+export function databaseOf(config: Config): StoreOptions['database'] {
+  if (config.store.databaseUrl) return { kind: 'url', url: config.store.databaseUrl.reveal() }
+  const announced = lockOwner(config.data.dir)?.database
+  if (typeof announced !== 'string') {
+    throw new CommandFailed(
+      'notFound',
+      `nothing runs in ${config.data.dir}; start it with \`flapjack up\`, name its folder with --data-dir, or set DATABASE_URL`,
+    )
+  }
+  // Written by `announce` below, in a file that only we and its owner can read.
+  return JSON.parse(announced)
+}
+
+export function announce(lock: FolderLock, url: string | null, database: StoreOptions['database']): void {
+  lock.announce({
+    ...(url === null ? {} : { url }),
+    ...(database.kind === 'postgres' ? { database: JSON.stringify(database) } : {}),
+  })
+}
+
+export async function startEngines(
+  host: Host,
+  { config, env }: CommandContext,
+  { catalogue }: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<void> {
+  const { kind, url, key, nodes, bin, indexingMemoryBytes } = config.engine
+  const { clock, random, script, nodeOptions } = host
+  const prefix = url ? 'r' : kind === 'embedded' ? 'n' : 'm'
+  const known = (await catalogue.nodes()).map(({ id }) => id)
+  const other = known.find((id) => !id.startsWith(prefix))
+  if (other !== undefined) {
+    throw new CommandFailed(
+      'usage',
+      `the indexes of this data folder live on another engine (node \`${other}\`); start it as before, or use another folder`,
+    )
+  }
+  if (url) {
+    const node = { id: 'r1', url, key: key?.reveal() ?? null }
+    await registerRemoteNode(node, { catalogue, clock, signal: supervisor.signal })
+    return
+  }
+  const wanted = Array.from({ length: nodes }, (_, place) => `${prefix}${place + 1}`)
+  const startNode = (id: string) =>
+    supervisor.start(
+      `engine ${id}`,
+      () =>
+        startLocalNode({
+          id,
+          engine: kind,
+          folder: join(resolve(config.data.dir), 'engines', id),
+          self: { command: process.execPath, args: [...nodeOptions, script] },
+          bin,
+          indexingMemoryBytes,
+          env,
+          catalogue,
+          random,
+          clock,
+          logger,
+        }),
+      (child) => child.stop(),
+    )
+  await Promise.all([...new Set([...wanted, ...known])].map(startNode))
+}
+
+export async function startGateways(
+  host: Host,
+  config: Config,
+  store: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<string> {
+  const { gateways, address } = config.http
+  if (gateways === 1) return startOneGateway(host, config, store, supervisor, logger)
+  const { port } = await supervisor.start(
+    'gateways',
+    () =>
+      startGatewayProcesses({
+        count: gateways,
+        script: host.script,
+        args: ['serve', '--role', 'gateway'],
+        env: configEnvironment(config),
+        logger,
+        clock: host.clock,
+      }),
+    (processes) => processes.stop(),
+  )
+  return `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`
+}
+
+export async function startOneGateway(
+  { clock, random }: Host,
+  config: Config,
+  { catalogue, journal, laneJournal }: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<string> {
+  const { address, bodyBytesMax, drainMs } = config.http
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host
+  const gateway = await supervisor.start(
+    'gateway',
+    () =>
+      startGateway({
+        httpAddr: `${host}:${address.port}`,
+        catalogue,
+        journal,
+        payloads: laneJournal,
+        logger,
+        metrics: createMetrics(),
+        clock,
+        random,
+        limits: { documentBytesMax: bodyBytesMax },
+        allowPrivateUrls: config.outbound.allowedIpNetworks === 'any',
+      }),
+    (started) => started.close(drainMs),
+  )
+  return gateway.url
+}
+
+export async function startWorker(
+  { clock, random }: Host,
+  { laneJournal }: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<void> {
+  await supervisor.start(
+    'lanes',
+    async () =>
+      startReplication({
+        worker: random.uuid(),
+        journal: laneJournal,
+        engineOf: ({ url, key }) => createHttpEngine({ url, key }),
+        clock,
+        random,
+        log: logger,
+        metrics: silentLaneMetrics,
+      }),
+    (replication) => replication.stop(),
+  )
+}
+
+export function createLogger(config: Config): Logger {
+  const level = config.log.level === 'off' ? 'silent' : config.log.level
+  return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }))
+}
+
+function createMetrics(): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  return registry
+}
+
+export async function startEmbeddedEngine(
+  { clock }: Host,
+  config: Config,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<string> {
+  void [clock, config, supervisor, logger]
+  throw new CommandFailed('engineUnavailable', 'the embedded engine is not part of this build')
+}
