@@ -1,0 +1,3 @@
+module flapjack/bench
+
+go 1.21

@@ -1,0 +1,126 @@
+/** Processes that a bench starts: each prints its address as the first line, and is ended by its process id. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+export interface Part {
+  readonly name: string
+  readonly url: string
+  readonly pid: number
+}
+
+export interface Load {
+  readonly requests: number
+  readonly errors: number
+  readonly requestsPerSecond: number
+  readonly latencyMsP50: number
+  readonly latencyMsP90: number
+  readonly latencyMsP99: number
+  readonly latencyMsMax: number
+}
+
+export class Bench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'flapjack-bench-'))
+  readonly #children: ChildProcess[] = []
+  #go: string | undefined
+
+  /** Builds the Go parts once; needs Go on the PATH. */
+  async goBinary(): Promise<string> {
+    if (this.#go === undefined) {
+      const out = join(this.folder, 'bench-parts')
+      await run('go', ['build', '-o', out, '.'], { cwd: join(import.meta.dirname, 'go') })
+      this.#go = out
+    }
+    return this.#go
+  }
+
+  /** Starts a part and waits for its address. */
+  async start(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Part> {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+    this.#children.push(child)
+    const address = await new Promise<string>((resolve, reject) => {
+      createInterface({ input: child.stdout }).once('line', resolve)
+      child.once('exit', (code) => reject(new Error(`${name} ended with ${code} before it gave its address`)))
+      child.once('error', reject)
+    })
+    return { name, url: address.startsWith('http') ? address : `http://${address}`, pid: child.pid ?? 0 }
+  }
+
+  startScript(name: string, script: string, ...args: readonly string[]): Promise<Part> {
+    return this.start(name, process.execPath, ['--import', 'tsx', join(import.meta.dirname, script), ...args])
+  }
+
+  /** nginx as a plain reverse proxy with one worker; `undefined` when it is not installed. */
+  async startNginx(target: string, port: number): Promise<Part | undefined> {
+    const found = await run('nginx', ['-v']).then(
+      () => true,
+      () => false,
+    )
+    if (!found) return undefined
+    const file = join(this.folder, 'nginx.conf')
+    writeFileSync(
+      file,
+      `daemon off; worker_processes 1; pid ${this.folder}/nginx.pid; error_log stderr crit; user root;
+events { worker_connections 1024; }
+http { access_log off; client_body_temp_path ${this.folder}/b; proxy_temp_path ${this.folder}/p;
+  fastcgi_temp_path ${this.folder}/f; uwsgi_temp_path ${this.folder}/u; scgi_temp_path ${this.folder}/s;
+  keepalive_requests 1000000;
+  upstream engine { server ${target.replace('http://', '')}; keepalive 64; keepalive_requests 1000000; }
+  server { listen 127.0.0.1:${port}; location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`,
+    )
+    const child = spawn('nginx', ['-c', file, '-p', this.folder], { stdio: ['ignore', 'ignore', 'inherit'] })
+    this.#children.push(child)
+    const url = `http://127.0.0.1:${port}`
+    await until(`${url}/`, 10_000)
+    return { name: 'nginx', url, pid: child.pid ?? 0 }
+  }
+
+  async load(
+    part: Part,
+    request: { readonly path: string; readonly body?: string; readonly key?: string },
+    shape: { readonly connections: number; readonly seconds: number; readonly rate?: number },
+  ): Promise<Load> {
+    const { stdout } = await run(await this.goBinary(), [
+      'load',
+      ...['-url', part.url, '-path', request.path, '-connections', String(shape.connections)],
+      ...['-seconds', String(shape.seconds), '-rate', String(shape.rate ?? 0)],
+      ...(request.body === undefined ? [] : ['-body', request.body]),
+      ...(request.key === undefined ? [] : ['-key', request.key]),
+    ])
+    return JSON.parse(stdout) as Load
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.#children.reverse()) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+      await ended
+      clearTimeout(timer)
+    }
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+export async function until(url: string, timeoutMs: number): Promise<void> {
+  for (const deadline = Date.now() + timeoutMs; ; ) {
+    const answered = await fetch(url).then(
+      () => true,
+      () => false,
+    )
+    if (answered) return
+    if (Date.now() > deadline) throw new Error(`${url} does not answer`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((left, right) => left - right)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
