@@ -1,5 +1,5 @@
 /** The key object of `/keys` (M-G1): what a client may send, and what it sees. */
-import { actions, isGlobal } from '../api/actions.ts'
+import { type Action, actions, isGlobal } from '../api/actions.ts'
 import { parseBareTime, parseDay, parseTime } from '../api/dates.ts'
 import {
   array,
@@ -60,7 +60,8 @@ const expiry =
     )
   }
 
-interface NewKeyBody extends Omit<NewKey, 'uid'> {
+interface NewKeyBody extends Omit<NewKey, 'uid' | 'actions'> {
+  readonly actions: readonly Action[]
   readonly uid: string | null
 }
 

@@ -1,5 +1,6 @@
 /** Tenant tokens: JWT signed with a key's value, HS256, HS384 or HS512 (M-G5, P-06). */
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import { matchesIndexPattern } from '../api/index-uid.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 
 /** What a token allows: index patterns, each with a filter to force or null. */
