@@ -27,8 +27,8 @@ function relay(response: ServerResponse) {
     onRequestStart() {},
     onResponseStart(_: unknown, status: number, headers: Record<string, string | string[]>) {
       response.writeHead(status, {
-        'content-type': headers['content-type'],
-        'content-length': headers['content-length'],
+        'content-type': String(headers['content-type']),
+        'content-length': String(headers['content-length']),
       })
     },
     onResponseData(_: unknown, chunk: Buffer) {
