@@ -144,8 +144,13 @@ export class Bitmap implements BitmapReader {
     return new Bitmap(keys, chunks)
   }
 
+  /** What `fromSorted(values).serialize()` gives, without the bitmap where they are few. */
+  static serializeSorted(values: readonly number[]): Uint8Array {
+    return values.length <= listSizeMax ? writeList(values) : Bitmap.fromSorted(values).serialize()
+  }
+
   serialize(): Uint8Array {
-    if (this.size <= listSizeMax) return writeList(this)
+    if (this.size <= listSizeMax) return writeList(this.toArray())
     let byteCount = 4 + this.#chunks.length * 4
     for (const chunk of this.#chunks)
       byteCount += chunk.size > arraySizeMax ? 8192 : (chunk.size + (chunk.size & 1)) * 2
@@ -422,12 +427,12 @@ export class Bitmap implements BitmapReader {
   }
 }
 
-function writeList(bitmap: Bitmap): Uint8Array {
-  const bytes = new Uint8Array(1 + bitmap.size * 5)
+function writeList(values: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(1 + values.length * 5)
   let at = 0
   let before = 0
-  bytes[at++] = bitmap.size
-  bitmap.forEach((value) => {
+  bytes[at++] = values.length
+  for (const value of values) {
     let rest = value - before
     before = value
     while (rest > 127) {
@@ -435,7 +440,7 @@ function writeList(bitmap: Bitmap): Uint8Array {
       rest = Math.floor(rest / 128)
     }
     bytes[at++] = rest
-  })
+  }
   return bytes.subarray(0, at)
 }
 

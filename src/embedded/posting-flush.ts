@@ -1,0 +1,220 @@
+/**
+ * Merges gathered changes into the stored postings, in the order of the keys, so that neighbours share pages. Runs inside
+ * the batch's transaction and leaves the table empty.
+ */
+import { assert } from '../lib/assert.ts'
+import { Bitmap } from '../lib/bitmap.ts'
+import type { IndexEnv, Table } from './index-env.ts'
+import { facetKind, KeyBuilder, postingKind } from './index-keys.ts'
+import { type Interner, kindShift, kinds, type PostingChange, type PostingTable, valueMask } from './posting-table.ts'
+
+/** Strings that one flush may hold: their ranks share a float with other numbers. */
+export const internedMax = 2 ** 22
+const rankScale = 2 ** 24
+
+export interface VocabularyChange {
+  readonly added: string[]
+  readonly removed: string[]
+}
+
+const noBytes = new Uint8Array([1])
+
+export function flushPostings(
+  env: IndexEnv,
+  table: PostingTable,
+  interner: Interner,
+  numbers: readonly number[],
+  vocabulary: VocabularyChange,
+): void {
+  assert(interner.strings.length <= rankScale, 'too many strings in one flush')
+  const { strings } = interner
+  const keys = new KeyBuilder()
+  const byRank = sortedPlaces(strings.length, (l, r) =>
+    strings[l]! < strings[r]! ? -1 : strings[l] === strings[r] ? 0 : 1,
+  )
+  const ranks = inverse(byRank)
+  const numberByRank = sortedPlaces(numbers.length, (l, r) => numbers[l]! - numbers[r]!)
+  const numberRanks = inverse(numberByRank)
+
+  const groups: number[][] = Array.from({ length: 16 }, () => [])
+  table.eachList((a, b) => {
+    const kind = b >>> kindShift
+    const value = b & valueMask
+    const group = groups[kind >= kinds.pair1 && kind <= kinds.pair3 ? kinds.pair1 : kind]!
+    if (kind <= kinds.position) group.push(ranks[a]! * 65536 + value)
+    else if (kind <= kinds.pair3) group.push((ranks[a]! * rankScale + ranks[value]!) * 4 + (kind - kinds.pair1))
+    else if (kind === kinds.facetString) group.push(value * rankScale + ranks[a]!)
+    else if (kind === kinds.facetNumber) group.push(value * rankScale + numberRanks[a]!)
+    else group.push(a * 65536 + value)
+  })
+  const each = (kind: number, visit: (high: number, low: number, change: PostingChange) => void) => {
+    for (const packed of Float64Array.from(groups[kind]!).sort()) {
+      const [high, low] = [Math.floor(packed / 65536), packed % 65536]
+      const a = kind <= kinds.position ? byRank[high]! : high
+      visit(a, low, table.changes(a, ((kind << kindShift) | low) >>> 0))
+    }
+  }
+
+  const touched = new Set<string>()
+  each(kinds.exact, (a, _low, change) => {
+    if (merge(env.postings, keys.word(postingKind.exact, strings[a]!), change)) touched.add(strings[a]!)
+  })
+  each(kinds.field, (a, field, change) => {
+    merge(env.postings, keys.wordNumber(postingKind.field, strings[a]!, field), change)
+  })
+  each(kinds.position, (a, bucket, change) => {
+    merge(env.postings, keys.wordNumber(postingKind.position, strings[a]!, bucket), change)
+  })
+  flushPairs(env.postings, Float64Array.from(groups[kinds.pair1]!).sort(), strings, byRank, table, keys)
+  each(kinds.word, (a, _low, change) => {
+    if (merge(env.postings, keys.word(postingKind.word, strings[a]!), change)) touched.add(strings[a]!)
+  })
+  each(kinds.count, (a, count, change) => {
+    merge(env.postings, keys.fieldCount(a, count), change)
+  })
+  updateVocabulary(env, touched, keys, vocabulary)
+
+  for (const packed of Float64Array.from(groups[kinds.facetString]!).sort()) {
+    const [field, a] = [Math.floor(packed / rankScale), byRank[packed % rankScale]!]
+    const change = table.changes(a, ((kinds.facetString << kindShift) | field) >>> 0)
+    merge(env.facets, keys.facetString(field, strings[a]!), change)
+  }
+  for (const packed of Float64Array.from(groups[kinds.facetNumber]!).sort()) {
+    const [field, a] = [Math.floor(packed / rankScale), numberByRank[packed % rankScale]!]
+    const change = table.changes(a, ((kinds.facetNumber << kindShift) | field) >>> 0)
+    merge(env.facets, keys.facetNumber(field, numbers[a]!), change)
+  }
+  each(kinds.exists, (field, _low, change) => void merge(env.facets, keys.field(facetKind.exists, field), change))
+  each(kinds.isNull, (field, _low, change) => void merge(env.facets, keys.field(facetKind.isNull, field), change))
+  each(kinds.isEmpty, (field, _low, change) => void merge(env.facets, keys.field(facetKind.isEmpty, field), change))
+  each(kinds.geo, (_a, _low, change) => void merge(env.facets, keys.field(facetKind.geoDocids, 0), change))
+
+  table.clear()
+  interner.clear()
+}
+
+/** Places 0 to `count` − 1 in the order of what stands there. */
+function sortedPlaces(count: number, compare: (left: number, right: number) => number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, place) => place).sort(compare)
+}
+
+function inverse(places: Uint32Array): Uint32Array {
+  const ranks = new Uint32Array(places.length)
+  for (let rank = 0; rank < places.length; rank += 1) ranks[places[rank]!] = rank
+  return ranks
+}
+
+/** Answers whether the posting appeared or disappeared. */
+function merge(table: Table, key: Buffer, change: PostingChange): boolean {
+  const stored = table.getBinaryFast(key)
+  if (stored === undefined) {
+    if (change.added.length === 0) return false
+    table.putSync(key, Bitmap.serializeSorted(change.added))
+    return true
+  }
+  const bytes = mergedBytes(stored, change)
+  if (bytes !== undefined) {
+    table.putSync(key, bytes)
+    return false
+  }
+  table.removeSync(key)
+  return true
+}
+
+/** undefined when nothing is left. */
+function mergedBytes(stored: Uint8Array, { added, removed }: PostingChange): Uint8Array | undefined {
+  let bitmap = Bitmap.deserialize(stored)
+  if (removed.length > 0) bitmap = bitmap.andNot(Bitmap.fromSorted(removed))
+  if (added.length > 0) bitmap = bitmap.or(Bitmap.fromSorted(added))
+  return bitmap.isEmpty() ? undefined : bitmap.serialize()
+}
+
+/** The three distances of a pair stand under one key. */
+function flushPairs(
+  postings: Table,
+  sorted: Float64Array,
+  strings: readonly string[],
+  byRank: Uint32Array,
+  table: PostingTable,
+  keys: KeyBuilder,
+): void {
+  for (let at = 0; at < sorted.length; ) {
+    const pair = Math.floor(sorted[at]! / 4)
+    const left = byRank[Math.floor(pair / rankScale)]!
+    const right = byRank[pair % rankScale]!
+    const key = keys.pair(strings[left]!, strings[right]!)
+    const stored = postings.getBinaryFast(key)
+    const parts = stored === undefined ? [undefined, undefined, undefined] : splitPair(stored)
+    for (; at < sorted.length && Math.floor(sorted[at]! / 4) === pair; at += 1) {
+      const distance = sorted[at]! % 4
+      const change = table.changes(left, (((kinds.pair1 + distance) << kindShift) | right) >>> 0)
+      const part = parts[distance]
+      if (part !== undefined) parts[distance] = mergedBytes(part, change)
+      else if (change.added.length > 0) parts[distance] = Bitmap.serializeSorted(change.added)
+    }
+    if (parts.some((part) => part !== undefined)) postings.putSync(key, joinPair(parts))
+    else if (stored !== undefined) postings.removeSync(key)
+  }
+}
+
+/** The bitmaps of distances 1, 2 and 3: each with its length before it, in up to five bytes. */
+export function joinPair(parts: readonly (Uint8Array | undefined)[]): Uint8Array {
+  let byteCount = 15
+  for (const part of parts) byteCount += part?.length ?? 0
+  const bytes = new Uint8Array(byteCount)
+  let at = 0
+  for (const part of parts) {
+    let rest = part?.length ?? 0
+    while (rest > 127) {
+      bytes[at++] = (rest & 127) | 128
+      rest >>>= 7
+    }
+    bytes[at++] = rest
+    if (part === undefined) continue
+    bytes.set(part, at)
+    at += part.length
+  }
+  return bytes.subarray(0, at)
+}
+
+export function splitPair(bytes: Uint8Array): (Uint8Array | undefined)[] {
+  const parts: (Uint8Array | undefined)[] = []
+  let at = 0
+  while (parts.length < 3) {
+    let length = 0
+    let shift = 0
+    let byte = bytes[at++]!
+    while (byte > 127) {
+      length |= (byte & 127) << shift
+      shift += 7
+      byte = bytes[at++]!
+    }
+    length |= byte << shift
+    parts.push(length === 0 ? undefined : bytes.subarray(at, at + length))
+    at += length
+  }
+  return parts
+}
+
+/** A word is in the vocabulary while it has documents, tolerant or exact ones. */
+function updateVocabulary(
+  env: IndexEnv,
+  touched: ReadonlySet<string>,
+  keys: KeyBuilder,
+  change: VocabularyChange,
+): void {
+  for (const word of touched) {
+    const isUsed =
+      env.postings.getBinaryFast(keys.word(postingKind.word, word)) !== undefined ||
+      env.postings.getBinaryFast(keys.word(postingKind.exact, word)) !== undefined
+    const key = keys.text(word)
+    const isKnown = env.vocabulary.getBinaryFast(key) !== undefined
+    if (isUsed && !isKnown) {
+      env.vocabulary.putSync(key, noBytes)
+      change.added.push(word)
+    } else if (!isUsed && isKnown) {
+      env.vocabulary.removeSync(key)
+      change.removed.push(word)
+    }
+  }
+}
