@@ -156,7 +156,7 @@ export interface EngineCore {
   stats(): Promise<InstanceStats>
   /** Field entries of M-A3 (`POST /indexes/{uid}/fields`), all of them, sorted by name; the caller filters and pages. */
   fields(uid: string): Promise<readonly JsonObject[]>
-  /** Settings as the API shows them, complete, in the order of M-D2; secrets masked. */
+  /** Settings folded from all changes so far (`api/settings.ts`), with secrets: render them before they leave. */
   settings(uid: string): Promise<JsonObject>
 
   // ---- Documents ----
