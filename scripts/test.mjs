@@ -71,7 +71,9 @@ async function runAll() {
   function finishFile(path, isGood) {
     if (done.has(path)) return
     done.add(path)
-    process.stdout.write(`${!isGood || bad.has(path) ? '✖' : '✔'} [${done.size}/${files.length}] ${relative(root, path)}\n`)
+    process.stdout.write(
+      `${!isGood || bad.has(path) ? '✖' : '✔'} [${done.size}/${files.length}] ${relative(root, path)}\n`,
+    )
   }
 }
 
