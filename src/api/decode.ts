@@ -22,7 +22,7 @@ export interface Field<T> {
   /** Of every mistake inside; absent = the code of the object around. */
   readonly code?: ErrorCode
   readonly fallback?: () => T
-  /** Code of the missing field. Default: `code`. */
+  /** Code of the missing field. Default: that of the object around. */
   readonly missing?: ErrorCode
 }
 
@@ -93,7 +93,7 @@ export function missingField(field: string, at: At): ApiError {
 
 export function unknownField(field: string, accepted: readonly string[], at: At): ApiError {
   return new ApiError(
-    'bad_request',
+    at.code,
     `Unknown field \`${field}\`${located(' inside', at.path)}: ${didYouMean(field, accepted)}expected one of ${listOf(accepted)}`,
   )
 }
@@ -220,7 +220,7 @@ export function object<T extends object>(fields: Fields<T>, options: ObjectOptio
     for (const [name, field] of entries) {
       if (decoded.has(name)) result.push([name, decoded.get(name) as T[keyof T]])
       else if (field.fallback !== undefined) result.push([name, field.fallback()])
-      else throw missingField(name, { path: at.path, code: field.missing ?? field.code ?? at.code })
+      else throw missingField(name, { path: at.path, code: field.missing ?? at.code })
     }
     return Object.fromEntries(result) as T
   }

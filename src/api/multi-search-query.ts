@@ -1,0 +1,181 @@
+/** `POST /multi-search` (M-F20). */
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import {
+  array,
+  bodyRoot,
+  boolean,
+  type Decoder,
+  type Fields,
+  integer,
+  invalidValue,
+  jsonObject,
+  nullable,
+  number,
+  object,
+  optional,
+  orNull,
+  record,
+  required,
+  string,
+} from './decode.ts'
+import { ApiError } from './errors.ts'
+import { indexUid } from './index-uid.ts'
+import { checkVectors, encodeSearchQuery, type SearchQuery, searchFields } from './search-query.ts'
+
+export interface FederationOptions {
+  /** 0 or more. */
+  readonly weight: number
+  readonly remote: string | null
+  readonly queryPosition: number | null
+}
+
+export interface MultiSearchQuery extends SearchQuery {
+  readonly indexUid: string
+  readonly federationOptions: FederationOptions | null
+}
+
+export interface Federation {
+  readonly limit: number
+  readonly offset: number
+  readonly page: number | null
+  readonly hitsPerPage: number | null
+  readonly facetsByIndex: Readonly<Record<string, readonly string[] | null>>
+  readonly mergeFacets: { readonly maxValuesPerFacet: number | null } | null
+  readonly distinct: string | null
+  readonly showPerformanceDetails: boolean
+  readonly personalize: JsonObject | null
+}
+
+export interface MultiSearch {
+  readonly queries: readonly MultiSearchQuery[]
+  readonly federation: Federation | null
+}
+
+const weight: Decoder<number> = (value, at) => {
+  const decoded = number(value, at)
+  if (decoded < 0) throw invalidValue('the value of `weight` is invalid, expected a positive float (>= 0.0).', at)
+  return decoded
+}
+
+const queryFields: Fields<MultiSearchQuery> = {
+  indexUid: required(indexUid, 'invalid_index_uid', 'missing_index_uid'),
+  ...searchFields,
+  federationOptions: orNull(
+    object<FederationOptions>({
+      weight: optional(weight, 1, 'invalid_multi_search_weight'),
+      remote: orNull(string, 'invalid_multi_search_remote'),
+      queryPosition: orNull(integer, 'invalid_multi_search_query_position'),
+    }),
+    'invalid_multi_search_federation_options',
+  ),
+}
+
+const federationFields = object<Federation>({
+  limit: optional(integer, 20, 'invalid_search_limit'),
+  offset: optional(integer, 0, 'invalid_search_offset'),
+  page: orNull(integer, 'invalid_search_page'),
+  hitsPerPage: orNull(integer, 'invalid_search_hits_per_page'),
+  facetsByIndex: optional(record(nullable(array(string))), {}, 'invalid_multi_search_facets_by_index'),
+  mergeFacets: orNull(
+    object<{ maxValuesPerFacet: number | null }>({
+      maxValuesPerFacet: orNull(integer, 'invalid_multi_search_max_values_per_facet'),
+    }),
+    'invalid_multi_search_merge_facets',
+  ),
+  distinct: orNull(string, 'invalid_multi_search_distinct'),
+  showPerformanceDetails: optional(boolean, false, 'invalid_search_show_performance_details'),
+  personalize: orNull(jsonObject, 'invalid_search_personalize'),
+})
+
+const body = object<MultiSearch>({
+  queries: required(array(object<MultiSearchQuery>(queryFields))),
+  federation: orNull(federationFields),
+})
+
+/** `Inside `.queries[0]`: `: what goes before the message of a query's error. */
+export function insideQuery(position: number): string {
+  return `Inside \`.queries[${position}]\`: `
+}
+
+export function decodeMultiSearch(sent: Json): MultiSearch {
+  const decoded = body(sent, bodyRoot)
+  const sentQueries = queriesOf(sent)
+  decoded.queries.forEach((query, position) => {
+    rethrowInside(position, () => {
+      checkVectors(query)
+      checkFederated(query, sentQueries[position] ?? {}, decoded.federation)
+    })
+  })
+  return decoded
+}
+
+/** The queries before defaults were filled in: only they tell which options were named. */
+function queriesOf(sent: Json): readonly JsonObject[] {
+  return isObject(sent) && Array.isArray(sent.queries) ? sent.queries.filter(isObject) : []
+}
+
+/** Runs `check`; its error gets the query's place before its message, and a missing index becomes 400 (M-B5). */
+export function rethrowInside<T>(position: number, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    throw new ApiError(error.code, `${insideQuery(position)}${error.message}`, { cause: error })
+  }
+}
+
+/** What a query may not hold beside `federation` (messages 81 to 83). */
+function checkFederated(query: MultiSearchQuery, sent: JsonObject, federation: Federation | null): void {
+  if (federation === null) {
+    if (query.federationOptions !== null)
+      throw new ApiError(
+        'invalid_multi_search_federation_options',
+        'Using `federationOptions` is not allowed in a non-federated search.\n - Hint: remove `federationOptions` from the query or add `federation` to the request.',
+      )
+    return
+  }
+  const paging = ['offset', 'limit', 'page', 'hitsPerPage'].find((name) => (sent[name] ?? null) !== null)
+  if (paging !== undefined)
+    throw new ApiError(
+      'invalid_multi_search_query_pagination',
+      `Using pagination options is not allowed in federated queries.\n - Hint: remove \`${paging}\` from the query or remove \`federation\` from the request\n - Hint: pass \`federation.limit\` and \`federation.offset\` for pagination in federated search`,
+    )
+  if (query.facets !== null)
+    throw new ApiError(
+      'invalid_multi_search_query_facets',
+      `Using facet options is not allowed in federated queries.\n - Hint: remove \`facets\` from the query or remove \`federation\` from the request\n - Hint: pass \`federation.facetsByIndex.${query.indexUid}: ${JSON.stringify(query.facets)}\` for facets in federated search`,
+    )
+  if (query.personalize !== null)
+    throw new ApiError(
+      'invalid_multi_search_query_personalization',
+      'Using `personalize` is not allowed in federated queries.\n - Hint: remove `personalize` from the query or remove `federation` from the request\n - Hint: pass `federation.personalize` for personalization in federated search',
+    )
+  if (query.showPerformanceDetails)
+    throw new ApiError(
+      'invalid_multi_search_query_show_performance_details',
+      'Using `showPerformanceDetails` is not allowed in federated queries.\n - Hint: remove `showPerformanceDetails` from the query or remove `federation` from the request\n - Hint: pass `federation.showPerformanceDetails` for performance details in federated search',
+    )
+  if (query.distinct !== null && federation.distinct !== null)
+    throw new ApiError(
+      'invalid_multi_search_distinct',
+      'Using `distinct` in a query is not allowed when `federation.distinct` is given.\n - Hint: remove `distinct` from the query or remove `federation.distinct`',
+    )
+}
+
+/** The shortest body that asks for the same. */
+export function encodeMultiSearchQuery(query: MultiSearchQuery): JsonObject {
+  const { indexUid: uid, federationOptions, ...search } = query
+  return {
+    indexUid: uid,
+    ...encodeSearchQuery(search),
+    ...(federationOptions === null
+      ? {}
+      : {
+          federationOptions: {
+            weight: federationOptions.weight,
+            ...(federationOptions.remote === null ? {} : { remote: federationOptions.remote }),
+            ...(federationOptions.queryPosition === null ? {} : { queryPosition: federationOptions.queryPosition }),
+          },
+        }),
+  }
+}
