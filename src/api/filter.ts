@@ -1,89 +1,126 @@
-/**
- * Filters (M-F14) as a tree. Spans point into the filter string in which they stand, so that a message can name the
- * place (`↵start:end filter`).
- */
+/** Filters of requests (M-F14): from what clients send to a tree, and back to text. */
 import type { Json } from '../lib/json.ts'
-import type { ErrorCode } from './errors.ts'
+import { ApiError, type ErrorCode } from './errors.ts'
+import { parseFilterText } from './filter-syntax.ts'
+import type { Filter, Word } from './filter-tree.ts'
 
-/** A piece of a filter: its text between `start` and `end` (UTF-16 offsets) of `source`. */
-export interface Span {
-  readonly source: string
-  readonly start: number
-  readonly end: number
-}
-
-/** A name or a value: `text` is without quotes and escapes, the span is of what stands between the quotes. */
-export interface Word extends Span {
-  readonly text: string
-  readonly quoted: boolean
-}
-
-export type Comparison = '=' | '!=' | '>' | '>=' | '<' | '<='
-export type Presence = 'EXISTS' | 'IS NULL' | 'IS EMPTY'
-export type TextMatch = 'CONTAINS' | 'STARTS WITH'
-
-export type Filter =
-  | { readonly kind: 'and' | 'or'; readonly filters: readonly Filter[] }
-  | { readonly kind: 'not'; readonly filter: Filter }
-  | {
-      readonly kind: 'compare'
-      readonly field: Word
-      readonly operator: Comparison
-      readonly value: Word
-      readonly at: Span
-    }
-  | { readonly kind: 'between'; readonly field: Word; readonly from: Word; readonly to: Word; readonly at: Span }
-  | { readonly kind: 'in'; readonly field: Word; readonly negated: boolean; readonly values: readonly Word[] }
-  | { readonly kind: 'presence'; readonly field: Word; readonly negated: boolean; readonly test: Presence }
-  /** `at`: the operator's words. */
-  | {
-      readonly kind: 'text'
-      readonly field: Word
-      readonly negated: boolean
-      readonly test: TextMatch
-      readonly value: Word
-      readonly at: Span
-    }
-  | {
-      readonly kind: 'geo-radius'
-      readonly lat: Word
-      readonly lng: Word
-      readonly metres: Word
-      readonly resolution: Word | null
-      readonly at: Span
-    }
-  | {
-      readonly kind: 'geo-box'
-      readonly topRight: readonly [lat: Word, lng: Word]
-      readonly bottomLeft: readonly [lat: Word, lng: Word]
-      readonly at: Span
-    }
-  | { readonly kind: 'geo-polygon'; readonly points: readonly (readonly [lat: Word, lng: Word])[]; readonly at: Span }
-  | {
-      readonly kind: 'vectors'
-      readonly embedder: Word | null
-      readonly part: 'fragment' | 'userProvided' | 'documentTemplate' | 'regenerate' | null
-      readonly fragment: Word | null
-      readonly negated: boolean
-      readonly at: Span
-    }
-  | { readonly kind: 'foreign'; readonly field: Word; readonly filter: Filter; readonly at: Span }
+export type { Comparison, Filter, Presence, Span, TextMatch, Word } from './filter-tree.ts'
+export { spanTail } from './filter-tree.ts'
 
 /** Whether a filter, as sent, restricts nothing: null, blank, or empty arrays. */
-export declare function isEmptyFilter(filter: Json): boolean
+export function isEmptyFilter(filter: Json): boolean {
+  if (filter === null) return true
+  if (typeof filter === 'string') return filter.trim() === ''
+  if (!Array.isArray(filter)) return false
+  return filter.every((part: Json) => isEmptyFilter(part) || (Array.isArray(part) && part.every(isBlank)))
+}
+
+function isBlank(part: Json): boolean {
+  return typeof part === 'string' && part.trim() === ''
+}
 
 /**
- * Parses a filter as sent.
+ * Parses a filter as sent: a string, or an array (AND) of strings and of arrays (OR) of strings.
  * @returns null when it restricts nothing.
  * @throws ApiError with `code` (for example `invalid_search_filter`) and messages 41 and 43 to 49.
  */
-export declare function parseFilter(filter: Json, code: ErrorCode): Filter | null
+export function parseFilter(filter: Json, code: ErrorCode): Filter | null {
+  if (filter === null) return null
+  if (typeof filter === 'string') return parseText(filter, code)
+  if (!Array.isArray(filter)) throw wrongShape(filter, 'String, Array', code)
+  const parts = filter.map((part: Json) => {
+    if (typeof part === 'string') return parseText(part, code)
+    if (!Array.isArray(part)) throw wrongShape(part, 'String, [String]', code)
+    return join(
+      'or',
+      part.map((choice: Json) => {
+        if (typeof choice !== 'string') throw wrongShape(choice, 'String', code)
+        return parseText(choice, code)
+      }),
+    )
+  })
+  return join('and', parts)
+}
+
+function parseText(text: string, code: ErrorCode): Filter | null {
+  return text.trim() === '' ? null : parseFilterText(text, code)
+}
+
+function join(kind: 'and' | 'or', parts: readonly (Filter | null)[]): Filter | null {
+  const filters = parts.filter((part) => part !== null)
+  return filters.length <= 1 ? (filters[0] ?? null) : { kind, filters }
+}
+
+function wrongShape(value: Json, expected: string, code: ErrorCode): ApiError {
+  return new ApiError(
+    code,
+    `Invalid syntax for the filter parameter: \`expected ${expected}, found: ${JSON.stringify(value)}\`.`,
+  )
+}
 
 /** The filter as one string, every name and value in double quotes: `"many" = "Glass"`. */
-export declare function renderFilter(filter: Filter): string
+export function renderFilter(filter: Filter): string {
+  switch (filter.kind) {
+    case 'and':
+    case 'or':
+      return filter.filters
+        .map((part) => renderInside(part, filter.kind))
+        .join(filter.kind === 'and' ? ' AND ' : ' OR ')
+    case 'not':
+      return `NOT ${renderInside(filter.filter, 'not')}`
+    case 'compare':
+      return `${quote(filter.field)} ${filter.operator} ${quote(filter.value)}`
+    case 'between':
+      return `${quote(filter.field)} ${quote(filter.from)} TO ${quote(filter.to)}`
+    case 'in':
+      return `${quote(filter.field)} ${filter.negated ? 'NOT IN' : 'IN'} [${filter.values.map(quote).join(', ')}]`
+    case 'presence':
+      return `${quote(filter.field)} ${filter.negated ? negatedTests[filter.test] : filter.test}`
+    case 'text':
+      return `${quote(filter.field)} ${filter.negated ? 'NOT ' : ''}${filter.test} ${quote(filter.value)}`
+    case 'geo-radius': {
+      const { lat, lng, metres, resolution } = filter
+      const words = resolution === null ? [lat, lng, metres] : [lat, lng, metres, resolution]
+      return `_geoRadius(${words.map((word) => word.text).join(', ')})`
+    }
+    case 'geo-box':
+      return `_geoBoundingBox(${point(filter.topRight)}, ${point(filter.bottomLeft)})`
+    case 'geo-polygon':
+      return `_geoPolygon(${filter.points.map(point).join(', ')})`
+    case 'vectors':
+      return `${filter.at.source.slice(filter.at.start, filter.at.end)} ${filter.negated ? 'NOT EXISTS' : 'EXISTS'}`
+    case 'foreign':
+      return `_foreign(${quote(filter.field)}, ${renderFilter(filter.filter)})`
+  }
+}
 
-/** Both must hold (M-G5): arrays side by side, never joined text. Either may be null or empty. */
-export declare function andFilters(first: Json, second: Json): Json
+const negatedTests = { EXISTS: 'NOT EXISTS', 'IS NULL': 'IS NOT NULL', 'IS EMPTY': 'IS NOT EMPTY' } as const
 
-/** `↵1:5 many = Glass`: what a message about `span` ends with. */
-export declare function spanTail(span: Span): string
+/** In parentheses where the outer operator binds tighter. */
+function renderInside(filter: Filter, outer: 'and' | 'or' | 'not'): string {
+  const inner = filter.kind
+  const loose = inner === 'or' ? outer !== 'or' : inner === 'and' ? outer === 'not' : false
+  return loose || inner === outer ? `(${renderFilter(filter)})` : renderFilter(filter)
+}
+
+function quote(word: Word): string {
+  return `"${word.text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+}
+
+function point([lat, lng]: readonly [Word, Word]): string {
+  return `[${lat.text}, ${lng.text}]`
+}
+
+/**
+ * Both must hold (M-G5): arrays side by side, never joined text, so that one cannot break out of the other. Either may be
+ * null or empty.
+ */
+export function andFilters(first: Json, second: Json): Json {
+  if (isEmptyFilter(first)) return isEmptyFilter(second) ? null : second
+  if (isEmptyFilter(second)) return first
+  return [...outer(first), ...outer(second)]
+}
+
+function outer(filter: Json): readonly Json[] {
+  return Array.isArray(filter) ? filter : [filter]
+}
