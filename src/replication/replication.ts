@@ -4,7 +4,15 @@
  * Several workers may run; a node belongs to one at a time. Whatever a worker that lost its lease still does is refused by
  * the store (epoch), and what it still sends to the engine is recognised by its mark.
  */
+import type { NodeLease } from '../journal/ports.ts'
+import type { NodeId } from '../store/catalogue.ts'
+import { backoffMs } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
+import { Dispatcher } from './dispatcher.ts'
+
+/** How long a lease lasts, and how often it is renewed. A dead worker's nodes are taken over after the first. */
+export const leaseMs = 15_000
+export const renewMs = 5_000
 
 export interface Replication {
   /** Ends all dispatchers, waits for requests in flight, and gives the leases back. */
@@ -12,6 +20,61 @@ export interface Replication {
 }
 
 export function startReplication(deps: ReplicationDeps): Replication {
-  void deps
-  return { stop: async () => {} }
+  const stop = new AbortController()
+  const dispatchers = new Map<NodeId, Dispatcher>()
+  const run = hold(deps, dispatchers, stop.signal)
+  return {
+    async stop() {
+      stop.abort(new Error('replication stops'))
+      await run
+      await Promise.all([...dispatchers.values()].map((dispatcher) => dispatcher.stop()))
+      await deps.journal.releaseNodes(deps.worker).catch((error: unknown) => {
+        deps.log.warn({ error: String(error) }, 'the leases were not given back; they expire')
+      })
+    },
+  }
+}
+
+async function hold(deps: ReplicationDeps, dispatchers: Map<NodeId, Dispatcher>, signal: AbortSignal): Promise<void> {
+  const { journal, clock, random, log, worker } = deps
+  let failures = 0
+  let heldUntil = 0
+  while (!signal.aborted) {
+    const askedAt = clock.monotonic()
+    try {
+      const leases = await journal.leaseNodes(worker, leaseMs)
+      heldUntil = askedAt + leaseMs
+      failures = 0
+      if (!signal.aborted) await follow(deps, dispatchers, leases)
+    } catch (error) {
+      failures += 1
+      log.warn({ error: String(error) }, 'the leases were not renewed')
+    }
+    // A lease that could not be renewed in time may be another's by now: nothing more goes out under it.
+    if (clock.monotonic() >= heldUntil && dispatchers.size > 0) {
+      await Promise.all([...dispatchers.values()].map((dispatcher) => dispatcher.stop()))
+      dispatchers.clear()
+    }
+    const pause = failures === 0 ? renewMs : Math.min(renewMs, backoffMs(failures, random))
+    await clock.sleep(pause, signal).catch(() => {})
+  }
+}
+
+/** Starts and ends dispatchers so that there is one for each lease, of its epoch and at its node's present address. */
+async function follow(
+  deps: ReplicationDeps,
+  dispatchers: Map<NodeId, Dispatcher>,
+  leases: readonly NodeLease[],
+): Promise<void> {
+  const held = new Map(leases.map((lease) => [lease.node.id, lease]))
+  for (const [node, dispatcher] of dispatchers) {
+    const lease = held.get(node)
+    const { lease: before } = dispatcher
+    const isSame =
+      lease?.epoch === before.epoch && lease.node.url === before.node.url && lease.node.key === before.node.key
+    if (isSame && !dispatcher.isLeaseLost) continue
+    await dispatcher.stop()
+    dispatchers.delete(node)
+  }
+  for (const [node, lease] of held) if (!dispatchers.has(node)) dispatchers.set(node, new Dispatcher(deps, lease))
 }

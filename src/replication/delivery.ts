@@ -1,0 +1,119 @@
+/** What a lane does with one change: skip it, resolve it first, or send it in parts. Pure. */
+
+import type { ErrorBody } from '../api/errors.ts'
+import type { Payload, Resolution } from '../journal/change.ts'
+import type { LaneChange } from '../journal/ports.ts'
+import { unreachable } from '../lib/assert.ts'
+import type { JsonObject } from '../lib/json.ts'
+
+/** One engine task. Document parts carry the mark themselves; the others are followed by an empty mark (NF-41). */
+export type Part =
+  | { readonly kind: 'put'; readonly merge: boolean; readonly payload: Payload; readonly documents: number }
+  | { readonly kind: 'delete'; readonly payload: Payload }
+  | { readonly kind: 'clear' }
+  | { readonly kind: 'settings'; readonly settings: JsonObject }
+  | { readonly kind: 'create-index'; readonly primaryKey: string | null }
+  | { readonly kind: 'update-index'; readonly primaryKey: string }
+  | { readonly kind: 'delete-index' }
+  | { readonly kind: 'compact-index' }
+
+type DocumentsPart = Extract<Part, { readonly payload: Payload }>
+
+export type Delivery =
+  /** Nothing reaches the node. `ends` = what the client's task comes to; null = it ended before (cancelled, or a replay). */
+  | { readonly kind: 'skip'; readonly ends: { readonly error: ErrorBody | null } | null }
+  /** State-dependent and not resolved yet (NF-04, NF-05). */
+  | { readonly kind: 'resolve' }
+  | {
+      readonly kind: 'send'
+      readonly parts: readonly Part[]
+      /**
+       * Everything before it must have been applied. It keeps refusals apart from later changes of settings, and counts
+       * of deletions exact, since a clear would absorb what stands before it in its batch (NF-16, NF-21).
+       */
+      readonly waitsForAll: boolean
+      readonly byteCount: number
+    }
+
+export function planDelivery({ change, settings }: LaneChange): Delivery {
+  const isOver = change.status === 'failed' || change.status === 'canceled'
+  if (isOver) return { kind: 'skip', ends: null }
+  if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
+  if (change.resolution !== null) return planResolved(change.resolution)
+  const { operation, payload } = change
+  switch (operation.kind) {
+    case 'documents-put': {
+      if (operation.received === 0 || payload === null) return nothing
+      if (operation.skipCreation) return { kind: 'resolve' }
+      return documents([{ kind: 'put', merge: operation.merge, payload, documents: operation.distinct }])
+    }
+    case 'documents-delete':
+      return operation.provided === 0 || payload === null ? nothing : documents([{ kind: 'delete', payload }])
+    case 'documents-delete-by-filter':
+    case 'documents-edit':
+      return { kind: 'resolve' }
+    case 'documents-clear':
+      return alone({ kind: 'clear' })
+    case 'settings':
+      return alone({ kind: 'settings', settings: settings ?? operation.settings })
+    case 'index-create':
+      return alone({ kind: 'create-index', primaryKey: operation.primaryKey })
+    case 'index-update':
+      // A rename is a pointer in the store and never reaches a node.
+      return operation.primaryKey === null ? nothing : alone({ kind: 'update-index', primaryKey: operation.primaryKey })
+    case 'index-delete':
+      return alone({ kind: 'delete-index' })
+    case 'index-compact':
+      return change.status === 'succeeded' ? nothing : alone({ kind: 'compact-index' })
+    case 'index-swap':
+    case 'task-cancel':
+    case 'task-delete':
+    case 'dump':
+    case 'snapshot':
+    case 'export':
+      // Changes of the whole project have no position; one that has is ours alone and leaves the node as it is.
+      return nothing
+    default:
+      return unreachable(operation)
+  }
+}
+
+const nothing: Delivery = { kind: 'skip', ends: { error: null } }
+
+function planResolved({ puts, deletes, merge, putCount, error }: Resolution): Delivery {
+  if (error !== null) return { kind: 'skip', ends: { error } }
+  const parts: DocumentsPart[] = []
+  if (puts !== null) parts.push({ kind: 'put', merge, payload: puts, documents: putCount })
+  if (deletes !== null) parts.push({ kind: 'delete', payload: deletes })
+  return parts.length === 0 ? nothing : documents(parts)
+}
+
+function documents(parts: readonly DocumentsPart[]): Delivery {
+  const byteCount = parts.reduce((sum, { payload }) => sum + payloadByteCount(payload), 0)
+  return { kind: 'send', parts, waitsForAll: false, byteCount }
+}
+
+function alone(part: Part): Delivery {
+  return { kind: 'send', parts: [part], waitsForAll: true, byteCount: 0 }
+}
+
+export function payloadByteCount(payload: Payload): number {
+  return payload.kind === 'inline' ? payload.bytes.byteLength : payload.byteCount
+}
+
+/** Parts that the engine cannot mark (NF-40). */
+export function isMarked(part: Part): part is Extract<Part, { readonly kind: 'put' | 'delete' | 'clear' }> {
+  return part.kind === 'put' || part.kind === 'delete' || part.kind === 'clear'
+}
+
+/** The engine's task type of each part, by which unmarked tasks are recognised. */
+export const taskTypeOf: Record<Part['kind'], string> = {
+  put: 'documentAdditionOrUpdate',
+  delete: 'documentDeletion',
+  clear: 'documentDeletion',
+  settings: 'settingsUpdate',
+  'create-index': 'indexCreation',
+  'update-index': 'indexUpdate',
+  'delete-index': 'indexDeletion',
+  'compact-index': 'indexCompaction',
+}

@@ -1,0 +1,271 @@
+/**
+ * One per node and lease: makes sure that the disk is ours, then runs the lanes of the node.
+ *
+ * Before: the worker holds the node's lease. During: lanes share the node's window, its task watch and the account of its
+ * task numbers; the disk is checked again every ten seconds and after every silence. After: all lanes have ended and
+ * nothing of this dispatcher is in flight.
+ */
+import type { Engine } from '../engine/engine.ts'
+import type { LaneProof, NodeLease } from '../journal/ports.ts'
+import { backoffMs, withDeadline } from './deadline.ts'
+import type { ReplicationDeps } from './dependencies.ts'
+import { Lane } from './lane.ts'
+import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
+import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
+import { NumberLedger } from './number-ledger.ts'
+import { SendWindow } from './send-window.ts'
+import { TaskWatch } from './task-watch.ts'
+
+export const identityCheckMs = 10_000
+/** Longest wait for a notification of new work; a lost one costs that. */
+const workPollMs = 1_000
+const lanesPerLook = 256
+/** Idle lanes kept for their memory of where they are. */
+const idleLanesMax = 2_000
+
+interface Running {
+  readonly lane: Lane
+  readonly ended: Promise<void>
+}
+
+export class Dispatcher {
+  readonly #deps: ReplicationDeps
+  readonly #lease: NodeLease
+  readonly #stop = new AbortController()
+  readonly #ended: Promise<void>
+  #isLeaseLost = false
+
+  constructor(deps: ReplicationDeps, lease: NodeLease) {
+    this.#deps = deps
+    this.#lease = lease
+    this.#ended = this.#run()
+  }
+
+  get lease(): NodeLease {
+    return this.#lease
+  }
+
+  /** The store gave the node to another worker. */
+  get isLeaseLost(): boolean {
+    return this.#isLeaseLost
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the dispatcher stops'))
+    await this.#ended
+  }
+
+  async #run(): Promise<void> {
+    const { engineOf, clock, random, log } = this.#deps
+    const engine = engineOf(this.#lease.node)
+    let failures = 0
+    while (!this.#stop.signal.aborted) {
+      try {
+        const disk = await this.#knowDisk(engine)
+        if (disk.kind === 'known') {
+          failures = 0
+          await this.#work(engine, disk)
+        } else {
+          failures += 1
+          log.warn({ node: this.#lease.node.id, reason: disk.reason }, 'the node does not answer')
+        }
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        if (error instanceof LeaseLost) this.#isLeaseLost = true
+        failures += 1
+        log.warn({ node: this.#lease.node.id, error: String(error) }, 'the dispatcher tries again')
+      }
+      if (this.#isLeaseLost) return
+      if (failures > 0) await clock.sleep(backoffMs(failures, random), this.#stop.signal).catch(() => {})
+    }
+  }
+
+  // ---- The disk ----
+
+  /** Finds the node's disk to be ours, or makes it ours: then every lane of the node starts from the journal's beginning. */
+  async #knowDisk(
+    engine: Engine,
+  ): Promise<
+    | { readonly kind: 'known'; readonly sinceEpoch: number; readonly newest: number; readonly proof: LaneProof | null }
+    | { readonly kind: 'silent'; readonly reason: string }
+  > {
+    const { journal, clock, random, log, metrics } = this.#deps
+    const ask = <T>(call: (signal: AbortSignal) => Promise<T>) =>
+      withDeadline(clock, askDeadlineMs, this.#stop.signal, call)
+    const identity = await journal.identity(this.#lease)
+    if (identity === false) throw new LeaseLost()
+    const disk = await findDisk(engine, ask, identity, -1)
+    if (disk.kind === 'silent') return disk
+    if (disk.kind === 'ours') {
+      return { kind: 'known', sinceEpoch: identity.sinceEpoch, newest: disk.newest, proof: identity.proof }
+    }
+    const node = this.#lease.node.id
+    if (disk.reason === 'new') log.info({ node }, 'the node is taken into use')
+    else
+      log.error(
+        { node, reason: disk.reason },
+        'the disk of the node is not the one we wrote to; its indexes are rebuilt',
+      )
+    const current = await ask((signal) => engine.readMarker(signal))
+    const marker = current.kind === 'refused' ? keylessMarker : random.uuid()
+    // The store first: a crash between the two finds a stranger again and starts over.
+    if (!(await journal.adopt(this.#lease, marker))) throw new LeaseLost()
+    metrics.adopted(node)
+    if (marker !== keylessMarker) {
+      const written = await ask((signal) => engine.writeMarker(`flapjack node ${node}`, marker, signal))
+      if (written.kind === 'refused') return { kind: 'silent', reason: written.error.message }
+      if (written.kind !== 'answered') return { kind: 'silent', reason: written.reason }
+    }
+    const newest = await newestNumber(engine, ask)
+    if (newest.kind !== 'answered') return { kind: 'silent', reason: newest.reason }
+    return { kind: 'known', sinceEpoch: this.#lease.epoch, newest: newest.value, proof: null }
+  }
+
+  // ---- The work ----
+
+  async #work(
+    engine: Engine,
+    disk: { readonly sinceEpoch: number; readonly newest: number; readonly proof: LaneProof | null },
+  ): Promise<void> {
+    const { clock, log } = this.#deps
+    const over = new AbortController()
+    const stop = () => over.abort(new Error('the session ends'))
+    this.#stop.signal.addEventListener('abort', stop, { once: true })
+    if (this.#stop.signal.aborted) stop()
+    const indexes = await withDeadline(clock, askDeadlineMs, over.signal, (signal) => engine.indexes(signal))
+    if (indexes.kind !== 'answered') throw new Error('the indexes of the node cannot be listed')
+
+    const lanes = new Map<string, Running>()
+    let proof = disk.proof
+    let isSilent = false
+    let mustCheck = false
+    const strangers: number[] = []
+    const ledger = new NumberLedger(disk.newest, (numbers) => strangers.push(...numbers))
+    const watch = new TaskWatch({
+      engine,
+      clock,
+      onAnswer: (isWell) => {
+        if (isWell && isSilent) mustCheck = true
+        isSilent = !isWell
+      },
+      onLost: () => {
+        mustCheck = true
+      },
+    })
+    const session: NodeSession = {
+      deps: this.#deps,
+      lease: this.#lease,
+      engine,
+      sinceEpoch: disk.sinceEpoch,
+      leftovers: new Set(indexes.value.map((index) => index.uid)),
+      window: new SendWindow(clock),
+      watch,
+      ledger,
+      signal: over.signal,
+      end: (reason) => {
+        if (reason === 'lease-lost') this.#isLeaseLost = true
+        stop()
+      },
+      prove: (next) => {
+        if (proof === null || next.task > proof.task) proof = next
+      },
+    }
+
+    const check = async () => {
+      mustCheck = false
+      const ask = <T>(call: (signal: AbortSignal) => Promise<T>) =>
+        withDeadline(clock, askDeadlineMs, over.signal, call)
+      const identity = await this.#deps.journal.identity(this.#lease)
+      if (identity === false) throw new LeaseLost()
+      const known = proof
+      const found = await findDisk(engine, ask, { marker: identity.marker, proof: known }, ledger.highest)
+      if (found.kind === 'stranger') stop()
+      if (found.kind === 'silent') isSilent = true
+      if (found.kind === 'ours') ledger.observe(found.newest)
+    }
+    const checkAgain = async () => {
+      let checkedAt = clock.monotonic()
+      while (!over.signal.aborted) {
+        await clock.sleep(250, over.signal).catch(() => {})
+        if (over.signal.aborted) return
+        if (strangers.length > 0) await this.#meet(session, lanes, strangers.splice(0))
+        if (!mustCheck && clock.monotonic() - checkedAt < identityCheckMs) continue
+        checkedAt = clock.monotonic()
+        await check()
+      }
+    }
+    const loops = [
+      this.#untilOver(over, () => watch.run(over.signal)),
+      this.#untilOver(over, checkAgain),
+      this.#untilOver(over, () => this.#look(session, lanes)),
+    ]
+    await Promise.all(loops)
+    stop()
+    await Promise.all([...lanes.values()].map(({ ended }) => ended))
+    this.#stop.signal.removeEventListener('abort', stop)
+    log.debug({ node: this.#lease.node.id }, 'the session with the node ended')
+  }
+
+  /** Runs a loop until the session is over; what fails in it is tried again after a pause. */
+  async #untilOver(over: AbortController, loop: () => Promise<void>): Promise<void> {
+    const { clock, random, log } = this.#deps
+    for (let failures = 1; !over.signal.aborted; failures += 1) {
+      try {
+        await loop()
+      } catch (error) {
+        if (over.signal.aborted) return
+        if (error instanceof LeaseLost) {
+          this.#isLeaseLost = true
+          return over.abort(error)
+        }
+        log.warn({ node: this.#lease.node.id, error: String(error) }, 'a part of the dispatcher tries again')
+        await clock.sleep(backoffMs(failures, random), over.signal).catch(() => {})
+      }
+    }
+  }
+
+  /** Finds lanes that are behind and runs them. */
+  async #look(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
+    const { journal, metrics } = this.#deps
+    const node = this.#lease.node.id
+    while (!session.signal.aborted) {
+      for (const state of await journal.lanesBehind(node, lanesPerLook)) {
+        if (session.signal.aborted) return
+        const { index, generation, shard } = state.placement
+        const key = `${index}:${generation}:${shard}`
+        const running = lanes.get(key)
+        if (running !== undefined) {
+          running.lane.raiseHead(state.head)
+          continue
+        }
+        const lane = new Lane(session, state)
+        lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
+      }
+      this.#sweep(lanes)
+      metrics.window(node, session.window.openBytes, session.window.windowBytes)
+      await journal.waitForWork(node, workPollMs, session.signal)
+    }
+  }
+
+  #sweep(lanes: Map<string, Running>): void {
+    if (lanes.size <= idleLanesMax) return
+    for (const [, running] of lanes) {
+      if (lanes.size <= idleLanesMax) return
+      if (running.lane.isIdle) running.lane.retire()
+    }
+  }
+
+  /** Tasks that no request was answered with: the lane whose index they are of must look where it stands. */
+  async #meet(session: NodeSession, lanes: Map<string, Running>, numbers: readonly number[]): Promise<void> {
+    const { engine, signal, deps } = session
+    const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) => engine.tasks(numbers, limit))
+    if (reply.kind !== 'answered') {
+      await deps.clock.sleep(1_000, signal).catch(() => {})
+      if (!signal.aborted) await this.#meet(session, lanes, numbers)
+      return
+    }
+    for (const task of reply.value) {
+      for (const { lane } of lanes.values()) if (lane.physicalUid === task.indexUid) lane.noteStranger(task)
+    }
+  }
+}

@@ -1,0 +1,131 @@
+/** What the end of its tasks means for a change (design 2, rule 3; NF-06, NF-16, NF-21, NF-22, NF-29). Pure. */
+import type { ErrorBody } from '../api/errors.ts'
+import type { EngineTask } from '../engine/engine.ts'
+import type { Part } from './delivery.ts'
+import { isNodeTrouble } from './node-trouble.ts'
+import type { OpenChange } from './open-change.ts'
+
+/** Deliveries of a change whose count stays short before we believe the node rather than our own count. */
+const shortCountsMax = 3
+
+export interface BatchSeen {
+  readonly batch: number
+  /** Some task of the batch succeeded, so that a failed one failed by itself. */
+  readonly isGood: boolean
+}
+
+export type Verdict =
+  | { readonly kind: 'open' }
+  /** It failed, and it is not known yet which other tasks were in its batch. */
+  | { readonly kind: 'unsure' }
+  | {
+      readonly kind: 'done'
+      readonly error: ErrorBody | null
+      readonly tasks: readonly EngineTask[]
+      /** false = the client's task ended before. */
+      readonly isTold: boolean
+      readonly batch: BatchSeen | undefined
+    }
+  /** The lane goes back to `position` and delivers again, one by one up to `singleUntil`. */
+  | {
+      readonly kind: 'again'
+      readonly position: number
+      readonly singleUntil: number
+      readonly reason: 'cancelled' | 'node-trouble' | 'internal' | 'failed-batch' | 'short-count'
+      /** Wait before. */
+      readonly isTrouble: boolean
+      readonly isInternal: boolean
+      readonly isShort: boolean
+    }
+
+export interface JudgementView {
+  /** `undefined` = still open. */
+  readonly taskOf: (number: number) => EngineTask | undefined
+  readonly open: readonly OpenChange[]
+  readonly lastBatch: BatchSeen | undefined
+  readonly wasRetriedAlone: boolean
+  readonly shortCounts: number
+  /** What is open was read after this change had ended. */
+  readonly isRead?: boolean
+}
+
+export function judge(entry: OpenChange, view: JudgementView): Verdict {
+  const over = { kind: 'done', tasks: [], batch: undefined } as const
+  if (entry.ends === null) return { ...over, error: null, isTold: false }
+  if (entry.ends !== undefined) return { ...over, error: entry.ends.error, isTold: true }
+  if (entry.numbers.some((number) => view.taskOf(number) === undefined)) return { kind: 'open' }
+  const tasks: EngineTask[] = []
+  let error: ErrorBody | null = null
+  for (const { part, number } of entry.parts) {
+    const task = view.taskOf(number)!
+    tasks.push(task)
+    const found = judgeTask(entry, part, task, view)
+    if (found === 'good') continue
+    if ('kind' in found) return found
+    error ??= found.error
+  }
+  const batchUid = tasks.at(-1)?.batchUid ?? null
+  const wasGood = view.lastBatch?.batch === batchUid && view.lastBatch.isGood
+  const batch = batchUid === null ? undefined : { batch: batchUid, isGood: error === null || wasGood }
+  return { kind: 'done', error, tasks, isTold: true, batch }
+}
+
+function judgeTask(
+  entry: OpenChange,
+  part: Part,
+  task: EngineTask,
+  view: JudgementView,
+): 'good' | { readonly error: ErrorBody } | Verdict {
+  const { position } = entry.item.change
+  const again = (
+    reason: Extract<Verdict, { kind: 'again' }>['reason'],
+    singleUntil: number,
+    isTrouble: boolean,
+  ): Verdict => ({
+    kind: 'again',
+    position,
+    singleUntil,
+    reason,
+    isTrouble,
+    isInternal: reason === 'internal',
+    isShort: reason === 'short-count',
+  })
+  if (task.status === 'succeeded') {
+    const written = task.details?.indexedDocuments
+    const isShort = part.kind === 'put' && typeof written === 'number' && written < part.documents
+    if (!isShort || view.shortCounts >= shortCountsMax) return 'good'
+    return again('short-count', 0, view.shortCounts > 0)
+  }
+  if (task.status === 'canceled') return again('cancelled', 0, false)
+  const { error } = task
+  if (error === null || isNodeTrouble(error)) return again('node-trouble', 0, true)
+  if (isAsWanted(part, error)) return 'good'
+  const peers = view.open.filter((other) => other !== entry)
+  const isOthersOpen = peers.some((other) => other.numbers.some((number) => view.taskOf(number) === undefined))
+  if (isOthersOpen && view.isRead !== true) return { kind: 'unsure' }
+  const inBatch = peers.filter((other) => other.numbers.some((number) => isSameBatch(view.taskOf(number), task)))
+  const isGoodBefore = view.lastBatch?.batch === task.batchUid && view.lastBatch.isGood
+  const isFailedBefore = view.lastBatch?.batch === task.batchUid && !view.lastBatch.isGood
+  const isGoodBeside = inBatch.some((other) =>
+    other.numbers.some((number) => {
+      const peer = view.taskOf(number)
+      return isSameBatch(peer, task) && peer?.status === 'succeeded'
+    }),
+  )
+  const isAlone = inBatch.length === 0 && !isFailedBefore
+  if (error.code === 'internal' && !view.wasRetriedAlone) return again('internal', position, false)
+  if (isAlone || isGoodBefore || isGoodBeside) return { error }
+  const last = Math.max(position, ...inBatch.map((other) => other.item.change.position))
+  return again('failed-batch', last, false)
+}
+
+function isSameBatch(peer: EngineTask | undefined, task: EngineTask): boolean {
+  return peer !== undefined && peer.batchUid !== null && peer.batchUid === task.batchUid
+}
+
+/** A repeated create or delete finds the index as it should be (NF-29). */
+function isAsWanted(part: Part, error: ErrorBody): boolean {
+  if (part.kind === 'create-index') return error.code === 'index_already_exists'
+  const needsNone = part.kind === 'delete-index' || part.kind === 'delete' || part.kind === 'clear'
+  return needsNone && error.code === 'index_not_found'
+}

@@ -1,0 +1,508 @@
+/**
+ * A lane: brings the journal of one index to one replica, in order, and tracks how far it is.
+ *
+ * Two loops run side by side. One sends: changes go out in order, one request at a time, as far ahead as the node's window
+ * allows. The other settles: it watches the tasks end, judges what came of them and advances `applied` in the store. When
+ * anything is unclear (no answer, a late request, a crash before us), both stop and the lane learns from the marks on the
+ * node where it stands; when a batch failed, it goes back and delivers one by one.
+ *
+ * What always holds: a position is sent only after all before it were sent, `applied` moves only over positions that ended
+ * on the node or are skipped, and what the node holds in the end is what it numbered last.
+ */
+import type { EngineTask } from '../engine/engine.ts'
+import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal/ports.ts'
+import type { Placement } from '../store/catalogue.ts'
+import { backoffMs } from './deadline.ts'
+import { planDelivery } from './delivery.ts'
+import { judge, type Verdict } from './judgement.ts'
+import { laneTag, parseMark } from './mark.ts'
+import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
+import type { OpenChange } from './open-change.ts'
+import { outcomeOf, removedBy } from './outcome.ts'
+import { emptyResolution, resolveChange } from './resolution.ts'
+import { resumeFrom } from './resume.ts'
+import { sendChange, sendEmptyMark } from './sending.ts'
+import { Wake } from './wake.ts'
+
+/** Changes read from the journal at once, and their payload. */
+const readChangesMax = 64
+const readBytesMax = 4 * 1024 * 1024
+/** Newest tasks read to find our marks; a lane has at most a window of them open. */
+const markPage = 200
+const markPagesMax = 20
+
+/** Why both loops stop. */
+type Halt =
+  | { readonly kind: 'ended' }
+  /** Learn from the marks again; `isIll` = after a pause. */
+  | { readonly kind: 'resume'; readonly isIll: boolean; readonly reason: string }
+  | { readonly kind: 'rewind'; readonly verdict: Extract<Verdict, { readonly kind: 'again' }> }
+
+export class Lane {
+  readonly #session: NodeSession
+  readonly #placement: Placement
+  readonly #tag: string
+  #head: number
+  /** As the store has it. */
+  #applied: number
+  /** Everything up to here was sent or skipped. */
+  #sent: number
+  /** Sent or skipped, not settled; by position. */
+  #open: OpenChange[] = []
+  /** Read from the journal, behind `sent`. */
+  #ahead: LaneChange[] = []
+  /** Up to here changes go out alone, each in a batch of its own. */
+  #singleUntil = 0
+  /** Where `applied` stood when this lane began: an unmarked task that comes late may be of any change behind it. */
+  readonly #floor: number
+  readonly #retriedAlone = new Set<number>()
+  readonly #shortCounts = new Map<number, number>()
+  readonly #removed = new Map<number, number>()
+  readonly #sendWake = new Wake()
+  readonly #settleWake = new Wake()
+  #halt: Halt | undefined
+  #flow = new AbortController()
+  /** The next resume goes back to here at least. */
+  #goBackTo: number | undefined
+  /** The last batch that settled, with whether any of its tasks was good. */
+  #lastBatch: { readonly batch: number; readonly isGood: boolean } | undefined
+
+  constructor(session: NodeSession, { placement, head }: LaneState) {
+    this.#session = session
+    this.#placement = placement
+    this.#tag = laneTag(placement)
+    this.#head = head
+    this.#applied = placement.applied
+    this.#sent = placement.applied
+    this.#floor = placement.applied
+  }
+
+  get tag(): string {
+    return this.#tag
+  }
+
+  get physicalUid(): string {
+    return this.#placement.physicalUid
+  }
+
+  /** Nothing is open and nothing waits. */
+  get isIdle(): boolean {
+    return this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined
+  }
+
+  get #key(): string {
+    return this.#tag
+  }
+
+  /** Ends an idle lane; the next change of its index starts another. */
+  retire(): void {
+    this.#stop({ kind: 'ended' })
+  }
+
+  raiseHead(head: number): void {
+    if (head <= this.#head) return
+    this.#head = head
+    this.#sendWake.ring()
+  }
+
+  /** A task of this lane's index came that no request of ours was answered with. */
+  noteStranger(task: EngineTask): void {
+    const mark = parseMark(task.customMetadata)
+    if (mark !== undefined && mark.tag !== this.#tag) return
+    if (this.#open.some((entry) => entry.numbers.includes(task.uid))) return
+    if (mark === undefined) this.#goBackTo = this.#floor
+    this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
+  }
+
+  /** Runs until the session ends or the index is deleted. */
+  async run(): Promise<void> {
+    const { signal, deps, end } = this.#session
+    let failures = 0
+    let mustResume = true
+    while (!signal.aborted) {
+      try {
+        if (mustResume) await this.#resume()
+        mustResume = true
+        const halt = await this.#deliver()
+        if (signal.aborted || halt.kind === 'ended') return
+        failures = halt.kind === 'rewind' ? failures : halt.isIll ? failures + 1 : 0
+        if (halt.kind === 'rewind') {
+          if (halt.verdict.isTrouble) failures += 1
+          mustResume = !(await this.#goBack(halt.verdict))
+        } else {
+          this.#log('info', { reason: halt.reason }, 'the lane reads its marks')
+        }
+      } catch (error) {
+        if (signal.aborted) return
+        if (error instanceof LeaseLost) return end('lease-lost')
+        failures += 1
+        this.#log('warn', { error: String(error) }, 'the lane stopped and tries again')
+      }
+      if (failures > 0) await deps.clock.sleep(backoffMs(failures, deps.random), signal).catch(() => {})
+    }
+  }
+
+  #log(level: 'info' | 'warn' | 'error', fields: object, message: string): void {
+    const { index, node } = this.#placement
+    this.#session.deps.log[level]({ index, node, applied: this.#applied, ...fields }, message)
+  }
+
+  #stop(halt: Halt): void {
+    this.#halt ??= halt
+    this.#flow.abort()
+  }
+
+  // ---- Learning where the node stands ----
+
+  async #resume(): Promise<void> {
+    const { deps, sinceEpoch, leftovers, engine } = this.#session
+    this.#giveBack()
+    this.#halt = undefined
+    const tasks = await this.#newestTasks()
+    const highest = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
+    const changes: LaneChange[] = []
+    while ((changes.at(-1)?.change.position ?? this.#applied) < Math.min(highest, this.#head)) {
+      const after = changes.at(-1)?.change.position ?? this.#applied
+      const page = await deps.journal.read(this.#placement.index, after, readChangesMax, readBytesMax)
+      if (page.length === 0) break
+      changes.push(...page)
+    }
+    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag, sinceEpoch })
+    let sent = found.sent
+    let open = found.open
+    if (this.#goBackTo !== undefined) {
+      sent = Math.min(sent, this.#goBackTo)
+      open = open.filter(({ position }) => position <= sent)
+      this.#goBackTo = undefined
+    }
+    this.#sent = sent
+    const numbersOf = new Map(open.map((entry) => [entry.position, entry]))
+    for (const item of changes) {
+      const { position } = item.change
+      if (position > sent) break
+      const delivery = planDelivery(item)
+      const entry = numbersOf.get(position)
+      if (delivery.kind === 'skip') this.#open.push(skipped(item, delivery.ends))
+      if (delivery.kind !== 'send' || entry === undefined) continue
+      const parts = delivery.parts.map((part, at) => ({ part, number: entry.parts[at]! }))
+      const markNumber = entry.emptyMark ?? entry.parts.at(-1)!
+      const mark = tasks.find((task) => task.uid === markNumber)?.customMetadata ?? ''
+      const numbers = entry.emptyMark === null ? entry.parts : [...entry.parts, entry.emptyMark]
+      this.#open.push({
+        item,
+        parts,
+        numbers,
+        proof: { task: markNumber, mark },
+        ends: undefined,
+        byteCount: null,
+        isSingle: false,
+        sentAt: deps.clock.monotonic(),
+      })
+      for (const number of numbers) this.#session.watch.follow(number)
+    }
+    const isFresh = this.#applied === 0 && found.isBlank
+    if (isFresh && leftovers.has(this.physicalUid)) {
+      // Whatever an earlier life of the disk or of the name left behind is none of this index.
+      const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
+      if (reply.kind !== 'answered') throw new Error(`the left-over index stays: ${reply.kind}`)
+      leftovers.delete(this.physicalUid)
+    }
+    if (isFresh) await this.#createEarly()
+    else if (found.endsUnmarked) {
+      // It only separates; part 0 says that it proves nothing.
+      const mark = { epoch: this.#session.lease.epoch, position: this.#sent, tag: this.#tag, part: 0, parts: 0 }
+      await sendEmptyMark(this.#session, this.physicalUid, mark)
+    }
+  }
+
+  /** An index exists from its first position on, even when nothing of it is a write that would create it. */
+  async #createEarly(): Promise<void> {
+    const [first] = await this.#session.deps.journal.read(this.#placement.index, 0, 1, readBytesMax)
+    if (first === undefined) return
+    const delivery = planDelivery(first)
+    const kind = delivery.kind === 'send' ? delivery.parts[0]?.kind : undefined
+    if (kind === 'put' || kind === 'create-index' || kind === 'delete-index') return
+    const { engine } = this.#session
+    const create = (limit: AbortSignal) => engine.createIndex(this.physicalUid, first.primaryKey, limit)
+    const reply = await sendAndWait(this.#session, create)
+    if (reply.kind !== 'answered') throw new Error(`the index cannot be created: ${reply.kind}`)
+  }
+
+  /** Back to the newest mark of an applied position, at least. */
+  async #newestTasks(): Promise<EngineTask[]> {
+    const { engine, ledger } = this.#session
+    const tasks: EngineTask[] = []
+    for (let page = 0; page < markPagesMax; page += 1) {
+      const from = tasks.length === 0 ? undefined : tasks.at(-1)!.uid - 1
+      if (from !== undefined && from < 0) break
+      const reply = await ask(this.#session, (signal) => engine.newestTasks(this.physicalUid, markPage, from, signal))
+      if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
+      tasks.push(...reply.value)
+      const isOurs = (task: EngineTask) => parseMark(task.customMetadata)?.tag === this.#tag
+      if (reply.value.length < markPage) break
+      if (reply.value.some((task) => isOurs(task) && parseMark(task.customMetadata)!.position <= this.#applied)) break
+    }
+    if (tasks[0] !== undefined && tasks[0].uid > ledger.highest) ledger.observe(tasks[0].uid)
+    return tasks
+  }
+
+  // ---- Delivering ----
+
+  async #deliver(): Promise<Halt> {
+    if (this.#halt !== undefined) return this.#halt
+    this.#flow = new AbortController()
+    const stopWithSession = () => this.#flow.abort()
+    this.#session.signal.addEventListener('abort', stopWithSession, { once: true })
+    const guarded = (loop: Promise<void>) =>
+      loop.finally(() => {
+        this.#flow.abort()
+      })
+    try {
+      const ends = await Promise.allSettled([guarded(this.#sendAll()), guarded(this.#settleAll())])
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
+    } finally {
+      this.#session.signal.removeEventListener('abort', stopWithSession)
+    }
+    return this.#halt ?? { kind: 'resume', isIll: false, reason: 'the session ends' }
+  }
+
+  async #sendAll(): Promise<void> {
+    const flow = this.#flow.signal
+    const { window } = this.#session
+    while (!flow.aborted) {
+      const item = await this.#next()
+      if (flow.aborted) return
+      if (item === undefined) {
+        await this.#sendWake.wait(flow)
+        continue
+      }
+      const { position } = item.change
+      const delivery = planDelivery(item)
+      if (delivery.kind === 'skip') {
+        this.#take(skipped(item, delivery.ends))
+        continue
+      }
+      const isSingle = position <= this.#singleUntil
+      const mustWait = delivery.kind === 'resolve' || delivery.waitsForAll || isSingle
+      if (this.#open.length > 0 && (mustWait || this.#open.some((entry) => entry.isSingle))) {
+        await this.#sendWake.wait(flow)
+        continue
+      }
+      if (item.change.status === 'enqueued' && !(await this.#claim())) continue
+      if (delivery.kind === 'resolve') {
+        await this.#resolve(item)
+        continue
+      }
+      if (!(await window.acquire(this.#key, delivery.byteCount, flow))) return
+      const ended = await sendChange(this.#session, this.#placement, item, delivery)
+      if (ended.kind !== 'sent') {
+        window.release(this.#key, delivery.byteCount)
+        const isIll = ended.kind === 'failed'
+        return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
+      }
+      this.#session.deps.metrics.sent(this.#placement.node, delivery.byteCount)
+      this.#take({ ...ended.open, isSingle, byteCount: delivery.byteCount })
+    }
+  }
+
+  #take(entry: OpenChange): void {
+    this.#ahead.shift()
+    this.#sent = entry.item.change.position
+    this.#open.push(entry)
+    this.#settleWake.ring()
+  }
+
+  /** The next change to send, read ahead; `undefined` at the head. */
+  async #next(): Promise<LaneChange | undefined> {
+    if (this.#ahead.length === 0 && this.#sent < this.#head) {
+      const { journal } = this.#session.deps
+      this.#ahead = [...(await journal.read(this.#placement.index, this.#sent, readChangesMax, readBytesMax))]
+    }
+    return this.#ahead[0]
+  }
+
+  /** Marks what was read ahead as sent, so that it cannot be cancelled any more. `false` = the first one was, before that. */
+  async #claim(): Promise<boolean> {
+    const { deps, lease } = this.#session
+    const positions = this.#ahead
+      .filter(({ change }) => change.status === 'enqueued')
+      .map(({ change }) => change.position)
+    const allowed = await deps.journal.markSent(lease, this.#placement.index, positions, deps.clock.now())
+    if (allowed === false) throw new LeaseLost()
+    const first = this.#ahead[0]!.change.position
+    const claimed = new Set(allowed)
+    const asked = new Set(positions)
+    this.#ahead = this.#ahead.map((item) => {
+      const { change } = item
+      if (!asked.has(change.position)) return item
+      return { ...item, change: { ...change, status: claimed.has(change.position) ? 'processing' : 'canceled' } }
+    })
+    return claimed.has(first)
+  }
+
+  async #resolve(item: LaneChange): Promise<void> {
+    const { deps, lease, engine } = this.#session
+    const { index } = this.#placement
+    const isMissing = this.#applied === 0 && item.primaryKey === null
+    const resolution = isMissing
+      ? emptyResolution
+      : await resolveChange(
+          {
+            engine,
+            journal: deps.journal,
+            physicalUid: this.physicalUid,
+            scratchUid: `fjscratch_${this.#tag}`,
+            ask: (call) => ask(this.#session, call),
+            run: (call) => sendAndWait(this.#session, call),
+          },
+          item,
+        )
+    const isKept = await deps.journal.recordResolution(lease, index, item.change.position, resolution)
+    if (!isKept) throw new LeaseLost()
+    // Read again rather than trusted: another delivery may have recorded its own before.
+    this.#ahead = []
+  }
+
+  // ---- Settling ----
+
+  async #settleAll(): Promise<void> {
+    const flow = this.#flow.signal
+    const { watch } = this.#session
+    while (!flow.aborted) {
+      const first = this.#open[0]
+      if (first === undefined) {
+        await this.#settleWake.wait(flow)
+        continue
+      }
+      await watch.settled(first.numbers, flow)
+      if (flow.aborted) return
+      const done: { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[] = []
+      let problem: Extract<Verdict, { readonly kind: 'again' }> | undefined
+      for (const entry of this.#open) {
+        const verdict = await this.#judge(entry, done.at(-1)?.verdict)
+        if (verdict.kind === 'done') done.push({ entry, verdict })
+        if (verdict.kind === 'again') problem = verdict
+        if (verdict.kind !== 'done') break
+      }
+      if (done.length > 0) await this.#advance(done)
+      if (problem !== undefined) return this.#stop({ kind: 'rewind', verdict: problem })
+    }
+  }
+
+  async #judge(entry: OpenChange, before: Extract<Verdict, { readonly kind: 'done' }> | undefined): Promise<Verdict> {
+    const { watch, signal } = this.#session
+    const position = entry.item.change.position
+    const verdict = judge(entry, {
+      taskOf: (number) => watch.ended(number),
+      open: this.#open,
+      lastBatch: before?.batch ?? this.#lastBatch,
+      wasRetriedAlone: this.#retriedAlone.has(position),
+      shortCounts: this.#shortCounts.get(position) ?? 0,
+    })
+    if (verdict.kind !== 'unsure') return verdict
+    // Tasks of one batch end together: one more read says which of the others were in it.
+    await watch.read(signal)
+    return judge(entry, {
+      taskOf: (number) => watch.ended(number),
+      open: this.#open,
+      lastBatch: before?.batch ?? this.#lastBatch,
+      wasRetriedAlone: this.#retriedAlone.has(position),
+      shortCounts: this.#shortCounts.get(position) ?? 0,
+      isRead: true,
+    })
+  }
+
+  async #advance(
+    done: readonly { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[],
+  ): Promise<void> {
+    const { deps, lease, watch, window, sinceEpoch, prove } = this.#session
+    const { node, index, physicalUid } = this.#placement
+    const now = deps.clock.now()
+    const outcomes: ChangeOutcome[] = []
+    let proof: LaneProof | null = null
+    for (const { entry, verdict } of done) {
+      const { change } = entry.item
+      proof = entry.proof ?? proof
+      if (change.position <= this.#applied || change.status === 'succeeded' || !verdict.isTold) continue
+      const removed = Math.max(removedBy(verdict.tasks), this.#removed.get(change.position) ?? 0)
+      const batch = verdict.batch?.batch
+      const batchKey = batch === undefined ? `${index}:${change.position}` : `${node}:${sinceEpoch}:${batch}`
+      outcomes.push(
+        outcomeOf(entry.item, { error: verdict.error, tasks: verdict.tasks, removed, physicalUid, batchKey, now }),
+      )
+    }
+    const applied = done.at(-1)!.entry.item.change.position
+    if (applied > this.#applied || outcomes.length > 0) {
+      const target = Math.max(applied, this.#applied)
+      if (!(await deps.journal.advance(lease, this.#placement, target, outcomes, proof))) throw new LeaseLost()
+      this.#applied = target
+      if (proof !== null) prove(proof)
+    }
+    this.#open.splice(0, done.length)
+    this.#lastBatch = done.at(-1)!.verdict.batch ?? this.#lastBatch
+    for (const { entry } of done) {
+      watch.forget(entry.numbers)
+      if (entry.byteCount !== null) window.release(this.#key, entry.byteCount)
+      this.#retriedAlone.delete(entry.item.change.position)
+      this.#shortCounts.delete(entry.item.change.position)
+      this.#removed.delete(entry.item.change.position)
+    }
+    const oldest = done[0]!.entry.sentAt
+    deps.metrics.applied(node, done.length, deps.clock.monotonic() - oldest)
+    this.#measure(done.map(({ entry, verdict }) => ({ byteCount: entry.byteCount ?? 0, tasks: verdict.tasks })))
+    this.#sendWake.ring()
+    const last = done.at(-1)!.entry.item.change
+    if (last.operation.kind === 'index-delete' && last.position >= this.#head) this.#stop({ kind: 'ended' })
+  }
+
+  #measure(done: readonly { readonly byteCount: number; readonly tasks: readonly EngineTask[] }[]): void {
+    const tasks = done.flatMap((one) => one.tasks)
+    const starts = tasks.flatMap((task) => task.startedAt ?? [])
+    const ends = tasks.flatMap((task) => task.finishedAt ?? [])
+    if (starts.length === 0 || ends.length === 0) return
+    const byteCount = done.reduce((sum, one) => sum + one.byteCount, 0)
+    this.#session.window.measure(byteCount, Math.max(...ends) - Math.min(...starts))
+  }
+
+  // ---- Going back ----
+
+  /** Takes the rest off the node's queue and starts again at the failed change. `false` = the node did not answer. */
+  async #goBack(verdict: Extract<Verdict, { readonly kind: 'again' }>): Promise<boolean> {
+    const { engine, watch, signal, deps } = this.#session
+    const { position, reason } = verdict
+    this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
+    deps.metrics.rewound(this.#placement.node, reason)
+    if (verdict.isInternal) this.#retriedAlone.add(position)
+    if (verdict.isShort) this.#shortCounts.set(position, (this.#shortCounts.get(position) ?? 0) + 1)
+    const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
+    if (reply.kind !== 'answered') return false
+    const numbers = this.#open.flatMap((entry) => entry.numbers)
+    await watch.settled([reply.value, ...numbers], signal)
+    if (signal.aborted) return false
+    for (const entry of this.#open) {
+      const tasks = entry.parts.flatMap(({ number }) => watch.ended(number) ?? [])
+      const at = entry.item.change.position
+      this.#removed.set(at, Math.max(removedBy(tasks), this.#removed.get(at) ?? 0))
+    }
+    watch.forget([reply.value])
+    this.#giveBack()
+    this.#halt = undefined
+    this.#sent = position - 1
+    this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
+    return true
+  }
+
+  /** Forgets what is open; the node or the marks on it know it. */
+  #giveBack(): void {
+    for (const entry of this.#open) {
+      this.#session.watch.forget(entry.numbers)
+      if (entry.byteCount !== null) this.#session.window.release(this.#key, entry.byteCount)
+    }
+    this.#open = []
+    this.#ahead = []
+  }
+}
+
+function skipped(item: LaneChange, ends: OpenChange['ends'] | null): OpenChange {
+  return { item, parts: [], numbers: [], proof: null, ends: ends ?? null, byteCount: null, isSingle: false, sentAt: 0 }
+}

@@ -1,0 +1,42 @@
+/**
+ * The mark that a lane leaves on the tasks of a node (NF-31, NF-40, NF-41): which change of which lane a task is. By it a
+ * successor learns how far the node is, and a request that arrives late is recognised.
+ *
+ * Text: `fj1:<epoch>:<position>:<tag>.<part>.<parts>`.
+ */
+import { createHash } from 'node:crypto'
+import type { Placement } from '../store/catalogue.ts'
+
+export interface Mark {
+  /** Of the lease under which it was sent. */
+  readonly epoch: number
+  readonly position: number
+  /** Which lane: physical names may come back, index ids never do. */
+  readonly tag: string
+  /** A change may be sent in several parts; 1-based. Complete with the last one. */
+  readonly part: number
+  readonly parts: number
+}
+
+const pattern = /^fj1:(\d{1,15}):(\d{1,15}):([0-9a-f]{12})\.(\d{1,6})\.(\d{1,6})$/
+
+export function laneTag({ index, generation, shard }: Placement): string {
+  return createHash('sha256').update(`${index}:${generation}:${shard}`).digest('hex').slice(0, 12)
+}
+
+export function markText({ epoch, position, tag, part, parts }: Mark): string {
+  return `fj1:${epoch}:${position}:${tag}.${part}.${parts}`
+}
+
+/** `undefined` for a text that is none of ours. */
+export function parseMark(text: string | null): Mark | undefined {
+  const found = text === null ? null : pattern.exec(text)
+  if (found === null) return undefined
+  return {
+    epoch: Number(found[1]),
+    position: Number(found[2]),
+    tag: found[3]!,
+    part: Number(found[4]),
+    parts: Number(found[5]),
+  }
+}

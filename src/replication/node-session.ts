@@ -1,0 +1,83 @@
+/**
+ * One stretch of work with one node under one lease and one identity of its disk: what the lanes of the node share. It ends
+ * when the lease is lost, the disk turns out to be another, or the worker stops.
+ */
+import type { Engine, EngineReply, EngineTask } from '../engine/engine.ts'
+import type { LaneProof, NodeLease } from '../journal/ports.ts'
+import { withDeadline } from './deadline.ts'
+import type { ReplicationDeps } from './dependencies.ts'
+import type { NumberLedger } from './number-ledger.ts'
+import type { SendWindow } from './send-window.ts'
+import type { TaskWatch } from './task-watch.ts'
+
+/** Reads that are not answered by then count as failed. */
+export const askDeadlineMs = 20_000
+/** A write without payload, and how much longer one may take per byte of payload (at 1 MB/s). */
+const writeDeadlineMs = 20_000
+const writeBytesPerMs = 1_000
+
+/** The store says that another worker holds the node now. */
+export class LeaseLost extends Error {
+  override readonly name = 'LeaseLost'
+}
+
+export interface NodeSession {
+  readonly deps: ReplicationDeps
+  readonly lease: NodeLease
+  readonly engine: Engine
+  /** Marks of lower epochs do not count. */
+  readonly sinceEpoch: number
+  /** Names of the indexes that the disk held when the session began; those that a lane deletes are taken out. */
+  readonly leftovers: Set<string>
+  readonly window: SendWindow
+  readonly watch: TaskWatch
+  readonly ledger: NumberLedger
+  readonly signal: AbortSignal
+  /** Ends the session. */
+  readonly end: (reason: 'lease-lost' | 'other-disk') => void
+  /** A lane's newest proof reached the store. */
+  readonly prove: (proof: LaneProof) => void
+}
+
+/** One read, with its deadline. */
+export function ask<T>(
+  session: NodeSession,
+  call: (signal: AbortSignal) => Promise<EngineReply<T>>,
+): Promise<EngineReply<T>> {
+  return withDeadline(session.deps.clock, askDeadlineMs, session.signal, call)
+}
+
+/** One write: its number is accounted for, and its task is followed. */
+export async function send(
+  session: NodeSession,
+  byteCount: number,
+  call: (signal: AbortSignal) => Promise<EngineReply<number>>,
+): Promise<EngineReply<number>> {
+  const { deps, ledger, watch, signal } = session
+  const ticket = ledger.begin()
+  let number: number | undefined
+  try {
+    const limitMs = writeDeadlineMs + byteCount / writeBytesPerMs
+    const reply = await withDeadline(deps.clock, limitMs, signal, call)
+    if (reply.kind === 'answered') {
+      number = reply.value
+      watch.follow(number)
+    }
+    return reply
+  } finally {
+    ledger.end(ticket, number)
+  }
+}
+
+/** A write, and its task when it has ended. */
+export async function sendAndWait(
+  session: NodeSession,
+  call: (signal: AbortSignal) => Promise<EngineReply<number>>,
+): Promise<EngineReply<EngineTask>> {
+  const reply = await send(session, 0, call)
+  if (reply.kind !== 'answered') return reply
+  await session.watch.settled([reply.value], session.signal)
+  const task = session.watch.ended(reply.value)
+  session.watch.forget([reply.value])
+  return task === undefined ? { kind: 'unknown', reason: 'the session ended' } : { kind: 'answered', value: task }
+}

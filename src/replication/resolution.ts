@@ -1,0 +1,139 @@
+/**
+ * Resolves what depends on the state of the index (delete by filter, `skipCreation`, edit by function) to plain puts and
+ * deletes by id, at its own position (design 2, rule 1; NF-04, NF-05, NF-20).
+ *
+ * Before: the node holds everything in front of the change and nothing behind it, and nobody else writes to the index, so
+ * that reading it page by page is reading one state.
+ * Twice:  safe; nothing of the change was delivered before its resolution is recorded.
+ */
+import type { Engine, EngineReply } from '../engine/engine.ts'
+import type { Payload, Resolution } from '../journal/change.ts'
+import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import { assert } from '../lib/assert.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import { documentId } from './document-id.ts'
+import { resolveEdit } from './edit-resolution.ts'
+import { bytesOf, linesOf } from './ndjson.ts'
+
+const idsPerPage = 10_000
+const idsPerLookUp = 1_000
+
+/** Ends a resolution without a result: the node did not answer. The lane tries again later. */
+export class ResolutionInterrupted extends Error {
+  override readonly name = 'ResolutionInterrupted'
+}
+
+export interface ResolutionDeps {
+  readonly engine: Engine
+  readonly journal: Pick<LaneJournal, 'open' | 'stage'>
+  readonly physicalUid: string
+  /** Name of an index on the node that nobody else uses. */
+  readonly scratchUid: string
+  /** One call, with its deadline. */
+  readonly ask: <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
+  /** Sends a task and waits for its end. */
+  readonly run: (
+    send: (signal: AbortSignal) => Promise<EngineReply<number>>,
+  ) => Promise<EngineReply<import('../engine/engine.ts').EngineTask>>
+}
+
+export const emptyResolution: Resolution = {
+  puts: null,
+  merge: false,
+  deletes: null,
+  putCount: 0,
+  deleteCount: 0,
+  error: null,
+}
+
+/** @throws ResolutionInterrupted, StoreUnavailable */
+export async function resolveChange(deps: ResolutionDeps, item: LaneChange): Promise<Resolution> {
+  const { change, primaryKey } = item
+  const { operation } = change
+  // An index without a primary key holds no documents, and so nothing can match.
+  if (primaryKey === null) return emptyResolution
+  switch (operation.kind) {
+    case 'documents-delete-by-filter':
+      return resolveFilter(deps, operation.filter, primaryKey)
+    case 'documents-put':
+      assert(change.payload !== null, `a put without payload at position ${change.position}`)
+      return resolveKnown(deps, change.payload, operation.merge, primaryKey)
+    case 'documents-edit':
+      return resolveEdit(deps, operation, primaryKey)
+    default:
+      throw new Error(`a ${operation.kind} does not depend on the state of the index`)
+  }
+}
+
+/** Delete by filter: the ids that match. */
+async function resolveFilter(deps: ResolutionDeps, filter: Json, primaryKey: string): Promise<Resolution> {
+  const first = await pageOf(deps, { filter, fields: [primaryKey], limit: idsPerPage, offset: 0 })
+  if ('error' in first) return { ...emptyResolution, error: first.error }
+  if (first.results.length === 0) return emptyResolution
+  let deleteCount = 0
+  async function* ids(): AsyncGenerator<string> {
+    let page = first.kind === 'page' ? first.results : []
+    for (let offset = 0; page.length > 0; ) {
+      for (const document of page) {
+        const id = documentId(document, primaryKey)
+        if (id === undefined) continue
+        deleteCount += 1
+        yield JSON.stringify(id)
+      }
+      if (page.length < idsPerPage) return
+      offset += page.length
+      const next = await pageOf(deps, { filter, fields: [primaryKey], limit: idsPerPage, offset })
+      if (next.kind === 'refused') throw new ResolutionInterrupted('a later page was refused')
+      page = next.results
+    }
+  }
+  const deletes = await deps.journal.stage(bytesOf(ids()))
+  return { ...emptyResolution, deletes, deleteCount }
+}
+
+/** `skipCreation`: only the documents whose id the index already has. */
+async function resolveKnown(
+  deps: ResolutionDeps,
+  payload: Payload,
+  merge: boolean,
+  primaryKey: string,
+): Promise<Resolution> {
+  const written = new Set<string>()
+  async function* known(): AsyncGenerator<string> {
+    let group: { readonly line: string; readonly id: string }[] = []
+    for await (const line of linesOf(deps.journal.open(payload))) {
+      const id = documentId(JSON.parse(line) as JsonObject, primaryKey)
+      if (id !== undefined) group.push({ line, id })
+      if (group.length < idsPerLookUp) continue
+      yield* await keepKnown(group)
+      group = []
+    }
+    yield* await keepKnown(group)
+  }
+  async function keepKnown(group: readonly { readonly line: string; readonly id: string }[]): Promise<string[]> {
+    const ids = [...new Set(group.map(({ id }) => id))]
+    if (ids.length === 0) return []
+    const page = await pageOf(deps, { ids, fields: [primaryKey], limit: ids.length })
+    if (page.kind === 'refused') throw new ResolutionInterrupted(`ids were refused: ${page.error.code}`)
+    const present = new Set(page.results.map((document) => documentId(document, primaryKey)))
+    const kept = group.filter(({ id }) => present.has(id))
+    for (const { id } of kept) written.add(id)
+    return kept.map(({ line }) => line)
+  }
+  const puts = await deps.journal.stage(bytesOf(known()))
+  return written.size === 0 ? emptyResolution : { ...emptyResolution, puts, merge, putCount: written.size }
+}
+
+export type Page =
+  | { readonly kind: 'page'; readonly results: readonly JsonObject[] }
+  | { readonly kind: 'refused'; readonly error: import('../api/errors.ts').ErrorBody; readonly results: readonly [] }
+
+/** One page of documents. @throws ResolutionInterrupted when the node does not answer. */
+export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fetchDocuments']>[1]): Promise<Page> {
+  const reply = await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal))
+  if (reply.kind === 'answered') return { kind: 'page', results: reply.value.results }
+  if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') {
+    return { kind: 'refused', error: reply.error, results: [] }
+  }
+  throw new ResolutionInterrupted(reply.kind === 'refused' ? reply.error.message : reply.reason)
+}

@@ -1,0 +1,135 @@
+/**
+ * How far a node is with one lane, learnt from the marks among the node's own tasks (NF-41, NF-43). Pure.
+ *
+ * The last task of an index decides its state, so what counts is the order in which the node numbered our tasks: a change
+ * that the node has twice counts where it stands last, and everything that stood between must then be sent again.
+ */
+import type { EngineTask } from '../engine/engine.ts'
+import type { LaneChange } from '../journal/ports.ts'
+import { isMarked, type Part, planDelivery, taskTypeOf } from './delivery.ts'
+import { parseMark } from './mark.ts'
+
+export interface SentChange {
+  readonly position: number
+  /** Numbers of its parts, in order. */
+  readonly parts: readonly number[]
+  /** The empty mark behind a part that cannot carry one. */
+  readonly emptyMark: number | null
+}
+
+export interface Resumption {
+  /** Everything up to here is on the node, in order; the lane goes on behind it. May be less than what is applied. */
+  readonly sent: number
+  /** Those of them that are not applied yet. */
+  readonly open: readonly SentChange[]
+  /** No task of this lane is on this disk. */
+  readonly isBlank: boolean
+  /** The newest task of the index is an unmarked one: an empty mark must come before anything else (NF-24). */
+  readonly endsUnmarked: boolean
+}
+
+interface Found {
+  readonly position: number
+  readonly part: number
+  readonly parts: number
+  readonly task: EngineTask
+}
+
+/**
+ * @param tasks    the newest tasks of the index on the node, newest first, back to the last applied mark at least.
+ * @param changes  the journal from `applied` on, as far as marks reach.
+ */
+export function resumeFrom(options: {
+  readonly tasks: readonly EngineTask[]
+  readonly changes: readonly LaneChange[]
+  readonly applied: number
+  readonly tag: string
+  readonly sinceEpoch: number
+}): Resumption {
+  const { applied, changes } = options
+  const ascending = [...options.tasks].sort((a, b) => a.uid - b.uid)
+  const found = ascending.flatMap((task): readonly Found[] => {
+    const mark = parseMark(task.customMetadata)
+    if (mark === undefined || mark.tag !== options.tag || mark.epoch < options.sinceEpoch || mark.part === 0) return []
+    return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
+  })
+  const newest = found.at(-1)
+  const lastTask = ascending.at(-1)
+  const endsUnmarked = lastTask !== undefined && parseMark(lastTask.customMetadata) === undefined
+  if (newest === undefined) return { sent: applied, open: [], isBlank: true, endsUnmarked }
+  const late = lateFrom(found)
+  if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, endsUnmarked }
+  const open: SentChange[] = []
+  let sent = applied
+  let last = lastNumberOf(found, applied) ?? -1
+  for (const item of changes) {
+    const { position } = item.change
+    if (position <= applied) continue
+    if (position > newest.position) break
+    const delivery = planDelivery(item)
+    if (delivery.kind === 'skip') {
+      sent = position
+      continue
+    }
+    if (delivery.kind === 'resolve') break
+    const match = matchParts(delivery.parts, position, found, ascending, last)
+    if (match === undefined) break
+    open.push(match.sent)
+    sent = position
+    last = match.last
+  }
+  return { sent, open, isBlank: false, endsUnmarked }
+}
+
+/** All parts of a change, each behind the other and behind `after`; `undefined` when one is missing or out of order. */
+function matchParts(
+  parts: readonly Part[],
+  position: number,
+  found: readonly Found[],
+  tasks: readonly EngineTask[],
+  after: number,
+): { readonly sent: SentChange; readonly last: number } | undefined {
+  const numbers: number[] = []
+  let emptyMark: number | null = null
+  let last = after
+  for (const [index, part] of parts.entries()) {
+    const mark = found.findLast(
+      (one) => one.position === position && one.part === index + 1 && one.parts === parts.length,
+    )
+    if (mark === undefined || mark.task.uid <= last) return undefined
+    if (isMarked(part)) {
+      numbers.push(mark.task.uid)
+    } else {
+      const low = last
+      const change = tasks.findLast(
+        ({ uid, type }) => uid > low && uid < mark.task.uid && type === taskTypeOf[part.kind],
+      )
+      if (change === undefined) return undefined
+      numbers.push(change.uid)
+      emptyMark = mark.task.uid
+    }
+    last = mark.task.uid
+  }
+  return { sent: { position, parts: numbers, emptyMark }, last }
+}
+
+/**
+ * The first position that is covered by an older one: a request for an earlier change came late and lies over it. It and
+ * everything behind it must be sent again. A lane that went back leaves no such place once it is forward again.
+ */
+function lateFrom(found: readonly Found[]): number | undefined {
+  const lastNumbers = new Map<string, Found>()
+  for (const one of found) lastNumbers.set(`${one.position}.${one.part}`, one)
+  const inOrder = [...lastNumbers.values()].sort((a, b) => a.position - b.position || a.part - b.part)
+  for (const [at, { position, task }] of inOrder.entries()) {
+    const before = inOrder[at - 1]
+    if (before === undefined || task.uid > before.task.uid) continue
+    return before.position === position ? position : before.position + 1
+  }
+  return undefined
+}
+
+/** Where the newest change up to `position` stands last. */
+function lastNumberOf(found: readonly Found[], position: number): number | undefined {
+  return found.findLast((one) => one.position <= position)?.task.uid
+}
