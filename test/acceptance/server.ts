@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const launcher = join(import.meta.dirname, '..', '..', 'bin', 'flapjack')
+export const launcher = join(import.meta.dirname, '..', '..', 'bin', 'flapjack')
 const defaultMasterKey = 'a-master-key-for-acceptance'
 const startMsMax = 90_000
 
@@ -101,7 +101,7 @@ export async function runFlapjack(
 }
 
 /** The first thing that `up --json` prints is an object with its address. */
-function readUrl(child: ChildProcess, ended: Promise<number>, complaint: () => string): Promise<string> {
+export function readUrl(child: ChildProcess, ended: Promise<number>, complaint: () => string): Promise<string> {
   return new Promise((resolve, reject) => {
     let printed = ''
     const timer = setTimeout(() => reject(new Error(`no ready line:\n${printed}${complaint()}`)), startMsMax)
