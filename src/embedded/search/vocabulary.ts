@@ -1,0 +1,234 @@
+/**
+ * Words of the index that are like a typed one (M-F4). The vocabulary is walked in its order, in blocks by first
+ * character; blocks are kept in memory as long as the index does not change.
+ *
+ * Distance is Levenshtein's with a swap of neighbours counted once; for a prefix, the distance to the best prefix of the
+ * candidate.
+ */
+import type { IndexReader } from '../index-reader.ts'
+
+export interface LikeWords {
+  /** At one typo, in vocabulary order. */
+  readonly one: readonly string[]
+  /** At two typos, or at one with another first character. */
+  readonly two: readonly string[]
+}
+
+export const oneTypoWordsMax = 150
+export const twoTypoWordsMax = 50
+/** Words kept in memory per index; blocks beyond are read each time. */
+const wordsKeptMax = 400_000
+
+export class Vocabulary {
+  readonly #blocks = new Map<string, readonly string[]>()
+  #kept = 0
+  #firsts: readonly string[] | undefined
+
+  /** Words at exactly one typo that share the first character. */
+  likeByOne(reader: IndexReader, word: string, isPrefix: boolean): readonly string[] {
+    const found: string[] = []
+    const first = firstCharacter(word)
+    walk(this.#block(reader, first), word, 1, isPrefix, (candidate, distance) => {
+      if (distance === 1) found.push(candidate)
+      return found.length < oneTypoWordsMax
+    })
+    return found
+  }
+
+  /** Words at one or two typos. */
+  likeByTwo(reader: IndexReader, word: string, isPrefix: boolean): LikeWords {
+    const one: string[] = []
+    const two: string[] = []
+    const first = firstCharacter(word)
+    for (const start of this.#firstCharacters(reader)) {
+      if (one.length >= oneTypoWordsMax && two.length >= twoTypoWordsMax) break
+      if (start === first)
+        walk(this.#block(reader, start), word, 2, isPrefix, (candidate, distance) => {
+          if (distance === 1 && one.length < oneTypoWordsMax) one.push(candidate)
+          if (distance === 2 && two.length < twoTypoWordsMax) two.push(candidate)
+          return one.length < oneTypoWordsMax || two.length < twoTypoWordsMax
+        })
+      else
+        for (const candidate of this.#otherFirst(reader, word, start, isPrefix)) {
+          // The reference's order of tests: once the second list is full, such a word joins the first.
+          if (two.length < twoTypoWordsMax) two.push(candidate)
+          else if (one.length < oneTypoWordsMax) one.push(candidate)
+        }
+    }
+    return { one, two }
+  }
+
+  /**
+   * Words beginning with `start`, another character than the typed word's first, that are one typo away. That one typo is
+   * used up at the front, so the rest must be equal.
+   */
+  #otherFirst(reader: IndexReader, word: string, start: string, isPrefix: boolean): readonly string[] {
+    const [first = '', second = '', ...others] = [...word]
+    const rest = others.join('')
+    const forms = new Set([start + second + rest, start + word])
+    if (start === second) {
+      forms.add(second + rest)
+      forms.add(second + first + rest)
+    }
+    const found = new Set<string>()
+    for (const form of forms) {
+      for (const candidate of reader.words(form)) {
+        if (!(isPrefix ? candidate.startsWith(form) : candidate === form)) break
+        found.add(candidate)
+      }
+    }
+    return found.size < 2 ? [...found] : [...found].sort()
+  }
+
+  #block(reader: IndexReader, first: string): readonly string[] {
+    const known = this.#blocks.get(first)
+    if (known !== undefined) return known
+    const words: string[] = []
+    for (const word of reader.words(first)) {
+      if (!word.startsWith(first)) break
+      words.push(word)
+    }
+    if (this.#kept + words.length <= wordsKeptMax) {
+      this.#blocks.set(first, words)
+      this.#kept += words.length
+    }
+    return words
+  }
+
+  #firstCharacters(reader: IndexReader): readonly string[] {
+    if (this.#firsts !== undefined) return this.#firsts
+    const firsts: string[] = []
+    let start: string | undefined = ''
+    while (start !== undefined) {
+      const next: string | undefined = reader.words(start)[Symbol.iterator]().next().value
+      if (next === undefined) break
+      const first = firstCharacter(next)
+      firsts.push(first)
+      start = first.codePointAt(0) === 0x10ffff ? undefined : String.fromCodePoint(nextCodePoint(first))
+    }
+    this.#firsts = firsts
+    return firsts
+  }
+}
+
+function nextCodePoint(character: string): number {
+  const next = character.codePointAt(0)! + 1
+  return next >= 0xd800 && next <= 0xdfff ? 0xe000 : next
+}
+
+export function firstCharacter(word: string): string {
+  return String.fromCodePoint(word.codePointAt(0) ?? 0)
+}
+
+/**
+ * Visits the words within `max` of `word`, in order, with their distance, until `visit` answers false. Rows of the distance
+ * table are shared between words with a common beginning, and words that begin hopelessly are skipped together.
+ */
+export function walk(
+  words: readonly string[],
+  word: string,
+  max: number,
+  isPrefix: boolean,
+  visit: (candidate: string, distance: number) => boolean,
+): void {
+  const target = [...word].map((character) => character.codePointAt(0)!)
+  const width = target.length + 1
+  const depthMax = target.length + max
+  /** rows[d][j]: distance of the candidate's first d characters to the target's first j. */
+  const rows: Uint8Array[] = [Uint8Array.from({ length: width }, (_, index) => Math.min(index, 255))]
+  /** best[d]: for prefixes, the smallest distance of any of the first d characters to the whole target. */
+  const best: number[] = [target.length]
+  const path: number[] = []
+  let at = 0
+  while (at < words.length) {
+    const candidate = words[at]!
+    let shared = 0
+    let unit = 0
+    while (shared < path.length && unit < candidate.length) {
+      const point = candidate.codePointAt(unit)!
+      if (point !== path[shared]) break
+      shared += 1
+      unit += point > 0xffff ? 2 : 1
+    }
+    path.length = shared
+    let dead = -1
+    while (unit < candidate.length) {
+      const depth = path.length
+      if (depth >= depthMax) {
+        // Longer than any match; a prefix is judged by what was seen.
+        if (!isPrefix) dead = unit
+        break
+      }
+      const point = candidate.codePointAt(unit)!
+      const smallest = fillRow(rows, target, path, depth + 1, point)
+      path.push(point)
+      unit += point > 0xffff ? 2 : 1
+      best[depth + 1] = Math.min(best[depth]!, rows[depth + 1]![width - 1]!)
+      if (smallest > max && (!isPrefix || best[depth + 1]! > max)) {
+        dead = unit
+        break
+      }
+      if (isPrefix && smallest > max) break
+    }
+    if (dead >= 0) {
+      at = skip(words, at, candidate.slice(0, dead))
+      continue
+    }
+    const depth = path.length
+    const distance = isPrefix ? best[depth]! : rows[depth]![width - 1]!
+    if (distance <= max && !visit(candidate, distance)) return
+    at += 1
+  }
+}
+
+function fillRow(
+  rows: Uint8Array[],
+  target: readonly number[],
+  path: readonly number[],
+  depth: number,
+  point: number,
+): number {
+  const width = target.length + 1
+  const before = rows[depth - 1]!
+  let row = rows[depth]
+  if (row === undefined) {
+    row = new Uint8Array(width)
+    rows[depth] = row
+  }
+  row[0] = depth
+  let smallest: number = depth
+  const beforeLast = depth > 1 ? rows[depth - 2]! : undefined
+  const last = depth > 1 ? path[depth - 2]! : -1
+  for (let index = 1; index < width; index += 1) {
+    const wanted = target[index - 1]!
+    let cost = before[index - 1]! + (wanted === point ? 0 : 1)
+    const removed = before[index]! + 1
+    if (removed < cost) cost = removed
+    const added = row[index - 1]! + 1
+    if (added < cost) cost = added
+    if (beforeLast !== undefined && index > 1 && wanted === last && target[index - 2] === point) {
+      const swapped = beforeLast[index - 2]! + 1
+      if (swapped < cost) cost = swapped
+    }
+    row[index] = cost
+    if (cost < smallest) smallest = cost
+  }
+  return smallest
+}
+
+/** The first index after `at` whose word does not begin with `prefix`. */
+function skip(words: readonly string[], at: number, prefix: string): number {
+  let low = at + 1
+  let step = 1
+  while (low + step < words.length && words[low + step]!.startsWith(prefix)) {
+    low += step
+    step *= 2
+  }
+  let high = Math.min(words.length, low + step)
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (words[middle]!.startsWith(prefix)) low = middle + 1
+    else high = middle
+  }
+  return low
+}
