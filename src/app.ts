@@ -12,6 +12,7 @@ import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
 import { EngineUnavailable } from './orchestrator/local-driver.ts'
 import { checkPort, PortInUse } from './orchestrator/loopback-port.ts'
 import { createSupervisor, type Supervisor } from './orchestrator/supervisor.ts'
+import { succeedWorker } from './orchestrator/worker-identity.ts'
 import {
   announce,
   createLogger,
@@ -87,7 +88,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   engines.catch(() => undefined)
   const url = await startGateways(host, config, store, supervisor, logger)
   await engines
-  await startWorker(host, store, supervisor, logger)
+  await startWorker(host, store, succeedWorker(dataDir, host.random), supervisor, logger)
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)
@@ -103,7 +104,10 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const database = databaseOf(config)
   const store = await startStore(host, config, database, supervisor, logger)
   const roles = config.worker.roles
-  if (roles.includes('worker')) await startWorker(host, store, supervisor, logger)
+  if (roles.includes('worker')) {
+    const succession = { worker: host.random.uuid(), predecessor: undefined }
+    await startWorker(host, store, succession, supervisor, logger)
+  }
   if (roles.includes('gateway')) {
     const url = await startOneGateway(host, config, store, supervisor, logger)
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)

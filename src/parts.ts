@@ -17,6 +17,7 @@ import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startLocalNode } from './orchestrator/local-driver.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
+import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
 import { silentLaneMetrics } from './replication/dependencies.ts'
 import { startReplication } from './replication/replication.ts'
 import { startPostgres } from './store/postgres-server.ts'
@@ -215,17 +216,20 @@ export async function startOneGateway(
   return gateway.url
 }
 
+/** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
   { laneJournal }: Store,
+  { worker, predecessor }: WorkerSuccession,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
+  if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
   await supervisor.start(
     'lanes',
     async () =>
       startReplication({
-        worker: random.uuid(),
+        worker,
         journal: laneJournal,
         engineOf: ({ url, key }) => createHttpEngine({ url, key }),
         clock,
