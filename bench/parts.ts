@@ -51,6 +51,16 @@ export class Bench {
     return { name, url: address.startsWith('http') ? address : `http://${address}`, pid: child.pid ?? 0 }
   }
 
+  /** Starts a process that says nothing; the caller waits for its port. */
+  spawn(command: string, args: readonly string[], cwd?: string): number {
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      ...(cwd === undefined ? {} : { cwd }),
+    })
+    this.#children.push(child)
+    return child.pid ?? 0
+  }
+
   startScript(name: string, script: string, ...args: readonly string[]): Promise<Part> {
     return this.start(name, process.execPath, ['--import', 'tsx', join(import.meta.dirname, script), ...args])
   }

@@ -1,0 +1,142 @@
+/**
+ * Ingest through the journal against the same engine alone, interleaved: documents per second, time from 202 to
+ * searchable on an idle server, and the same while another project's backlog waits on the node.
+ */
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Corpus } from './corpus.ts'
+import { type Bench, median, until } from './parts.ts'
+import { call, createIndex, ingest, type SearchServer, visibleAfterMs } from './search-server.ts'
+
+export interface IngestOptions {
+  /** A real Meilisearch binary; absent = the embedded engine. */
+  readonly meilisearch?: string
+  readonly documents: number
+  readonly rounds: number
+  readonly backlogBytes: number
+}
+
+export interface IngestResult {
+  readonly engine: 'embedded' | 'meilisearch'
+  readonly documentsPerSecond: { readonly journal: number; readonly alone: number; readonly ratio: number }
+  readonly visibleMsP50: { readonly journal: number; readonly alone: number; readonly added: number }
+  readonly behindBacklogMsP50: number
+  readonly behindBacklogRatio: number
+  readonly backlogBytes: number
+}
+
+const launcher = join(import.meta.dirname, '..', 'bin', 'flapjack')
+const key = 'a-master-key-for-the-bench'
+const payloadDocuments = 5_000
+const visibleSamples = 15
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (typeof address !== 'object' || address === null) throw new Error('no free port')
+  return address.port
+}
+
+export async function startUp(
+  bench: Bench,
+  name: string,
+  options: { readonly meilisearch?: string; readonly args?: readonly string[] } = {},
+): Promise<SearchServer> {
+  const port = await freePort()
+  const args = [
+    'up',
+    '--empty',
+    '--data-dir',
+    join(bench.folder, name),
+    '--http-addr',
+    `127.0.0.1:${port}`,
+    '--master-key',
+    key,
+  ]
+  if (options.meilisearch !== undefined) args.push('--engine', 'meilisearch', '--engine-bin', options.meilisearch)
+  bench.spawn(process.execPath, [launcher, ...args, ...(options.args ?? [])])
+  const url = `http://127.0.0.1:${port}`
+  await until(`${url}/health`, 60_000)
+  return { name, url, key }
+}
+
+async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<SearchServer> {
+  const port = await freePort()
+  const address = ['--db-path', join(bench.folder, 'alone'), '--http-addr', `127.0.0.1:${port}`, '--master-key', key]
+  if (meilisearch === undefined) bench.spawn(process.execPath, [launcher, 'engine', ...address])
+  else bench.spawn(meilisearch, [...address, '--no-analytics', '--max-indexing-memory', '256MiB'], bench.folder)
+  const url = `http://127.0.0.1:${port}`
+  await until(`${url}/health`, 60_000)
+  return { name: 'alone', url, key }
+}
+
+export async function benchIngest(
+  bench: Bench,
+  options: IngestOptions,
+  say: (line: string) => void,
+): Promise<IngestResult> {
+  const engine = options.meilisearch === undefined ? 'embedded' : 'meilisearch'
+  const journal = await startUp(
+    bench,
+    `up-${engine}`,
+    options.meilisearch === undefined ? {} : { meilisearch: options.meilisearch },
+  )
+  const alone = await startAlone(bench, options.meilisearch)
+  const corpus = new Corpus(1)
+  const payloads: string[] = []
+  for (let first = 0; first < options.documents; first += payloadDocuments)
+    payloads.push(corpus.payload(first, Math.min(payloadDocuments, options.documents - first)))
+
+  const speeds: Record<'journal' | 'alone', number[]> = { journal: [], alone: [] }
+  const visible: Record<'journal' | 'alone', number[]> = { journal: [], alone: [] }
+  for (let round = 0; round < options.rounds; round += 1) {
+    const pairs = [
+      ['journal', journal],
+      ['alone', alone],
+    ] as const
+    for (const [side, server] of round % 2 === 0 ? pairs : [...pairs].reverse()) {
+      const uid = `round${round}`
+      await createIndex(server, uid)
+      const speed = await ingest(server, uid, payloads, options.documents)
+      speeds[side].push(speed)
+      for (let sample = 0; sample < visibleSamples; sample += 1)
+        visible[side].push(await visibleAfterMs(server, uid, options.documents + sample))
+      say(
+        `${engine} ${side} round ${round}: ${Math.round(speed)} documents/s, visible after ${median(visible[side]).toFixed(1)} ms`,
+      )
+    }
+  }
+
+  // Many tasks of another index, so that a fair sender can let the small one in between.
+  await createIndex(journal, 'backlog')
+  await createIndex(journal, 'small')
+  await visibleAfterMs(journal, 'small', 0)
+  let sentBytes = 0
+  let last = 0
+  for (let first = 0; sentBytes < options.backlogBytes; first += payloadDocuments) {
+    const payload = payloads[(first / payloadDocuments) % payloads.length]!
+    const task = await call(journal, 'POST', '/indexes/backlog/documents', payload, 'application/x-ndjson')
+    last = task.taskUid
+    sentBytes += payload.length
+  }
+  const behind: number[] = []
+  for (let sample = 1; sample <= visibleSamples; sample += 1)
+    behind.push(await visibleAfterMs(journal, 'small', sample))
+  const isStillBusy = (await call(journal, 'GET', `/tasks/${last}`)).status === 'enqueued'
+  say(
+    `${engine}: behind ${Math.round(sentBytes / 1e6)} MB ${isStillBusy ? '(still waiting at the end)' : '(gone before the end)'}: ${median(behind).toFixed(1)} ms`,
+  )
+
+  const [through, straight] = [median(speeds.journal), median(speeds.alone)]
+  const [shown, idle] = [median(visible.journal), median(visible.alone)]
+  return {
+    engine,
+    documentsPerSecond: { journal: through, alone: straight, ratio: through / straight },
+    visibleMsP50: { journal: shown, alone: idle, added: shown - idle },
+    behindBacklogMsP50: median(behind),
+    behindBacklogRatio: median(behind) / shown,
+    backlogBytes: sentBytes,
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * `npm run bench [part …]`: gateway, ingest, up, routes (all when none is named). A table on the terminal, and the same as
+ * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
+ */
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { benchGateway } from './gateway.ts'
+import { benchIngest } from './ingest.ts'
+import { Bench } from './parts.ts'
+import { benchRoutes } from './routes.ts'
+import { benchUp } from './up.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    documents: { type: 'string', default: '50000' },
+    backlog: { type: 'string', default: '500' },
+  },
+})
+const meilisearch = process.env.MEILISEARCH_BIN
+const rounds = Number(values.rounds)
+const say = (line: string) => console.error(line)
+
+const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
+  gateway: (bench) => benchGateway(bench, { rounds, seconds: Number(values.seconds) }, say),
+  ingest: async (bench) => {
+    const options = {
+      documents: Number(values.documents),
+      rounds: Math.min(rounds, 3),
+      backlogBytes: Number(values.backlog) * 1e6,
+    }
+    const embedded = await benchIngest(bench, options, say)
+    return meilisearch === undefined
+      ? [embedded]
+      : [embedded, await benchIngest(bench, { ...options, meilisearch }, say)]
+  },
+  up: (bench) => benchUp(bench, say),
+  routes: () => benchRoutes(),
+}
+
+const names = positionals.length === 0 ? Object.keys(parts) : positionals
+const results: Record<string, unknown> = {
+  machine: { cpus: cpus().length, model: cpus()[0]?.model, node: process.version },
+}
+for (const name of names) {
+  const part = parts[name]
+  if (part === undefined) throw new Error(`unknown part ${name}: one of ${Object.keys(parts).join(', ')}`)
+  const bench = new Bench()
+  try {
+    say(`\n== ${name}`)
+    results[name] = await part(bench)
+  } finally {
+    await bench.close()
+  }
+}
+const text = JSON.stringify(results, null, 2)
+if (values.json === undefined) console.log(text)
+else writeFileSync(values.json, `${text}\n`)
