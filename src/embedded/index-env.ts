@@ -81,8 +81,9 @@ export const mainKeys = {
   facts: encoder.encode('facts'),
   documentIds: encoder.encode('documentIds'),
   outcomes: encoder.encode('outcomes'),
+  /** Rises with every batch; four bytes. */
+  revision: encoder.encode('revision'),
   vectorDocids: (embedder: string) => encoder.encode(`vectors:${embedder}`),
-  vectorRegenerate: (embedder: string) => encoder.encode(`regenerate:${embedder}`),
 }
 
 export function readJson<T>(table: Table, key: Uint8Array): T | undefined {
@@ -109,4 +110,16 @@ export function writeFacts(env: IndexEnv, facts: IndexFacts): void {
 export function readBitmap(table: Table, key: Uint8Array): Bitmap {
   const bytes = table.getBinary(key)
   return bytes === undefined ? Bitmap.of() : Bitmap.deserialize(bytes)
+}
+
+/** Which batch the index is at; 0 before the first. */
+export function readRevision(env: IndexEnv): number {
+  const bytes = env.main.getBinary(mainKeys.revision)
+  return bytes === undefined ? 0 : Buffer.from(bytes).readUInt32LE(0)
+}
+
+export function raiseRevision(env: IndexEnv): void {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE((readRevision(env) + 1) >>> 0, 0)
+  env.main.putSync(mainKeys.revision, bytes)
 }

@@ -12,20 +12,15 @@ import { type Interner, kindShift, kinds, type PostingChange, type PostingTable,
 export const internedMax = 2 ** 22
 const rankScale = 2 ** 24
 
-export interface VocabularyChange {
-  readonly added: string[]
-  readonly removed: string[]
-}
-
 const noBytes = new Uint8Array([1])
 
+/** Answers whether words came to or left the vocabulary. */
 export function flushPostings(
   env: IndexEnv,
   table: PostingTable,
   interner: Interner,
   numbers: readonly number[],
-  vocabulary: VocabularyChange,
-): void {
+): boolean {
   assert(interner.strings.length <= rankScale, 'too many strings in one flush')
   const { strings } = interner
   const keys = new KeyBuilder()
@@ -72,7 +67,7 @@ export function flushPostings(
   each(kinds.count, (a, count, change) => {
     merge(env.postings, keys.fieldCount(a, count), change)
   })
-  updateVocabulary(env, touched, keys, vocabulary)
+  const isVocabularyChanged = updateVocabulary(env, touched, keys)
 
   for (const packed of Float64Array.from(groups[kinds.facetString]!).sort()) {
     const [field, a] = [Math.floor(packed / rankScale), byRank[packed % rankScale]!]
@@ -91,6 +86,7 @@ export function flushPostings(
 
   table.clear()
   interner.clear()
+  return isVocabularyChanged
 }
 
 /** Places 0 to `count` − 1 in the order of what stands there. */
@@ -196,25 +192,19 @@ export function splitPair(bytes: Uint8Array): (Uint8Array | undefined)[] {
   return parts
 }
 
-/** A word is in the vocabulary while it has documents, tolerant or exact ones. */
-function updateVocabulary(
-  env: IndexEnv,
-  touched: ReadonlySet<string>,
-  keys: KeyBuilder,
-  change: VocabularyChange,
-): void {
+/** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers whether any came or went. */
+function updateVocabulary(env: IndexEnv, touched: ReadonlySet<string>, keys: KeyBuilder): boolean {
+  let isChanged = false
   for (const word of touched) {
     const isUsed =
       env.postings.getBinaryFast(keys.word(postingKind.word, word)) !== undefined ||
       env.postings.getBinaryFast(keys.word(postingKind.exact, word)) !== undefined
     const key = keys.text(word)
     const isKnown = env.vocabulary.getBinaryFast(key) !== undefined
-    if (isUsed && !isKnown) {
-      env.vocabulary.putSync(key, noBytes)
-      change.added.push(word)
-    } else if (!isUsed && isKnown) {
-      env.vocabulary.removeSync(key)
-      change.removed.push(word)
-    }
+    if (isUsed === isKnown) continue
+    isChanged = true
+    if (isUsed) env.vocabulary.putSync(key, noBytes)
+    else env.vocabulary.removeSync(key)
   }
+  return isChanged
 }

@@ -1,0 +1,173 @@
+/** What a document must be before anything of it is written (M-E2, M-E3, M-E7). The first mistake fails its whole task. */
+import { ApiError } from '../api/errors.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { usesGeo } from './field-rules.ts'
+import type { IndexSettings } from './index-settings.ts'
+import type { Members } from './stored-document.ts'
+
+export const documentIdBytesMax = 511
+const vectorsMax = 256
+
+/** @throws ApiError messages 26, 27. */
+export function documentIdOf(primaryKey: string, document: JsonObject, members: Members, text: string): string {
+  const raw = members.get(primaryKey)
+  const value = raw === undefined ? nestedValue(document, primaryKey) : document[primaryKey]
+  if (value === undefined)
+    throw new ApiError('missing_document_id', `Document doesn't have a \`${primaryKey}\` attribute: \`${text}\`.`)
+  if (typeof value === 'string' && /^[A-Za-z0-9_-]{1,511}$/.test(value)) return value
+  if (typeof value === 'number') {
+    // The text decides: a float is refused even when its value is whole, and 64-bit integers stay exact.
+    const digits = raw ?? String(value)
+    if (/^-?[0-9]+$/.test(digits) && isInteger64(digits)) return digits === '-0' ? '0' : digits
+  }
+  throw new ApiError(
+    'invalid_document_id',
+    `Document identifier \`${raw ?? JSON.stringify(value)}\` is invalid. A document identifier can be of type integer or string, only composed of alphanumeric characters (a-z A-Z 0-9), hyphens (-) and underscores (_), and can not be more than 511 bytes.`,
+  )
+}
+
+const isInteger64 = (digits: string): boolean => {
+  const value = BigInt(digits)
+  return value >= -(2n ** 63n) && value < 2n ** 64n
+}
+
+function nestedValue(document: JsonObject, path: string): Json | undefined {
+  let value: Json | undefined = document
+  for (const part of path.split('.')) {
+    if (value === undefined || !isObject(value)) return undefined
+    value = value[part]
+  }
+  return value
+}
+
+/** The primary key that a first document suggests. @throws ApiError messages 23, 24. */
+export function inferPrimaryKey(document: JsonObject): string {
+  const candidates = Object.keys(document).filter((name) => name.toLowerCase().endsWith('id'))
+  if (candidates.length === 1) return candidates[0]!
+  if (candidates.length === 0)
+    throw new ApiError(
+      'index_primary_key_no_candidate_found',
+      'The primary key inference failed as the engine did not find any field ending with `id` in its name. Please specify the primary key manually using the `primaryKey` query parameter.',
+    )
+  throw new ApiError(
+    'index_primary_key_multiple_candidates_found',
+    `The primary key inference failed as the engine found ${candidates.length} fields ending with \`id\` in their names: '${candidates[0]}' and '${candidates[1]}'. Please specify the primary key manually using the \`primaryKey\` query parameter.`,
+  )
+}
+
+/** Positions are judged only where they are used. @throws ApiError messages 30 to 32. */
+export function checkGeo(settings: IndexSettings, document: JsonObject, id: string): void {
+  const geo = document._geo
+  if (geo === undefined || geo === null || !usesGeo(settings)) return
+  const fail = (message: string) => new ApiError('invalid_document_geo_field', message)
+  const shown = JSON.stringify(id)
+  if (!isObject(geo))
+    throw fail(
+      `The \`_geo\` field in the document with the id: \`${shown}\` is not an object. Was expecting an object with the \`_geo.lat\` and \`_geo.lng\` fields but instead got \`${JSON.stringify(geo)}\`.`,
+    )
+  const where = `in the document with the id: \`${shown}\``
+  const [hasLat, hasLng] = [geo.lat !== undefined, geo.lng !== undefined]
+  if (!hasLat && !hasLng)
+    throw fail(`Could not find latitude nor longitude ${where}. Was expecting \`_geo.lat\` and \`_geo.lng\` fields.`)
+  if (!hasLat) throw fail(`Could not find latitude ${where}. Was expecting a \`_geo.lat\` field.`)
+  if (!hasLng) throw fail(`Could not find longitude ${where}. Was expecting a \`_geo.lng\` field.`)
+  const extra = Object.fromEntries(Object.entries(geo).filter(([name]) => name !== 'lat' && name !== 'lng'))
+  if (Object.keys(extra).length > 0)
+    throw fail(`The \`_geo\` field ${where} contains the following unexpected fields: \`${JSON.stringify(extra)}\`.`)
+  const [isLat, isLng] = [isCoordinate(geo.lat), isCoordinate(geo.lng)]
+  const [lat, lng] = [JSON.stringify(geo.lat), JSON.stringify(geo.lng)]
+  if (!isLat && !isLng)
+    throw fail(
+      `Could not parse latitude nor longitude ${where}. Was expecting finite numbers but instead got \`${lat}\` and \`${lng}\`.`,
+    )
+  if (!isLat) throw fail(`Could not parse latitude ${where}. Was expecting a finite number but instead got \`${lat}\`.`)
+  if (!isLng)
+    throw fail(`Could not parse longitude ${where}. Was expecting a finite number but instead got \`${lng}\`.`)
+}
+
+const isCoordinate = (value: Json | undefined): boolean =>
+  (typeof value === 'number' || (typeof value === 'string' && value.trim() !== '')) && Number.isFinite(Number(value))
+
+/** What a document says about one embedder. */
+export interface GivenVectors {
+  readonly vectors: readonly (readonly number[])[]
+  readonly regenerate: boolean
+}
+
+/**
+ * Vectors of the document for the index's embedders; an embedder of which the document says nothing is left out.
+ *
+ * @throws ApiError messages 34, 35, and a missing vector of a `userProvided` embedder unless `mayLack` says that it has one.
+ */
+export function givenVectors(
+  settings: IndexSettings,
+  document: JsonObject,
+  id: string,
+  mayLack: (embedder: string) => boolean,
+): ReadonlyMap<string, GivenVectors> {
+  const found = new Map<string, GivenVectors>()
+  const embedders = Object.entries(settings.embedders)
+  const given = document._vectors
+  if (embedders.length === 0) return found
+  if (given !== undefined && given !== null && !isObject(given))
+    throw new ApiError(
+      'invalid_vectors_type',
+      `The \`_vectors\` field in the document with id: \`${id}\` is not an object. Was expecting an object with a key for each embedder with manually provided vectors, but instead got \`${JSON.stringify(given)}\` `.trimEnd(),
+    )
+  for (const [name, embedder] of embedders) {
+    const value = given === undefined || given === null ? undefined : (given as JsonObject)[name]
+    if (value === undefined) {
+      if (embedder.source === 'userProvided' && !mayLack(name)) throw missingVectors(name, id)
+      continue
+    }
+    const vectors = parseVectors(value, name, id)
+    const dimensions = embedder.dimensions
+    for (const [place, vector] of vectors.vectors.entries()) {
+      if (typeof dimensions !== 'number' || vector.length === dimensions) continue
+      throw new ApiError(
+        'invalid_vector_dimensions',
+        `Invalid vector dimensions in document with id \`${id}\` in \`._vectors.${name}\`.\n  - note: embedding #${place} has dimensions ${vector.length}\n  - note: embedder \`${name}\` requires ${dimensions}`,
+      )
+    }
+    found.set(name, vectors)
+  }
+  return found
+}
+
+function missingVectors(name: string, id: string): ApiError {
+  return new ApiError(
+    'vector_embedding_error',
+    `While embedding documents for embedder \`${name}\`: no vectors provided for document \`${id}\`.\n- Note: \`${name}\` has \`source: userProvided\`, so documents must provide embeddings as an array in \`_vectors.${name}\`.\n- Hint: opt-out for a document with \`_vectors.${name}: null\``,
+  )
+}
+
+function parseVectors(value: Json, name: string, id: string): GivenVectors {
+  const fail = (path: string, why: string) =>
+    new ApiError(
+      'invalid_vectors_type',
+      `Bad embedder configuration in the document with id: \`${id}\`. ${why} at \`._vectors.${name}${path}\`.`,
+    )
+  if (value === null) return { vectors: [], regenerate: false }
+  if (Array.isArray(value)) return { vectors: vectorList(value, '', fail), regenerate: false }
+  if (!isObject(value))
+    throw fail('', `Invalid value type: expected null or an array, but found \`${JSON.stringify(value)}\``)
+  if (typeof value.regenerate !== 'boolean') throw fail('', 'Missing field `regenerate`')
+  const list = value.embeddings
+  if (list === undefined || list === null) return { vectors: [], regenerate: value.regenerate }
+  if (!Array.isArray(list)) throw fail('.embeddings', 'Invalid value type: expected an array')
+  return { vectors: vectorList(list, '.embeddings', fail), regenerate: value.regenerate }
+}
+
+function vectorList(list: readonly Json[], path: string, fail: (path: string, why: string) => ApiError): number[][] {
+  if (list.length === 0) return []
+  const vectors = Array.isArray(list[0]) ? list : [list]
+  if (vectors.length > vectorsMax) throw fail(path, `Too many embeddings: at most ${vectorsMax}`)
+  return vectors.map((vector: Json, place) => {
+    if (!Array.isArray(vector)) throw fail(`${path}[${place}]`, 'Invalid value type: expected an array')
+    return vector.map((number: Json, at) => {
+      if (typeof number !== 'number' || !Number.isFinite(number))
+        throw fail(`${path}[${place}][${at}]`, 'Invalid value type: expected a number')
+      return number
+    })
+  })
+}

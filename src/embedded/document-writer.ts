@@ -1,0 +1,384 @@
+/**
+ * The documents of one index while a batch writes them: changes are gathered, compared with what is stored, and only the
+ * difference reaches the postings. Runs inside the batch's transaction.
+ */
+import { completeSettings } from '../api/settings.ts'
+import type { Bitmap } from '../lib/bitmap.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { GivenVectors } from './document-check.ts'
+import { type DocumentFacts, type FactParts, FactReader, FieldNames, isHiddenPair } from './document-facts.ts'
+import { encodeFacetValues } from './facet-values.ts'
+import type { Reindexing } from './field-rules.ts'
+import { GeoBlocks } from './geo-blocks.ts'
+import { type IndexEnv, type IndexFacts, mainKeys, readBitmap } from './index-env.ts'
+import { facetKind, KeyBuilder } from './index-keys.ts'
+import type { IndexSettings } from './index-settings.ts'
+import { flushPostings, internedMax } from './posting-flush.ts'
+import { Interner, KeySet, PostingTable } from './posting-table.ts'
+import { decodeDocument, encodeDocument, joinMembers, type Members, splitMembers } from './stored-document.ts'
+import { VectorTable } from './vector-table.ts'
+
+export interface DocumentWriterOptions {
+  readonly postingBytesMax: number
+  readonly checkAborted: () => void
+}
+
+/** Text of changed documents that waits for comparison. */
+const pendingBytesMax = 8 * 1024 * 1024
+
+interface PendingDocument {
+  readonly id: string
+  readonly docid: number
+  /** As stored before the batch; undefined = new. */
+  readonly before: string | undefined
+  /** undefined = deleted. */
+  members: Members | undefined
+  /** The members parsed, when that is at hand. */
+  document: JsonObject | undefined
+  vectors: ReadonlyMap<string, GivenVectors>
+}
+
+const everything: FactParts = { words: true, facets: true }
+
+export class DocumentWriter {
+  readonly settings: IndexSettings
+  readonly #env: IndexEnv
+  readonly #options: DocumentWriterOptions
+  readonly #keys = new KeyBuilder()
+  readonly #fields: FieldNames
+  readonly #interner = new Interner()
+  readonly #table = new PostingTable()
+  readonly #reader: FactReader
+  readonly #geo: GeoBlocks
+  readonly #vectors: VectorTable
+  readonly #documentIds: Bitmap
+  readonly #usedBefore: Bitmap
+  readonly #distribution: Map<string, number>
+  readonly #pending = new Map<string, PendingDocument>()
+  #pendingBytes = 0
+  #nextDocid = 0
+  #documentBytes: number
+  #isVocabularyChanged = false
+  readonly #keySets = { before: new KeySet(), after: new KeySet() }
+
+  constructor(env: IndexEnv, facts: IndexFacts, options: DocumentWriterOptions) {
+    this.settings = completeSettings(facts.settings)
+    this.#env = env
+    this.#options = options
+    this.#fields = new FieldNames(facts.fieldNames)
+    this.#reader = new FactReader(this.settings, this.#fields, this.#interner)
+    this.#geo = new GeoBlocks(env.facets)
+    this.#vectors = new VectorTable(env, Object.keys(this.settings.embedders))
+    this.#usedBefore = readBitmap(env.main, mainKeys.documentIds)
+    this.#documentIds = this.#usedBefore.clone()
+    this.#distribution = new Map(Object.entries(facts.fieldDistribution))
+    this.#documentBytes = facts.documentBytes
+  }
+
+  get documentCount(): number {
+    return this.#documentIds.size
+  }
+
+  has(id: string): boolean {
+    const pending = this.#pending.get(id)
+    return pending === undefined ? this.#storedDocid(id) !== undefined : pending.members !== undefined
+  }
+
+  /** The document says what its vectors are, or that it has none. */
+  hasVectors(embedder: string, id: string): boolean {
+    const docid = this.#storedDocid(id)
+    return docid !== undefined && this.#vectors.has(embedder, docid)
+  }
+
+  put(
+    id: string,
+    document: JsonObject,
+    members: Members,
+    vectors: ReadonlyMap<string, GivenVectors>,
+    merge: boolean,
+  ): void {
+    const pending = this.#open(id)
+    const own = this.#withoutVectors(members)
+    const current = merge ? (pending.members ?? undefined) : undefined
+    if (current === undefined) {
+      pending.members = own
+      pending.document = document
+    } else {
+      pending.members = new Map([...current, ...own])
+      pending.document = undefined
+    }
+    pending.vectors = new Map([...pending.vectors, ...vectors])
+    this.#documentIds.add(pending.docid)
+    for (const value of members.values()) this.#pendingBytes += value.length + 16
+    if (this.#pendingBytes > pendingBytesMax) this.#flushPending()
+  }
+
+  /** Answers whether there was such a document. */
+  delete(id: string): boolean {
+    if (!this.has(id)) return false
+    const pending = this.#open(id)
+    pending.members = undefined
+    pending.document = undefined
+    pending.vectors = new Map()
+    this.#documentIds.remove(pending.docid)
+    this.#pendingBytes += pending.before?.length ?? 0
+    if (this.#pendingBytes > pendingBytesMax) this.#flushPending()
+    return true
+  }
+
+  /** Removes every document; answers how many there were. */
+  clear(): number {
+    const count = this.#documentIds.size
+    this.#pending.clear()
+    this.#pendingBytes = 0
+    this.#table.clear()
+    this.#forgetNames()
+    for (const table of [
+      this.#env.documents,
+      this.#env.ids,
+      this.#env.postings,
+      this.#env.vocabulary,
+      this.#env.facets,
+    ])
+      table.clearSync()
+    this.#geo.forget()
+    this.#vectors.clear()
+    for (const docid of this.#documentIds.toArray()) this.#documentIds.remove(docid)
+    this.#distribution.clear()
+    this.#documentBytes = 0
+    this.#isVocabularyChanged = true
+    return count
+  }
+
+  idsOf(docids: Bitmap): string[] {
+    return docids.toArray().map((docid) => decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!).id)
+  }
+
+  /** Writes everything out; the writer can be used on. Answers the facts as they are now. */
+  flush(facts: IndexFacts): IndexFacts {
+    this.#flushPending()
+    this.#flushTable()
+    this.#geo.flush()
+    this.#vectors.flush()
+    this.#env.main.putSync(mainKeys.documentIds, this.#documentIds.serialize())
+    const vocabularyVersion = facts.vocabularyVersion + (this.#isVocabularyChanged ? 1 : 0)
+    this.#isVocabularyChanged = false
+    return {
+      ...facts,
+      fieldNames: [...this.#fields.names],
+      fieldDistribution: Object.fromEntries([...this.#distribution].filter(([, count]) => count > 0)),
+      documentBytes: this.#documentBytes,
+      vocabularyVersion,
+    }
+  }
+
+  /** Builds again what a change of settings makes different. `before`: the settings until now. */
+  reindex(plan: Reindexing, before: IndexSettings): void {
+    if (plan.vectors) this.#moveVectors(Object.keys(before.embedders))
+    if (!plan.words && !plan.facets) return
+    if (plan.words) {
+      this.#env.postings.clearSync()
+      this.#env.vocabulary.clearSync()
+      this.#isVocabularyChanged = true
+    }
+    if (plan.facets) {
+      this.#env.facets.clearSync()
+      this.#geo.forget()
+    }
+    const { after } = this.#keySets
+    for (const docid of this.#documentIds.toArray()) {
+      this.#options.checkAborted()
+      const stored = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
+      after.clear()
+      const facts = this.#reader.read(JSON.parse(stored.text) as JsonObject, plan, after)
+      for (let index = 0; index < after.size; index += 1) {
+        const [a, b] = [after.a[index]!, after.b[index]!]
+        if (!isHiddenPair(after, a, b)) this.#table.push(a, b, docid, false)
+      }
+      if (plan.facets) this.#writeFacets(docid, facts, false)
+      this.#flushTableWhenFull()
+    }
+    this.#flushTable()
+  }
+
+  #storedDocid(id: string): number | undefined {
+    const bytes = this.#env.ids.getBinary(this.#keys.text(id))
+    return bytes === undefined ? undefined : Buffer.from(bytes).readUInt32BE(0)
+  }
+
+  #open(id: string): PendingDocument {
+    const known = this.#pending.get(id)
+    if (known !== undefined) return known
+    const stored = this.#storedDocid(id)
+    const before =
+      stored === undefined ? undefined : decodeDocument(this.#env.documents.getBinary(this.#keys.docid(stored))!).text
+    const pending: PendingDocument = {
+      id,
+      docid: stored ?? this.#freeDocid(),
+      before,
+      members: before === undefined ? undefined : splitMembers(before),
+      document: undefined,
+      vectors: new Map(),
+    }
+    this.#pending.set(id, pending)
+    return pending
+  }
+
+  /** The smallest number that no document had before the batch and none took since. */
+  #freeDocid(): number {
+    const used = this.#usedBefore
+    const last = used.max()
+    if (last === undefined || this.#nextDocid > last) return this.#nextDocid++
+    const base = this.#nextDocid === 0 ? 0 : used.rank(this.#nextDocid - 1)
+    let [low, high] = [this.#nextDocid, last + 1]
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (used.rank(middle) - base < middle - this.#nextDocid + 1) high = middle
+      else low = middle + 1
+    }
+    this.#nextDocid = low + 1
+    return low
+  }
+
+  /** Vectors of the index's embedders have their own table. */
+  #withoutVectors(members: Members): Members {
+    const given = members.get('_vectors')
+    if (given === undefined || Object.keys(this.settings.embedders).length === 0) return members
+    const own = new Map(members)
+    const parsed = JSON.parse(given) as Json
+    const rest = isObject(parsed)
+      ? Object.entries(parsed).filter(([name]) => this.settings.embedders[name] === undefined)
+      : []
+    if (rest.length === 0) own.delete('_vectors')
+    else own.set('_vectors', JSON.stringify(Object.fromEntries(rest)))
+    return own
+  }
+
+  #flushPending(): void {
+    const changed = [...this.#pending.values()].sort((left, right) => left.docid - right.docid)
+    for (const pending of changed) {
+      this.#options.checkAborted()
+      this.#writeDocument(pending)
+      this.#flushTableWhenFull()
+    }
+    this.#pending.clear()
+    this.#pendingBytes = 0
+  }
+
+  #writeDocument(pending: PendingDocument): void {
+    const { id, docid, before, members } = pending
+    const text = members === undefined ? undefined : this.#textOf(members)
+    if (members === undefined) this.#vectors.deleteAll(docid)
+    else this.#vectors.put(docid, pending.vectors)
+    if (text === before) return
+    const sets = this.#keySets
+    sets.before.clear()
+    sets.after.clear()
+    const factsBefore =
+      before === undefined ? undefined : this.#reader.read(JSON.parse(before) as JsonObject, everything, sets.before)
+    const factsAfter =
+      text === undefined
+        ? undefined
+        : this.#reader.read(pending.document ?? (JSON.parse(text) as JsonObject), everything, sets.after)
+    this.#pushMissing(sets.after, sets.before, docid, false)
+    this.#pushMissing(sets.before, sets.after, docid, true)
+    this.#writeFacets(docid, factsAfter, factsBefore !== undefined && factsBefore.facets.size > 0)
+    this.#count(before, -1)
+    this.#count(text, 1)
+    if (text === undefined) {
+      this.#env.documents.removeSync(this.#keys.docid(docid))
+      this.#env.ids.removeSync(this.#keys.text(id))
+      return
+    }
+    this.#env.documents.putSync(this.#keys.docid(docid), encodeDocument({ id, text }))
+    if (before !== undefined) return
+    // Two keys at once would share the builder's buffer.
+    const number = Uint8Array.from(this.#keys.docid(docid))
+    this.#env.ids.putSync(this.#keys.text(id), number)
+  }
+
+  /** Notes what `source` has and `other` has not. */
+  #pushMissing(source: KeySet, other: KeySet, docid: number, isRemoval: boolean): void {
+    for (let index = 0; index < source.size; index += 1) {
+      const [a, b] = [source.a[index]!, source.b[index]!]
+      if (isHiddenPair(source, a, b)) continue
+      if (other.size === 0 || !other.has(a, b) || isHiddenPair(other, a, b)) this.#table.push(a, b, docid, isRemoval)
+    }
+  }
+
+  #writeFacets(docid: number, facts: DocumentFacts | undefined, hadValues: boolean): void {
+    const key = this.#keys.kindDocid(facetKind.values, docid)
+    if (facts !== undefined && facts.facets.size > 0) this.#env.facets.putSync(key, encodeFacetValues(facts.facets))
+    else if (hadValues) this.#env.facets.removeSync(key)
+    this.#geo.set(docid, facts?.geo)
+  }
+
+  #count(text: string | undefined, by: 1 | -1): void {
+    if (text === undefined) return
+    this.#documentBytes += by * Buffer.byteLength(text)
+    for (const name of splitMembers(text).keys()) {
+      if (name !== '_vectors') this.#distribution.set(name, (this.#distribution.get(name) ?? 0) + by)
+    }
+  }
+
+  /** Members in the order of field numbers: the order in which answers show them (M-F15). */
+  #textOf(members: Members): string {
+    let isOrdered = true
+    let last = -1
+    const numbered: [number, string, string][] = []
+    for (const [name, value] of members) {
+      const field = this.#fields.id(name)
+      if (field < last) isOrdered = false
+      last = field
+      numbered.push([field, name, value])
+    }
+    if (!isOrdered) numbered.sort((left, right) => left[0] - right[0])
+    return joinMembers(numbered.map(([, name, value]) => [name, value] as const))
+  }
+
+  #flushTableWhenFull(): void {
+    const byteCount = this.#table.byteCount + this.#interner.byteCount
+    if (byteCount > this.#options.postingBytesMax || this.#interner.strings.length > internedMax) this.#flushTable()
+  }
+
+  #flushTable(): void {
+    if (flushPostings(this.#env, this.#table, this.#interner, this.#reader.numbers)) this.#isVocabularyChanged = true
+    this.#reader.clear()
+  }
+
+  #forgetNames(): void {
+    this.#interner.clear()
+    this.#reader.clear()
+  }
+
+  /** New embedders take their vectors out of the documents; those of removed embedders go back into them. */
+  #moveVectors(before: readonly string[]): void {
+    const after = Object.keys(this.settings.embedders)
+    const gone = before.filter((name) => !after.includes(name))
+    const fresh = after.filter((name) => !before.includes(name))
+    if (gone.length === 0 && fresh.length === 0) return
+    for (const docid of this.#documentIds.toArray()) {
+      this.#options.checkAborted()
+      const stored = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
+      const members = splitMembers(stored.text)
+      const inText = members.get('_vectors')
+      const given = inText === undefined ? {} : (JSON.parse(inText) as Json)
+      const vectors: Record<string, Json> = isObject(given) ? { ...given } : {}
+      for (const name of gone) {
+        const kept = this.#vectors.read(name, docid)
+        if (kept !== undefined) vectors[name] = { embeddings: kept.vectors, regenerate: kept.regenerate }
+      }
+      const moved = this.#vectors.parse(vectors, fresh)
+      this.#vectors.put(docid, moved)
+      for (const name of moved.keys()) delete vectors[name]
+      const next = new Map(members)
+      if (Object.keys(vectors).length > 0) next.set('_vectors', JSON.stringify(vectors))
+      else next.delete('_vectors')
+      const text = this.#textOf(next)
+      if (text === stored.text) continue
+      this.#documentBytes += Buffer.byteLength(text) - Buffer.byteLength(stored.text)
+      this.#env.documents.putSync(this.#keys.docid(docid), encodeDocument({ id: stored.id, text }))
+    }
+    for (const name of gone) this.#vectors.drop(name)
+  }
+}

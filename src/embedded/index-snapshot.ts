@@ -1,0 +1,47 @@
+/** What does not change between two batches of an index, read once for all searches between them. */
+import { completeSettings } from '../api/settings.ts'
+import type { Bitmap } from '../lib/bitmap.ts'
+import { searchWeight } from './field-rules.ts'
+import { type IndexEnv, type IndexFacts, mainKeys, readBitmap, readFacts, readRevision } from './index-env.ts'
+import type { IndexSettings } from './index-settings.ts'
+
+export interface IndexSnapshot {
+  readonly revision: number
+  readonly facts: IndexFacts
+  readonly settings: IndexSettings
+  readonly documentIds: Bitmap
+  readonly fieldIds: ReadonlyMap<string, number>
+  readonly searchableFields: readonly { readonly id: number; readonly name: string; readonly weight: number }[]
+}
+
+const emptyFacts: IndexFacts = {
+  primaryKey: null,
+  settings: {},
+  fieldNames: [],
+  vocabularyVersion: 0,
+  fieldDistribution: {},
+  documentBytes: 0,
+  createdAt: 0,
+  updatedAt: 0,
+}
+
+/** The snapshot as of now: `known` itself while it still holds. */
+export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): IndexSnapshot {
+  const revision = readRevision(env)
+  if (known?.revision === revision) return known
+  const facts = readFacts(env) ?? emptyFacts
+  const settings = completeSettings(facts.settings)
+  return {
+    revision,
+    facts,
+    settings,
+    documentIds: readBitmap(env.main, mainKeys.documentIds),
+    fieldIds: new Map(facts.fieldNames.map((name, id) => [name, id])),
+    searchableFields: facts.fieldNames
+      .flatMap((name, id) => {
+        const weight = searchWeight(settings, name)
+        return weight === undefined ? [] : [{ id, name, weight }]
+      })
+      .sort((left, right) => left.weight - right.weight || left.id - right.id),
+  }
+}

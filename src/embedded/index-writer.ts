@@ -1,0 +1,275 @@
+/**
+ * Writes to one index: a batch of tasks in one transaction, each task whole or not at all. What a batch came to is stored
+ * with it, so that a batch that runs again after a crash answers the same without doing the same twice.
+ */
+import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { featureNotEnabled } from '../api/features.ts'
+import { completeSettings, foldSettings } from '../api/settings.ts'
+import type { Bitmap } from '../lib/bitmap.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { checkGeo, documentIdOf, type GivenVectors, givenVectors, inferPrimaryKey } from './document-check.ts'
+import { DocumentWriter } from './document-writer.ts'
+import { reindexingOf } from './field-rules.ts'
+import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
+import {
+  type IndexEnv,
+  type IndexFacts,
+  mainKeys,
+  raiseRevision,
+  readFacts,
+  readJson,
+  writeFacts,
+  writeJson,
+} from './index-env.ts'
+import { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { type Members, splitMembers } from './stored-document.ts'
+
+export interface WriterDeps {
+  /** Documents that a filter selects. @throws ApiError */
+  readonly matchFilter: (reader: LmdbIndexReader, filter: Json) => Bitmap
+  /** True once the batch is to be given up. */
+  readonly isAborted: () => boolean
+  readonly now: () => number
+  /** Bytes of postings gathered before they are written out. */
+  readonly postingBytesMax: number
+}
+
+/** The batch was given up; nothing of it is stored. */
+export class BatchAborted extends Error {
+  override readonly name = 'BatchAborted'
+}
+
+/** Bytes of a task's payload that are kept parsed; larger payloads are read twice. */
+const parsedBytesMax = 8 * 1024 * 1024
+
+interface ParsedDocument {
+  readonly id: string
+  readonly document: JsonObject
+  readonly members: Members
+  readonly vectors: ReadonlyMap<string, GivenVectors>
+}
+
+export function runBatch(env: IndexEnv, tasks: readonly BatchTask[], deps: WriterDeps): BatchOutcome {
+  return env.root.transactionSync(() => new BatchRun(env, deps).run(tasks))
+}
+
+class BatchRun {
+  readonly #env: IndexEnv
+  readonly #deps: WriterDeps
+  #facts: IndexFacts
+  #writer: DocumentWriter
+
+  constructor(env: IndexEnv, deps: WriterDeps) {
+    const now = deps.now()
+    this.#env = env
+    this.#deps = deps
+    this.#facts = readFacts(env) ?? {
+      primaryKey: null,
+      settings: {},
+      fieldNames: [],
+      vocabularyVersion: 0,
+      fieldDistribution: {},
+      documentBytes: 0,
+      createdAt: now,
+      updatedAt: now,
+    }
+    this.#writer = this.#openWriter()
+  }
+
+  run(tasks: readonly BatchTask[]): BatchOutcome {
+    const known = readJson<readonly TaskOutcome[]>(this.#env.main, mainKeys.outcomes) ?? []
+    const outcomes: TaskOutcome[] = []
+    for (const task of tasks) {
+      this.#checkAborted()
+      outcomes.push(known.find((outcome) => outcome.uid === task.uid) ?? this.#runTask(task))
+    }
+    this.#closeWriter()
+    this.#facts = { ...this.#facts, updatedAt: this.#deps.now() }
+    writeFacts(this.#env, this.#facts)
+    writeJson(this.#env.main, mainKeys.outcomes, outcomes)
+    raiseRevision(this.#env)
+    const { primaryKey, createdAt, updatedAt } = this.#facts
+    return { outcomes, index: { primaryKey, createdAt, updatedAt, documentCount: this.#writer.documentCount } }
+  }
+
+  #runTask(task: BatchTask): TaskOutcome {
+    try {
+      return { uid: task.uid, status: 'succeeded', error: null, details: this.#perform(task) }
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      return { uid: task.uid, status: 'failed', error: error.body, details: failedDetails(task) }
+    }
+  }
+
+  /** Before a refusal (`ApiError`) is thrown, nothing of the task was written. */
+  #perform(task: BatchTask): JsonObject {
+    const { operation } = task
+    switch (operation.kind) {
+      case 'documents-put':
+        return this.#putDocuments(task, operation)
+      case 'documents-delete':
+        return { deletedDocuments: this.#deleteIds(task) }
+      case 'documents-delete-by-filter':
+        return { deletedDocuments: this.#deleteMatching(operation.filter) }
+      case 'documents-clear':
+        return { deletedDocuments: this.#writer.clear() }
+      case 'documents-edit':
+        throw featureNotEnabled('editDocumentsByFunction', 'Using the documents edit route')
+      case 'settings':
+        this.#applySettings(operation.settings)
+        return {}
+      case 'index-create':
+      case 'index-update':
+        if (operation.primaryKey !== null) this.#setPrimaryKey(operation.primaryKey, task)
+        return {}
+      case 'index-compact':
+        return {}
+      default:
+        throw new Error(`not an operation of one index: ${operation.kind}`)
+    }
+  }
+
+  #putDocuments(task: BatchTask, operation: Extract<BatchTask['operation'], { kind: 'documents-put' }>): JsonObject {
+    const primaryKey = this.#primaryKeyFor(task, operation.primaryKey)
+    const { merge, skipCreation } = operation
+    const put = ({ id, document, members, vectors }: ParsedDocument): number => {
+      if (skipCreation && !this.#writer.has(id)) return 0
+      this.#writer.put(id, document, members, vectors, merge)
+      return 1
+    }
+    const kept: ParsedDocument[] = []
+    let parsedBytes = 0
+    let isKept = true
+    const given = new Set<string>()
+    let received = 0
+    for (const parsed of this.#parse(task, primaryKey, given)) {
+      received += 1
+      parsedBytes += parsed.byteCount
+      if (isKept) kept.push(parsed)
+      if (parsedBytes > parsedBytesMax) {
+        isKept = false
+        kept.length = 0
+      }
+    }
+    // From here on the task is accepted.
+    if (this.#facts.primaryKey !== primaryKey) this.#facts = { ...this.#facts, primaryKey }
+    const written = new Set<string>()
+    if (isKept) {
+      for (const parsed of kept) if (put(parsed) > 0) written.add(parsed.id)
+    } else {
+      for (const parsed of this.#parse(task, primaryKey, new Set())) if (put(parsed) > 0) written.add(parsed.id)
+    }
+    return { receivedDocuments: received, indexedDocuments: written.size }
+  }
+
+  *#parse(
+    task: BatchTask,
+    primaryKey: string | null,
+    given: Set<string>,
+  ): Generator<ParsedDocument & { byteCount: number }> {
+    const settings = this.#writer.settings
+    let count = 0
+    for (const text of task.payload === null ? [] : payloadLines(task.payload)) {
+      count += 1
+      if (count % 256 === 0) this.#checkAborted()
+      const document = parseObject(text)
+      const members = splitMembers(text)
+      const id = documentIdOf(primaryKey ?? '', document, members, text)
+      checkGeo(settings, document, id)
+      const hasVectors = (name: string) => given.has(`${name} ${id}`) || this.#writer.hasVectors(name, id)
+      const vectors = givenVectors(settings, document, id, hasVectors)
+      for (const name of vectors.keys()) given.add(`${name} ${id}`)
+      yield { id, document, members, vectors, byteCount: text.length }
+    }
+  }
+
+  /** @throws ApiError messages 22 to 24. */
+  #primaryKeyFor(task: BatchTask, asked: string | null): string | null {
+    const known = this.#facts.primaryKey
+    if (known !== null) {
+      if (asked !== null && asked !== known) throw primaryKeyExists(known)
+      return known
+    }
+    if (asked !== null) return asked
+    for (const text of task.payload === null ? [] : payloadLines(task.payload))
+      return inferPrimaryKey(parseObject(text))
+    return null
+  }
+
+  #deleteIds(task: BatchTask): number {
+    let deleted = 0
+    for (const line of task.payload === null ? [] : payloadLines(task.payload)) {
+      const id: unknown = JSON.parse(line)
+      if (this.#writer.delete(typeof id === 'string' ? id : JSON.stringify(id))) deleted += 1
+    }
+    return deleted
+  }
+
+  #deleteMatching(filter: Json): number {
+    this.#closeWriter()
+    writeFacts(this.#env, this.#facts)
+    const matching = this.#deps.matchFilter(new LmdbIndexReader(this.#env), filter)
+    const ids = this.#writer.idsOf(matching)
+    for (const id of ids) this.#writer.delete(id)
+    return ids.length
+  }
+
+  #applySettings(change: JsonObject): void {
+    const folded = foldSettings(this.#facts.settings, change)
+    const before = completeSettings(this.#facts.settings)
+    const after = completeSettings(folded)
+    if (JSON.stringify(folded) === JSON.stringify(this.#facts.settings)) return
+    this.#closeWriter()
+    this.#facts = { ...this.#facts, settings: folded }
+    this.#writer = this.#openWriter()
+    this.#writer.reindex(reindexingOf(before, after, this.#facts.fieldNames), before)
+  }
+
+  #setPrimaryKey(asked: string, task: BatchTask): void {
+    const known = this.#facts.primaryKey
+    if (known !== null && known !== asked && (this.#writer.documentCount > 0 || task.operation.kind === 'index-create'))
+      throw primaryKeyExists(known)
+    this.#facts = { ...this.#facts, primaryKey: asked }
+  }
+
+  #openWriter(): DocumentWriter {
+    return new DocumentWriter(this.#env, this.#facts, {
+      postingBytesMax: this.#deps.postingBytesMax,
+      checkAborted: () => this.#checkAborted(),
+    })
+  }
+
+  /** Writes out what the writer gathered; it goes on with what is stored. */
+  #closeWriter(): void {
+    this.#facts = this.#writer.flush(this.#facts)
+  }
+
+  #checkAborted(): void {
+    if (this.#deps.isAborted()) throw new BatchAborted('the batch was given up')
+  }
+}
+
+function parseObject(text: string): JsonObject {
+  const document = JSON.parse(text) as Json
+  if (!isObject(document))
+    throw new ApiError(
+      'malformed_payload',
+      "The `ndjson` payload provided is malformed. `Couldn't serialize document value: data are neither an object nor a list of objects`.",
+    )
+  return document
+}
+
+/** Message 22; the scheduler puts the index's name into it, which an index does not know. */
+const primaryKeyExists = (known: string): ApiError =>
+  new ApiError('index_primary_key_already_exists', `Index already has a primary key: \`${known}\`.`)
+
+export function failedDetails({ operation }: Pick<BatchTask, 'operation'>): JsonObject {
+  if (operation.kind === 'documents-put') return { indexedDocuments: 0 }
+  if (operation.kind.startsWith('documents-')) return { deletedDocuments: 0 }
+  return {}
+}
+
+/** A failure that is ours or the machine's: the tasks of the batch end with it. */
+export function internalError(error: unknown): ErrorBody {
+  return errorBody('internal', error instanceof Error ? error.message : String(error))
+}

@@ -1,0 +1,343 @@
+/**
+ * `IndexReader` over LMDB. A reader is used within one turn of the event loop, or inside a write transaction: that makes
+ * all its reads one snapshot.
+ */
+import { Bitmap } from '../lib/bitmap.ts'
+import type { BitmapCache } from './bitmap-cache.ts'
+import { decodeFacetValues } from './facet-values.ts'
+import { readGeoBlock } from './geo-blocks.ts'
+import { type IndexEnv, mainKeys, readBitmap, type Table } from './index-env.ts'
+import { cutFacetString, facetKind, geoBlockSize, KeyBuilder, postingKind, readOrderedFloat } from './index-keys.ts'
+import type { DocId, FieldId, IndexReader } from './index-reader.ts'
+import type { IndexSettings } from './index-settings.ts'
+import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
+import { splitPair } from './posting-flush.ts'
+import { decodeDocument, decodeDocumentId, type StoredDocument } from './stored-document.ts'
+import { decodeVectors } from './vector-table.ts'
+
+const none = Bitmap.of()
+const wordBytesMax = 250
+
+export class LmdbIndexReader implements IndexReader {
+  readonly snapshot: IndexSnapshot
+  readonly #env: IndexEnv
+  readonly #cache: BitmapCache | undefined
+  readonly #cacheName: string
+  readonly #keys = new KeyBuilder()
+  readonly #geoBlocks = new Map<number, Float64Array | undefined>()
+
+  constructor(env: IndexEnv, options: { readonly snapshot?: IndexSnapshot; readonly cache?: BitmapCache } = {}) {
+    this.#env = env
+    this.snapshot = options.snapshot ?? readSnapshot(env, undefined)
+    this.#cache = options.cache
+    this.#cacheName = `${env.folder}\0${this.snapshot.revision}\0`
+  }
+
+  get settings(): IndexSettings {
+    return this.snapshot.settings
+  }
+
+  get primaryKey(): string | null {
+    return this.snapshot.facts.primaryKey
+  }
+
+  get documentIds(): Bitmap {
+    return this.snapshot.documentIds
+  }
+
+  get fieldNames(): readonly string[] {
+    return this.snapshot.facts.fieldNames
+  }
+
+  get searchableFields(): IndexSnapshot['searchableFields'] {
+    return this.snapshot.searchableFields
+  }
+
+  fieldId(name: string): FieldId | undefined {
+    return this.snapshot.fieldIds.get(name)
+  }
+
+  fieldName(id: FieldId): string {
+    return this.fieldNames[id]!
+  }
+
+  wordDocids(word: string): Bitmap {
+    return isKeyable(word) ? this.#read(this.#env.postings, this.#keys.word(postingKind.word, word)) : none
+  }
+
+  exactWordDocids(word: string): Bitmap {
+    return isKeyable(word) ? this.#read(this.#env.postings, this.#keys.word(postingKind.exact, word)) : none
+  }
+
+  *words(start: string): Iterable<string> {
+    const options = start === '' ? {} : { start: Buffer.from(start) }
+    for (const key of this.#env.vocabulary.getKeys(options)) yield textOf(key)
+  }
+
+  wordFieldDocids(word: string, field: FieldId): Bitmap {
+    if (!isKeyable(word)) return none
+    return this.#read(this.#env.postings, this.#keys.wordNumber(postingKind.field, word, field))
+  }
+
+  wordPositionDocids(word: string, bucket: number): Bitmap {
+    if (!isKeyable(word)) return none
+    return this.#read(this.#env.postings, this.#keys.wordNumber(postingKind.position, word, bucket))
+  }
+
+  *wordPositions(word: string): Iterable<number> {
+    if (!isKeyable(word)) return
+    const start = Buffer.from(this.#keys.wordNumber(postingKind.position, word, 0))
+    const end = Buffer.from(start)
+    end[end.length - 3] = 1
+    for (const key of this.#env.postings.getKeys({ start, end })) yield numberAtEnd(key)
+  }
+
+  pairDocids(left: string, right: string, distance: 1 | 2 | 3): Bitmap {
+    if (!isKeyable(left) || !isKeyable(right)) return none
+    const read = () => {
+      const bytes = this.#env.postings.getBinary(this.#keys.pair(left, right))
+      const part = bytes === undefined ? undefined : splitPair(bytes)[distance - 1]
+      return part === undefined ? none : Bitmap.deserialize(part)
+    }
+    return this.#cache === undefined ? read() : this.#cache.get(`${this.#cacheName}${distance}${left}\0${right}`, read)
+  }
+
+  *prefixWordDocids(
+    prefix: string,
+  ): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }> {
+    if (!isKeyable(prefix)) return
+    const strict = peekable(this.#prefixed(postingKind.exact, prefix))
+    for (const { key, value } of this.#prefixed(postingKind.word, prefix)) {
+      yield* strictWordsBefore(strict, key)
+      const hasBoth = strict.peek !== undefined && compareWords(strict.peek.key, key) === 0
+      const exact = hasBoth ? Bitmap.deserialize(strict.next().value) : undefined
+      yield { word: textOf(key.subarray(1)), docids: Bitmap.deserialize(value), exact }
+    }
+    yield* strictWordsBefore(strict, undefined)
+  }
+
+  *prefixFieldDocids(prefix: string): Iterable<{ readonly field: FieldId; readonly docids: Bitmap }> {
+    if (!isKeyable(prefix)) return
+    for (const { key, value } of this.#prefixed(postingKind.field, prefix))
+      yield { field: numberAtEnd(key), docids: Bitmap.deserialize(value) }
+  }
+
+  *prefixPositionDocids(prefix: string): Iterable<{ readonly bucket: number; readonly docids: Bitmap }> {
+    if (!isKeyable(prefix)) return
+    for (const { key, value } of this.#prefixed(postingKind.position, prefix))
+      yield { bucket: numberAtEnd(key), docids: Bitmap.deserialize(value) }
+  }
+
+  *prefixPairDocids(left: string, prefix: string, distance: 1 | 2 | 3): Iterable<Bitmap> {
+    if (!isKeyable(left) || !isKeyable(prefix)) return
+    const start = Buffer.from(this.#keys.pair(left, prefix))
+    for (const { value } of this.#env.postings.getRange({ start, end: after(start) })) {
+      const part = splitPair(value)[distance - 1]
+      if (part !== undefined) yield Bitmap.deserialize(part)
+    }
+  }
+
+  fieldWordCountDocids(field: FieldId, count: number): Bitmap {
+    return this.#read(this.#env.postings, this.#keys.fieldCount(field, count))
+  }
+
+  *facetNumbers(
+    field: FieldId,
+    from: number,
+    to: number,
+  ): Iterable<{ readonly value: number; readonly docids: Bitmap }> {
+    const start = Buffer.from(this.#keys.facetNumber(field, from))
+    const end = Buffer.from(this.#keys.facetNumber(field, to))
+    for (const { key, value } of this.#env.facets.getRange({ start, end, inclusiveEnd: true }))
+      yield { value: readOrderedFloat(key, 3), docids: Bitmap.deserialize(value) }
+  }
+
+  *facetStrings(
+    field: FieldId,
+    start: string,
+  ): Iterable<{ readonly value: string; readonly original: string; readonly docids: Bitmap }> {
+    const first = Buffer.from(this.#keys.facetString(field, cutFacetString(start)))
+    const end = after(this.#keys.field(facetKind.string, field))
+    for (const { key, value } of this.#env.facets.getRange({ start: first, end }))
+      yield new FacetString(this, field, textOf(key.subarray(3)), Bitmap.deserialize(value))
+  }
+
+  facetString(field: FieldId, value: string): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.facetString(field, cutFacetString(value)))
+  }
+
+  facetNumber(field: FieldId, value: number): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.facetNumber(field, value))
+  }
+
+  facetExists(field: FieldId): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.field(facetKind.exists, field))
+  }
+
+  facetNull(field: FieldId): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.field(facetKind.isNull, field))
+  }
+
+  facetEmpty(field: FieldId): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.field(facetKind.isEmpty, field))
+  }
+
+  facetNumbersOf(docid: DocId, field: FieldId): readonly number[] {
+    return decodeFacetValues(this.#facetValues(docid), field).numbers
+  }
+
+  facetStringsOf(docid: DocId, field: FieldId): readonly { readonly value: string; readonly original: string }[] {
+    return decodeFacetValues(this.#facetValues(docid), field).strings
+  }
+
+  get geoDocids(): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.field(facetKind.geoDocids, 0))
+  }
+
+  geoOf(docid: DocId): { readonly lat: number; readonly lng: number } | undefined {
+    const block = Math.floor(docid / geoBlockSize)
+    if (!this.#geoBlocks.has(block)) this.#geoBlocks.set(block, readGeoBlock(this.#env.facets, this.#keys, block))
+    const values = this.#geoBlocks.get(block)
+    const at = (docid % geoBlockSize) * 2
+    if (values === undefined || Number.isNaN(values[at]!)) return undefined
+    return { lat: values[at]!, lng: values[at + 1]! }
+  }
+
+  document(docid: DocId): { readonly [key: string]: unknown } | undefined {
+    const stored = this.storedDocument(docid)
+    return stored === undefined ? undefined : (JSON.parse(stored.text) as { readonly [key: string]: unknown })
+  }
+
+  /** The document as text, for answers that pass it on. */
+  storedDocument(docid: DocId): StoredDocument | undefined {
+    const bytes = this.#env.documents.getBinary(this.#keys.docid(docid))
+    return bytes === undefined ? undefined : decodeDocument(bytes)
+  }
+
+  docidOf(documentId: string): DocId | undefined {
+    if (documentId === '' || Buffer.byteLength(documentId) > 511) return undefined
+    const bytes = this.#env.ids.getBinary(this.#keys.text(documentId))
+    return bytes === undefined ? undefined : Buffer.from(bytes).readUInt32BE(0)
+  }
+
+  documentIdOf(docid: DocId): string {
+    const bytes = this.#env.documents.getBinary(this.#keys.docid(docid))
+    return bytes === undefined ? '' : decodeDocumentId(bytes)
+  }
+
+  vectorsOf(embedder: string, docid: DocId): readonly Float32Array[] {
+    return this.givenVectors(embedder, docid)?.vectors ?? []
+  }
+
+  /** Vectors with whether they are to be computed again; undefined = the document says nothing of the embedder. */
+  givenVectors(embedder: string, docid: DocId): ReturnType<typeof decodeVectors> | undefined {
+    const bytes = this.#env.vectors.getBinary(this.#keys.vector(embedder, docid))
+    return bytes === undefined ? undefined : decodeVectors(bytes)
+  }
+
+  vectorDocids(embedder: string): Bitmap {
+    return readBitmap(this.#env.main, mainKeys.vectorDocids(embedder))
+  }
+
+  #facetValues(docid: DocId): Uint8Array | undefined {
+    return this.#env.facets.getBinary(this.#keys.kindDocid(facetKind.values, docid))
+  }
+
+  #prefixed(kind: number, prefix: string): Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array }> {
+    const start = Buffer.from(this.#keys.word(kind, prefix))
+    return this.#env.postings.getRange({ start, end: after(start) })
+  }
+
+  #read(table: Table, key: Buffer): Bitmap {
+    const read = () => {
+      const bytes = table.getBinary(key)
+      return bytes === undefined ? none : Bitmap.deserialize(bytes)
+    }
+    if (this.#cache === undefined) return read()
+    // Kinds of both tables differ in their first byte, so one cache serves both.
+    return this.#cache.get(this.#cacheName + key.toString('latin1'), read)
+  }
+}
+
+/** `original` is looked up only when asked for: most values of a field are never shown. */
+class FacetString {
+  readonly value: string
+  readonly docids: Bitmap
+  readonly #reader: LmdbIndexReader
+  readonly #field: FieldId
+
+  constructor(reader: LmdbIndexReader, field: FieldId, value: string, docids: Bitmap) {
+    this.#reader = reader
+    this.#field = field
+    this.value = value
+    this.docids = docids
+  }
+
+  get original(): string {
+    const lowest = this.docids.min()
+    if (lowest === undefined) return this.value
+    const strings = this.#reader.facetStringsOf(lowest, this.#field)
+    return strings.find(({ value }) => value === this.value)?.original ?? this.value
+  }
+}
+
+interface Entry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+}
+
+interface Peekable {
+  readonly peek: Entry | undefined
+  next(): Entry
+}
+
+function peekable(entries: Iterable<Entry>): Peekable {
+  const iterator = entries[Symbol.iterator]()
+  let step = iterator.next()
+  return {
+    get peek() {
+      return step.done ? undefined : step.value
+    },
+    next() {
+      const value = step.value as Entry
+      step = iterator.next()
+      return value
+    },
+  }
+}
+
+/** Words that occur only where no typo is allowed, up to another word's place in the vocabulary. */
+function* strictWordsBefore(
+  strict: Peekable,
+  key: Uint8Array | undefined,
+): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }> {
+  while (strict.peek !== undefined && (key === undefined || compareWords(strict.peek.key, key) < 0)) {
+    const entry = strict.next()
+    yield { word: textOf(entry.key.subarray(1)), docids: none, exact: Bitmap.deserialize(entry.value) }
+  }
+}
+
+const compareWords = (left: Uint8Array, right: Uint8Array): number =>
+  Buffer.compare(left.subarray(1), right.subarray(1))
+
+const isKeyable = (word: string): boolean =>
+  word.length * 3 <= wordBytesMax || (word.length <= wordBytesMax && Buffer.byteLength(word) <= wordBytesMax)
+
+const textOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+
+function numberAtEnd(key: Uint8Array): number {
+  return key[key.length - 2]! * 256 + key[key.length - 1]!
+}
+
+/** The first key behind all that begin with `prefix`. */
+function after(prefix: Uint8Array): Buffer {
+  const end = Buffer.from(prefix)
+  for (let at = end.length - 1; at >= 0; at -= 1) {
+    if (end[at]! < 255) {
+      end[at]! += 1
+      return end.subarray(0, at + 1)
+    }
+  }
+  return Buffer.alloc(0)
+}
