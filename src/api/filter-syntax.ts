@@ -2,8 +2,10 @@
 import { ApiError, type ErrorCode } from './errors.ts'
 import { escapeDebug, type Filter, type Span, spanTail, type Word } from './filter-tree.ts'
 
-/** Parentheses and `NOT` within one another. */
+/** The reference counts four levels for a parenthesis and one for a `NOT`, from three. */
 export const filterDepthMax = 150
+const depthStart = 3
+const depthOfParenthesis = 4
 
 const operations =
   '`=`, `!=`, `>=`, `>`, `<=`, `<`, `IN`, `NOT IN`, `TO`, `EXISTS`, `NOT EXISTS`, `IS NULL`, `IS NOT NULL`, `IS EMPTY`, `IS NOT EMPTY`, `CONTAINS`, `NOT CONTAINS`, `STARTS WITH`, `NOT STARTS WITH`, `_geoRadius`, `_geoBoundingBox` or `_geoPolygon`'
@@ -26,7 +28,7 @@ const keywords = new Set([
   '_geoPolygon',
 ])
 
-const wordForm = /[\p{L}\p{Nd}\p{Nl}\p{No}\p{Alphabetic}_\-/.]+/uy
+const wordForm = /[\p{L}\p{Nd}\p{Nl}\p{No}\p{Alphabetic}_\-.]+/uy
 const blankForm = /\s*/uy
 const syntaxForm = /[^\s()=<>!]*/uy
 const floatForm = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/uy
@@ -35,6 +37,25 @@ const floatForm = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/uy
 export function parseFilterText(source: string, code: ErrorCode): Filter {
   return new FilterParser(source, code).whole()
 }
+
+const geoForms = {
+  _geoRadius:
+    'The `_geoRadius` filter must be in the form: `_geoRadius(latitude, longitude, radius, optionalResolution)`.',
+  _geoBoundingBox:
+    'The `_geoBoundingBox` filter expects two pairs of arguments: `_geoBoundingBox([latitude, longitude], [latitude, longitude])`.',
+  _geoPolygon:
+    "The `_geoPolygon` filter doesn't match the expected format: `_geoPolygon([latitude, longitude], [latitude, longitude])`.",
+} as const
+type GeoName = keyof typeof geoForms
+
+const vectorParts = [
+  ['fragments', 'fragment'],
+  ['userProvided', 'userProvided'],
+  ['documentTemplate', 'documentTemplate'],
+  ['regenerate', 'regenerate'],
+] as const
+
+const geoNames = ['_geoRadius', '_geoBoundingBox', '_geoPolygon', '_geoDistance', '_geoPoint', '_geo'] as const
 
 class FilterParser {
   readonly #source: string
@@ -47,8 +68,8 @@ class FilterParser {
   }
 
   whole(): Filter {
-    const filter = this.#or(0)
-    if (this.#at < this.#source.length)
+    const filter = this.#or(depthStart)
+    if (this.#source.slice(this.#at).trim() !== '')
       throw this.#error(
         `Found unexpected characters at the end of the filter: \`${this.#echo(this.#rest())}\`. You probably forgot an \`OR\` or an \`AND\` rule.`,
         this.#rest(),
@@ -66,7 +87,14 @@ class FilterParser {
 
   #chain(kind: 'and' | 'or', keyword: string, part: () => Filter): Filter {
     const filters = [part()]
-    while (this.#takeKeyword(keyword)) filters.push(part())
+    for (let end = this.#at; ; end = this.#at) {
+      this.#blank()
+      if (!this.#takeKeyword(keyword)) {
+        this.#at = end
+        break
+      }
+      filters.push(part())
+    }
     return filters.length === 1 ? filters[0]! : { kind, filters }
   }
 
@@ -89,7 +117,7 @@ class FilterParser {
     if (this.#source[start] === '(') {
       this.#at += 1
       this.#blank()
-      const inner = this.#or(depth + 1)
+      const inner = this.#or(depth + depthOfParenthesis)
       this.#blank()
       if (this.#source[this.#at] !== ')') throw this.#unclosed(start, ')')
       this.#at += 1
@@ -118,25 +146,23 @@ class FilterParser {
     const negated = this.#takeKeyword('NOT')
     const at = this.#at
     if (this.#takeKeyword('IN')) return { kind: 'in', field, negated, values: this.#list() }
-    if (this.#takeKeyword('EXISTS')) return { kind: 'presence', field, negated, test: 'EXISTS' }
-    if (this.#takeKeyword('CONTAINS')) {
-      const span = this.#span(at, at + 'CONTAINS'.length)
-      return { kind: 'text', field, negated, test: 'CONTAINS', value: this.#value(), at: span }
-    }
-    if (this.#takeKeyword('STARTS') && this.#takeKeyword('WITH')) {
-      const span = this.#span(at, this.#endOfWords(at))
-      return { kind: 'text', field, negated, test: 'STARTS WITH', value: this.#value(), at: span }
+    // These words need no blank behind them, and take none.
+    if (this.#takeTag('EXISTS')) return { kind: 'presence', field, negated, test: 'EXISTS' }
+    for (const test of ['CONTAINS', 'STARTS WITH'] as const) {
+      const span = this.#span(this.#at, this.#at + test.length)
+      if (this.#takeTag(test)) return { kind: 'text', field, negated, test, value: this.#value(), at: span }
     }
     if (!negated && this.#takeKeyword('IS')) {
       const not = this.#takeKeyword('NOT')
-      if (this.#takeKeyword('NULL')) return { kind: 'presence', field, negated: not, test: 'IS NULL' }
-      if (this.#takeKeyword('EMPTY')) return { kind: 'presence', field, negated: not, test: 'IS EMPTY' }
+      if (this.#takeTag('NULL')) return { kind: 'presence', field, negated: not, test: 'IS NULL' }
+      if (this.#takeTag('EMPTY')) return { kind: 'presence', field, negated: not, test: 'IS EMPTY' }
     }
     if (!negated) {
       this.#at = at
       const from = this.#tryValue()
       const word = this.#at
-      if (from !== undefined && this.#takeKeyword('TO'))
+      // `TO` with nothing behind it is no operation.
+      if (from !== undefined && /\s/u.test(this.#source[word + 2] ?? '') && this.#takeKeyword('TO'))
         return { kind: 'between', field, from, to: this.#value(), at: this.#span(word, word + 2) }
     }
     throw this.#noOperation(start)
@@ -158,12 +184,8 @@ class FilterParser {
     if (this.#source[this.#at] !== ']') {
       if (this.#at >= this.#source.length)
         throw this.#error('Expected matching `]` after the list of field names given to `IN[`', this.#rest())
-      const reserved = this.#reservedWord()
-      const rest = this.#echo(this.#rest())
       throw this.#error(
-        reserved === undefined
-          ? `Expected only comma-separated field names inside \`IN[..]\` but instead found \`${rest}\`.`
-          : `Expected only comma-separated field names inside \`IN[..]\` but instead found \`${rest}\`, which is a keyword. To use \`${rest}\` as a field name or a value, surround it by quotes.`,
+        `Expected only comma-separated field names inside \`IN[..]\` but instead found \`${this.#echo(this.#rest())}\`.`,
         this.#rest(),
       )
     }
@@ -173,88 +195,88 @@ class FilterParser {
   }
 
   #geo(start: number): Filter | undefined {
-    const name = ['_geoRadius', '_geoBoundingBox', '_geoPolygon', '_geoDistance', '_geoPoint', '_geo'].find((word) =>
-      this.#startsWithWord(word),
-    )
+    const name = geoNames.find((word) => this.#startsWithWord(word))
     if (name === undefined) return undefined
-    if (name === '_geoDistance' || name === '_geoPoint' || name === '_geo') {
-      if (this.#source[start + name.length] !== '(') return undefined
-      throw this.#reservedGeo(name, this.#rest())
-    }
-    this.#at += name.length
-    const at = this.#span(start, this.#source.length)
-    if (name === '_geoRadius') {
-      const words = this.#numbers('(', ')')
-      if (words === undefined) throw this.#geoForm(name, at)
-      const [lat, lng, metres, resolution = null] = words
-      if (lat === undefined || lng === undefined || metres === undefined || words.length > 4)
-        throw this.#error(`Was expecting 3 or 4 arguments for \`_geoRadius\`, but instead found ${words.length}.`, at)
+    if (name === '_geoDistance' || name === '_geoPoint' || name === '_geo') throw this.#reservedGeo(name, this.#rest())
+    this.#at = start + name.length
+    if (name === '_geoRadius') return this.#geoRadius()
+    this.#expect('(', name)
+    const points: (readonly [Word, Word])[] = []
+    do {
       this.#blank()
-      return { kind: 'geo-radius', lat, lng, metres, resolution, at }
-    }
-    const points = this.#points()
-    if (points === undefined) throw this.#geoForm(name, at)
-    this.#blank()
+      points.push(this.#point(name))
+      this.#blank()
+    } while (this.#take(','))
+    this.#expect(')', name)
+    const last = points.at(-1)![1]
+    const at = points[0]![0]
     if (name === '_geoPolygon') {
-      if (points.length < 3) throw this.#geoForm(name, at)
+      if (points.length < 3)
+        throw this.#error(
+          `The \`_geoPolygon\` filter expects at least 3 points but only ${points.length} were specified`,
+          last,
+        )
+      this.#blank()
       return { kind: 'geo-polygon', points, at }
     }
     const [topRight, bottomLeft] = points
-    if (topRight === undefined || bottomLeft === undefined || points.length !== 2) throw this.#geoForm(name, at)
+    if (topRight === undefined || bottomLeft === undefined || points.length !== 2) throw this.#geoForm(name)
+    this.#blank()
     return { kind: 'geo-box', topRight, bottomLeft, at }
   }
 
-  #geoForm(name: string, at: Span): ApiError {
-    const forms: Readonly<Record<string, string>> = {
-      _geoRadius:
-        'The `_geoRadius` filter must be in the form: `_geoRadius(latitude, longitude, radius, optionalResolution)`.',
-      _geoBoundingBox:
-        'The `_geoBoundingBox` filter expects two pairs of arguments: `_geoBoundingBox([latitude, longitude], [latitude, longitude])`.',
-      _geoPolygon:
-        'The `_geoPolygon` filter expects at least 3 pairs of arguments: `_geoPolygon([latitude, longitude], [latitude, longitude], [latitude, longitude])`.',
-    }
-    return this.#error(forms[name] ?? name, at)
+  #geoRadius(): Filter {
+    this.#expect('(', '_geoRadius')
+    const words = this.#numbers('_geoRadius')
+    this.#expect(')', '_geoRadius')
+    const [lat, lng, metres, resolution = null] = words
+    if (lat === undefined || lng === undefined || metres === undefined || words.length > 4)
+      throw this.#error(
+        `Was expecting 3 or 4 arguments for \`_geoRadius\`, but instead found ${words.length}.`,
+        this.#rest(),
+      )
+    this.#blank()
+    return { kind: 'geo-radius', lat, lng, metres, resolution, at: lat }
   }
 
-  /** `([lat, lng], …)` */
-  #points(): (readonly [Word, Word])[] | undefined {
-    if (this.#source[this.#at] !== '(') return undefined
-    this.#at += 1
-    const points: (readonly [Word, Word])[] = []
-    for (;;) {
-      this.#blank()
-      const pair = this.#numbers('[', ']')
-      const [lat, lng] = pair ?? []
-      if (lat === undefined || lng === undefined || pair?.length !== 2) return undefined
-      points.push([lat, lng])
-      this.#blank()
-      if (this.#source[this.#at] !== ',') break
-      this.#at += 1
-    }
-    if (this.#source[this.#at] !== ')') return undefined
-    this.#at += 1
-    return points
+  /** `[lat, lng]` */
+  #point(name: GeoName): readonly [Word, Word] {
+    this.#expect('[', name)
+    const words = this.#numbers(name)
+    this.#expect(']', name)
+    const [lat, lng] = words
+    if (lat === undefined || lng === undefined || words.length !== 2)
+      throw this.#error(`Was expecting 2 coordinates but instead found ${words.length}.`, lat ?? this.#rest())
+    return [lat, lng]
   }
 
-  /** Comma separated numbers between two delimiters; undefined = something else stands there. */
-  #numbers(open: string, close: string): Word[] | undefined {
-    if (this.#source[this.#at] !== open) return undefined
-    this.#at += 1
+  /** Comma separated numbers. */
+  #numbers(name: GeoName): Word[] {
     const words: Word[] = []
-    for (;;) {
+    do {
       this.#blank()
       floatForm.lastIndex = this.#at
       const text = floatForm.exec(this.#source)?.[0]
-      if (text === undefined) return undefined
+      if (text === undefined) throw this.#geoForm(name)
       words.push({ ...this.#span(this.#at, this.#at + text.length), text, quoted: false })
       this.#at += text.length
       this.#blank()
-      if (this.#source[this.#at] !== ',') break
-      this.#at += 1
-    }
-    if (this.#source[this.#at] !== close) return undefined
-    this.#at += 1
+    } while (this.#take(','))
     return words
+  }
+
+  #take(character: string): boolean {
+    if (this.#source[this.#at] !== character) return false
+    this.#at += 1
+    return true
+  }
+
+  #expect(character: string, name: GeoName): void {
+    if (!this.#take(character)) throw this.#geoForm(name)
+  }
+
+  #geoForm(name: GeoName): ApiError {
+    return this.#error(geoForms[name], this.#rest())
   }
 
   /** `_vectors[.embedder[.fragments.x|.userProvided|.documentTemplate|.regenerate]] [NOT] EXISTS` */
@@ -262,11 +284,17 @@ class FilterParser {
     wordForm.lastIndex = start
     const text = wordForm.exec(this.#source)?.[0]
     if (text !== '_vectors' && !text?.startsWith('_vectors.')) return undefined
-    const at = this.#span(start, start + text.length)
+    const at = this.#span(start, start + '_vectors'.length)
     this.#at = start + text.length
     this.#blank()
+    const operation = this.#at
     const negated = this.#takeKeyword('NOT')
-    if (!this.#takeKeyword('EXISTS')) {
+    if (!this.#takeTag('EXISTS')) {
+      if (negated)
+        throw this.#error(
+          'Was expecting an operation like `EXISTS` or `NOT EXISTS` after the vector filter.',
+          this.#span(operation, this.#source.length),
+        )
       this.#at = start
       return undefined
     }
@@ -278,14 +306,14 @@ class FilterParser {
     const [, embedder, part, fragment] = text.split('.')
     const embedderAt = start + '_vectors.'.length
     const word = embedder === undefined ? null : piece(embedderAt, embedder.length)
-    const kinds = {
-      fragments: 'fragment',
-      userProvided: 'userProvided',
-      documentTemplate: 'documentTemplate',
-      regenerate: 'regenerate',
-    } as const
-    const known = part === undefined ? null : (kinds[part as keyof typeof kinds] ?? null)
-    const fragmentAt = embedderAt + (embedder?.length ?? 0) + 1 + (part?.length ?? 0) + 1
+    const known = vectorParts.find(([name]) => name === part)?.[1] ?? null
+    const partAt = embedderAt + (embedder?.length ?? 0) + 1
+    if (part !== undefined && known === null)
+      throw this.#error(
+        `Was expecting one of \`fragments\`, \`userProvided\`, \`documentTemplate\`, \`regenerate\` or nothing, but instead found \`${part}\`.`,
+        piece(partAt, part.length),
+      )
+    const fragmentAt = partAt + (part?.length ?? 0) + 1
     return {
       kind: 'vectors',
       embedder: word,
@@ -298,29 +326,37 @@ class FilterParser {
 
   /** `_foreign(field, filter)` */
   #foreign(start: number, depth: number): Filter | undefined {
-    if (!this.#startsWithWord('_foreign') || this.#source[start + '_foreign'.length] !== '(') return undefined
-    this.#at += '_foreign('.length
-    const field = this.#value()
-    if (this.#source[this.#at] !== ',') throw this.#noOperation(start)
-    this.#at += 1
-    const filter = this.#or(depth + 1)
+    if (!this.#startsWithWord('_foreign')) return undefined
+    const open = start + '_foreign'.length
+    // As a plain name it stands before an operation: `_foreign = 3`.
+    if (this.#source[open] !== '(' && open < this.#source.length) return undefined
+    this.#at = open
+    const field = this.#take('(') ? this.#tryValue() : undefined
+    if (field === undefined || !this.#take(',')) throw this.#foreignForm()
     this.#blank()
-    if (this.#source[this.#at] !== ')') throw this.#unclosed(start, ')')
-    this.#at += 1
+    if (this.#source[this.#at] === ')') throw this.#foreignForm()
+    const filter = this.#or(depth + depthOfParenthesis)
     this.#blank()
-    return { kind: 'foreign', field, filter, at: this.#span(start, this.#at) }
+    if (!this.#take(')')) throw this.#foreignForm()
+    this.#blank()
+    return { kind: 'foreign', field, filter, at: field }
+  }
+
+  #foreignForm(): ApiError {
+    return this.#error(
+      `Was expecting a field name and an condition inside \`_foreign(..)\` filter but instead found \`${this.#echo(this.#rest())}\`.`,
+      this.#rest(),
+    )
   }
 
   /** A value that must be there (messages 45 to 48). */
   #value(): Word {
     this.#blank()
     const start = this.#at
-    for (const name of ['_geoRadius', '_geoBoundingBox', '_geoPolygon'])
-      if (this.#startsWithWord(name) && this.#source[start + name.length] === '(')
-        throw this.#error(`The \`${name}\` filter is an operation and can't be used as a value.`, this.#rest())
-    for (const name of ['_geoDistance', '_geoPoint', '_geo'])
-      if (this.#startsWithWord(name) && this.#source[start + name.length] === '(')
-        throw this.#reservedGeo(name, this.#rest())
+    const geo = geoNames.find((name) => this.#startsWithWord(name))
+    if (geo === '_geoDistance' || geo === '_geoPoint' || geo === '_geo') throw this.#reservedGeo(geo, this.#rest())
+    if (geo !== undefined)
+      throw this.#error(`The \`${geo}\` filter is an operation and can't be used as a value.`, this.#rest())
     const value = this.#tryValue()
     if (value !== undefined) return value
     const reserved = this.#reservedWord()
@@ -357,7 +393,8 @@ class FilterParser {
       const character = this.#source[at]
       if (character === '\\') {
         const next = this.#source[at + 1]
-        if (next === quote || next === '\\') {
+        if (next === undefined) throw this.#error('Malformed value: `\\\\`.', this.#span(at, this.#source.length))
+        if (next === quote) {
           text += this.#source.slice(from, at) + next
           from = at + 2
         }
@@ -398,11 +435,10 @@ class FilterParser {
     return true
   }
 
-  /** End of `STARTS WITH` that begins at `at`. */
-  #endOfWords(at: number): number {
-    const end = /STARTS\s+WITH/uy
-    end.lastIndex = at
-    return at + (end.exec(this.#source)?.[0].length ?? 0)
+  #takeTag(tag: string): boolean {
+    if (!this.#source.startsWith(tag, this.#at)) return false
+    this.#at += tag.length
+    return true
   }
 
   #span(start: number, end: number): Span {

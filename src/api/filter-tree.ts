@@ -83,7 +83,7 @@ function count(text: string): number {
 
 /** Quotes, backslashes and control characters escaped, as the reference echoes input. */
 export function escapeDebug(text: string): string {
-  return text.replaceAll(/[\\'"\p{Cc}]/gu, (character) => {
+  return text.replaceAll(/^\p{Mn}|[\\'"\p{Cc}]/gu, (character) => {
     switch (character) {
       case '\n':
         return '\\n'

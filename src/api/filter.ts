@@ -58,26 +58,27 @@ function wrongShape(value: Json, expected: string, code: ErrorCode): ApiError {
   )
 }
 
-/** The filter as one string, every name and value in double quotes: `"many" = "Glass"`. */
+/**
+ * The filter as one string, in the reference's way: every name and value in double quotes, every part of a list of
+ * conditions in parentheses: `("a" = "1") AND (NOT ("b" EXISTS))`. Errors of meaning show this text (M-B5).
+ */
 export function renderFilter(filter: Filter): string {
   switch (filter.kind) {
     case 'and':
     case 'or':
-      return filter.filters
-        .map((part) => renderInside(part, filter.kind))
-        .join(filter.kind === 'and' ? ' AND ' : ' OR ')
+      return filter.filters.map((part) => `(${renderFilter(part)})`).join(filter.kind === 'and' ? ' AND ' : ' OR ')
     case 'not':
-      return `NOT ${renderInside(filter.filter, 'not')}`
+      return filter.filter.kind === 'not' ? renderFilter(filter.filter.filter) : `NOT (${renderFilter(filter.filter)})`
     case 'compare':
       return `${quote(filter.field)} ${filter.operator} ${quote(filter.value)}`
     case 'between':
       return `${quote(filter.field)} ${quote(filter.from)} TO ${quote(filter.to)}`
     case 'in':
-      return `${quote(filter.field)} ${filter.negated ? 'NOT IN' : 'IN'} [${filter.values.map(quote).join(', ')}]`
+      return negate(filter.negated, `${quote(filter.field)} IN [${filter.values.map(quote).join(', ')}]`)
     case 'presence':
-      return `${quote(filter.field)} ${filter.negated ? negatedTests[filter.test] : filter.test}`
+      return negate(filter.negated, `${quote(filter.field)} ${filter.test}`)
     case 'text':
-      return `${quote(filter.field)} ${filter.negated ? 'NOT ' : ''}${filter.test} ${quote(filter.value)}`
+      return negate(filter.negated, `${quote(filter.field)} ${filter.test} ${quote(filter.value)}`)
     case 'geo-radius': {
       const { lat, lng, metres, resolution } = filter
       const words = resolution === null ? [lat, lng, metres] : [lat, lng, metres, resolution]
@@ -88,23 +89,23 @@ export function renderFilter(filter: Filter): string {
     case 'geo-polygon':
       return `_geoPolygon(${filter.points.map(point).join(', ')})`
     case 'vectors':
-      return `${filter.at.source.slice(filter.at.start, filter.at.end)} ${filter.negated ? 'NOT EXISTS' : 'EXISTS'}`
+      return negate(filter.negated, `${vectorsName(filter)} EXISTS`)
     case 'foreign':
       return `_foreign(${quote(filter.field)}, ${renderFilter(filter.filter)})`
   }
 }
 
-const negatedTests = { EXISTS: 'NOT EXISTS', 'IS NULL': 'IS NOT NULL', 'IS EMPTY': 'IS NOT EMPTY' } as const
+function negate(negated: boolean, text: string): string {
+  return negated ? `NOT (${text})` : text
+}
 
-/** In parentheses where the outer operator binds tighter. */
-function renderInside(filter: Filter, outer: 'and' | 'or' | 'not'): string {
-  const inner = filter.kind
-  const loose = inner === 'or' ? outer !== 'or' : inner === 'and' ? outer === 'not' : false
-  return loose || inner === outer ? `(${renderFilter(filter)})` : renderFilter(filter)
+function vectorsName({ embedder, part, fragment }: Filter & { kind: 'vectors' }): string {
+  const parts = ['_vectors', embedder?.text, part === 'fragment' ? 'fragments' : part, fragment?.text]
+  return parts.filter((name) => name !== undefined && name !== null).join('.')
 }
 
 function quote(word: Word): string {
-  return `"${word.text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
+  return `"${word.text.replaceAll('"', '\\"')}"`
 }
 
 function point([lat, lng]: readonly [Word, Word]): string {
