@@ -30,7 +30,7 @@ const programs = createPrograms({
   stopAsked,
 })
 
-process.exitCode = await runCommandLine({
+const code = await runCommandLine({
   args: process.argv.slice(2),
   env: process.env,
   stdout: process.stdout,
@@ -39,3 +39,6 @@ process.exitCode = await runCommandLine({
   programs,
   exitOf,
 })
+
+// Idle connections of the pools would keep the process for some seconds more.
+process.stdout.write('', () => process.exit(code))

@@ -156,7 +156,8 @@ function addConfigOptions(command: Command, flags: readonly string[]): void {
   for (const { field } of configFields) {
     if (!field.flag || !flags.includes(field.flag)) continue
     const isSwitch = typeof field.initial === 'boolean'
-    const about = `${field.about.split('. ')[0]?.replace(/\.$/, '')} (default: ${field.initialText.replaceAll('`', '')})`
-    command.addOption(new Option(`--${field.flag}${isSwitch ? '' : ' <value>'}`, about))
+    const summary = field.about.split('. ')[0]?.replace(/\.$/, '') ?? ''
+    const initial = isSwitch ? '' : ` (default: ${field.initialText.replaceAll('`', '')})`
+    command.addOption(new Option(`--${field.flag}${isSwitch ? '' : ' <value>'}`, summary + initial))
   }
 }
