@@ -19,6 +19,7 @@ import {
   databaseOf,
   type Host,
   openOwnStore,
+  startControl,
   startDatabase,
   startEmbeddedEngine,
   startEngines,
@@ -89,6 +90,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   const url = await startGateways(host, config, store, supervisor, logger)
   await engines
   await startWorker(host, store, succeedWorker(dataDir, host.random), supervisor, logger)
+  await startControl(host, config, store, supervisor, logger)
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)
@@ -108,6 +110,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
     const succession = { worker: host.random.uuid(), predecessor: undefined }
     await startWorker(host, store, succession, supervisor, logger)
   }
+  if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {
     const url = await startOneGateway(host, config, store, supervisor, logger)
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)

@@ -2,11 +2,16 @@
 import { join, resolve } from 'node:path'
 import pino, { type Logger } from 'pino'
 import { collectDefaultMetrics, Registry } from 'prom-client'
+import { emulatedRelease } from './api/names.ts'
 import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
-import { createHttpEngine } from './engine/http-engine.ts'
+import { createEgressPolicy } from './control/egress-policy.ts'
+import { startWebhookSender } from './control/webhook-sender.ts'
+import type { Engine } from './engine/engine.ts'
+import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
 import { startGateway } from './gateway/gateway.ts'
+import { followRoutes } from './gateway/route-follower.ts'
 import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Random } from './lib/random.ts'
@@ -15,11 +20,14 @@ import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startLocalNode } from './orchestrator/local-driver.ts'
+import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
+import { WorkFailure } from './orchestrator/work-failure.ts'
 import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
 import { silentLaneMetrics } from './replication/dependencies.ts'
 import { startReplication } from './replication/replication.ts'
+import type { Node } from './store/catalogue.ts'
 import { startPostgres } from './store/postgres-server.ts'
 
 export interface Host {
@@ -224,6 +232,7 @@ export async function startWorker(
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
+  const engines = keepEngines()
   if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
   await supervisor.start(
     'lanes',
@@ -231,14 +240,80 @@ export async function startWorker(
       startReplication({
         worker,
         journal: laneJournal,
-        engineOf: ({ url, key }) => createHttpEngine({ url, key }),
+        engineOf: engines.of,
         clock,
         random,
         log: logger,
         metrics: silentLaneMetrics,
       }),
-    (replication) => replication.stop(),
+    async (replication) => {
+      await replication.stop()
+      await engines.close()
+    },
   )
+}
+
+/** What a project asks for beyond its indexes: dumps, snapshots and exports, and calls to its webhooks. */
+export async function startControl(
+  { clock, random }: Host,
+  config: Config,
+  { catalogue, journal, laneJournal }: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<void> {
+  const egress = createEgressPolicy({ allowPrivate: config.outbound.allowedIpNetworks === 'any' })
+  const routes = await supervisor.start(
+    'routes of the control part',
+    () => followRoutes({ catalogue, clock, log: logger }),
+    (follower) => follower.close(),
+  )
+  const engines = keepEngines()
+  await supervisor.start(
+    'project work',
+    async () =>
+      startProjectWork({
+        worker: random.uuid(),
+        journal,
+        work: laneJournal,
+        catalogue,
+        table: () => routes.table,
+        engineOf: engines.of,
+        remoteEngine: async (url, key) => {
+          const fault = egress.fault(new URL(url))
+          if (fault !== undefined) throw new WorkFailure(fault)
+          return createHttpEngine({ url, key, lookup: egress.lookup })
+        },
+        folder: resolve(config.data.dir),
+        engineVersion: emulatedRelease,
+        clock,
+        log: logger,
+      }),
+    async (work) => {
+      await work.stop()
+      await engines.close()
+    },
+  )
+  await supervisor.start(
+    'webhooks',
+    async () => startWebhookSender({ journal, catalogue, egress, clock, log: logger }),
+    (sender) => sender.stop(),
+  )
+}
+
+/** Adapters by address and key: a node that restarts elsewhere gets another one. */
+function keepEngines() {
+  const engines = new Map<string, HttpEngine>()
+  return {
+    of({ id, url, key }: Node): Engine {
+      const name = `${id} ${url} ${key}`
+      const engine = engines.get(name) ?? createHttpEngine({ url, key })
+      engines.set(name, engine)
+      return engine
+    },
+    async close() {
+      await Promise.all([...engines.values()].map((engine) => engine.close()))
+    },
+  }
 }
 
 export function createLogger(config: Config): Logger {

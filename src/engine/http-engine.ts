@@ -1,4 +1,5 @@
 /** The engine adapter for stock Meilisearch and the embedded engine: one HTTP API, spoken through undici. */
+import type { LookupFunction } from 'node:net'
 import { Pool } from 'undici'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Engine, EngineReply, EngineTask } from './engine.ts'
@@ -12,6 +13,8 @@ export interface HttpEngineOptions {
   readonly key: string | null
   /** Longest silence before the headers of an answer, milliseconds. Default 30,000. */
   readonly answerTimeoutMs?: number
+  /** Resolves the host's name, for targets that clients name; the system's resolver otherwise. */
+  readonly lookup?: LookupFunction
 }
 
 export interface HttpEngine extends Engine {
@@ -33,7 +36,7 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
     pipelining: 1,
     headersTimeout: options.answerTimeoutMs ?? 30_000,
     bodyTimeout: options.answerTimeoutMs ?? 30_000,
-    connectTimeout: 5_000,
+    connect: { timeout: 5_000, ...(options.lookup === undefined ? {} : { lookup: options.lookup }) },
     keepAliveTimeout: 4_000,
   })
   const headers = options.key === null ? {} : { authorization: `Bearer ${options.key}` }
