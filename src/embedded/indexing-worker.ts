@@ -1,0 +1,61 @@
+/** Worker thread: the only writer of indexes. One batch at a time, each in one synced transaction. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { parseFilter } from '../api/filter.ts'
+import { assert } from '../lib/assert.ts'
+import { type IndexEnv, openIndexEnv } from './index-env.ts'
+import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
+import { evaluateFilter } from './search/filter-evaluation.ts'
+import {
+  errorReply,
+  type IndexingMessage,
+  type IndexingValue,
+  type Reply,
+  type WorkerSettings,
+} from './worker-messages.ts'
+
+const port = parentPort
+assert(port !== null, 'the indexing worker runs as a worker thread')
+const settings = workerData as WorkerSettings
+const abort = new Int32Array(settings.abort)
+const envs = new Map<string, IndexEnv>()
+
+const deps: WriterDeps = {
+  matchFilter: (reader, filter) => {
+    const parsed = parseFilter(filter, 'invalid_document_filter')
+    return parsed === null ? reader.documentIds : evaluateFilter(reader, parsed, 'invalid_document_filter')
+  },
+  isAborted: () => Atomics.load(abort, 0) !== 0,
+  now: Date.now,
+  postingBytesMax: settings.postingBytesMax,
+}
+
+function envOf(folder: string): IndexEnv {
+  let env = envs.get(folder)
+  if (env === undefined) {
+    env = openIndexEnv(folder)
+    envs.set(folder, env)
+  }
+  return env
+}
+
+async function perform(message: IndexingMessage): Promise<IndexingValue> {
+  if (message.kind === 'forget') {
+    const env = envs.get(message.folder)
+    envs.delete(message.folder)
+    await env?.root.close()
+    return null
+  }
+  try {
+    return runBatch(envOf(message.folder), message.tasks, deps)
+  } catch (error) {
+    if (error instanceof BatchAborted) return 'aborted'
+    throw error
+  }
+}
+
+port.on('message', (message: IndexingMessage) => {
+  perform(message).then(
+    (value) => port.postMessage({ call: message.call, kind: 'done', value } satisfies Reply<IndexingValue>),
+    (error: unknown) => port.postMessage(errorReply(message.call, error)),
+  )
+})

@@ -1,0 +1,84 @@
+/** What goes between the engine's main thread and its workers. */
+
+import { errorTable } from '../api/error-table.ts'
+import { ApiError, type ErrorCode } from '../api/errors.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { DocumentQuery, EngineFeatures } from './core.ts'
+import type { BatchOutcome, BatchTask } from './index-batch.ts'
+
+/** An index, and the folder where it is. */
+export interface IndexPlace {
+  readonly uid: string
+  readonly folder: string
+}
+
+export type ReadRequest =
+  | { readonly kind: 'search'; readonly uid: string; readonly query: JsonObject; readonly features: EngineFeatures }
+  | { readonly kind: 'multi-search'; readonly body: JsonObject; readonly features: EngineFeatures }
+  | {
+      readonly kind: 'facet-search'
+      readonly uid: string
+      readonly query: JsonObject
+      readonly features: EngineFeatures
+    }
+  | { readonly kind: 'similar'; readonly uid: string; readonly query: JsonObject; readonly features: EngineFeatures }
+  | {
+      readonly kind: 'document'
+      readonly uid: string
+      readonly id: string
+      readonly fields: readonly string[] | null
+      readonly retrieveVectors: boolean
+    }
+  | { readonly kind: 'documents'; readonly uid: string; readonly query: DocumentQuery }
+  | { readonly kind: 'fields'; readonly uid: string }
+  | { readonly kind: 'settings'; readonly uid: string }
+  | { readonly kind: 'stats' }
+
+export interface ReadMessage {
+  readonly call: number
+  readonly request: ReadRequest
+  /** Every index that the request may touch. */
+  readonly places: readonly IndexPlace[]
+}
+
+export type SearchWorkerMessage =
+  | { readonly kind: 'read'; readonly message: ReadMessage }
+  /** The index is gone: let go of its files. */
+  | { readonly kind: 'forget'; readonly folder: string; readonly call: number }
+
+export type Reply<T> =
+  | { readonly call: number; readonly kind: 'done'; readonly value: T }
+  | { readonly call: number; readonly kind: 'refused'; readonly code: string; readonly message: string }
+  | { readonly call: number; readonly kind: 'failed'; readonly message: string }
+
+export type IndexingMessage =
+  | { readonly kind: 'batch'; readonly call: number; readonly folder: string; readonly tasks: readonly BatchTask[] }
+  | { readonly kind: 'forget'; readonly call: number; readonly folder: string }
+
+export type IndexingValue = BatchOutcome | 'aborted' | null
+
+export interface WorkerSettings {
+  readonly postingBytesMax: number
+  readonly cacheBytesMax: number
+  /** One 32-bit number: not 0 = give the running batch up. */
+  readonly abort: SharedArrayBuffer
+}
+
+export function errorReply(call: number, error: unknown): Reply<never> {
+  if (error instanceof ApiError) return { call, kind: 'refused', code: error.code, message: error.message }
+  return { call, kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+}
+
+/** The value, or the error as it was thrown in the worker. */
+export function valueOf<T>(reply: Reply<T>): T {
+  switch (reply.kind) {
+    case 'done':
+      return reply.value
+    case 'refused':
+      throw new ApiError(isErrorCode(reply.code) ? reply.code : 'internal', reply.message)
+    case 'failed':
+      throw new Error(reply.message)
+  }
+}
+
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code)
