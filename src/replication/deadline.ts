@@ -1,5 +1,13 @@
 /** Deadlines over a passed-in clock, so that the simulator drives them too. */
+import { setMaxListeners } from 'node:events'
 import type { Clock } from '../lib/clock.ts'
+
+/** An abort controller that many wait on: all lanes of a node, all requests of a lane. */
+export function manyWaiting(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
+}
 
 /** Runs `run` with a signal that aborts after `ms` or with `parent`. */
 export async function withDeadline<T>(

@@ -7,7 +7,7 @@
  */
 import type { Engine } from '../engine/engine.ts'
 import type { LaneProof, NodeLease } from '../journal/ports.ts'
-import { backoffMs, withDeadline } from './deadline.ts'
+import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Lane } from './lane.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
@@ -31,7 +31,7 @@ interface Running {
 export class Dispatcher {
   readonly #deps: ReplicationDeps
   readonly #lease: NodeLease
-  readonly #stop = new AbortController()
+  readonly #stop = manyWaiting()
   readonly #ended: Promise<void>
   #isLeaseLost = false
 
@@ -128,7 +128,7 @@ export class Dispatcher {
     disk: { readonly sinceEpoch: number; readonly newest: number; readonly proof: LaneProof | null },
   ): Promise<void> {
     const { clock, log } = this.#deps
-    const over = new AbortController()
+    const over = manyWaiting()
     const stop = () => over.abort(new Error('the session ends'))
     this.#stop.signal.addEventListener('abort', stop, { once: true })
     if (this.#stop.signal.aborted) stop()
@@ -162,6 +162,10 @@ export class Dispatcher {
       watch,
       ledger,
       signal: over.signal,
+      verify: async () => {
+        const found = await check()
+        if (found.kind !== 'ours') throw new Error(`the disk of the node: ${found.reason}`)
+      },
       end: (reason) => {
         if (reason === 'lease-lost') this.#isLeaseLost = true
         stop()
@@ -177,11 +181,11 @@ export class Dispatcher {
         withDeadline(clock, askDeadlineMs, over.signal, call)
       const identity = await this.#deps.journal.identity(this.#lease)
       if (identity === false) throw new LeaseLost()
-      const known = proof
-      const found = await findDisk(engine, ask, { marker: identity.marker, proof: known }, ledger.highest)
+      const found = await findDisk(engine, ask, { marker: identity.marker, proof }, ledger.highest)
       if (found.kind === 'stranger') stop()
       if (found.kind === 'silent') isSilent = true
       if (found.kind === 'ours') ledger.observe(found.newest)
+      return found
     }
     const checkAgain = async () => {
       let checkedAt = clock.monotonic()

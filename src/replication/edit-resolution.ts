@@ -15,7 +15,11 @@ type Edit = Extract<Operation, { readonly kind: 'documents-edit' }>
 const documentsPerPage = 1_000
 const scratchMark = 'fj1-scratch'
 
-export async function resolveEdit(deps: ResolutionDeps, edit: Edit, primaryKey: string): Promise<Resolution> {
+export async function resolveEdit(deps: ResolutionDeps, edit: Edit, primaryKey: string | null): Promise<Resolution> {
+  const filter = edit.filter === null ? {} : { filter: edit.filter }
+  const first = await pageOf(deps, { ...filter, limit: 1 })
+  if (first.kind === 'refused') return { ...emptyResolution, error: first.error }
+  if (primaryKey === null || first.results.length === 0) return emptyResolution
   // A scratch index of an attempt that was cut short may still be there.
   await finished(deps.run((signal) => deps.engine.deleteIndex(deps.scratchUid, signal)))
   try {

@@ -12,14 +12,14 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal/ports.ts'
 import type { Placement } from '../store/catalogue.ts'
-import { backoffMs } from './deadline.ts'
-import { planDelivery } from './delivery.ts'
+import { backoffMs, manyWaiting } from './deadline.ts'
+import { type Delivery, planDelivery } from './delivery.ts'
 import { judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
-import { emptyResolution, resolveChange } from './resolution.ts'
+import { resolveChange } from './resolution.ts'
 import { resumeFrom } from './resume.ts'
 import { sendChange, sendEmptyMark } from './sending.ts'
 import { Wake } from './wake.ts'
@@ -51,6 +51,8 @@ export class Lane {
   #open: OpenChange[] = []
   /** Read from the journal, behind `sent`. */
   #ahead: LaneChange[] = []
+  /** Raised when what was read ahead may be outdated. */
+  #aheadVersion = 0
   /** Up to here changes go out alone, each in a batch of its own. */
   #singleUntil = 0
   /** Where `applied` stood when this lane began: an unmarked task that comes late may be of any change behind it. */
@@ -61,7 +63,9 @@ export class Lane {
   readonly #sendWake = new Wake()
   readonly #settleWake = new Wake()
   #halt: Halt | undefined
-  #flow = new AbortController()
+  #flow = manyWaiting()
+  /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
+  #existence: 'missing' | 'asked' | 'sure' = 'missing'
   /** The next resume goes back to here at least. */
   #goBackTo: number | undefined
   /** The last batch that settled, with whether any of its tasks was good. */
@@ -207,8 +211,8 @@ export class Lane {
       if (reply.kind !== 'answered') throw new Error(`the left-over index stays: ${reply.kind}`)
       leftovers.delete(this.physicalUid)
     }
-    if (isFresh) await this.#createEarly()
-    else if (found.endsUnmarked) {
+    this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
+    if (!isFresh && found.endsUnmarked) {
       // It only separates; part 0 says that it proves nothing.
       const mark = { epoch: this.#session.lease.epoch, position: this.#sent, tag: this.#tag, part: 0, parts: 0 }
       await sendEmptyMark(this.#session, this.physicalUid, mark)
@@ -216,16 +220,16 @@ export class Lane {
   }
 
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
-  async #createEarly(): Promise<void> {
-    const [first] = await this.#session.deps.journal.read(this.#placement.index, 0, 1, readBytesMax)
-    if (first === undefined) return
-    const delivery = planDelivery(first)
-    const kind = delivery.kind === 'send' ? delivery.parts[0]?.kind : undefined
-    if (kind === 'put' || kind === 'create-index' || kind === 'delete-index') return
+  async #create(): Promise<void> {
     const { engine } = this.#session
-    const create = (limit: AbortSignal) => engine.createIndex(this.physicalUid, first.primaryKey, limit)
+    const create = (limit: AbortSignal) => engine.createIndex(this.physicalUid, null, limit)
     const reply = await sendAndWait(this.#session, create)
     if (reply.kind !== 'answered') throw new Error(`the index cannot be created: ${reply.kind}`)
+    const { status, error } = reply.value
+    if (status !== 'succeeded' && error?.code !== 'index_already_exists') {
+      throw new Error(`the index cannot be created: ${error?.code ?? status}`)
+    }
+    this.#existence = 'sure'
   }
 
   /** Back to the newest mark of an applied position, at least. */
@@ -250,7 +254,7 @@ export class Lane {
 
   async #deliver(): Promise<Halt> {
     if (this.#halt !== undefined) return this.#halt
-    this.#flow = new AbortController()
+    this.#flow = manyWaiting()
     const stopWithSession = () => this.#flow.abort()
     this.#session.signal.addEventListener('abort', stopWithSession, { once: true })
     const guarded = (loop: Promise<void>) =>
@@ -278,6 +282,10 @@ export class Lane {
       }
       const { position } = item.change
       const delivery = planDelivery(item)
+      if (this.#existence === 'missing' && !makesIndex(delivery)) {
+        await this.#create()
+        continue
+      }
       if (delivery.kind === 'skip') {
         this.#take(skipped(item, delivery.ends))
         continue
@@ -288,12 +296,20 @@ export class Lane {
         await this.#sendWake.wait(flow)
         continue
       }
-      if (item.change.status === 'enqueued' && !(await this.#claim())) continue
+      if (item.change.status === 'enqueued') {
+        await this.#claim()
+        continue
+      }
       if (delivery.kind === 'resolve') {
         await this.#resolve(item)
         continue
       }
+      const version = this.#aheadVersion
       if (!(await window.acquire(this.#key, delivery.byteCount, flow))) return
+      if (this.#aheadVersion !== version) {
+        window.release(this.#key, delivery.byteCount)
+        continue
+      }
       const ended = await sendChange(this.#session, this.#placement, item, delivery)
       if (ended.kind !== 'sent') {
         window.release(this.#key, delivery.byteCount)
@@ -301,66 +317,75 @@ export class Lane {
         return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
       }
       this.#session.deps.metrics.sent(this.#placement.node, delivery.byteCount)
+      if (this.#existence === 'missing') this.#existence = 'asked'
       this.#take({ ...ended.open, isSingle, byteCount: delivery.byteCount })
     }
   }
 
   #take(entry: OpenChange): void {
-    this.#ahead.shift()
     this.#sent = entry.item.change.position
+    this.#ahead = this.#ahead.filter(({ change }) => change.position > this.#sent)
     this.#open.push(entry)
     this.#settleWake.ring()
   }
 
   /** The next change to send, read ahead; `undefined` at the head. */
   async #next(): Promise<LaneChange | undefined> {
-    if (this.#ahead.length === 0 && this.#sent < this.#head) {
+    while (this.#ahead.length === 0 && this.#sent < this.#head) {
       const { journal } = this.#session.deps
-      this.#ahead = [...(await journal.read(this.#placement.index, this.#sent, readChangesMax, readBytesMax))]
+      const version = this.#aheadVersion
+      const page = await journal.read(this.#placement.index, this.#sent, readChangesMax, readBytesMax)
+      if (this.#aheadVersion !== version) continue
+      this.#ahead = [...page]
+      if (page.length === 0) break
     }
     return this.#ahead[0]
   }
 
-  /** Marks what was read ahead as sent, so that it cannot be cancelled any more. `false` = the first one was, before that. */
-  async #claim(): Promise<boolean> {
+  /** Marks what was read ahead as sent, so that it cannot be cancelled any more. */
+  async #claim(): Promise<void> {
     const { deps, lease } = this.#session
     const positions = this.#ahead
       .filter(({ change }) => change.status === 'enqueued')
       .map(({ change }) => change.position)
     const allowed = await deps.journal.markSent(lease, this.#placement.index, positions, deps.clock.now())
     if (allowed === false) throw new LeaseLost()
-    const first = this.#ahead[0]!.change.position
     const claimed = new Set(allowed)
-    const asked = new Set(positions)
-    this.#ahead = this.#ahead.map((item) => {
-      const { change } = item
-      if (!asked.has(change.position)) return item
-      return { ...item, change: { ...change, status: claimed.has(change.position) ? 'processing' : 'canceled' } }
-    })
-    return claimed.has(first)
+    if (positions.some((position) => !claimed.has(position))) {
+      // Without the cancelled ones, what the others deliver may be another: read again.
+      this.#forgetAhead()
+      return
+    }
+    this.#ahead = this.#ahead.map((item) =>
+      claimed.has(item.change.position) ? { ...item, change: { ...item.change, status: 'processing' } } : item,
+    )
+  }
+
+  #forgetAhead(): void {
+    this.#ahead = []
+    this.#aheadVersion += 1
   }
 
   async #resolve(item: LaneChange): Promise<void> {
     const { deps, lease, engine } = this.#session
     const { index } = this.#placement
-    const isMissing = this.#applied === 0 && item.primaryKey === null
-    const resolution = isMissing
-      ? emptyResolution
-      : await resolveChange(
-          {
-            engine,
-            journal: deps.journal,
-            physicalUid: this.physicalUid,
-            scratchUid: `fjscratch_${this.#tag}`,
-            ask: (call) => ask(this.#session, call),
-            run: (call) => sendAndWait(this.#session, call),
-          },
-          item,
-        )
+    const resolution = await resolveChange(
+      {
+        engine,
+        journal: deps.journal,
+        physicalUid: this.physicalUid,
+        scratchUid: `fjscratch_${this.#tag}`,
+        ask: (call) => ask(this.#session, call),
+        run: (call) => sendAndWait(this.#session, call),
+      },
+      item,
+    )
+    // What was read counts only if the disk that it was read from is still ours: it is recorded for good.
+    await this.#session.verify()
     const isKept = await deps.journal.recordResolution(lease, index, item.change.position, resolution)
     if (!isKept) throw new LeaseLost()
     // Read again rather than trusted: another delivery may have recorded its own before.
-    this.#ahead = []
+    this.#forgetAhead()
   }
 
   // ---- Settling ----
@@ -383,6 +408,11 @@ export class Lane {
         if (verdict.kind === 'done') done.push({ entry, verdict })
         if (verdict.kind === 'again') problem = verdict
         if (verdict.kind !== 'done') break
+      }
+      if (done.length > 0 && this.#existence === 'asked') {
+        const isMade = done.some(({ entry, verdict }) => verdict.error === null && entry.parts.length > 0)
+        if (isMade) this.#existence = 'sure'
+        else await this.#create()
       }
       if (done.length > 0) await this.#advance(done)
       if (problem !== undefined) return this.#stop({ kind: 'rewind', verdict: problem })
@@ -438,6 +468,8 @@ export class Lane {
       this.#applied = target
       if (proof !== null) prove(proof)
     }
+    // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
+    if (outcomes.some(({ status }) => status === 'failed')) this.#forgetAhead()
     this.#open.splice(0, done.length)
     this.#lastBatch = done.at(-1)!.verdict.batch ?? this.#lastBatch
     for (const { entry } of done) {
@@ -499,8 +531,14 @@ export class Lane {
       if (entry.byteCount !== null) this.#session.window.release(this.#key, entry.byteCount)
     }
     this.#open = []
-    this.#ahead = []
+    this.#forgetAhead()
   }
+}
+
+/** The index exists when this has succeeded, or need not. */
+function makesIndex(delivery: Delivery): boolean {
+  const kind = delivery.kind === 'send' ? delivery.parts[0]?.kind : undefined
+  return kind === 'put' || kind === 'create-index' || kind === 'settings' || kind === 'delete-index'
 }
 
 function skipped(item: LaneChange, ends: OpenChange['ends'] | null): OpenChange {

@@ -33,6 +33,8 @@ export interface NodeSession {
   readonly watch: TaskWatch
   readonly ledger: NumberLedger
   readonly signal: AbortSignal
+  /** Makes sure that the disk is still ours. @throws when it is not, or when the node does not answer. */
+  readonly verify: () => Promise<void>
   /** Ends the session. */
   readonly end: (reason: 'lease-lost' | 'other-disk') => void
   /** A lane's newest proof reached the store. */

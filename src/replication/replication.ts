@@ -6,7 +6,7 @@
  */
 import type { NodeLease } from '../journal/ports.ts'
 import type { NodeId } from '../store/catalogue.ts'
-import { backoffMs } from './deadline.ts'
+import { backoffMs, manyWaiting } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Dispatcher } from './dispatcher.ts'
 
@@ -20,7 +20,7 @@ export interface Replication {
 }
 
 export function startReplication(deps: ReplicationDeps): Replication {
-  const stop = new AbortController()
+  const stop = manyWaiting()
   const dispatchers = new Map<NodeId, Dispatcher>()
   const run = hold(deps, dispatchers, stop.signal)
   return {

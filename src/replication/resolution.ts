@@ -50,8 +50,6 @@ export const emptyResolution: Resolution = {
 export async function resolveChange(deps: ResolutionDeps, item: LaneChange): Promise<Resolution> {
   const { change, primaryKey } = item
   const { operation } = change
-  // An index without a primary key holds no documents, and so nothing can match.
-  if (primaryKey === null) return emptyResolution
   switch (operation.kind) {
     case 'documents-delete-by-filter':
       return resolveFilter(deps, operation.filter, primaryKey)
@@ -66,23 +64,26 @@ export async function resolveChange(deps: ResolutionDeps, item: LaneChange): Pro
 }
 
 /** Delete by filter: the ids that match. */
-async function resolveFilter(deps: ResolutionDeps, filter: Json, primaryKey: string): Promise<Resolution> {
-  const first = await pageOf(deps, { filter, fields: [primaryKey], limit: idsPerPage, offset: 0 })
-  if ('error' in first) return { ...emptyResolution, error: first.error }
-  if (first.results.length === 0) return emptyResolution
+async function resolveFilter(deps: ResolutionDeps, filter: Json, primaryKey: string | null): Promise<Resolution> {
+  const first = await pageOf(deps, { filter, ...onlyId(primaryKey), limit: idsPerPage, offset: 0 })
+  if (first.kind === 'refused') return { ...emptyResolution, error: first.error }
+  // An index without a primary key holds no documents.
+  if (primaryKey === null || first.results.length === 0) return emptyResolution
+  const key = primaryKey
+  const firstPage = first.results
   let deleteCount = 0
   async function* ids(): AsyncGenerator<string> {
-    let page = first.kind === 'page' ? first.results : []
+    let page = firstPage
     for (let offset = 0; page.length > 0; ) {
       for (const document of page) {
-        const id = documentId(document, primaryKey)
+        const id = documentId(document, key)
         if (id === undefined) continue
         deleteCount += 1
         yield JSON.stringify(id)
       }
       if (page.length < idsPerPage) return
       offset += page.length
-      const next = await pageOf(deps, { filter, fields: [primaryKey], limit: idsPerPage, offset })
+      const next = await pageOf(deps, { filter, fields: [key], limit: idsPerPage, offset })
       if (next.kind === 'refused') throw new ResolutionInterrupted('a later page was refused')
       page = next.results
     }
@@ -91,18 +92,24 @@ async function resolveFilter(deps: ResolutionDeps, filter: Json, primaryKey: str
   return { ...emptyResolution, deletes, deleteCount }
 }
 
+function onlyId(primaryKey: string | null): { readonly fields?: readonly string[] } {
+  return primaryKey === null ? {} : { fields: [primaryKey] }
+}
+
 /** `skipCreation`: only the documents whose id the index already has. */
 async function resolveKnown(
   deps: ResolutionDeps,
   payload: Payload,
   merge: boolean,
-  primaryKey: string,
+  primaryKey: string | null,
 ): Promise<Resolution> {
+  if (primaryKey === null) return emptyResolution
+  const key = primaryKey
   const written = new Set<string>()
   async function* known(): AsyncGenerator<string> {
     let group: { readonly line: string; readonly id: string }[] = []
     for await (const line of linesOf(deps.journal.open(payload))) {
-      const id = documentId(JSON.parse(line) as JsonObject, primaryKey)
+      const id = documentId(JSON.parse(line) as JsonObject, key)
       if (id !== undefined) group.push({ line, id })
       if (group.length < idsPerLookUp) continue
       yield* await keepKnown(group)
@@ -113,9 +120,9 @@ async function resolveKnown(
   async function keepKnown(group: readonly { readonly line: string; readonly id: string }[]): Promise<string[]> {
     const ids = [...new Set(group.map(({ id }) => id))]
     if (ids.length === 0) return []
-    const page = await pageOf(deps, { ids, fields: [primaryKey], limit: ids.length })
+    const page = await pageOf(deps, { ids, fields: [key], limit: ids.length })
     if (page.kind === 'refused') throw new ResolutionInterrupted(`ids were refused: ${page.error.code}`)
-    const present = new Set(page.results.map((document) => documentId(document, primaryKey)))
+    const present = new Set(page.results.map((document) => documentId(document, key)))
     const kept = group.filter(({ id }) => present.has(id))
     for (const { id } of kept) written.add(id)
     return kept.map(({ line }) => line)

@@ -12,8 +12,12 @@ export class Wake {
   async wait(signal: AbortSignal): Promise<void> {
     if (!this.#isRung && !signal.aborted) {
       await new Promise<void>((resolve) => {
-        this.#resume = resolve
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        const end = () => {
+          signal.removeEventListener('abort', end)
+          resolve()
+        }
+        this.#resume = end
+        signal.addEventListener('abort', end, { once: true })
       })
       this.#resume = undefined
     }

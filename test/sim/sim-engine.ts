@@ -1,0 +1,143 @@
+/**
+ * The `Engine` port onto a simulated node, over a network that delays, loses requests and answers, and sometimes delivers a
+ * request long after its sender gave up (NF-43).
+ */
+import type { Engine, EngineReply, EngineTask } from '../../src/engine/engine.ts'
+import type { JsonObject } from '../../src/lib/json.ts'
+import type { Random } from '../../src/lib/random.ts'
+import * as rules from './document-rules.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { SimNode, TaskBody } from './sim-node.ts'
+
+export interface NetworkFaults {
+  lostRequest: number
+  lostReply: number
+  late: number
+}
+
+export function createSimEngine(options: {
+  readonly node: SimNode
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly faults: NetworkFaults
+  /** The process that calls is dead: nothing of it goes out or comes back any more. */
+  readonly isDead: () => boolean
+}): Engine {
+  const { node, scheduler, random, faults, isDead } = options
+
+  /** Carries a request to the node and its answer back. `execute` runs at the node, or never. */
+  function call<T>(isRead: boolean, signal: AbortSignal, execute: () => EngineReply<T>): Promise<EngineReply<T>> {
+    return new Promise((resolve) => {
+      if (isDead()) return
+      let isOver = false
+      const end = (reply: EngineReply<T>) => {
+        if (isOver || isDead()) return
+        isOver = true
+        signal.removeEventListener('abort', onAbort)
+        resolve(reply)
+      }
+      const onAbort = () => end(silent)
+      const silent: EngineReply<T> = { kind: isRead ? 'failed' : 'unknown', reason: 'no answer' }
+      if (signal.aborted) {
+        resolve({ kind: 'failed', reason: 'aborted' })
+        return
+      }
+      signal.addEventListener('abort', onAbort, { once: true })
+      const luck = random.float()
+      const there = 1 + random.integer(4)
+      const back = 1 + random.integer(4)
+      const run = () => {
+        if (!node.isUp) return end({ kind: 'failed', reason: 'connection refused' })
+        const reply = execute()
+        if (luck > 1 - faults.lostReply) scheduler.after(back, () => end(silent))
+        else scheduler.after(back, () => end(reply))
+      }
+      if (luck < faults.lostRequest) {
+        scheduler.after(there, () => end(silent))
+        return
+      }
+      if (luck < faults.lostRequest + faults.late) {
+        scheduler.after(there, () => end(silent))
+        scheduler.after(200 + random.integer(30_000), run)
+        return
+      }
+      scheduler.after(there, run)
+    })
+  }
+
+  const write = (uid: string, body: TaskBody, mark: string | null, signal: AbortSignal) =>
+    call<number>(false, signal, () => ({ kind: 'answered', value: node.register(uid, body, mark) }))
+  const read = <T>(signal: AbortSignal, execute: () => T) =>
+    call<T>(true, signal, () => ({ kind: 'answered', value: execute() }))
+  const indexOf = (uid: string) => node.disk.indexes.get(uid)
+
+  return {
+    capabilities: { snapshots: false, waits: false },
+    health: (signal) => read(signal, () => 'available' as const),
+    version: (signal) => read(signal, () => '1.50.0'),
+    createIndex: (uid, primaryKey, signal) => write(uid, { kind: 'create', primaryKey }, null, signal),
+    updateIndex: (uid, primaryKey, signal) => write(uid, { kind: 'update', primaryKey }, null, signal),
+    deleteIndex: (uid, signal) => write(uid, { kind: 'drop' }, null, signal),
+    compactIndex: (uid, signal) => write(uid, { kind: 'delete', ids: [] }, null, signal),
+    async putDocuments(uid, { merge, primaryKey, mark }, chunks, signal) {
+      const parts: Uint8Array[] = []
+      try {
+        for await (const chunk of chunks) parts.push(chunk)
+      } catch (error) {
+        return { kind: 'failed', reason: String(error) }
+      }
+      const lines = Buffer.concat(parts).toString().split('\n').filter(Boolean)
+      const documents = lines.map((line) => JSON.parse(line) as JsonObject)
+      return write(uid, { kind: 'put', documents, merge, primaryKey }, mark, signal)
+    },
+    deleteDocuments: (uid, ids, mark, signal) => write(uid, { kind: 'delete', ids }, mark, signal),
+    clearDocuments: (uid, mark, signal) => write(uid, { kind: 'clear' }, mark, signal),
+    editDocuments: (uid, { filter }, mark, signal) => write(uid, { kind: 'edit', filter }, mark, signal),
+    applySettings: (uid, settings, signal) => write(uid, { kind: 'settings', settings }, null, signal),
+    tasks: (uids, signal) => {
+      const wanted = new Set(uids)
+      return read(signal, () => node.rows().filter(({ uid }) => wanted.has(uid)))
+    },
+    newestTasks: (uid, limit, from, signal) =>
+      read(signal, (): readonly EngineTask[] =>
+        node
+          .rows()
+          .filter(
+            (task) => (uid === undefined || task.indexUid === uid) && task.uid <= (from ?? Number.POSITIVE_INFINITY),
+          )
+          .reverse()
+          .slice(0, limit),
+      ),
+    cancelTasks: (uid, signal) => write(uid, { kind: 'cancel', uid }, null, signal),
+    fetchDocuments: (uid, query, signal) =>
+      call(true, signal, () => {
+        const index = indexOf(uid)
+        if (index === undefined) return { kind: 'refused', status: 404, error: rules.refusal('index_not_found', uid) }
+        let ids: string[] | undefined
+        if (query.filter !== undefined) {
+          const found = rules.matching(index, query.filter)
+          if (!Array.isArray(found)) return { kind: 'refused', status: 400, error: found }
+          ids = found
+        }
+        const wanted = query.ids && new Set(query.ids)
+        const chosen = (ids ?? [...index.documents.keys()]).filter((id) => wanted?.has(id) ?? true)
+        const page = chosen.slice(query.offset ?? 0, (query.offset ?? 0) + query.limit)
+        return {
+          kind: 'answered',
+          value: { results: page.map((id) => index.documents.get(id)!), total: chosen.length },
+        }
+      }),
+    settings: (uid, signal) => read(signal, () => indexOf(uid)?.settings ?? {}),
+    indexes: (signal) =>
+      read(signal, () =>
+        [...node.disk.indexes].map(([uid, index]) => ({ uid, primaryKey: index.primaryKey, createdAt: '' })),
+      ),
+    indexStats: (uid, signal) => read(signal, () => ({ numberOfDocuments: indexOf(uid)?.documents.size ?? 0 })),
+    readMarker: (signal) => read(signal, () => node.disk.marker),
+    writeMarker: (name, description, signal) =>
+      read(signal, () => {
+        node.disk.marker = { name, description, createdAt: node.disk.marker?.createdAt ?? 'once' }
+        return 'written' as const
+      }),
+  }
+}

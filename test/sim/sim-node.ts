@@ -1,0 +1,311 @@
+/**
+ * A simulated engine process with its disk, behaving as stock Meilisearch does under lanes: one batch at a time, the oldest
+ * task picks the index, one late refusal fails its whole batch, and what was answered before a crash is there after it.
+ */
+import type { ErrorBody } from '../../src/api/errors.ts'
+import type { EngineTask } from '../../src/engine/engine.ts'
+import type { JsonObject } from '../../src/lib/json.ts'
+import type { Random } from '../../src/lib/random.ts'
+import * as rules from './document-rules.ts'
+import { type Scheduler, startOfTime } from './scheduler.ts'
+
+export type TaskBody =
+  | {
+      readonly kind: 'put'
+      readonly documents: readonly JsonObject[]
+      readonly merge: boolean
+      readonly primaryKey: string | null
+    }
+  | { readonly kind: 'delete'; readonly ids: readonly string[] }
+  | { readonly kind: 'clear' }
+  | { readonly kind: 'edit'; readonly filter: unknown }
+  | { readonly kind: 'settings'; readonly settings: JsonObject }
+  | { readonly kind: 'create'; readonly primaryKey: string | null }
+  | { readonly kind: 'update'; readonly primaryKey: string }
+  | { readonly kind: 'drop' }
+  | { readonly kind: 'cancel'; readonly uid: string }
+
+const typeOf: Record<TaskBody['kind'], string> = {
+  put: 'documentAdditionOrUpdate',
+  delete: 'documentDeletion',
+  clear: 'documentDeletion',
+  edit: 'documentEdition',
+  settings: 'settingsUpdate',
+  create: 'indexCreation',
+  update: 'indexUpdate',
+  drop: 'indexDeletion',
+  cancel: 'taskCancelation',
+}
+
+interface Task {
+  readonly uid: number
+  readonly indexUid: string | null
+  readonly mark: string | null
+  body: TaskBody
+  status: EngineTask['status']
+  batchUid: number | null
+  error: ErrorBody | null
+  details: JsonObject | null
+  startedAt: number | null
+  finishedAt: number | null
+}
+
+export interface Disk {
+  readonly tasks: Task[]
+  readonly indexes: Map<string, rules.IndexState>
+  marker: { name: string; description: string; createdAt: string } | null
+  batches: number
+}
+
+function emptyDisk(): Disk {
+  return { tasks: [], indexes: new Map(), marker: null, batches: 0 }
+}
+
+export class SimNode {
+  readonly id: string
+  readonly #scheduler: Scheduler
+  readonly #random: Random
+  readonly #trace: (text: string) => void
+  disk: Disk = emptyDisk()
+  isUp = true
+  /** The disk was wiped or replaced at least once. */
+  disksLost = 0
+  /** Chance that a batch fails with a passing `internal` or `io_error`. */
+  troubleChance = 0
+  #run = 0
+  #isBusy = false
+
+  constructor(id: string, scheduler: Scheduler, random: Random, trace: (text: string) => void) {
+    this.id = id
+    this.#scheduler = scheduler
+    this.#random = random
+    this.#trace = trace
+  }
+
+  register(indexUid: string, body: TaskBody, mark: string | null): number {
+    const uid = this.disk.tasks.length
+    const isCancel = body.kind === 'cancel'
+    this.disk.tasks.push({
+      uid,
+      indexUid: isCancel ? null : indexUid,
+      mark,
+      body,
+      status: 'enqueued',
+      batchUid: null,
+      error: null,
+      details: null,
+      startedAt: null,
+      finishedAt: null,
+    })
+    this.#trace(`${this.id} task ${uid} ${body.kind} ${indexUid} ${mark ?? ''}`)
+    if (body.kind === 'cancel') this.#cancel(body.uid, uid)
+    this.#work()
+    return uid
+  }
+
+  rows(): EngineTask[] {
+    return this.disk.tasks.map((task) => ({
+      uid: task.uid,
+      batchUid: task.batchUid,
+      indexUid: task.indexUid,
+      status: task.status,
+      type: typeOf[task.body.kind],
+      error: task.error,
+      details: task.details,
+      startedAt: task.startedAt,
+      finishedAt: task.finishedAt,
+      customMetadata: task.mark,
+    }))
+  }
+
+  /** Stops at once; the batch in work is rolled back. With `damage`, payloads of waiting tasks may turn out empty (NF-30). */
+  crash(damage: boolean): void {
+    this.isUp = false
+    this.#run += 1
+    this.#isBusy = false
+    for (const task of this.disk.tasks) {
+      if (task.status === 'processing') task.status = 'enqueued'
+      if (damage && task.status === 'enqueued' && task.body.kind === 'put' && this.#random.float() < 0.5) {
+        task.body = { ...task.body, documents: [] }
+      }
+    }
+  }
+
+  start(): void {
+    this.isUp = true
+    this.#work()
+  }
+
+  wipe(): void {
+    this.disk = emptyDisk()
+    this.disksLost += 1
+  }
+
+  /** A copy of the disk as of now, to be put back later. */
+  backup(): Disk {
+    return {
+      tasks: this.disk.tasks.map((task) => ({
+        ...task,
+        status: task.status === 'processing' ? 'enqueued' : task.status,
+      })),
+      indexes: new Map([...this.disk.indexes].map(([uid, index]) => [uid, rules.copyIndex(index)])),
+      marker: this.disk.marker,
+      batches: this.disk.batches,
+    }
+  }
+
+  restore(disk: Disk): void {
+    this.disk = disk
+    this.disksLost += 1
+  }
+
+  get isQuiet(): boolean {
+    return (
+      this.isUp &&
+      !this.#isBusy &&
+      this.disk.tasks.every(({ status }) => status !== 'enqueued' && status !== 'processing')
+    )
+  }
+
+  #cancel(indexUid: string, by: number): void {
+    let count = 0
+    for (const task of this.disk.tasks) {
+      if (task.indexUid !== indexUid || task.status !== 'enqueued' || task.uid >= by) continue
+      task.status = 'canceled'
+      task.finishedAt = this.#time()
+      count += 1
+    }
+    const own = this.disk.tasks[by]!
+    own.status = 'succeeded'
+    own.details = { canceledTasks: count }
+    own.finishedAt = this.#time()
+  }
+
+  #time(): number {
+    return startOfTime + Math.floor(this.#scheduler.now)
+  }
+
+  #work(): void {
+    if (this.#isBusy || !this.isUp) return
+    const batch = this.#nextBatch()
+    if (batch.length === 0) return
+    this.#isBusy = true
+    const run = this.#run
+    const number = this.disk.batches
+    this.disk.batches += 1
+    for (const task of batch) {
+      task.status = 'processing'
+      task.batchUid = number
+      task.startedAt = this.#time()
+    }
+    const documents = batch.reduce((sum, { body }) => sum + (body.kind === 'put' ? body.documents.length : 0), 0)
+    this.#scheduler.after(5 + this.#random.integer(60) + documents, () => {
+      if (run !== this.#run) return
+      this.#finish(batch)
+      // The index is on the disk now and the tasks are not: dying between the two repeats the batch (NF-29).
+      this.#isBusy = false
+      this.#work()
+    })
+  }
+
+  /** M-C8 */
+  #nextBatch(): Task[] {
+    const waiting = this.disk.tasks.filter(({ status }) => status === 'enqueued')
+    const first = waiting[0]
+    if (first === undefined) return []
+    const same = waiting.filter(({ indexUid }) => indexUid === first.indexUid)
+    const joins = (kind: TaskBody['kind']) => kind === 'put' || kind === 'delete'
+    const batch: Task[] = []
+    for (const task of same) {
+      const kind = task.body.kind
+      const isFirst = batch.length === 0
+      const isDocuments = joins(first.body.kind) && joins(kind)
+      const isSettings = first.body.kind === 'settings' && kind === 'settings'
+      if (!isFirst && !isDocuments && !isSettings) break
+      batch.push(task)
+    }
+    return batch
+  }
+
+  #finish(batch: readonly Task[]): void {
+    const uid = batch[0]!.indexUid!
+    if (this.troubleChance > 0 && this.#random.float() < this.troubleChance) {
+      const code = this.#random.float() < 0.5 ? 'internal' : 'io_error'
+      return void this.#end(batch, { message: `trouble in ${uid}`, code, type: 'internal', link: '' })
+    }
+    const stored = this.disk.indexes.get(uid)
+    const index = stored === undefined ? undefined : rules.copyIndex(stored)
+    const [first] = batch
+    const { body } = first!
+    if (body.kind === 'create') {
+      if (index !== undefined)
+        return void this.#end(batch, rules.refusal('index_already_exists', `Index \`${uid}\` already exists.`))
+      this.disk.indexes.set(uid, rules.emptyIndex(body.primaryKey))
+      return void this.#end(batch, null)
+    }
+    if (body.kind === 'drop') {
+      if (index === undefined) return void this.#end(batch, missing(uid))
+      this.disk.indexes.delete(uid)
+      first!.details = { deletedDocuments: index.documents.size }
+      return void this.#end(batch, null)
+    }
+    if (body.kind === 'settings') {
+      const next = index ?? rules.emptyIndex(null)
+      // Adjacent settings lose what earlier ones of the batch set (NF-02); seen here as all but the last being lost.
+      const error = batch
+        .map((task) => (task.body.kind === 'settings' ? task.body.settings : {}))
+        .find(({ broken }) => broken)
+      if (error !== undefined) return void this.#end(batch, rules.applySettings(next, error)!)
+      const last = batch.at(-1)!.body
+      if (last.kind === 'settings') rules.applySettings(next, last.settings)
+      this.disk.indexes.set(uid, next)
+      return void this.#end(batch, null)
+    }
+    if (body.kind === 'put' || body.kind === 'delete') return void this.#finishDocuments(uid, index, batch)
+    if (index === undefined) return void this.#end(batch, missing(uid))
+    if (body.kind === 'clear') {
+      first!.details = { deletedDocuments: index.documents.size }
+      index.documents.clear()
+    }
+    if (body.kind === 'update') index.primaryKey = body.primaryKey
+    if (body.kind === 'edit') rules.edit(index, [...index.documents.keys()])
+    this.disk.indexes.set(uid, index)
+    this.#end(batch, null)
+  }
+
+  #finishDocuments(uid: string, stored: rules.IndexState | undefined, batch: readonly Task[]): void {
+    const isPut = batch.some(({ body }) => body.kind === 'put')
+    if (stored === undefined && !isPut) return void this.#end(batch, missing(uid))
+    const index = stored ?? rules.emptyIndex(null)
+    const puts = batch.flatMap(({ body }) => (body.kind === 'put' ? body.documents : []))
+    const late = rules.lateRefusal(index, puts)
+    if (late !== undefined) return void this.#end(batch, late)
+    for (const task of batch) {
+      if (task.body.kind === 'put') {
+        index.primaryKey ??= task.body.primaryKey
+        rules.put(index, task.body.documents, task.body.merge)
+        const distinct = new Set(task.body.documents.map(({ id }) => String(id))).size
+        task.details = { receivedDocuments: task.body.documents.length, indexedDocuments: distinct }
+      }
+      if (task.body.kind === 'delete') {
+        task.details = { providedIds: task.body.ids.length, deletedDocuments: rules.remove(index, task.body.ids) }
+      }
+    }
+    this.disk.indexes.set(uid, index)
+    this.#end(batch, null)
+  }
+
+  #end(batch: readonly Task[], error: ErrorBody | null): void {
+    for (const task of batch) {
+      task.status = error === null ? 'succeeded' : 'failed'
+      task.error = error
+      if (error !== null) task.details = null
+      task.finishedAt = this.#time()
+    }
+    this.#trace(`${this.id} batch ${batch.map(({ uid }) => uid).join(',')} ${error?.code ?? 'done'}`)
+  }
+}
+
+function missing(uid: string): ErrorBody {
+  return rules.refusal('index_not_found', `Index \`${uid}\` not found.`)
+}
