@@ -1,0 +1,167 @@
+/** Keyword, semantic and hybrid search over one index (M-F17): which runs, and how their lists become one. */
+import { ApiError } from '../../api/errors.ts'
+import type { SearchQuery } from '../../api/search-query.ts'
+import { Bitmap } from '../../lib/bitmap.ts'
+import type { IndexReader } from '../index-reader.ts'
+import { sharesValue } from './distinct.ts'
+import { type PreparedQuery, type QueryOptions, type QueryResult, runQuery } from './query-search.ts'
+import { type ComparableScore, comparableScores, compareScore, rankingScore, type ScoreDetail } from './score.ts'
+import { checkDimensions, type Embedder, embedderOf } from './vectors.ts'
+
+export interface RankedResult extends QueryResult {
+  /** Null when the search had no semantic part. */
+  readonly semanticHitCount: number | null
+  /** The vector that was used, for `retrieveVectors`. */
+  readonly queryVector: readonly number[] | null
+}
+
+export type RankedOptions = Omit<QueryOptions, 'vector'>
+
+/** When all keyword hits score this much, weighted, the semantic half is not asked. */
+const goodEnoughScore = 0.45
+
+type Plan =
+  | { readonly kind: 'keyword' }
+  | { readonly kind: 'semantic'; readonly embedder: Embedder }
+  | { readonly kind: 'hybrid'; readonly embedder: Embedder; readonly ratio: number }
+
+/** Message 36 and 33 come from here. */
+export function planSearch(reader: IndexReader, query: SearchQuery): Plan {
+  const { hybrid, vector } = query
+  const hasWords = query.q !== null && query.q.trim() !== ''
+  if (hybrid === null || hybrid.semanticRatio === 0 || (!hasWords && vector === null)) return { kind: 'keyword' }
+  const embedder = embedderOf(reader, hybrid.embedder, 'invalid_search_embedder')
+  if (vector !== null) checkDimensions(embedder, vector)
+  if (hybrid.semanticRatio === 1 || !hasWords) return { kind: 'semantic', embedder }
+  return { kind: 'hybrid', embedder, ratio: hybrid.semanticRatio }
+}
+
+export function rankedSearch(
+  reader: IndexReader,
+  query: SearchQuery,
+  prepared: PreparedQuery,
+  options: RankedOptions,
+): RankedResult {
+  const plan = planSearch(reader, query)
+  switch (plan.kind) {
+    case 'keyword': {
+      const found = runQuery(reader, query, prepared, { ...options, vector: null })
+      return { ...found, semanticHitCount: null, queryVector: null }
+    }
+    case 'semantic': {
+      const target = query.vector ?? embedText(plan.embedder, query.q ?? '')
+      const vector = { embedder: plan.embedder, target }
+      const found = runQuery(reader, { ...query, q: null }, prepared, { ...options, needsScores: true, vector })
+      return { ...found, semanticHitCount: found.docids.length, queryVector: target }
+    }
+    case 'hybrid':
+      return hybridSearch(reader, query, prepared, options, plan)
+  }
+}
+
+/** Vectors of texts are made where the network is; here only vectors that came with the request can be used. */
+function embedText({ settings }: Embedder, text: string): readonly number[] {
+  const reason =
+    settings.source === 'userProvided'
+      ? `attempt to embed the following text in a configuration where embeddings must be user provided:\n  - \`${text}\``
+      : 'this engine does not embed queries'
+  throw new ApiError('vector_embedding_error', `Error while generating embeddings: user error: ${reason}`)
+}
+
+function hybridSearch(
+  reader: IndexReader,
+  query: SearchQuery,
+  prepared: PreparedQuery,
+  options: RankedOptions,
+  { embedder, ratio }: { readonly embedder: Embedder; readonly ratio: number },
+): RankedResult {
+  const { from, length } = options
+  const whole = { ...options, from: 0, length: from + length, needsScores: true }
+  const keyword = runQuery(reader, query, prepared, { ...whole, vector: null })
+  const isGoodEnough =
+    keyword.docids.length >= from + length &&
+    keyword.scores.every((details) => rankingScore(details) * (1 - ratio) >= goodEnoughScore)
+  if (isGoodEnough || query.vector === null) {
+    const page = {
+      docids: keyword.docids.slice(from, from + length),
+      scores: keyword.scores.slice(from, from + length),
+    }
+    return { ...keyword, ...page, semanticHitCount: 0, queryVector: null }
+  }
+  const semantic = runQuery(reader, query, prepared, { ...whole, vector: { embedder, target: query.vector } })
+  const merged = mergeLists(reader, query.distinct ?? reader.settings.distinctAttribute, [
+    ...entries(semantic, ratio, true),
+    ...entries(keyword, 1 - ratio, false),
+  ])
+  const page = merged.hits.slice(from, from + length)
+  let candidates = semantic.candidates.or(keyword.candidates)
+  if (merged.excluded !== null)
+    candidates = candidates.andNot(merged.excluded).or(Bitmap.from(page.map(({ docid }) => docid)))
+  return {
+    docids: page.map(({ docid }) => docid),
+    scores: page.map(({ details }) => details),
+    candidates,
+    words: keyword.words,
+    semanticHitCount: page.filter(({ isSemantic }) => isSemantic).length,
+    queryVector: query.vector,
+  }
+}
+
+interface Entry {
+  readonly docid: number
+  readonly details: readonly ScoreDetail[]
+  readonly scores: readonly ComparableScore[]
+  readonly isSemantic: boolean
+}
+
+function entries({ docids, scores }: QueryResult, weight: number, isSemantic: boolean): readonly Entry[] {
+  return docids.map((docid, index) => {
+    const details = scores[index] ?? []
+    return { docid, details, scores: comparableScores(details, weight), isSemantic }
+  })
+}
+
+/** One list, best first, each document once; semantic hits win ties. Both lists are in order already. */
+function mergeLists(
+  reader: IndexReader,
+  distinct: string | null,
+  all: readonly Entry[],
+): { readonly hits: readonly Entry[]; readonly excluded: Bitmap | null } {
+  const semantic = all.filter(({ isSemantic }) => isSemantic)
+  const keyword = all.filter(({ isSemantic }) => !isSemantic)
+  const field = distinct === null ? undefined : reader.fieldId(distinct)
+  let excluded = Bitmap.of()
+  const seen = new Set<number>()
+  const hits: Entry[] = []
+  let left = 0
+  let right = 0
+  while (left < semantic.length || right < keyword.length) {
+    const first = semantic[left]
+    const second = keyword[right]
+    const takesFirst = first !== undefined && (second === undefined || compareLists(first.scores, second.scores) >= 0)
+    const entry = takesFirst ? first : second
+    if (takesFirst) left += 1
+    else right += 1
+    if (entry === undefined || seen.has(entry.docid) || excluded.has(entry.docid)) continue
+    seen.add(entry.docid)
+    if (field !== undefined) excluded = excluded.or(sharesValue(reader, field, entry.docid))
+    hits.push(entry)
+  }
+  return { hits, excluded: field === undefined ? null : excluded }
+}
+
+/** A relevancy score against a sort value: only a score of 0 loses. */
+function compareLists(left: readonly ComparableScore[], right: readonly ComparableScore[]): number {
+  for (let index = 0; ; index += 1) {
+    const first = left[index]
+    const second = right[index]
+    if (first === undefined || second === undefined) return first === undefined ? (second === undefined ? 0 : -1) : 1
+    const order = compareScore(first, second)
+    if (order === null) {
+      if (first.kind === 'score') return first.score === 0 ? -1 : 1
+      if (second.kind === 'score') return second.score === 0 ? 1 : -1
+      return 0
+    }
+    if (order !== 0) return order
+  }
+}

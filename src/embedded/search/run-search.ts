@@ -1,0 +1,111 @@
+/** `POST /indexes/{uid}/search`: one query over one index (M-A5). */
+import type { SearchQuery } from '../../api/search-query.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import type { IndexReader } from '../index-reader.ts'
+import { computeFacets, orderedFacets } from './facets.ts'
+import { type Hit, HitMaker } from './hits.ts'
+import type { OrderedJson, OrderedObject } from './ordered-json.ts'
+import { prepareQuery } from './query-search.ts'
+import { rankedSearch } from './ranked-search.ts'
+import { cutoff, insideIndex, type SearchContext } from './search-context.ts'
+
+/** Which part of the ranked list is asked for. */
+export interface PageRequest {
+  readonly skip: number
+  readonly take: number
+  /** Page mode: counts are exact. */
+  readonly isExhaustive: boolean
+}
+
+export interface Paging {
+  readonly offset: number
+  readonly limit: number
+  readonly page: number | null
+  readonly hitsPerPage: number | null
+}
+
+const defaultHitsPerPage = 20
+
+export function pageRequest({ offset, limit, page, hitsPerPage }: Paging): PageRequest {
+  if (page === null && hitsPerPage === null) return { skip: offset, take: limit, isExhaustive: false }
+  const size = hitsPerPage ?? defaultHitsPerPage
+  return page === 0
+    ? { skip: 0, take: 0, isExhaustive: true }
+    : { skip: ((page ?? 1) - 1) * size, take: size, isExhaustive: true }
+}
+
+/** The counts of an answer, in the mode that was asked for (M-F18). */
+export function pageInfo({ offset, limit, page, hitsPerPage }: Paging, totalHits: number): JsonObject {
+  if (page === null && hitsPerPage === null) return { limit, offset, estimatedTotalHits: totalHits }
+  const size = hitsPerPage ?? defaultHitsPerPage
+  const totalPages = size === 0 ? 0 : Math.ceil(totalHits / size)
+  return { hitsPerPage: size, page: page ?? 1, totalPages, totalHits }
+}
+
+/** @throws ApiError as `M-B5` says, messages with the index's name. */
+export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, context: SearchContext): OrderedObject {
+  const startedAt = context.clock.monotonic()
+  const { settings } = reader
+  const prepared = prepareQuery(query, 'invalid_search_filter')
+  const { skip, take, isExhaustive } = pageRequest(query)
+  const { maxTotalHits } = settings.pagination
+  const from = Math.min(skip, maxTotalHits)
+  const length = Math.min(take, maxTotalHits - from)
+  const found = insideIndex(uid, () =>
+    // A threshold judges every document from the first on, so the pages before must be ranked as well.
+    rankedSearch(reader, query, prepared, {
+      from: query.rankingScoreThreshold === null ? from : 0,
+      length: query.rankingScoreThreshold === null ? length : from + length,
+      needsScores: query.showRankingScore || query.showRankingScoreDetails,
+      isExhaustive,
+      isLate: cutoff(context.clock, settings.searchCutoffMs),
+    }),
+  )
+  const dropped = query.rankingScoreThreshold === null ? 0 : from
+  const maker = new HitMaker(reader, query, found.words)
+  const hits = found.docids
+    .slice(dropped)
+    .map((docid, index) => hitJson(maker.make(docid, found.scores[dropped + index] ?? [])))
+  const facets =
+    query.facets === null || query.facets.length === 0
+      ? null
+      : orderedFacets(computeFacets(reader, query.facets, found.candidates))
+  const answer = new Map<string, OrderedJson>([
+    ['hits', hits],
+    ['query', query.q ?? ''],
+  ])
+  if (query.retrieveVectors && found.queryVector !== null) answer.set('queryVector', found.queryVector)
+  answer.set('processingTimeMs', Math.round(context.clock.monotonic() - startedAt))
+  for (const [name, value] of Object.entries(pageInfo(query, found.candidates.size))) answer.set(name, value)
+  if (facets !== null) answer.set('facetDistribution', facets.distribution).set('facetStats', facets.stats)
+  answer.set('requestUid', context.requestUid)
+  if (context.newQueryUid !== null) answer.set('metadata', queryMetadata(reader, uid, query, context.newQueryUid()))
+  if (query.showPerformanceDetails)
+    answer.set('performanceDetails', performanceDetails(context.clock.monotonic() - startedAt))
+  if (found.semanticHitCount !== null) answer.set('semanticHitCount', found.semanticHitCount)
+  return answer
+}
+
+export function hitJson({ document, extra }: Hit): JsonObject {
+  return { ...document, ...extra }
+}
+
+export function queryMetadata(
+  reader: IndexReader,
+  uid: string,
+  query: Pick<SearchQuery, 'q'>,
+  queryUid: string,
+): JsonObject {
+  return {
+    ...(query.q === null ? {} : { query: query.q }),
+    queryUid,
+    indexUid: uid,
+    ...(reader.primaryKey === null ? {} : { primaryKey: reader.primaryKey }),
+  }
+}
+
+/** Duration texts as the reference prints them: two decimals and a unit. */
+export function performanceDetails(totalMs: number): JsonObject {
+  const text = totalMs >= 1 ? `${totalMs.toFixed(2)}ms` : `${(totalMs * 1000).toFixed(2)}µs`
+  return { search: text }
+}

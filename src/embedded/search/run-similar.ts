@@ -1,0 +1,47 @@
+/** `POST /indexes/{uid}/similar`: nearest neighbours of a document (M-F19). */
+import { ApiError } from '../../api/errors.ts'
+import { parseFilter, renderFilter } from '../../api/filter.ts'
+import { defaultSearchQuery } from '../../api/search-query.ts'
+import type { SimilarQuery } from '../../api/similar-query.ts'
+import { Bitmap } from '../../lib/bitmap.ts'
+import type { IndexReader } from '../index-reader.ts'
+import { evaluateFilter } from './filter-evaluation.ts'
+import { HitMaker } from './hits.ts'
+import { MatchingWords } from './matching-words.ts'
+import type { OrderedJson, OrderedObject } from './ordered-json.ts'
+import { hitJson, performanceDetails } from './run-search.ts'
+import type { SearchContext } from './search-context.ts'
+import { embedderOf, nearest } from './vectors.ts'
+
+/** @throws ApiError `not_found_similar_id`, `invalid_similar_embedder`, `invalid_similar_filter`. */
+export function runSimilar(reader: IndexReader, query: SimilarQuery, context: SearchContext): OrderedObject {
+  const startedAt = context.clock.monotonic()
+  const embedder = embedderOf(reader, query.embedder, 'invalid_similar_embedder')
+  const parsed = parseFilter(query.filter, 'invalid_similar_filter')
+  const docid = reader.docidOf(query.id)
+  if (docid === undefined) throw new ApiError('not_found_similar_id', `Document \`${query.id}\` not found.`)
+  const filter = parsed === null ? null : parseFilter(renderFilter(parsed), 'invalid_similar_filter')
+  const passing = filter === null ? reader.documentIds : evaluateFilter(reader, filter, 'invalid_similar_filter')
+  let candidates = passing.andNot(Bitmap.of(docid))
+  const own = reader.vectorsOf(embedder.name, docid)
+  const neighbours =
+    own.length === 0 ? [] : nearest(reader, embedder, own, candidates).slice(query.offset, query.offset + query.limit)
+  const below = neighbours.findIndex(({ similarity }) => similarity < (query.rankingScoreThreshold ?? 0))
+  const shown = below < 0 ? neighbours : neighbours.slice(0, below)
+  if (below >= 0) candidates = Bitmap.from(shown.map((neighbour) => neighbour.docid))
+  const maker = new HitMaker(reader, { ...defaultSearchQuery, ...query, sort: null }, new MatchingWords([]))
+  const hits = shown.map((neighbour) =>
+    hitJson(maker.make(neighbour.docid, [{ kind: 'vector', similarity: neighbour.similarity }])),
+  )
+  const answer = new Map<string, OrderedJson>([
+    ['hits', hits],
+    ['id', query.id],
+    ['processingTimeMs', Math.round(context.clock.monotonic() - startedAt)],
+    ['limit', query.limit],
+    ['offset', query.offset],
+    ['estimatedTotalHits', Math.min(candidates.size, reader.settings.pagination.maxTotalHits)],
+  ])
+  if (query.showPerformanceDetails)
+    answer.set('performanceDetails', performanceDetails(context.clock.monotonic() - startedAt))
+  return answer
+}

@@ -1,0 +1,139 @@
+/** Nearest vectors, by looking at all of them (M-F17). */
+import { ApiError, type ErrorCode } from '../../api/errors.ts'
+import { Bitmap } from '../../lib/bitmap.ts'
+import { isObject, type JsonObject } from '../../lib/json.ts'
+import type { IndexReader } from '../index-reader.ts'
+import type { QueryGraph } from './query-graph.ts'
+import type { Bucket, RankingRule } from './ranking-rule.ts'
+
+export interface Embedder {
+  readonly name: string
+  readonly settings: JsonObject
+}
+
+/** Message 36. */
+export function embedderOf(reader: IndexReader, name: string, code: ErrorCode): Embedder {
+  const settings = reader.settings.embedders[name]
+  if (settings === undefined) throw new ApiError(code, `Cannot find embedder with name \`${name}\`.`)
+  return { name, settings }
+}
+
+/** Message 33. */
+export function checkDimensions({ settings }: Embedder, vector: readonly number[]): void {
+  const { dimensions } = settings
+  if (typeof dimensions === 'number' && dimensions !== vector.length)
+    throw new ApiError(
+      'invalid_vector_dimensions',
+      `Invalid vector dimensions: expected: \`${dimensions}\`, found: \`${vector.length}\`.`,
+    )
+}
+
+export interface Neighbour {
+  readonly docid: number
+  /** 0 to 1. */
+  readonly similarity: number
+}
+
+/** Documents of `universe` with a vector, most similar to any of `targets` first; ties by number. */
+export function nearest(
+  reader: IndexReader,
+  embedder: Embedder,
+  targets: readonly ArrayLike<number>[],
+  universe: Bitmap,
+): readonly Neighbour[] {
+  const prepared = targets.map((target) => prepare(target, isQuantised(embedder)))
+  const neighbours: Neighbour[] = []
+  for (const docid of reader.vectorDocids(embedder.name).and(universe)) {
+    let best = Number.NEGATIVE_INFINITY
+    for (const vector of reader.vectorsOf(embedder.name, docid)) {
+      const own = prepare(vector, isQuantised(embedder))
+      for (const target of prepared) best = Math.max(best, similarity(target, own))
+    }
+    if (best !== Number.NEGATIVE_INFINITY) neighbours.push({ docid, similarity: shift(embedder, Math.fround(best)) })
+  }
+  return neighbours.sort((left, right) => right.similarity - left.similarity || left.docid - right.docid)
+}
+
+function isQuantised({ settings }: Embedder): boolean {
+  return settings.binaryQuantized === true
+}
+
+interface Prepared {
+  readonly values: ArrayLike<number>
+  readonly norm: number
+}
+
+function prepare(values: ArrayLike<number>, quantised: boolean): Prepared {
+  const used = quantised ? Array.from(values, (value) => (value > 0 ? 1 : -1)) : values
+  let squares = 0
+  for (let index = 0; index < used.length; index += 1) squares += used[index]! * used[index]!
+  return { values: used, norm: Math.sqrt(squares) }
+}
+
+/** (1 + cosine) / 2; of quantised vectors the share of equal signs, which is the same on sign vectors. */
+function similarity(left: Prepared, right: Prepared): number {
+  if (left.norm === 0 || right.norm === 0) return 0.5
+  let dot = 0
+  const length = Math.min(left.values.length, right.values.length)
+  for (let index = 0; index < length; index += 1) dot += left.values[index]! * right.values[index]!
+  return (1 + dot / (left.norm * right.norm)) / 2
+}
+
+/** Moves similarities of a known distribution to where scores of keyword search are. */
+function shift({ settings }: Embedder, raw: number): number {
+  const distribution = isObject(settings.distribution) ? settings.distribution : builtIn[String(settings.model)]
+  const mean = distribution?.mean
+  const sigma = distribution?.sigma
+  if (typeof mean !== 'number' || typeof sigma !== 'number') return raw
+  const shifted = (0.4 / sigma) * (raw - mean) + 0.5
+  return Math.min(1, Math.max(Number.EPSILON, shifted))
+}
+
+const builtIn: Readonly<Record<string, JsonObject>> = {
+  'text-embedding-ada-002': { mean: 0.9, sigma: 0.08 },
+  'text-embedding-3-small': { mean: 0.75, sigma: 0.1 },
+  'text-embedding-3-large': { mean: 0.7, sigma: 0.1 },
+  'BAAI/bge-base-en-v1.5': { mean: 0.85, sigma: 0.1 },
+}
+
+/** Ranks by similarity; documents without a vector come last. */
+export class VectorRule implements RankingRule {
+  readonly #reader: IndexReader
+  readonly #embedder: Embedder
+  readonly #target: readonly number[]
+  #graph: QueryGraph | null = null
+  #neighbours: readonly Neighbour[] = []
+  #at = 0
+
+  constructor(reader: IndexReader, embedder: Embedder, target: readonly number[]) {
+    this.#reader = reader
+    this.#embedder = embedder
+    this.#target = target
+  }
+
+  start(universe: Bitmap, graph: QueryGraph | null): void {
+    this.#graph = graph
+    this.#neighbours = nearest(this.#reader, this.#embedder, [this.#target], universe)
+    this.#at = 0
+  }
+
+  next(universe: Bitmap): Bucket {
+    while (this.#at < this.#neighbours.length) {
+      const { similarity: value } = this.#neighbours[this.#at]!
+      const docids: number[] = []
+      for (; this.#neighbours[this.#at]?.similarity === value; this.#at += 1)
+        docids.push(this.#neighbours[this.#at]!.docid)
+      const candidates = Bitmap.from(docids).and(universe)
+      if (!candidates.isEmpty()) return { graph: this.#graph, candidates, score: { kind: 'vector', similarity: value } }
+    }
+    return { graph: this.#graph, candidates: universe, score: { kind: 'vector', similarity: null } }
+  }
+
+  nextWithoutWork(universe: Bitmap): Bucket {
+    return this.next(universe)
+  }
+
+  end(): void {
+    this.#neighbours = []
+  }
+}
