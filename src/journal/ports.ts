@@ -182,6 +182,8 @@ export interface LaneJournal {
   releaseNodes(worker: string): Promise<void>
   /** Lanes of a node that are behind their head. Bounded by `limit`, longest waiting first. */
   lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>
+  /** The lane of one physical index, behind or not; `undefined` when nothing of that name is placed on the node. */
+  laneOn(node: NodeId, physicalUid: string): Promise<LaneState | undefined>
   /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */
   read(index: IndexId, after: number, limit: number, byteCountMax: number): Promise<readonly LaneChange[]>
   /** Payload as a stream of bytes. */
