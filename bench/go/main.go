@@ -1,6 +1,6 @@
 // The parts of the bench that must not be the bottleneck: a stub engine, Go's own reverse proxy, and a load generator.
 //
-//	bench stub  -addr 127.0.0.1:0 -bytes 8192
+//	bench stub  -addr 127.0.0.1:0 -bytes 8192 [-target http://…]     (searches are answered, the rest goes to the target)
 //	bench proxy -addr 127.0.0.1:0 -target http://127.0.0.1:7700
 //	bench load  -url http://… -path /indexes/x/search -body '{"q":"a"}' -key K -connections 32 -seconds 3 [-rate 1000]
 //
@@ -43,13 +43,21 @@ func main() {
 	_ = flags.Parse(os.Args[2:])
 	switch os.Args[1] {
 	case "stub":
-		serve(*addr, stub(*size))
+		canned := stub(*size)
+		if *target == "" {
+			serve(*addr, canned)
+			return
+		}
+		rest := reverseProxy(*target)
+		serve(*addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/search") {
+				canned.ServeHTTP(w, r)
+			} else {
+				rest.ServeHTTP(w, r)
+			}
+		}))
 	case "proxy":
-		to, err := url.Parse(*target)
-		check(err)
-		proxy := httputil.NewSingleHostReverseProxy(to)
-		proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
-		serve(*addr, proxy)
+		serve(*addr, reverseProxy(*target))
 	case "load":
 		load(*base+*path, *body, *key, *connections, *seconds, *rate)
 	default:
@@ -70,6 +78,14 @@ func serve(addr string, handler http.Handler) {
 	check(err)
 	fmt.Println(listener.Addr().String())
 	check(http.Serve(listener, handler))
+}
+
+func reverseProxy(target string) http.Handler {
+	to, err := url.Parse(target)
+	check(err)
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
+	return proxy
 }
 
 // An answer in the shape of a search's, padded to `size` bytes.

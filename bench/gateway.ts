@@ -1,0 +1,104 @@
+/**
+ * What the gateway adds to a search, interleaved with other ways to the same answer. Behind all of them stands one stub that
+ * answers any search with 8 KB at once, so that the difference is the way itself. The gateway is a whole `up`, with keys,
+ * rewriting, limits and metrics on; its other requests go on to a real embedded engine.
+ */
+import { join } from 'node:path'
+import { freePort, startUp } from './ingest.ts'
+import { type Bench, type Load, median, type Part, until } from './parts.ts'
+import { createIndex } from './search-server.ts'
+
+export interface GatewayBenchOptions {
+  readonly rounds: number
+  readonly seconds: number
+}
+
+interface Way {
+  readonly part: Part
+  readonly path: string
+  readonly key?: string
+}
+
+export interface WayResult {
+  readonly requestsPerSecond: number
+  /** Added to the direct way at 1,000 requests/s, medians over the rounds. */
+  readonly addedMsP50: number
+  readonly addedMsP99: number
+  readonly errors: number
+}
+
+const body = '{"q":"two words","limit":20}'
+const engineKey = 'an-engine-key-for-the-bench'
+
+export async function benchGateway(
+  bench: Bench,
+  { rounds, seconds }: GatewayBenchOptions,
+  say: (line: string) => void,
+): Promise<Record<string, WayResult>> {
+  const go = await bench.goBinary()
+  const enginePort = await freePort()
+  const engine = `http://127.0.0.1:${enginePort}`
+  bench.spawn(process.execPath, [
+    join(import.meta.dirname, '..', 'bin', 'flapjack'),
+    ...['engine', '--db-path', join(bench.folder, 'engine'), '--http-addr', `127.0.0.1:${enginePort}`],
+    ...['--master-key', engineKey],
+  ])
+  await until(`${engine}/health`, 60_000)
+  const stub = await bench.start('direct', go, ['stub', '-bytes', '8192', '-target', engine])
+  const up = await startUp(bench, 'gateway', { args: ['--engine-url', stub.url, '--engine-key', engineKey] })
+  await createIndex(up, 'products')
+  const two = await startUp(bench, 'gateways', {
+    args: ['--engine-url', stub.url, '--engine-key', engineKey, '--gateways', '2'],
+  })
+  await createIndex(two, 'products')
+  const nginx = await bench.startNginx(stub.url, await freePort())
+  const search = '/indexes/products/search'
+  const ways: Way[] = [
+    { part: stub, path: search },
+    { part: { name: 'gateway', url: up.url, pid: 0 }, path: search, key: up.key },
+    { part: { name: 'gateway ×2', url: two.url, pid: 0 }, path: search, key: two.key },
+    { part: await bench.startScript('node:http + undici', 'bare-proxy.ts', stub.url), path: search },
+    { part: await bench.start('Go ReverseProxy', go, ['proxy', '-target', stub.url]), path: search },
+    ...(nginx === undefined ? [] : [{ part: nginx, path: search }]),
+  ]
+
+  const slow = new Map<Way, Load[]>(ways.map((way) => [way, []]))
+  const fast = new Map<Way, Load[]>(ways.map((way) => [way, []]))
+  for (let round = 0; round < rounds; round += 1) {
+    for (const way of round % 2 === 0 ? ways : [...ways].reverse()) {
+      const request = { path: way.path, body, ...(way.key === undefined ? {} : { key: way.key }) }
+      slow.get(way)!.push(await bench.load(way.part, request, { connections: 16, seconds, rate: 1_000 }))
+      fast.get(way)!.push(await bench.load(way.part, request, { connections: 32, seconds }))
+    }
+    say(`round ${round + 1} of ${rounds}`)
+  }
+
+  const of = (loads: readonly Load[], read: (load: Load) => number) => median(loads.map(read))
+  const direct = slow.get(ways[0]!)!
+  const rows = ways.map((way): [string, WayResult] => {
+    const [paced, full] = [slow.get(way)!, fast.get(way)!]
+    return [
+      way.part.name,
+      {
+        requestsPerSecond: Math.round(of(full, (load) => load.requestsPerSecond)),
+        addedMsP50: of(paced, (load) => load.latencyMsP50) - of(direct, (load) => load.latencyMsP50),
+        addedMsP99: of(paced, (load) => load.latencyMsP99) - of(direct, (load) => load.latencyMsP99),
+        errors: [...paced, ...full].reduce((sum, load) => sum + load.errors, 0),
+      },
+    ]
+  })
+  const table = rows.map(([name, row]) =>
+    [
+      name.padEnd(22),
+      String(row.requestsPerSecond).padStart(8),
+      row.addedMsP50.toFixed(3).padStart(9),
+      row.addedMsP99.toFixed(3).padStart(9),
+      String(row.errors).padStart(7),
+    ].join(' '),
+  )
+  say(
+    `${'way'.padEnd(22)} ${'req/s'.padStart(8)} ${'+p50 ms'.padStart(9)} ${'+p99 ms'.padStart(9)} ${'errors'.padStart(7)}`,
+  )
+  for (const line of table) say(line)
+  return Object.fromEntries(rows)
+}
