@@ -90,8 +90,7 @@ class Scanner {
     this.#space()
     const first = this.#text[this.#at]
     const matters =
-      place !== undefined &&
-      (place.isName || place.namesKeys || place.elements !== undefined || place.fields.size > 0)
+      place !== undefined && (place.isName || place.namesKeys || place.elements !== undefined || place.fields.size > 0)
     if (!matters) return this.#skip()
     if (first === quote) {
       const start = this.#at

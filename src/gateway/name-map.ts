@@ -3,8 +3,8 @@
  */
 import type { ErrorBody } from '../api/errors.ts'
 import type { Project } from '../store/catalogue.ts'
-import type { RouteTable } from '../topology/route-table.ts'
 import { physicalName } from '../topology/physical-name.ts'
+import type { RouteTable } from '../topology/route-table.ts'
 
 export class NameMap {
   readonly #logicalOf = new Map<string, string>()

@@ -99,14 +99,12 @@ export class ClientGone extends Error {
 }
 
 /** The whole body. */
-export async function readBody(
-  request: IncomingMessage,
-  headers: RequestHeaders,
-  bytesMax: number,
-): Promise<Buffer> {
+export async function readBody(request: IncomingMessage, headers: RequestHeaders, bytesMax: number): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for await (const chunk of bodyStream(request, headers, bytesMax)) chunks.push(chunk)
-  return chunks.length === 1 ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length) : Buffer.concat(chunks)
+  return chunks.length === 1
+    ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length)
+    : Buffer.concat(chunks)
 }
 
 /** The whole body by callback: the fast path of searches, without a promise for each piece. */

@@ -1,0 +1,252 @@
+/** Writes of documents (M-A4). Payloads stream through the checks into the journal's stage; nothing is held whole. */
+
+import {
+  type DocumentCheck,
+  type DocumentFindings,
+  type DocumentFormat,
+  readDocuments,
+} from '../api/document-payload.ts'
+import {
+  type DocumentWriteQuery,
+  decodeCustomMetadata,
+  decodeDeleteBatch,
+  decodeDeleteByFilter,
+  decodeDocumentEdition,
+  decodeDocumentWrite,
+} from '../api/documents-query.ts'
+import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import type { Payload } from '../journal/change.ts'
+import type { AppendRequest, WriteState } from '../journal/ports.ts'
+import { isObject, type JsonObject } from '../lib/json.ts'
+import { StoreUnavailable } from '../store/ports.ts'
+import type { Answer } from './answer.ts'
+import { append, appendRequest, storeAway, summary } from './append.ts'
+import { type Call, type Handler, param, pathUid } from './exchange.ts'
+import { bodyStream, checkContentType, readBody, readJson } from './request-body.ts'
+import type { RequestHeaders } from './request-headers.ts'
+
+/** How often a payload is checked again because the index changed meanwhile. */
+const checksMax = 8
+
+const acceptedTypes = ['application/json', 'application/x-ndjson', 'text/csv']
+
+function formatOf(headers: RequestHeaders, query: DocumentWriteQuery): DocumentFormat {
+  const type = (headers.contentType ?? '').split(';')[0]!.trim().toLowerCase()
+  checkContentType(headers, acceptedTypes.includes(type), acceptedTypes)
+  if (type === 'text/csv') return { kind: 'csv', delimiter: query.csvDelimiter ?? ',' }
+  if (query.csvDelimiter !== null) {
+    throw new ApiError(
+      'invalid_content_type',
+      `The Content-Type \`${headers.contentType}\` does not support the use of a csv delimiter. The csv delimiter can only be used with the Content-Type \`text/csv\`.`,
+    )
+  }
+  return type === 'application/json' ? { kind: 'json' } : { kind: 'ndjson' }
+}
+
+/** `POST` and `PUT /indexes/{uid}/documents`. */
+export const putDocuments: Handler = async (call) => {
+  const query = decodeDocumentWrite(call.search)
+  const format = formatOf(call.headers, query)
+  const uid = pathUid(call)
+  const { journal, limits } = call.parts
+  const project = call.principal.project.id
+  const merge = call.policy.method === 'PUT'
+  let state = await readState(call, uid)
+  const body = bodyStream(call.exchange.request, call.headers, limits.documentBytesMax)
+  let { payload, findings } = await stage(call, readDocuments(body, format, checkOf(state, query, merge)))
+  try {
+    for (let check = 1; check <= checksMax; check += 1) {
+      const request = putRequest(call, { uid, query, merge, payload, findings, state })
+      const outcome = await journal.append(request)
+      if (outcome.kind === 'appended') payload = undefined
+      if (outcome.kind !== 'stale') return summary(request, outcome)
+      // The index got another key or other embedders since: the staged documents are judged again, as NDJSON.
+      state = await journal.writeState(project, uid)
+      if (payload !== undefined) findings = await judge(journal.open(payload), checkOf(state, query, merge))
+    }
+    throw storeAway(new Error(`index changed ${checksMax} times while a payload was checked`))
+  } finally {
+    if (payload !== undefined) await journal.discard(payload).catch(() => undefined)
+  }
+}
+
+async function readState(call: Call, uid: string): Promise<WriteState | undefined> {
+  try {
+    return await call.parts.journal.writeState(call.principal.project.id, uid)
+  } catch (error) {
+    throw error instanceof StoreUnavailable ? storeAway(error) : error
+  }
+}
+
+function checkOf(state: WriteState | undefined, query: DocumentWriteQuery, merge: boolean): DocumentCheck {
+  const embedders = state?.settings.embedders
+  const known = Object.entries(embedders !== undefined && isObject(embedders) ? embedders : {})
+  return {
+    primaryKey: state?.primaryKey ?? query.primaryKey,
+    embedders: Object.fromEntries(known.flatMap(([name, value]) => (isObject(value) ? [[name, embedder(value)]] : []))),
+    merge,
+  }
+}
+
+function embedder(settings: JsonObject) {
+  const { dimensions, source } = settings
+  return {
+    dimensions: typeof dimensions === 'number' ? dimensions : null,
+    userProvided: source === 'userProvided',
+  }
+}
+
+interface Staged {
+  payload: Payload | undefined
+  findings: DocumentFindings
+}
+
+/** Stores what the reader yields; its findings come when it ends. */
+async function stage(call: Call, documents: AsyncGenerator<Uint8Array, DocumentFindings>): Promise<Staged> {
+  let findings: DocumentFindings | undefined
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const next = await documents.next()
+      if (next.done) {
+        findings = next.value
+        return
+      }
+      yield next.value
+    }
+  }
+  try {
+    const payload = await call.parts.journal.stage(lines())
+    if (findings === undefined) throw new Error('a payload was stored before it was read to its end')
+    return { payload, findings }
+  } catch (error) {
+    throw error instanceof StoreUnavailable ? storeAway(error) : error
+  }
+}
+
+async function judge(staged: AsyncIterable<Uint8Array>, check: DocumentCheck): Promise<DocumentFindings> {
+  const documents = readDocuments(staged, { kind: 'ndjson' }, check)
+  for (;;) {
+    const next = await documents.next()
+    if (next.done) return next.value
+  }
+}
+
+interface Put {
+  readonly uid: string
+  readonly query: DocumentWriteQuery
+  readonly merge: boolean
+  readonly payload: Payload | undefined
+  readonly findings: DocumentFindings
+  readonly state: WriteState | undefined
+}
+
+function putRequest(call: Call, { uid, query, merge, payload, findings, state }: Put): AppendRequest {
+  const { inferred, refusal } = inference(findings)
+  const base = appendRequest(call, {
+    uid,
+    operation: {
+      kind: 'documents-put',
+      merge,
+      skipCreation: query.skipCreation,
+      primaryKey: query.primaryKey,
+      received: findings.received,
+      distinct: findings.distinct,
+    },
+    payload: payload ?? null,
+    customMetadata: query.customMetadata,
+    refusal: refusal ?? otherKey(uid, query, state),
+  })
+  return {
+    ...base,
+    checkedAgainst: { primaryKey: state?.primaryKey ?? null, embedders: state?.settings.embedders ?? null },
+    ...(inferred === undefined ? {} : { inferred }),
+  }
+}
+
+/** A refused inference counts only while the index has no key, which the journal knows best. */
+function inference(findings: DocumentFindings): {
+  readonly inferred?: AppendRequest['inferred']
+  readonly refusal: ErrorBody | null
+} {
+  const { refusal, inferred } = findings
+  if (refusal?.code.startsWith('index_primary_key_')) return { inferred: { refusal }, refusal: null }
+  return inferred === null ? { refusal } : { inferred: { primaryKey: inferred }, refusal }
+}
+
+/** Message 22. */
+function otherKey(uid: string, query: DocumentWriteQuery, state: WriteState | undefined): ErrorBody | null {
+  const known = state?.primaryKey ?? null
+  if (known === null || query.primaryKey === null || query.primaryKey === known) return null
+  return errorBody(
+    'index_primary_key_already_exists',
+    `Index \`${uid}\`: Index already has a primary key: \`${known}\`.`,
+  )
+}
+
+/** `DELETE /indexes/{uid}/documents`. */
+export const clearDocuments: Handler = (call) =>
+  append(call, {
+    uid: pathUid(call),
+    operation: { kind: 'documents-clear' },
+    customMetadata: decodeCustomMetadata(call.search),
+    mayCreateIndex: false,
+  })
+
+/** `DELETE /indexes/{uid}/documents/{id}`. */
+export const deleteDocument: Handler = (call) => deleteIds(call, [param(call, 'id')], decodeCustomMetadata(call.search))
+
+/** `POST /indexes/{uid}/documents/delete-batch`. */
+export const deleteBatch: Handler = async (call) => {
+  const customMetadata = decodeCustomMetadata(call.search)
+  checkContentType(call.headers, /json/i.test(call.headers.contentType ?? ''), ['application/json'])
+  const body = await readBody(call.exchange.request, call.headers, call.parts.limits.documentBytesMax)
+  return deleteIds(call, decodeDeleteBatch(body), customMetadata)
+}
+
+async function deleteIds(call: Call, ids: readonly string[], customMetadata: string | null): Promise<Answer> {
+  const { journal } = call.parts
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < ids.length; at += 1_000) {
+      const stretch = ids.slice(at, at + 1_000)
+      yield Buffer.from(stretch.map((id) => `${JSON.stringify(id)}\n`).join(''))
+    }
+  }
+  let payload: Payload | undefined
+  try {
+    payload = await journal.stage(lines())
+    const parts = { uid: pathUid(call), payload, customMetadata, mayCreateIndex: false }
+    const answer = await append(call, { ...parts, operation: { kind: 'documents-delete', provided: ids.length } })
+    payload = undefined
+    return answer
+  } catch (error) {
+    throw error instanceof StoreUnavailable ? storeAway(error) : error
+  } finally {
+    if (payload !== undefined) await journal.discard(payload).catch(() => undefined)
+  }
+}
+
+/** `POST /indexes/{uid}/documents/delete`. */
+export const deleteByFilter: Handler = async (call) => {
+  const customMetadata = decodeCustomMetadata(call.search)
+  const { request } = call.exchange
+  const filter = decodeDeleteByFilter(await readJson(request, call.headers, call.parts.limits.bodyBytesMax))
+  return append(call, {
+    uid: pathUid(call),
+    operation: { kind: 'documents-delete-by-filter', filter },
+    customMetadata,
+    mayCreateIndex: false,
+  })
+}
+
+/** `POST /indexes/{uid}/documents/edit`. */
+export const editDocuments: Handler = async (call) => {
+  const customMetadata = decodeCustomMetadata(call.search)
+  const { request } = call.exchange
+  const edition = decodeDocumentEdition(await readJson(request, call.headers, call.parts.limits.bodyBytesMax))
+  return append(call, {
+    uid: pathUid(call),
+    operation: { kind: 'documents-edit', ...edition },
+    customMetadata,
+    mayCreateIndex: false,
+  })
+}

@@ -1,0 +1,188 @@
+/**
+ * Reads of one index: search, facet search, similar documents, documents, stats, fields, settings. The request goes to the
+ * index's node under its physical name; body and answer are touched only where a rule needs it.
+ */
+
+import { queryPairs } from '../api/decode-query.ts'
+import { ApiError } from '../api/errors.ts'
+import { decodeFacetSearch } from '../api/facet-search-query.ts'
+import { filterParameter } from '../api/filter-value.ts'
+import { indexNotFound } from '../api/index-uid.ts'
+import { parseJsonBody } from '../api/json-text.ts'
+import { decodeSearchParameters, decodeSearchQuery } from '../api/search-query.ts'
+import { decodeSimilar, decodeSimilarParameters } from '../api/similar-query.ts'
+import { forcedFilter } from '../control/principal.ts'
+import { joinFilters } from '../control/tenant-token.ts'
+import { assert } from '../lib/assert.ts'
+import { isObject, type Json } from '../lib/json.ts'
+import type { Exchange } from './exchange.ts'
+import { answerPlaces } from './index-places.ts'
+import { compilePlaces, type PlaceTree } from './json-splice.ts'
+import { NameMap } from './name-map.ts'
+import { connectTo, readPlacement } from './placement-choice.ts'
+import { badAnswer, relay } from './relay.ts'
+import { checkJsonType, collectBody } from './request-body.ts'
+import type { Method } from './route-policy.ts'
+
+const places = {
+  search: compilePlaces(answerPlaces.search),
+  settings: compilePlaces(answerPlaces.settings),
+  foreignKeys: compilePlaces(answerPlaces.foreignKeys),
+}
+
+export interface ForwardEnd {
+  onEnd(): void
+  onError(error: unknown): void
+}
+
+/** Reads the body, if any, and relays. Errors go to `end`, never out of this function's callbacks. */
+export function forwardRead(exchange: Exchange, end: ForwardEnd): void {
+  const { policy } = bound(exchange)
+  if (policy.body === 'none') return guarded(end, () => send(exchange, end, undefined, false))
+  const { limits } = exchange.parts
+  const bytesMax = policy.body === 'search' ? limits.searchBytesMax : limits.bodyBytesMax
+  collectBody(exchange.request, bound(exchange).headers, bytesMax, (error, body) => {
+    if (error !== undefined) return end.onError(error)
+    guarded(end, () => send(exchange, end, body, false))
+  })
+}
+
+function guarded(end: ForwardEnd, run: () => void): void {
+  try {
+    run()
+  } catch (error) {
+    end.onError(error)
+  }
+}
+
+function bound(exchange: Exchange) {
+  const { headers, path, route, principal, uid } = exchange
+  assert(headers && path && route && principal && uid !== null, 'a read of an index runs behind the whole pipeline')
+  return { headers, path, policy: route.policy, principal, uid }
+}
+
+/** @param isRepeated  the engine did not know the index once, and the table was read again since. */
+function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined, isRepeated: boolean): void {
+  const { headers, path, policy, principal, uid } = bound(exchange)
+  const { parts, table } = exchange
+  const forced = policy.handler === 'search' ? forcedFilter(principal, uid) : null
+  const includeMetadata = policy.handler === 'search' && isTrue(headers.includeMetadata)
+  const route = table.index(principal.project.id, uid)
+  if (route === undefined) {
+    // What is wrong with the request itself is told first, as the engine would (M-A1).
+    if (policy.handler === 'search') checkSearch(policy.method, suffixOf(path.path), path.search, exchange, sentBody)
+    throw indexNotFound(uid)
+  }
+  const placement = readPlacement(route)
+  const names = new NameMap(principal.project, table)
+  names.add(uid, placement.physicalUid)
+  let { search } = path
+  let body: Uint8Array | null = sentBody ?? null
+  if (forced !== null) {
+    if (sentBody === undefined) search = withForcedParameter(search, forced)
+    else body = withForcedFilter(exchange, sentBody, forced)
+  }
+  relay(exchange, {
+    method: policy.method,
+    path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${search === '' ? '' : `?${search}`}`,
+    body,
+    contentType: sentBody === undefined ? undefined : headers.contentType,
+    acceptEncoding: headers.acceptEncoding === undefined ? undefined : knownEncodings(headers.acceptEncoding),
+    includeMetadata,
+    connect: () => connectTo(parts.follower.table, parts.pools, placement),
+    names,
+    places: placesOf(exchange, includeMetadata),
+    onMissingIndex: () => {
+      // The table is behind, or the node lost the index. Neither is a missing index as long as the table shows it (P-21).
+      if (isRepeated) return end.onError(movingIndex())
+      parts.follower.refresh().then(
+        () => {
+          exchange.table = parts.follower.table
+          guarded(end, () => send(exchange, end, sentBody, true))
+        },
+        () => end.onError(movingIndex()),
+      )
+    },
+    onEnd: end.onEnd,
+    onError: end.onError,
+  })
+}
+
+function movingIndex(): ApiError {
+  return new ApiError('index_moving', 'The index is being moved. Try again.')
+}
+
+function isTrue(header: string | undefined): boolean {
+  return header === 'true' || header === '1'
+}
+
+/** What follows `/indexes/{uid}` in a canonical path, escapes as sent. */
+function suffixOf(path: string): string {
+  const slash = path.indexOf('/', '/indexes/'.length)
+  return slash < 0 ? '' : path.slice(slash)
+}
+
+function placesOf(exchange: Exchange, includeMetadata: boolean): PlaceTree | undefined {
+  const { policy, principal } = bound(exchange)
+  if (includeMetadata) return places.search
+  if (policy.handler !== 'readSettings' || principal.project.features.foreignKeys !== true) return undefined
+  if (policy.setting === 'foreignKeys') return places.foreignKeys
+  return policy.setting === undefined ? places.settings : undefined
+}
+
+/** ANDs the token's filter into the query string; the last of equal names counts, as with the engine. */
+function withForcedParameter(search: string, forced: Json): string {
+  const pairs = queryPairs(search)
+  const asked = pairs.get('filter')
+  const at = { name: 'filter', code: 'invalid_search_filter' } as const
+  const joined = joinFilters(forced, asked === undefined ? null : filterParameter(asked, at))
+  pairs.set('filter', JSON.stringify(Array.isArray(joined) ? joined : [joined]))
+  return new URLSearchParams([...pairs]).toString()
+}
+
+function withForcedFilter(exchange: Exchange, sentBody: Buffer, forced: Json): Buffer {
+  const { headers, path } = bound(exchange)
+  checkJsonType(headers)
+  const body = parseJsonBody(sentBody)
+  if (!isObject(body)) {
+    checkSearch('POST', suffixOf(path.path), '', exchange, sentBody)
+    throw badAnswer('a search body that is no object was taken for one')
+  }
+  return Buffer.from(JSON.stringify({ ...body, filter: joinFilters(forced, body.filter ?? null) }))
+}
+
+/** Decodes the request only to find what is wrong with it. */
+function checkSearch(
+  method: Method,
+  suffix: string,
+  search: string,
+  exchange: Exchange,
+  sentBody: Buffer | undefined,
+): void {
+  if (method === 'GET') {
+    if (suffix === '/similar') decodeSimilarParameters(search)
+    else decodeSearchParameters(search)
+    return
+  }
+  checkJsonType(bound(exchange).headers)
+  const body = parseJsonBody(sentBody ?? Buffer.alloc(0))
+  if (suffix === '/similar') decodeSimilar(body)
+  else if (suffix === '/facet-search') decodeFacetSearch(body)
+  else decodeSearchQuery(body)
+}
+
+const encodings = new Map<string, string | undefined>()
+const rememberedEncodingsMax = 256
+
+/** The encodings that we could decode ourselves; an engine may use no other. */
+function knownEncodings(accepted: string): string | undefined {
+  if (encodings.has(accepted)) return encodings.get(accepted)
+  const known = accepted
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => /^(gzip|deflate|br)\b/i.test(part))
+    .join(', ')
+  const result = known === '' ? undefined : known
+  if (encodings.size < rememberedEncodingsMax) encodings.set(accepted, result)
+  return result
+}

@@ -1,0 +1,50 @@
+/** What a gateway is started with, and what it is then. */
+import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
+import type { Journal } from '../journal/ports.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import type { Catalogue } from '../store/ports.ts'
+
+export interface GatewayLimits {
+  /** Body of document routes, decoded. Default 100 MB (decimal), as Meilisearch. */
+  readonly documentBytesMax: number
+  /** Body of search routes. Default 1 MB. */
+  readonly searchBytesMax: number
+  /** Body of settings and all other routes. Default 10 MB. */
+  readonly bodyBytesMax: number
+  /** From a request to an engine to the first byte of its answer. Default 60,000. */
+  readonly answerTimeoutMs: number
+}
+
+export const defaultLimits: GatewayLimits = {
+  documentBytesMax: 100_000_000,
+  searchBytesMax: 1_000_000,
+  bodyBytesMax: 10_000_000,
+  answerTimeoutMs: 60_000,
+}
+
+export interface GatewayOptions {
+  /** `host:port`; port 0 = any free one. */
+  readonly httpAddr: string
+  readonly catalogue: Catalogue
+  readonly journal: Journal
+  readonly logger: Logger
+  readonly metrics: Registry
+  readonly clock?: Clock
+  readonly random?: Random
+  readonly limits?: Partial<GatewayLimits>
+  /** Emulated Meilisearch release. Default: the one that we speak. */
+  readonly version?: string
+  /** Connections to one node. Default 128. */
+  readonly connectionsPerNode?: number
+  /** Outbound URLs (webhooks, exports) may name private addresses (M-H7). Default false. */
+  readonly allowPrivateUrls?: boolean
+}
+
+export interface Gateway {
+  /** `http://host:port` as bound. */
+  readonly url: string
+  /** Stops accepting, lets requests end (at most `drainMs`, default 10,000), then closes everything. May run twice. */
+  close(drainMs?: number): Promise<void>
+}

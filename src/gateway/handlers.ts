@@ -1,0 +1,102 @@
+/** Which function answers which name of the policy table. Reads of one index are relayed and are not here. */
+import { json } from './answer.ts'
+import {
+  clearDocuments,
+  deleteBatch,
+  deleteByFilter,
+  deleteDocument,
+  editDocuments,
+  putDocuments,
+} from './document-handlers.ts'
+import type { Handler } from './exchange.ts'
+import {
+  compactIndex,
+  createIndex,
+  deleteIndex,
+  listIndexes,
+  readIndex,
+  swapIndexes,
+  updateIndex,
+} from './index-handlers.ts'
+import {
+  createDump,
+  createExport,
+  createSnapshot,
+  readFeatures,
+  readNetwork,
+  readVersion,
+  renderTemplate,
+  updateFeatures,
+} from './instance-handlers.ts'
+import { createKey, deleteKey, listKeys, readKey, updateKey } from './key-handlers.ts'
+import { multiSearch } from './multi-search.ts'
+import type { HandlerName } from './route-policy.ts'
+import { resetSettings, writeSettings } from './settings-handlers.ts'
+import { readMetrics, readStats } from './stats-handlers.ts'
+import {
+  cancelTasks,
+  deleteTasks,
+  listBatches,
+  listTasks,
+  readBatch,
+  readTask,
+  readTaskDocuments,
+} from './task-handlers.ts'
+import { createWebhook, deleteWebhook, listWebhooks, readWebhook, updateWebhook } from './webhook-handlers.ts'
+
+/** Answered without a key and without a project. */
+export type OpenName = 'root' | 'health'
+export type RelayedName = 'search' | 'forwardRead' | 'readSettings'
+
+export const relayedNames: ReadonlySet<HandlerName> = new Set<RelayedName>(['search', 'forwardRead', 'readSettings'])
+
+export const openAnswers: Record<OpenName, ReturnType<typeof json>> = {
+  root: json(200, { status: 'Meilisearch is running' }),
+  health: json(200, { status: 'available' }),
+}
+
+export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Handler> = {
+  version: readVersion,
+  stats: readStats,
+  metrics: readMetrics,
+  listIndexes,
+  createIndex,
+  readIndex,
+  updateIndex,
+  deleteIndex,
+  compactIndex,
+  swapIndexes,
+  multiSearch,
+  renderTemplate,
+  putDocuments,
+  clearDocuments,
+  deleteDocument,
+  deleteBatch,
+  deleteByFilter,
+  editDocuments,
+  writeSettings,
+  resetSettings,
+  listTasks,
+  readTask,
+  readTaskDocuments,
+  cancelTasks,
+  deleteTasks,
+  listBatches,
+  readBatch,
+  listKeys,
+  createKey,
+  readKey,
+  updateKey,
+  deleteKey,
+  listWebhooks,
+  createWebhook,
+  readWebhook,
+  updateWebhook,
+  deleteWebhook,
+  readFeatures,
+  updateFeatures,
+  createDump,
+  createSnapshot,
+  createExport,
+  readNetwork,
+}

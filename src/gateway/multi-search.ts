@@ -1,0 +1,208 @@
+/**
+ * `POST /multi-search` (M-F20, P-13): every query authorised and filtered by itself, grouped by node, sent in parallel and
+ * put together in the order of the request. Queries that all live on one node are forwarded as one request.
+ */
+
+import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { indexNotFound } from '../api/index-uid.ts'
+import { parseJsonBody } from '../api/json-text.ts'
+import { decodeMultiSearch, insideQuery, type MultiSearch } from '../api/multi-search-query.ts'
+import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
+import { joinFilters } from '../control/tenant-token.ts'
+import { assert } from '../lib/assert.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Placement } from '../store/catalogue.ts'
+import { askRead } from '../upstream/ask.ts'
+import { type Answer, json } from './answer.ts'
+import type { Call, Handler } from './exchange.ts'
+import { mergeFederated } from './federated-merge.ts'
+import { answerPlaces } from './index-places.ts'
+import { compilePlaces, elementsOf } from './json-splice.ts'
+import { NameMap } from './name-map.ts'
+import { connectTo, readPlacement } from './placement-choice.ts'
+import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody, translate } from './relay.ts'
+import { checkJsonType, readBody } from './request-body.ts'
+
+const plainPlaces = compilePlaces(answerPlaces.multiSearch)
+const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
+
+/** Queries of one request; more are refused rather than fanned out without a bound. */
+const queriesMax = 1_000
+
+interface PlacedQuery {
+  readonly position: number
+  readonly placement: Placement
+  /** As sent, with the physical name and the forced filter. */
+  readonly body: JsonObject
+}
+
+/** One request to one node. */
+interface Leg {
+  readonly placement: Placement
+  readonly queries: PlacedQuery[]
+}
+
+export const multiSearch: Handler = async (call) => {
+  const { request } = call.exchange
+  checkJsonType(call.headers)
+  const sent = parseJsonBody(await readBody(request, call.headers, call.parts.limits.searchBytesMax))
+  const decoded = decodeMultiSearch(sent)
+  assert(isObject(sent) && Array.isArray(sent.queries), 'a decoded multi-search has queries')
+  if (decoded.queries.length > queriesMax) {
+    throw new ApiError('bad_request', `A multi-search holds at most ${queriesMax} queries.`)
+  }
+  refuseRemotes(decoded)
+  const names = new NameMap(call.principal.project, call.exchange.table)
+  const bodies: readonly Json[] = sent.queries
+  const queries = decoded.queries.map((query, position) =>
+    placeQuery(call, names, query.indexUid, position, bodies[position] ?? null),
+  )
+  const legs = groupByNode(queries)
+  const federation = sent.federation
+  if (federation !== undefined && federation !== null && isObject(federation)) {
+    const physical = physicalFederation(federation, names)
+    if (legs.length <= 1) return whole(call, names, legs[0], physical)
+    return mergeFederated({
+      query: decoded,
+      federation: physical,
+      legs,
+      names,
+      send: (leg, body) => ask(call, leg, body, names),
+    })
+  }
+  if (legs.length === 0) return json(200, { results: [] })
+  if (legs.length === 1) return whole(call, names, legs[0], undefined)
+  return reassemble(call, names, legs, queries.length)
+}
+
+/** Topology belongs to the operator: a query cannot choose a server. */
+function refuseRemotes({ queries }: MultiSearch): void {
+  queries.forEach(({ federationOptions, useNetwork }, position) => {
+    if ((federationOptions?.remote ?? null) === null && useNetwork !== true) return
+    throw new ApiError(
+      'feature_not_available',
+      `${insideQuery(position)}\`remote\` and \`useNetwork\` are not available here.`,
+    )
+  })
+}
+
+function placeQuery(call: Call, names: NameMap, uid: string, position: number, sent: Json): PlacedQuery {
+  const { principal, exchange } = call
+  if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
+  const route = exchange.table.index(principal.project.id, uid)
+  if (route === undefined) throw inside(position, indexNotFound(uid).body, 400)
+  const placement = readPlacement(route)
+  assert(isObject(sent), 'a decoded query is an object')
+  const forced = forcedFilter(principal, uid)
+  const filter = forced === null ? {} : { filter: joinFilters(forced, sent.filter ?? null) }
+  return { position, placement, body: { ...sent, ...filter, indexUid: names.add(uid, placement.physicalUid) } }
+}
+
+function inside(position: number, { code, message }: ErrorBody, status: number): EngineError {
+  const { type, link } = errorBody('bad_request', '')
+  const body = code === 'invalid_api_key' ? invalidKey().body : { type, link }
+  const text = `${insideQuery(position)}${message}`
+  return new EngineError(status, { ...body, message: text, code, link: link.replace('bad_request', code) }, undefined)
+}
+
+function groupByNode(queries: readonly PlacedQuery[]): readonly Leg[] {
+  const legs = new Map<string, Leg>()
+  for (const query of queries) {
+    const leg = legs.get(query.placement.node)
+    if (leg === undefined) legs.set(query.placement.node, { placement: query.placement, queries: [query] })
+    else leg.queries.push(query)
+  }
+  return [...legs.values()]
+}
+
+function physicalFederation(federation: JsonObject, names: NameMap): JsonObject {
+  const { facetsByIndex } = federation
+  if (facetsByIndex === undefined || !isObject(facetsByIndex)) return federation
+  const renamed = Object.entries(facetsByIndex).map(([uid, facets]) => [names.toPhysical(uid), facets])
+  return { ...federation, facetsByIndex: Object.fromEntries(renamed) }
+}
+
+/** Everything on one node (or nothing anywhere): one request, one answer. */
+async function whole(
+  call: Call,
+  names: NameMap,
+  leg: Leg | undefined,
+  federation: JsonObject | undefined,
+): Promise<Answer> {
+  if (leg === undefined) return emptyFederation(federation)
+  const queries = leg.queries.map(({ body }) => body)
+  const answer = await ask(call, leg, { queries, ...(federation === undefined ? {} : { federation }) }, names)
+  const places = federation === undefined ? plainPlaces : federatedPlaces
+  return { kind: 'bytes', status: 200, contentType: 'application/json', body: translate(answer, places, names) }
+}
+
+function emptyFederation(federation: JsonObject | undefined): Answer {
+  const { offset = 0, limit = 20 } = federation ?? {}
+  return json(200, { hits: [], processingTimeMs: 0, limit, offset, estimatedTotalHits: 0 })
+}
+
+async function reassemble(call: Call, names: NameMap, legs: readonly Leg[], count: number): Promise<Answer> {
+  const outcomes = await Promise.all(
+    legs.map(async (leg) => {
+      try {
+        return await ask(call, leg, { queries: leg.queries.map(({ body }) => body) }, names)
+      } catch (error) {
+        return error instanceof Error ? error : new Error(String(error))
+      }
+    }),
+  )
+  const failures = outcomes.flatMap((outcome) => (outcome instanceof Error ? [outcome] : []))
+  if (failures.length > 0) throw firstFailure(failures)
+  const results: Buffer[] = new Array<Buffer>(count)
+  outcomes.forEach((outcome, at) => {
+    if (outcome instanceof Error) return
+    const elements = elementsOf(translate(outcome, plainPlaces, names), 'results')
+    const { queries } = legs[at]!
+    if (elements?.length !== queries.length)
+      throw badAnswer(`${elements?.length} results for ${queries.length} queries`)
+    queries.forEach(({ position }, index) => {
+      results[position] = elements[index]!
+    })
+  })
+  const pieces = results.flatMap((result, at) => (at === 0 ? [result] : [Buffer.from(','), result]))
+  const body = Buffer.concat([Buffer.from('{"results":['), ...pieces, Buffer.from(']}')])
+  return { kind: 'bytes', status: 200, contentType: 'application/json', body }
+}
+
+/** The failure that one node with all queries would have met first. */
+function firstFailure(failures: readonly Error[]): Error {
+  const positionOf = (error: Error) =>
+    error instanceof EngineError ? Number(/^Inside `\.queries\[(\d+)\]`/.exec(error.body.message)?.[1] ?? 0) : -1
+  return [...failures].sort((a, b) => positionOf(a) - positionOf(b))[0]!
+}
+
+/** Sends the leg and gives its answer's bytes; errors name the queries by their places in the whole request. */
+async function ask(call: Call, leg: Leg, body: JsonObject, names: NameMap): Promise<Buffer> {
+  const { parts } = call
+  const withMetadata = call.headers.includeMetadata === 'true' || call.headers.includeMetadata === '1'
+  const outcome = await askRead(
+    () => connectTo(parts.follower.table, parts.pools, leg.placement),
+    {
+      method: 'POST',
+      path: '/multi-search',
+      headers: {
+        'content-type': 'application/json',
+        ...(withMetadata ? { 'meili-include-metadata': 'true' } : {}),
+      },
+      body: JSON.stringify(body),
+    },
+    { signal: call.signal, answerBytesMax: heldBytesMax, clock: parts.clock },
+  )
+  if (outcome.kind !== 'answered') throw failureError(outcome)
+  const { reply } = outcome
+  if (reply.status === 200) return reply.body
+  const sent = readErrorBody(reply.body)
+  if (sent?.code === 'index_not_found') throw new ApiError('index_moving', 'An index is being moved. Try again.')
+  const error = engineError(reply.status, sent, names, call.exchange)
+  if (!(error instanceof EngineError)) throw error
+  const message = error.body.message.replace(/`\.queries\[(\d+)\]/g, (text, index: string) => {
+    const position = leg.queries[Number(index)]?.position
+    return position === undefined ? text : `\`.queries[${position}]`
+  })
+  throw new EngineError(error.status, { ...error.body, message }, error.retryAfter)
+}

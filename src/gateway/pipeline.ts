@@ -1,0 +1,148 @@
+/**
+ * What happens to a request, in this order, which carries meaning: request id → canonical path → match → headers →
+ * authenticate → project state → authorise → feature → handler → render. An unauthorised caller learns nothing of what
+ * comes behind (M-A1): neither whether its body was valid nor whether an index exists.
+ */
+import type { Action } from '../api/actions.ts'
+import { ApiError } from '../api/errors.ts'
+import { completeFeatures, featureNotEnabled } from '../api/features.ts'
+import { checkIndexUid } from '../api/index-uid.ts'
+import type { Authentication } from '../control/authentication.ts'
+import { authorise, invalidKey, type Principal } from '../control/principal.ts'
+import { assert } from '../lib/assert.ts'
+import { type Answer, json } from './answer.ts'
+import { type BoundRoute, callOf, type Exchange, routeNotAvailable } from './exchange.ts'
+import { forwardRead } from './forward-read.ts'
+import { handlers, openAnswers, relayedNames } from './handlers.ts'
+import { renderAnswer, renderError } from './render.ts'
+import { credentialOf, readHeaders } from './request-headers.ts'
+import { canonicalPath } from './request-path.ts'
+import type { RouteTree } from './route-match.ts'
+import type { Refusal, RoutePolicy } from './route-policy.ts'
+
+export interface Pipeline {
+  readonly routes: RouteTree<BoundRoute>
+  readonly authentication: Authentication
+  readonly isClosing: () => boolean
+  /** The answer was given, whole or not. */
+  readonly onEnd: (exchange: Exchange) => void
+}
+
+const requestIdForm = /^[A-Za-z0-9._:-]{1,128}$/
+
+export function run(exchange: Exchange, pipeline: Pipeline): void {
+  try {
+    enter(exchange, pipeline)
+  } catch (error) {
+    fail(exchange, pipeline, error)
+  }
+}
+
+function fail(exchange: Exchange, pipeline: Pipeline, error: unknown): void {
+  renderError(exchange, error)
+  pipeline.onEnd(exchange)
+}
+
+function give(exchange: Exchange, pipeline: Pipeline, answer: Answer): void {
+  renderAnswer(exchange, answer).then(
+    () => pipeline.onEnd(exchange),
+    (error: unknown) => fail(exchange, pipeline, error),
+  )
+}
+
+function enter(exchange: Exchange, pipeline: Pipeline): void {
+  const { request, parts } = exchange
+  exchange.requestId = parts.random.uuid()
+  const headers = readHeaders(request.rawHeaders)
+  if (headers.requestId !== undefined && requestIdForm.test(headers.requestId)) exchange.requestId = headers.requestId
+  exchange.headers = headers
+  const path = canonicalPath(request.url ?? '/')
+  exchange.path = path
+  if (request.method === 'OPTIONS') return give(exchange, pipeline, preflight(headers.requestedHeaders))
+  const match = pipeline.routes.find(request.method ?? 'GET', path.path)
+  if (match.kind === 'unknown') return give(exchange, pipeline, { kind: 'empty', status: 404 })
+  if (match.kind === 'wrong-method') {
+    return give(exchange, pipeline, { kind: 'empty', status: 405, headers: { allow: match.allowed.join(', ') } })
+  }
+  const { route, params } = match
+  exchange.route = route
+  exchange.params = params
+  if (pipeline.isClosing()) throw new ApiError('shutting_down', 'The server is shutting down. Try again.')
+  const { handler, refusal, action } = route.policy
+  if (handler === 'root' || handler === 'health') return give(exchange, pipeline, openAnswers[handler])
+  if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
+  const principal = identify(exchange, pipeline, action)
+  exchange.principal = principal
+  admit(principal, route.policy, exchange.uid)
+  if (refusal !== undefined) throw refused(refusal, route.policy, principal)
+  assert(handler !== undefined, `${route.policy.method} ${route.policy.path} has neither handler nor refusal`)
+  if (relayedNames.has(handler)) {
+    return forwardRead(exchange, {
+      onEnd: () => pipeline.onEnd(exchange),
+      onError: (error) => fail(exchange, pipeline, error),
+    })
+  }
+  const answering = handlers[handler as keyof typeof handlers](callOf(exchange))
+  answering.then(
+    (answer) => give(exchange, pipeline, answer),
+    (error: unknown) => fail(exchange, pipeline, error),
+  )
+}
+
+function identify(exchange: Exchange, pipeline: Pipeline, action: Action | null): Principal {
+  assert(exchange.headers !== undefined, 'headers are read before a caller is identified')
+  const credential = credentialOf(exchange.headers)
+  if (credential === undefined) {
+    throw new ApiError(
+      'missing_authorization_header',
+      'The Authorization header is missing. It must use the bearer authorization method.',
+    )
+  }
+  return pipeline.authentication.authenticate(exchange.table, credential, action)
+}
+
+/** Project state, then actions, then the index that the path names, then flags. */
+function admit(principal: Principal, policy: RoutePolicy, uid: string | null): void {
+  const { state } = principal.project
+  if (state === 'suspended') throw new ApiError('project_suspended', 'This project is suspended.')
+  if (state === 'deleting') throw invalidKey()
+  authorise(principal, policy.action, null)
+  for (const action of policy.alsoActions ?? []) authorise(principal, action, null)
+  if (uid !== null) authorise(principal, null, checkIndexUid(uid))
+  if (state === 'read_only' && policy.writes === true) {
+    throw new ApiError('project_read_only', 'This project can only be read at the moment.')
+  }
+  if (policy.feature !== undefined && principal.project.features[policy.feature.feature] !== true) {
+    throw featureNotEnabled(policy.feature.feature, policy.feature.action)
+  }
+}
+
+function refused(refusal: Refusal, policy: RoutePolicy, principal: Principal): ApiError {
+  switch (refusal.kind) {
+    case 'action':
+      return invalidKey()
+    case 'edition':
+      return new ApiError(
+        'requires_enterprise_edition',
+        'Meilisearch Enterprise Edition is required to call this route',
+      )
+    case 'feature':
+      return completeFeatures(principal.project.features)[refusal.feature]
+        ? routeNotAvailable(`\`${policy.method} ${policy.path}\``)
+        : featureNotEnabled(refusal.feature, refusal.action)
+  }
+}
+
+/** Any origin, method and header may be used; no key is needed to ask (M-A1). */
+function preflight(requestedHeaders: string | undefined): Answer {
+  return json(
+    200,
+    {},
+    {
+      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
+      'access-control-allow-headers': requestedHeaders ?? '*',
+      'access-control-max-age': '86400',
+      vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
+    },
+  )
+}

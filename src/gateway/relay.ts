@@ -1,0 +1,292 @@
+/**
+ * Sends one read to a node and streams its answer to the client: the fast path. Nothing is parsed; an error answer, and an
+ * answer in which names stand, is held (bounded) and translated.
+ */
+import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
+import type { Dispatcher } from 'undici'
+import { ApiError, type ErrorBody } from '../api/errors.ts'
+import { isObject } from '../lib/json.ts'
+import { mayRepeatRead, toFailure, type UpstreamFailure } from '../upstream/failure.ts'
+import type { NodeConnection } from '../upstream/node-pools.ts'
+import { pauseBefore } from '../upstream/retry.ts'
+import { commonHeaders } from './common-headers.ts'
+import type { Exchange } from './exchange.ts'
+import { type PlaceTree, spliceNames, UnreadableJson } from './json-splice.ts'
+import type { NameMap } from './name-map.ts'
+import { ClientGone } from './request-body.ts'
+
+/** An error answer, or one with names in it, is held up to this size. */
+export const heldBytesMax = 64 * 1024 * 1024
+
+export interface RelayPlan {
+  readonly method: Dispatcher.HttpMethod
+  readonly path: string
+  readonly body: Uint8Array | null
+  /** Content type of `body`. */
+  readonly contentType: string | undefined
+  readonly acceptEncoding: string | undefined
+  readonly includeMetadata: boolean
+  /** Asked before each attempt; throws when there is no node. */
+  readonly connect: () => NodeConnection
+  readonly names: NameMap
+  /** Names in the answer; `undefined` = it streams through untouched. */
+  readonly places: PlaceTree | undefined
+  /** The engine does not know the index that the table shows: look again. */
+  readonly onMissingIndex: () => void
+  /** The answer was sent. */
+  readonly onEnd: () => void
+  readonly onError: (error: unknown) => void
+}
+
+/** Answer headers that are sent on (P-11). */
+const passedHeaders = ['content-type', 'content-encoding', 'content-length', 'etag', 'retry-after'] as const
+
+export function relay(exchange: Exchange, plan: RelayPlan): void {
+  new Relay(exchange, plan).send()
+}
+
+class Relay implements Dispatcher.DispatchHandler {
+  readonly #exchange: Exchange
+  readonly #plan: RelayPlan
+  readonly #startedAt: number
+  #attempt = 1
+  #connection: NodeConnection | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #status = 0
+  #isHeld = false
+  #held: Buffer[] = []
+  #heldBytes = 0
+  #encoding: string | undefined
+  #retryAfter: string | undefined
+  /** Bytes that are still to come; -1 = unknown. */
+  #missingBytes = -1
+  #isClosed = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(exchange: Exchange, plan: RelayPlan) {
+    this.#exchange = exchange
+    this.#plan = plan
+    this.#startedAt = exchange.startedAt
+    exchange.response.on('close', () => {
+      this.#isClosed = true
+      clearTimeout(this.#timer)
+      if (!exchange.response.writableFinished) this.#controller?.abort(new Error('the client closed the connection'))
+    })
+  }
+
+  send(): void {
+    const { plan, headers } = { plan: this.#plan, headers: [] as string[] }
+    try {
+      this.#connection = plan.connect()
+    } catch (error) {
+      return plan.onError(error)
+    }
+    const { authorization, dispatcher } = this.#connection
+    if (authorization !== undefined) headers.push('authorization', authorization)
+    if (plan.contentType !== undefined) headers.push('content-type', plan.contentType)
+    if (plan.acceptEncoding !== undefined && plan.places === undefined) {
+      headers.push('accept-encoding', plan.acceptEncoding)
+    }
+    if (plan.includeMetadata) headers.push('meili-include-metadata', 'true')
+    dispatcher.dispatch({ method: plan.method, path: plan.path, headers, body: plan.body }, this)
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#isClosed) controller.abort(new Error('the client closed the connection'))
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200) return
+    this.#status = status
+    const { response } = this.#exchange
+    if (status >= 400 || this.#plan.places !== undefined) {
+      this.#isHeld = true
+      this.#encoding = text(headers['content-encoding'])
+      this.#retryAfter = text(headers['retry-after'])
+      return
+    }
+    const sent = commonHeaders(this.#exchange.requestId)
+    for (const name of passedHeaders) {
+      const value = headers[name]
+      if (value !== undefined) sent.push(name, text(value) ?? '')
+    }
+    const length = headers['content-length']
+    this.#missingBytes = length === undefined ? -1 : Number(length)
+    response.writeHead(status, sent)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#isHeld) {
+      this.#held.push(chunk)
+      this.#heldBytes += chunk.length
+      if (this.#heldBytes > heldBytesMax) controller.abort(new Error('the answer is too large to be translated'))
+      return
+    }
+    const { response } = this.#exchange
+    if (this.#missingBytes >= 0) {
+      this.#missingBytes -= chunk.length
+      // The last piece goes out with the end of the message, in one packet.
+      if (this.#missingBytes === 0) {
+        response.end(chunk)
+        return
+      }
+    }
+    if (!response.write(chunk)) {
+      controller.pause()
+      response.once('drain', () => controller.resume())
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#connection?.answered()
+    if (!this.#isHeld) {
+      this.#exchange.response.end()
+      this.#plan.onEnd()
+      return
+    }
+    try {
+      this.#finishHeld()
+    } catch (error) {
+      this.#plan.onError(error)
+    }
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    if (this.#isClosed) return this.#plan.onError(new ClientGone(error))
+    const failure = toFailure(error)
+    if (failure.kind !== 'aborted') this.#connection?.failed(failure.reason)
+    if (this.#status !== 0 && !this.#isHeld) {
+      // Part of the answer is with the client: only a broken connection tells it so.
+      this.#exchange.response.destroy()
+      return this.#plan.onError(failureError(failure))
+    }
+    this.#isHeld = false
+    this.#held = []
+    this.#heldBytes = 0
+    this.#status = 0
+    const pauseMs = mayRepeatRead(failure)
+      ? pauseBefore(this.#attempt, this.#exchange.parts.clock.monotonic() - this.#startedAt)
+      : undefined
+    if (pauseMs === undefined) return this.#plan.onError(failureError(failure))
+    this.#attempt += 1
+    this.#timer = setTimeout(() => this.send(), pauseMs)
+  }
+
+  #finishHeld(): void {
+    const { names, places } = this.#plan
+    const body = decodeContent(Buffer.concat(this.#held, this.#heldBytes), this.#encoding)
+    if (this.#status >= 400) return this.#finishError(body)
+    const answer = places === undefined ? body : translate(body, places, names)
+    const { response } = this.#exchange
+    const headers = commonHeaders(this.#exchange.requestId)
+    headers.push('content-type', 'application/json', 'content-length', String(answer.length))
+    response.writeHead(this.#status, headers)
+    response.end(answer)
+    this.#plan.onEnd()
+  }
+
+  #finishError(body: Buffer): void {
+    const sent = readErrorBody(body)
+    if (sent?.code === 'index_not_found' && this.#status === 404) return this.#plan.onMissingIndex()
+    throw engineError(this.#status, sent, this.#plan.names, this.#exchange, this.#retryAfter)
+  }
+}
+
+function text(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value
+}
+
+function decodeContent(body: Buffer, encoding: string | undefined): Buffer {
+  try {
+    if (encoding === undefined || encoding === 'identity') return body
+    const options = { maxOutputLength: heldBytesMax }
+    if (encoding === 'gzip') return gunzipSync(body, options)
+    if (encoding === 'deflate') return inflateSync(body, options)
+    if (encoding === 'br') return brotliDecompressSync(body, options)
+  } catch (error) {
+    throw badAnswer(error)
+  }
+  throw badAnswer(`content encoding ${encoding}`)
+}
+
+/** Names in an answer, physical to logical. */
+export function translate(body: Buffer, places: PlaceTree, names: NameMap): Buffer {
+  try {
+    return spliceNames(body, places, (name) => names.toLogical(name))
+  } catch (error) {
+    if (error instanceof UnreadableJson || error instanceof SyntaxError) throw badAnswer(error)
+    throw error
+  }
+}
+
+/** The error object of an engine, if it is one. */
+export function readErrorBody(body: Buffer): ErrorBody | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(body.toString('utf8'))
+  } catch {
+    return undefined
+  }
+  if (!isObject(value) || typeof value.message !== 'string' || typeof value.code !== 'string') return undefined
+  return {
+    message: value.message,
+    code: value.code,
+    type:
+      value.type === 'auth' || value.type === 'internal' || value.type === 'system' ? value.type : 'invalid_request',
+    link: typeof value.link === 'string' ? value.link : `https://docs.meilisearch.com/errors#${value.code}`,
+  }
+}
+
+/** An error that an engine made, as the client may see it. Rendered with the engine's own status and body. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError'
+  readonly status: number
+  readonly body: ErrorBody
+  readonly retryAfter: string | undefined
+
+  constructor(status: number, body: ErrorBody, retryAfter: string | undefined) {
+    super(body.message)
+    this.status = status
+    this.body = body
+    this.retryAfter = retryAfter
+  }
+}
+
+export function engineError(
+  status: number,
+  sent: ErrorBody | undefined,
+  names: NameMap,
+  exchange: Exchange,
+  retryAfter?: string,
+): Error {
+  // The credential that an engine refuses is ours, not the client's (P-22).
+  if (status === 401 || status === 403) return badAnswer(`the engine refused our key: ${sent?.code ?? status}`)
+  const isOwnFault = status >= 500 && sent?.code !== 'too_many_search_requests'
+  if (sent === undefined || isOwnFault) return badAnswer(`status ${status}: ${sent?.code ?? 'no error object'}`)
+  const { error, leaked } = names.toLogicalError(sent)
+  if (leaked) exchange.parts.log.error({ requestId: exchange.requestId, code: sent.code }, 'leak guard: text withheld')
+  return new EngineError(status, error, retryAfter)
+}
+
+export function badAnswer(cause: unknown): ApiError {
+  return new ApiError('engine_bad_response', 'The engine gave an answer that cannot be used.', { cause })
+}
+
+export function failureError(failure: UpstreamFailure): ApiError {
+  const cause = new Error(`${failure.kind}: ${failure.reason}`)
+  switch (failure.kind) {
+    case 'unreachable':
+    case 'lost':
+      return new ApiError('engine_unavailable', 'The index cannot be reached at the moment. Try again.', { cause })
+    case 'timed-out':
+      return new ApiError('engine_timeout', 'The engine did not answer in time.', { cause })
+    case 'bad-answer':
+    case 'aborted':
+      return badAnswer(cause)
+  }
+}
