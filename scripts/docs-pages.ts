@@ -1,4 +1,6 @@
 /** The pages of `docs/` that are made from tables in the code. `npm run docs` writes them, the tidy test compares them. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { errorTable } from '../src/api/error-table.ts'
 import { exitCodes } from '../src/cli/exit-codes.ts'
 import { configFields } from '../src/config/config.ts'
@@ -9,6 +11,7 @@ export function generatedPages(): ReadonlyMap<string, string> {
     ['config.md', configPage()],
     ['errors.md', errorsPage()],
     ['exit-codes.md', exitCodesPage()],
+    ['metrics.md', metricsPage()],
   ])
 }
 
@@ -87,4 +90,38 @@ function exitCodesPage(): string {
     ...Object.values(exitCodes).map(({ code, meaning }) => `| ${code} | ${meaning} |`),
     '',
   ].join('\n')
+}
+
+/** Metrics are declared beside the code that moves them; each declaration is a literal. */
+function metricsPage(): string {
+  const declaration = /new (Counter|Gauge|Histogram|Summary)(?:<[^>]*>)?\(\{([^}]*)/g
+  const rows = sourcesBelow(join(import.meta.dirname, '..', 'src')).flatMap((path) =>
+    [...readFileSync(path, 'utf8').matchAll(declaration)].map(([, type = '', body = '']) => {
+      const read = (field: string) => new RegExp(`${field}: (['"\`])(.*?)\\1`).exec(body)?.[2] ?? ''
+      const labels = /labelNames: \[([^\]]*)\]/.exec(body)?.[1] ?? ''
+      const names = [...labels.matchAll(/['"](\w+)['"]/g)].map(([, name]) => `\`${name}\``).join(', ')
+      return `| \`${read('name')}\` | ${type.toLowerCase()} | ${names} | ${read('help')} |`
+    }),
+  )
+  return [
+    '# Metrics',
+    '',
+    note.replace('table', 'declaration'),
+    '',
+    "In Prometheus' text format. Names of our own begin with `flapjack_`, names of the cluster layer with `miroir_`; those of",
+    "the process itself (`process_…`, `nodejs_…`) are prom-client's.",
+    '',
+    '| metric | type | labels | meaning |',
+    '| --- | --- | --- | --- |',
+    ...rows.sort(),
+    '',
+  ].join('\n')
+}
+
+function sourcesBelow(folder: string): readonly string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) return sourcesBelow(path)
+    return path.endsWith('.ts') && !path.endsWith('.test.ts') ? [path] : []
+  })
 }
