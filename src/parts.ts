@@ -198,7 +198,7 @@ export async function startGateways(
 export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, laneJournal }: Store,
+  { catalogue, journal }: Store,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
@@ -211,7 +211,6 @@ export async function startOneGateway(
         httpAddr: `${host}:${address.port}`,
         catalogue,
         journal,
-        payloads: laneJournal,
         logger,
         metrics: createMetrics(),
         clock,
