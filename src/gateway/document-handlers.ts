@@ -17,7 +17,7 @@ import {
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import type { Payload } from '../journal/change.ts'
 import type { AppendRequest, WriteState } from '../journal/ports.ts'
-import { isObject, type JsonObject } from '../lib/json.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
 import { append, appendRequest, storeAway, summary } from './append.ts'
@@ -53,7 +53,7 @@ export const putDocuments: Handler = async (call) => {
   const merge = call.policy.method === 'PUT'
   let state = await readState(call, uid)
   const body = bodyStream(call.exchange.request, call.headers, limits.documentBytesMax)
-  let { payload, findings } = await stage(call, readDocuments(body, format, checkOf(state, query, merge)))
+  let { payload, findings } = await stage(call, readDocuments(body, format, checkOf(uid, state, query)))
   try {
     for (let check = 1; check <= checksMax; check += 1) {
       const request = putRequest(call, { uid, query, merge, payload, findings, state })
@@ -61,10 +61,12 @@ export const putDocuments: Handler = async (call) => {
       if (outcome.kind === 'appended') payload = undefined
       if (outcome.kind !== 'stale') return summary(request, outcome)
       // The index got another key or other embedders since: the staged documents are judged again, as NDJSON.
+      // Of refused documents not all are staged: the client must send them again.
+      if (payload === undefined || findings.refusal !== null) break
       state = await journal.writeState(project, uid)
-      if (payload !== undefined) findings = await judge(journal.open(payload), checkOf(state, query, merge))
+      findings = await judge(journal.open(payload), checkOf(uid, state, query))
     }
-    throw storeAway(new Error(`index changed ${checksMax} times while a payload was checked`))
+    throw storeAway(new Error('the index changed again and again while a payload was checked'))
   } finally {
     if (payload !== undefined) await journal.discard(payload).catch(() => undefined)
   }
@@ -78,22 +80,28 @@ async function readState(call: Call, uid: string): Promise<WriteState | undefine
   }
 }
 
-function checkOf(state: WriteState | undefined, query: DocumentWriteQuery, merge: boolean): DocumentCheck {
-  const embedders = state?.settings.embedders
+function checkOf(uid: string, state: WriteState | undefined, query: DocumentWriteQuery): DocumentCheck {
+  const settings: JsonObject = state?.settings ?? {}
+  const embedders = settings.embedders
   const known = Object.entries(embedders !== undefined && isObject(embedders) ? embedders : {})
   return {
+    uid,
     primaryKey: state?.primaryKey ?? query.primaryKey,
-    embedders: Object.fromEntries(known.flatMap(([name, value]) => (isObject(value) ? [[name, embedder(value)]] : []))),
-    merge,
+    geo: namesGeo(settings.filterableAttributes) || namesGeo(settings.sortableAttributes),
+    embedders: Object.fromEntries(
+      known.map(([name, embedder]) => {
+        const dimensions = isObject(embedder) ? embedder.dimensions : null
+        return [name, typeof dimensions === 'number' ? dimensions : null]
+      }),
+    ),
   }
 }
 
-function embedder(settings: JsonObject) {
-  const { dimensions, source } = settings
-  return {
-    dimensions: typeof dimensions === 'number' ? dimensions : null,
-    userProvided: source === 'userProvided',
-  }
+/** Whether a list of fields, or of rules with patterns, holds `_geo`. */
+function namesGeo(fields: Json | undefined): boolean {
+  if (!Array.isArray(fields)) return false
+  const entries: readonly Json[] = fields
+  return entries.some((entry) => entry === '_geo' || (isObject(entry) && namesGeo(entry.attributePatterns)))
 }
 
 interface Staged {
@@ -156,6 +164,8 @@ function putRequest(call: Call, { uid, query, merge, payload, findings, state }:
     customMetadata: query.customMetadata,
     refusal: refusal ?? otherKey(uid, query, state),
   })
+  // A refusal stands as of the request's arrival: it is not judged again, and there is nothing left to store.
+  if (base.refusal !== null) return { ...base, payload: null }
   return {
     ...base,
     checkedAgainst: { primaryKey: state?.primaryKey ?? null, embedders: state?.settings.embedders ?? null },

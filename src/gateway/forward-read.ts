@@ -38,7 +38,10 @@ export interface ForwardEnd {
 /** Reads the body, if any, and relays. Errors go to `end`, never out of this function's callbacks. */
 export function forwardRead(exchange: Exchange, end: ForwardEnd): void {
   const { policy } = bound(exchange)
-  if (policy.body === 'none') return guarded(end, () => send(exchange, end, undefined, false))
+  if (policy.body === 'none') {
+    guarded(end, () => send(exchange, end, undefined, false))
+    return
+  }
   const { limits } = exchange.parts
   const bytesMax = policy.body === 'search' ? limits.searchBytesMax : limits.bodyBytesMax
   collectBody(exchange.request, bound(exchange).headers, bytesMax, (error, body) => {

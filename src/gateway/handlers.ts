@@ -48,7 +48,9 @@ import { createWebhook, deleteWebhook, listWebhooks, readWebhook, updateWebhook 
 export type OpenName = 'root' | 'health'
 export type RelayedName = 'search' | 'forwardRead' | 'readSettings'
 
-export const relayedNames: ReadonlySet<HandlerName> = new Set<RelayedName>(['search', 'forwardRead', 'readSettings'])
+export function isRelayed<N extends HandlerName>(name: N): name is N & RelayedName {
+  return name === 'search' || name === 'forwardRead' || name === 'readSettings'
+}
 
 export const openAnswers: Record<OpenName, ReturnType<typeof json>> = {
   root: json(200, { status: 'Meilisearch is running' }),

@@ -91,15 +91,24 @@ class Scanner {
     const first = this.#text[this.#at]
     const matters =
       place !== undefined && (place.isName || place.namesKeys || place.elements !== undefined || place.fields.size > 0)
-    if (!matters) return this.#skip()
+    if (!matters) {
+      this.#skip()
+      return
+    }
     if (first === quote) {
       const start = this.#at
       this.#string()
       if (place.isName) onName(start, this.#at)
       return
     }
-    if (first === 0x7b) return this.#object(place, onName)
-    if (first === 0x5b && place.elements !== undefined) return this.#array(place.elements, onName)
+    if (first === 0x7b) {
+      this.#object(place, onName)
+      return
+    }
+    if (first === 0x5b && place.elements !== undefined) {
+      this.#array(place.elements, onName)
+      return
+    }
     this.#skip()
   }
 

@@ -13,7 +13,7 @@ import { assert } from '../lib/assert.ts'
 import { type Answer, json } from './answer.ts'
 import { type BoundRoute, callOf, type Exchange, routeNotAvailable } from './exchange.ts'
 import { forwardRead } from './forward-read.ts'
-import { handlers, openAnswers, relayedNames } from './handlers.ts'
+import { handlers, isRelayed, openAnswers } from './handlers.ts'
 import { renderAnswer, renderError } from './render.ts'
 import { credentialOf, readHeaders } from './request-headers.ts'
 import { canonicalPath } from './request-path.ts'
@@ -32,16 +32,21 @@ const requestIdForm = /^[A-Za-z0-9._:-]{1,128}$/
 
 export function run(exchange: Exchange, pipeline: Pipeline): void {
   try {
-    enter(exchange, pipeline)
+    const answer = enter(exchange, pipeline)
+    if (answer === relayed) return
+    if (answer instanceof Promise) {
+      answer.then(
+        (answered) => give(exchange, pipeline, answered),
+        (error: unknown) => fail(exchange, pipeline, error),
+      )
+    } else give(exchange, pipeline, answer)
   } catch (error) {
     fail(exchange, pipeline, error)
   }
 }
 
-function fail(exchange: Exchange, pipeline: Pipeline, error: unknown): void {
-  renderError(exchange, error)
-  pipeline.onEnd(exchange)
-}
+/** The answer is streamed through by `forwardRead`, which says when it ends. */
+const relayed = Symbol('relayed')
 
 function give(exchange: Exchange, pipeline: Pipeline, answer: Answer): void {
   renderAnswer(exchange, answer).then(
@@ -50,7 +55,12 @@ function give(exchange: Exchange, pipeline: Pipeline, answer: Answer): void {
   )
 }
 
-function enter(exchange: Exchange, pipeline: Pipeline): void {
+function fail(exchange: Exchange, pipeline: Pipeline, error: unknown): void {
+  renderError(exchange, error)
+  pipeline.onEnd(exchange)
+}
+
+function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer> | typeof relayed {
   const { request, parts } = exchange
   exchange.requestId = parts.random.uuid()
   const headers = readHeaders(request.rawHeaders)
@@ -58,35 +68,30 @@ function enter(exchange: Exchange, pipeline: Pipeline): void {
   exchange.headers = headers
   const path = canonicalPath(request.url ?? '/')
   exchange.path = path
-  if (request.method === 'OPTIONS') return give(exchange, pipeline, preflight(headers.requestedHeaders))
+  if (request.method === 'OPTIONS') return preflight(headers.requestedHeaders)
   const match = pipeline.routes.find(request.method ?? 'GET', path.path)
-  if (match.kind === 'unknown') return give(exchange, pipeline, { kind: 'empty', status: 404 })
+  if (match.kind === 'unknown') return { kind: 'empty', status: 404 }
   if (match.kind === 'wrong-method') {
-    return give(exchange, pipeline, { kind: 'empty', status: 405, headers: { allow: match.allowed.join(', ') } })
+    return { kind: 'empty', status: 405, headers: { allow: match.allowed.join(', ') } }
   }
   const { route, params } = match
   exchange.route = route
   exchange.params = params
   if (pipeline.isClosing()) throw new ApiError('shutting_down', 'The server is shutting down. Try again.')
   const { handler, refusal, action } = route.policy
-  if (handler === 'root' || handler === 'health') return give(exchange, pipeline, openAnswers[handler])
+  if (handler === 'root' || handler === 'health') return openAnswers[handler]
   if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
   const principal = identify(exchange, pipeline, action)
   exchange.principal = principal
   admit(principal, route.policy, exchange.uid)
   if (refusal !== undefined) throw refused(refusal, route.policy, principal)
   assert(handler !== undefined, `${route.policy.method} ${route.policy.path} has neither handler nor refusal`)
-  if (relayedNames.has(handler)) {
-    return forwardRead(exchange, {
-      onEnd: () => pipeline.onEnd(exchange),
-      onError: (error) => fail(exchange, pipeline, error),
-    })
-  }
-  const answering = handlers[handler as keyof typeof handlers](callOf(exchange))
-  answering.then(
-    (answer) => give(exchange, pipeline, answer),
-    (error: unknown) => fail(exchange, pipeline, error),
-  )
+  if (!isRelayed(handler)) return handlers[handler](callOf(exchange))
+  forwardRead(exchange, {
+    onEnd: () => pipeline.onEnd(exchange),
+    onError: (error) => fail(exchange, pipeline, error),
+  })
+  return relayed
 }
 
 function identify(exchange: Exchange, pipeline: Pipeline, action: Action | null): Principal {

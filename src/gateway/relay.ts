@@ -79,7 +79,8 @@ class Relay implements Dispatcher.DispatchHandler {
     try {
       this.#connection = plan.connect()
     } catch (error) {
-      return plan.onError(error)
+      plan.onError(error)
+      return
     }
     const { authorization, dispatcher } = this.#connection
     if (authorization !== undefined) headers.push('authorization', authorization)
@@ -157,13 +158,17 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    if (this.#isClosed) return this.#plan.onError(new ClientGone(error))
+    if (this.#isClosed) {
+      this.#plan.onError(new ClientGone(error))
+      return
+    }
     const failure = toFailure(error)
     if (failure.kind !== 'aborted') this.#connection?.failed(failure.reason)
     if (this.#status !== 0 && !this.#isHeld) {
       // Part of the answer is with the client: only a broken connection tells it so.
       this.#exchange.response.destroy()
-      return this.#plan.onError(failureError(failure))
+      this.#plan.onError(failureError(failure))
+      return
     }
     this.#isHeld = false
     this.#held = []
@@ -172,7 +177,10 @@ class Relay implements Dispatcher.DispatchHandler {
     const pauseMs = mayRepeatRead(failure)
       ? pauseBefore(this.#attempt, this.#exchange.parts.clock.monotonic() - this.#startedAt)
       : undefined
-    if (pauseMs === undefined) return this.#plan.onError(failureError(failure))
+    if (pauseMs === undefined) {
+      this.#plan.onError(failureError(failure))
+      return
+    }
     this.#attempt += 1
     this.#timer = setTimeout(() => this.send(), pauseMs)
   }
@@ -180,7 +188,10 @@ class Relay implements Dispatcher.DispatchHandler {
   #finishHeld(): void {
     const { names, places } = this.#plan
     const body = decodeContent(Buffer.concat(this.#held, this.#heldBytes), this.#encoding)
-    if (this.#status >= 400) return this.#finishError(body)
+    if (this.#status >= 400) {
+      this.#finishError(body)
+      return
+    }
     const answer = places === undefined ? body : translate(body, places, names)
     const { response } = this.#exchange
     const headers = commonHeaders(this.#exchange.requestId)
@@ -192,7 +203,10 @@ class Relay implements Dispatcher.DispatchHandler {
 
   #finishError(body: Buffer): void {
     const sent = readErrorBody(body)
-    if (sent?.code === 'index_not_found' && this.#status === 404) return this.#plan.onMissingIndex()
+    if (sent?.code === 'index_not_found' && this.#status === 404) {
+      this.#plan.onMissingIndex()
+      return
+    }
     throw engineError(this.#status, sent, this.#plan.names, this.#exchange, this.#retryAfter)
   }
 }

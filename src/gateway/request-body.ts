@@ -122,7 +122,8 @@ export function collectBody(
     return
   }
   if (headers.contentLength !== undefined && Number(headers.contentLength) > bytesMax) {
-    return done(tooLarge(bytesMax), emptyBody)
+    done(tooLarge(bytesMax), emptyBody)
+    return
   }
   let first: Buffer | undefined
   let rest: Buffer[] | undefined
