@@ -4,6 +4,10 @@
  * Writes are enqueued: what `enqueue` answered is durable, and runs later, in order. Reads run in worker threads over
  * snapshots; the caller's event loop is never held. Every refusal is an `ApiError`.
  */
+import type { FacetSearchQuery } from '../api/facet-search-query.ts'
+import type { MultiSearch } from '../api/multi-search-query.ts'
+import type { SearchQuery } from '../api/search-query.ts'
+import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 
@@ -127,6 +131,12 @@ export interface EngineStore {
 /** Instance-wide switches that change how reads run (M-H6). */
 export type EngineFeatures = Readonly<Record<string, boolean>>
 
+export interface ReadOptions {
+  readonly features: EngineFeatures
+  /** Answers carry `metadata` (M-A1). */
+  readonly withMetadata: boolean
+}
+
 export interface EngineOptions {
   /** Search threads at most. Default: 2, or 1 on a one-core machine. The second starts with the first overlap. */
   readonly searchWorkersMax?: number
@@ -170,11 +180,11 @@ export interface EngineCore {
   documents(uid: string, query: DocumentQuery): Promise<Uint8Array>
 
   // ---- Searches: JSON text of the whole answer ----
-  search(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
-  /** Body of `POST /multi-search`, federated or not. */
-  multiSearch(body: JsonObject, features: EngineFeatures): Promise<Uint8Array>
-  facetSearch(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
-  similar(uid: string, query: JsonObject, features: EngineFeatures): Promise<Uint8Array>
+  search(uid: string, query: SearchQuery, options: ReadOptions): Promise<Uint8Array>
+  /** Federated or not. */
+  multiSearch(query: MultiSearch, options: ReadOptions): Promise<Uint8Array>
+  facetSearch(uid: string, query: FacetSearchQuery, options: ReadOptions): Promise<Uint8Array>
+  similar(uid: string, query: SimilarQuery, options: ReadOptions): Promise<Uint8Array>
 
   // ---- Tasks ----
   /** Durable when it resolves. @throws whatever the payload throws, and `no_space_left_on_device`. */
