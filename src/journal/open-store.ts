@@ -2,10 +2,19 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { StoreLogger } from '../store/database.ts'
+import { openBlobs } from '../store/blobs.ts'
+import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
 import type { Catalogue } from '../store/ports.ts'
+import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
+import { migrate } from '../store/schema.ts'
+import { openSignals } from '../store/signals.ts'
+import { openPayloadStore } from './payload-store.ts'
 import type { Journal, LaneJournal } from './ports.ts'
+import { openAppender } from './postgres-appender.ts'
+import { openPostgresJournal } from './postgres-journal.ts'
+import { openPostgresLanes } from './postgres-lanes.ts'
+import { sweepBlobs } from './retention.ts'
 
 export interface Store {
   readonly catalogue: Catalogue
@@ -35,7 +44,46 @@ export interface StoreOptions {
   readonly admission?: 'available' | 'journal'
 }
 
-export declare function openStore(options: StoreOptions): Promise<Store>
+/** Connects lazily: a store that is away shows at the first call. */
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { sealingKey: sealing, clock, random } = options
+  const logger = options.logger ?? silent
+  const database = openDatabase(options.database, {
+    connectionCountMax: options.connectionCountMax ?? connectionCountDefault,
+    logger,
+  })
+  const blobs = openBlobs(options.blobFolder, { clock, random })
+  const payloads = openPayloadStore(blobs)
+  const signals = openSignals(database, { clock, logger })
+  const appender = openAppender({
+    database,
+    sealing,
+    blobs,
+    signals,
+    clock,
+    random,
+    logger,
+    admission: options.admission ?? 'available',
+  })
+  return {
+    catalogue: openPostgresCatalogue({ database, sealing, signals, clock, random }),
+    journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
+    laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
+    migrate: () => migrate(database, { sealing, clock }),
+    ping: async () => {
+      await reach(() => database.pool.query('select 1'))
+    },
+    sweepBlobs: () => sweepBlobs(database, blobs),
+    async close() {
+      await appender.close()
+      await signals.close()
+      await database.close()
+    },
+  }
+}
+
+const connectionCountDefault = 6
+const silent: StoreLogger = { info: () => undefined, warn: () => undefined, error: () => undefined }
 
 /** The same promises without durability, for the simulator and for unit tests. */
 export declare function openMemoryStore(options: { readonly clock: Clock; readonly random: Random }): Store

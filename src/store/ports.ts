@@ -46,6 +46,9 @@ export interface NewKey {
   readonly expiresAt: number | null
 }
 
+/** M-C10. */
+export const webhookCountMax = 20
+
 /** Every method may throw `StoreUnavailable`. Writes are durable when they resolve and seen by `changesAfter` at once. */
 export interface Catalogue {
   snapshot(): Promise<CatalogueSnapshot>

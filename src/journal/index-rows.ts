@@ -1,0 +1,136 @@
+/** Indexes as rows, loaded as drafts and locked, and written back. */
+import type { PoolClient } from 'pg'
+import type { JsonObject } from '../lib/json.ts'
+import type { SealingKey } from '../lib/seal.ts'
+import type { Tables } from '../store/tables.ts'
+import { openSettings, parseText, sealContexts, sealJson } from './change-row.ts'
+import type { IndexState } from './write-index.ts'
+
+/** A locked index: the draft, and what was loaded, so that only what changed is sealed and written. */
+export interface LockedIndex {
+  readonly state: IndexState
+  readonly loaded: {
+    readonly writeUid: string | null
+    readonly readUid: string | null
+    settings: JsonObject
+    settingsDone: JsonObject
+  }
+}
+
+type Row = Tables['indexes'] & { nodes: string[] | null; is_live: boolean | null }
+
+/** Columns and joins of an index with its nodes; `where` and locking follow. Settings only where they are needed. */
+export function selectIndexes(withSettings: boolean): string {
+  return `select i.id, i.project_id, i.write_uid, i.read_uid, i.named_by, i.write_primary_key, i.primary_key, i.created_at,
+      i.updated_at, i.head, i.completed, i.byte_count, i.behind_since, i.settings_version, i.may_hold_documents, i.is_gone,
+      ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
+      p.nodes, p.is_live
+    from indexes i cross join lateral (
+      select array_agg(p.node_id) as nodes, bool_or(p.state <> 'lost' and n.state <> 'lost') as is_live
+      from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
+    ) p`
+}
+
+export function decodeIndex(sealing: SealingKey, row: Row): LockedIndex {
+  const settings = openSettings(sealing, row.settings_sealed, sealContexts.settings(row.id))
+  const settingsDone = openSettings(sealing, row.settings_done_sealed, sealContexts.settingsDone(row.id))
+  const state: IndexState = {
+    id: row.id,
+    project: row.project_id,
+    writeUid: row.write_uid,
+    readUid: row.read_uid,
+    namedBy: row.named_by,
+    writePrimaryKey: parseText<string>(row.write_primary_key),
+    primaryKey: parseText<string>(row.primary_key),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    head: row.head,
+    completed: row.completed,
+    byteCount: row.byte_count,
+    behindSince: row.behind_since,
+    settings,
+    settingsDone,
+    settingsVersion: row.settings_version,
+    mayHoldDocuments: row.may_hold_documents,
+    isGone: row.is_gone,
+    nodes: row.nodes ?? [],
+    isLive: row.is_live ?? false,
+  }
+  return { state, loaded: { writeUid: row.write_uid, readUid: row.read_uid, settings, settingsDone } }
+}
+
+/** Locks indexes in order of id, so that transactions never wait for each other in a circle. */
+export async function lockIndexes(
+  client: PoolClient,
+  sealing: SealingKey,
+  ids: readonly string[],
+): Promise<Map<string, LockedIndex>> {
+  const { rows } = await client.query<Row>(
+    `${selectIndexes(true)} where i.id = any($1::uuid[]) order by i.id for update of i`,
+    [[...new Set(ids)].sort()],
+  )
+  return new Map(rows.map((row) => [row.id, decodeIndex(sealing, row)]))
+}
+
+/** Writes drafts back. A name moves from one row to another, so names that change are cleared first. */
+export async function saveIndexes(
+  client: PoolClient,
+  sealing: SealingKey,
+  indexes: readonly LockedIndex[],
+): Promise<void> {
+  if (indexes.length === 0) return
+  for (const { state } of indexes) {
+    if (!state.isGone) continue
+    state.writeUid = null
+    state.readUid = null
+    state.behindSince = null
+  }
+  const renamed = indexes.filter(
+    ({ state, loaded }) => state.writeUid !== loaded.writeUid || state.readUid !== loaded.readUid,
+  )
+  if (renamed.length > 0) {
+    await client.query('update indexes set write_uid = null, read_uid = null where id = any($1::uuid[])', [
+      renamed.map(({ state }) => state.id),
+    ])
+  }
+  const states = indexes.map(({ state }) => state)
+  const sealed = (of: 'settings' | 'settingsDone') =>
+    indexes.map(({ state, loaded }) =>
+      state[of] === loaded[of] ? null : sealJson(sealing, state[of], sealContexts[of](state.id)),
+    )
+  await client.query({
+    name: 'save-indexes',
+    text: `update indexes i set
+        write_uid = u.write_uid, read_uid = u.read_uid, named_by = u.named_by, write_primary_key = u.write_primary_key,
+        primary_key = u.primary_key, created_at = u.created_at, updated_at = u.updated_at, head = u.head,
+        completed = u.completed, byte_count = u.byte_count, behind_since = u.behind_since,
+        settings_version = u.settings_version, settings_sealed = coalesce(u.settings, i.settings_sealed),
+        settings_done_sealed = coalesce(u.settings_done, i.settings_done_sealed),
+        may_hold_documents = u.may_hold_documents, is_gone = u.is_gone
+      from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
+        $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],
+        $16::boolean[], $17::boolean[])
+        as u (id, write_uid, read_uid, named_by, write_primary_key, primary_key, created_at, updated_at, head, completed,
+          byte_count, behind_since, settings_version, settings, settings_done, may_hold_documents, is_gone)
+      where i.id = u.id`,
+    values: [
+      states.map((state) => state.id),
+      states.map((state) => state.writeUid),
+      states.map((state) => state.readUid),
+      states.map((state) => state.namedBy),
+      states.map((state) => (state.writePrimaryKey === null ? null : JSON.stringify(state.writePrimaryKey))),
+      states.map((state) => (state.primaryKey === null ? null : JSON.stringify(state.primaryKey))),
+      states.map((state) => state.createdAt),
+      states.map((state) => state.updatedAt),
+      states.map((state) => state.head),
+      states.map((state) => state.completed),
+      states.map((state) => state.byteCount),
+      states.map((state) => state.behindSince),
+      states.map((state) => state.settingsVersion),
+      sealed('settings'),
+      sealed('settingsDone'),
+      states.map((state) => state.mayHoldDocuments),
+      states.map((state) => state.isGone),
+    ],
+  })
+}

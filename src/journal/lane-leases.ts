@@ -1,0 +1,58 @@
+/** Leases of nodes, by the database's clock: workers on several machines need not agree on the time. */
+import type { PoolClient } from 'pg'
+import type { SealingKey } from '../lib/seal.ts'
+import { type Database, reach } from '../store/database.ts'
+import { decodeNode, type NodeRow } from '../store/node-row.ts'
+import { transact } from '../store/transaction.ts'
+import type { NodeLease } from './ports.ts'
+
+export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
+
+/**
+ * Takes what is free or expired and renews what is ours, in one statement. The epoch rises whenever a lease changes hands,
+ * or was let expire: what its former holder still does is then refused by `holdLease`.
+ */
+export async function leaseNodes(
+  database: Database,
+  sealing: SealingKey,
+  worker: string,
+  leaseMs: number,
+): Promise<readonly NodeLease[]> {
+  const { rows } = await reach(() =>
+    database.pool.query<NodeRow & { epoch: number }>(
+      `with taken as (
+         insert into node_leases as l (node_id, owner, epoch, until)
+         select id, $1, 1, ${nowMs} + $2 from nodes order by id
+         on conflict (node_id) do update set
+           owner = excluded.owner,
+           until = excluded.until,
+           epoch = case when l.owner = excluded.owner and l.until > ${nowMs} then l.epoch else l.epoch + 1 end
+         where l.owner = excluded.owner or l.until <= ${nowMs}
+         returning node_id, epoch
+       )
+       select n.*, t.epoch from taken t join nodes n on n.id = t.node_id order by n.id`,
+      [worker, leaseMs],
+    ),
+  )
+  return rows.map((row) => ({ node: decodeNode(sealing, row), epoch: row.epoch }))
+}
+
+/** The epoch stays: the next grant must be above it. */
+export async function releaseNodes(database: Database, worker: string): Promise<void> {
+  await reach(() => database.pool.query("update node_leases set owner = '', until = 0 where owner = $1", [worker]))
+}
+
+/** Runs `work` while nobody can take the lease; `false` = somebody has. */
+export async function holding<T>(
+  database: Database,
+  lease: NodeLease,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T | false> {
+  return transact(database, async (client) => {
+    const { rowCount } = await client.query(
+      "select 1 from node_leases where node_id = $1 and epoch = $2 and owner <> '' for share",
+      [lease.node.id, lease.epoch],
+    )
+    return rowCount === 0 ? false : work(client)
+  })
+}

@@ -1,0 +1,230 @@
+/** The journal as lanes see it. Every write names the lease that it is made under, and does nothing once that is lost. */
+
+import { assert } from '../lib/assert.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { SealingKey } from '../lib/seal.ts'
+import type { Blobs } from '../store/blobs.ts'
+import type { IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import { type Database, reach } from '../store/database.ts'
+import { decodePlacement } from '../store/placement-row.ts'
+import type { Signals } from '../store/signals.ts'
+import type { ChangeRow } from '../store/tables.ts'
+import { recordEvents } from '../store/transaction.ts'
+import type { Change } from './change.ts'
+import { decodeChange, encodeResolution, openDeliver, parseText } from './change-row.ts'
+import { holding, leaseNodes, releaseNodes } from './lane-leases.ts'
+import { recordProgress } from './lane-progress.ts'
+import type { PayloadStore } from './payload-store.ts'
+import type { LaneChange, LaneJournal, LaneState } from './ports.ts'
+import { openProjectWork } from './project-work.ts'
+import { openRetention } from './retention.ts'
+import { openWorkWaiter } from './work-waiter.ts'
+
+export interface LaneDependencies {
+  readonly database: Database
+  readonly sealing: SealingKey
+  readonly payloads: PayloadStore
+  readonly blobs: Blobs
+  readonly signals: Signals
+  readonly clock: Clock
+}
+
+export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
+  const { database, sealing, payloads, signals, clock } = deps
+  const waiter = openWorkWaiter(clock, (wake) => signals.listen('flapjack_work', wake))
+  const sendFinished = (project: ProjectId) => signals.send('flapjack_finished', project)
+  return {
+    leaseNodes: (worker, leaseMs) => leaseNodes(database, sealing, worker, leaseMs),
+    releaseNodes: (worker) => releaseNodes(database, worker),
+    lanesBehind: (node, limit) => lanesBehind(database, node, limit),
+    laneOn: (node, physicalUid) => laneOn(database, node, physicalUid),
+    read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
+    open: (payload) => payloads.open(payload),
+    stage: (bytes) => payloads.stage(bytes),
+    markSent: (lease, index, positions, startedAt) =>
+      holding(database, lease, async (client) => {
+        await client.query(
+          `update changes set status = 'processing', started_at = coalesce(started_at, $3)
+           where index_id = $1 and position = any($2::bigint[]) and status = 'enqueued'`,
+          [index, positions, startedAt],
+        )
+        const { rows } = await client.query<{ position: number }>(
+          `select position from changes
+           where index_id = $1 and position = any($2::bigint[]) and status <> 'canceled' order by position`,
+          [index, positions],
+        )
+        return rows.map(({ position }) => position)
+      }),
+    recordResolution: (lease, index, position, resolution) =>
+      holding(database, lease, async (client) => {
+        const { text, puts, deletes } = encodeResolution(resolution)
+        await client.query(
+          `update changes set resolution = $3, resolution_puts = $4, resolution_deletes = $5
+           where index_id = $1 and position = $2 and resolution is null`,
+          [index, position, text, puts, deletes],
+        )
+        return true
+      }),
+    async advance(lease, placement, applied, outcomes, proof) {
+      const effects = await holding(database, lease, (client) =>
+        recordProgress(client, deps, { placement, applied, outcomes, proof }),
+      )
+      if (effects === false) return false
+      if (effects.isCatalogueChanged) signals.send('flapjack_catalogue', '')
+      if (effects.isFinished) {
+        const { rows } = await reach(() =>
+          database.pool.query<{ project_id: string }>('select project_id from indexes where id = $1', [
+            placement.index,
+          ]),
+        )
+        for (const { project_id } of rows) sendFinished(project_id)
+      }
+      return true
+    },
+    identity: (lease) =>
+      holding(database, lease, async (client) => {
+        const { rows } = await client.query<{
+          marker: string | null
+          since_epoch: number
+          proof_task: number | null
+          proof_mark: string | null
+        }>(
+          `select n.marker, n.since_epoch, p.proof_task, p.proof_mark from nodes n left join lateral (
+             select proof_task, proof_mark from placements where node_id = n.id and proof_task is not null
+             order by proof_task desc limit 1
+           ) p on true where n.id = $1`,
+          [lease.node.id],
+        )
+        const [row] = rows
+        assert(row !== undefined, 'a leased node exists')
+        const { proof_task: task, proof_mark: mark } = row
+        return {
+          marker: row.marker,
+          sinceEpoch: row.since_epoch,
+          proof: task === null || mark === null ? null : { task, mark },
+        }
+      }),
+    async adopt(lease, marker) {
+      const isAdopted = await holding(database, lease, async (client) => {
+        const { rows } = await client.query<{ id: string; project_id: string }>(
+          `with hosted as (
+             select i.id, i.project_id from indexes i where i.id in (
+               select index_id from placements where node_id = $1 and not is_gone
+             ) order by i.id for update
+           ), emptied as (
+             update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
+               state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
+             from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id
+           ), behind as (
+             update indexes i set behind_since = coalesce(behind_since, $2) from hosted h where i.id = h.id and i.head > 0
+           )
+           select id, project_id from hosted`,
+          [lease.node.id, clock.now()],
+        )
+        await client.query(
+          'update placements set proof_task = null, proof_mark = null where node_id = $1 and proof_task is not null',
+          [lease.node.id],
+        )
+        await client.query('update nodes set marker = $2, since_epoch = $3 where id = $1', [
+          lease.node.id,
+          marker,
+          lease.epoch,
+        ])
+        await recordEvents(
+          client,
+          rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id })),
+        )
+        return true
+      })
+      if (isAdopted) signals.send('flapjack_catalogue', '')
+      return isAdopted
+    },
+    waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
+    ...openProjectWork({ database, sealing, clock, sendFinished }),
+    ...openRetention(deps),
+  }
+}
+
+type BehindRow = {
+  index_id: string
+  generation: number
+  shard: number
+  node_id: string
+  physical_uid: string
+  state: PlacementState
+  applied: number
+  project_id: string
+  head: number
+  primary_key: string | null
+  pending_bytes: number
+}
+
+const selectLanes = `select p.index_id, p.generation, p.shard, p.node_id, p.physical_uid, p.state, p.applied, i.project_id,
+    i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
+  from indexes i join placements p on p.index_id = i.id`
+
+/** Served by indexes_behind (behind_since): only indexes with work are in it. */
+async function lanesBehind(database: Database, node: NodeId, limit: number): Promise<readonly LaneState[]> {
+  const { rows } = await reach(() =>
+    database.pool.query<BehindRow>(
+      `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone and p.applied < i.head
+       order by i.behind_since, i.id limit $2`,
+      [node, limit],
+    ),
+  )
+  return rows.map(decodeLane)
+}
+
+/** Served by the uniqueness of (node_id, physical_uid). */
+async function laneOn(database: Database, node: NodeId, physicalUid: string): Promise<LaneState | undefined> {
+  const { rows } = await reach(() =>
+    database.pool.query<BehindRow>(`${selectLanes} where p.node_id = $1 and p.physical_uid = $2 and not p.is_gone`, [
+      node,
+      physicalUid,
+    ]),
+  )
+  return rows[0] && decodeLane(rows[0])
+}
+
+function decodeLane(row: BehindRow): LaneState {
+  return {
+    placement: decodePlacement(row),
+    project: row.project_id,
+    head: row.head,
+    primaryKey: parseText<string>(row.primary_key),
+    pendingBytes: row.pending_bytes,
+  }
+}
+
+/** Served by changes_position (index_id, position). */
+async function read(
+  { database, sealing }: LaneDependencies,
+  index: IndexId,
+  after: number,
+  limit: number,
+  byteCountMax: number,
+): Promise<readonly LaneChange[]> {
+  const { rows } = await reach(() =>
+    database.pool.query<ChangeRow>(
+      `with first as (
+         select bytes_through - byte_count as base from changes where index_id = $1 and position = $2::bigint + 1
+       )
+       select c.* from changes c cross join first
+       where c.index_id = $1 and c.position > $2::bigint and c.position <= $2::bigint + $3
+         and (c.bytes_through - first.base <= $4 or c.position = $2::bigint + 1)
+       order by c.position`,
+      [index, after, limit, byteCountMax],
+    ),
+  )
+  return rows.map((row) => ({
+    change: withPlace(decodeChange(sealing, row)),
+    settings: openDeliver(sealing, row),
+    primaryKey: parseText<string>(row.primary_key),
+  }))
+}
+
+function withPlace(change: Change): LaneChange['change'] {
+  const { index, position } = change
+  assert(index !== null && position !== null, 'a change in a lane has a position')
+  return { ...change, index, position }
+}

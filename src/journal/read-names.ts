@@ -1,0 +1,146 @@
+/** Names as reads see them: given when changes complete, and swapped when everything before a swap is complete. */
+import type { PoolClient } from 'pg'
+import type { SealingKey } from '../lib/seal.ts'
+import type { IndexId, ProjectId } from '../store/catalogue.ts'
+import type { OpenRow } from './change-row.ts'
+import { decodeOpen, openColumns } from './change-row.ts'
+import { type Ending, giveName, type NameGiven } from './completion.ts'
+import { type LockedIndex, lockIndexes } from './index-rows.ts'
+import { finishedDetails } from './task-details.ts'
+
+/** Gives names in order; indexes that lose theirs join `locked`. The caller saves `locked`. */
+export async function giveNames(
+  client: PoolClient,
+  sealing: SealingKey,
+  locked: Map<IndexId, LockedIndex>,
+  names: readonly NameGiven[],
+): Promise<void> {
+  for (const name of names) {
+    const { rows } = await client.query<{ id: string }>(
+      'select id from indexes where project_id = $1 and read_uid = $2 and id <> $3',
+      [name.index.project, name.uid, name.index.id],
+    )
+    const missing = rows.filter(({ id }) => !locked.has(id)).map(({ id }) => id)
+    if (missing.length > 0) {
+      for (const [id, index] of await lockIndexes(client, sealing, missing)) locked.set(id, index)
+    }
+    // Drafts win over rows: an earlier name of this very round may have moved it.
+    const holder = [...locked.values()].find(
+      ({ state }) => state.project === name.index.project && state.readUid === name.uid && state !== name.index,
+    )
+    giveName(name, holder?.state)
+  }
+}
+
+/** Every index that a waiting swap of one of `ids` touches, those included. */
+export async function indexesOfSwaps(client: PoolClient, ids: readonly IndexId[]): Promise<readonly IndexId[]> {
+  const { rows } = await client.query<{ index_id: string }>(
+    `select distinct b.index_id from waits a join waits b on b.project_id = a.project_id and b.task = a.task
+     where a.index_id = any($1::uuid[])`,
+    [ids],
+  )
+  return [...new Set([...ids, ...rows.map(({ index_id }) => index_id)])]
+}
+
+/**
+ * Records what a swap waits for: the heads of its indexes, and whatever earlier swaps of the same indexes still wait for,
+ * so that swaps complete in order.
+ */
+export async function saveWaits(
+  client: PoolClient,
+  project: ProjectId,
+  task: number,
+  heads: ReadonlyMap<IndexId, number>,
+): Promise<void> {
+  const { rows } = await client.query<{ index_id: string; position: number }>(
+    `select b.index_id, max(b.position) as position from waits a
+       join waits b on b.project_id = a.project_id and b.task = a.task
+     where a.index_id = any($1::uuid[]) group by b.index_id`,
+    [[...heads.keys()]],
+  )
+  const positions = new Map(heads)
+  for (const row of rows) positions.set(row.index_id, Math.max(row.position, positions.get(row.index_id) ?? 0))
+  await client.query(
+    `insert into waits (project_id, task, index_id, position)
+     select $1, $2, index_id, position from unnest($3::uuid[], $4::bigint[]) as w (index_id, position)`,
+    [project, task, [...positions.keys()], [...positions.values()]],
+  )
+}
+
+/**
+ * Completes the swaps that wait for nothing any more: names as reads see them, and the names that past tasks show.
+ * `locked` holds every index of every waiting swap of `ids` (see `indexesOfSwaps`), as drafts. Answers the swaps' endings.
+ */
+export async function completeSwaps(
+  client: PoolClient,
+  sealing: SealingKey,
+  project: ProjectId,
+  locked: Map<IndexId, LockedIndex>,
+  ids: readonly IndexId[],
+  now: number,
+): Promise<readonly Ending[]> {
+  const { rows: waits } = await client.query<{ task: number; index_id: string; position: number }>(
+    `select b.task, b.index_id, b.position from waits b
+     where b.project_id = $1 and b.task in (select task from waits where index_id = any($2::uuid[])) order by b.task`,
+    [project, ids],
+  )
+  const endings: Ending[] = []
+  for (const task of new Set(waits.map((wait) => wait.task))) {
+    const isWaiting = waits.some(
+      (wait) => wait.task === task && (locked.get(wait.index_id)?.state.completed ?? 0) < wait.position,
+    )
+    if (isWaiting) continue
+    const { rows } = await client.query<OpenRow>(
+      `select ${openColumns} from changes where project_id = $1 and task = $2 and finished_at is null`,
+      [project, task],
+    )
+    const [row] = rows
+    await client.query('delete from waits where project_id = $1 and task = $2', [project, task])
+    if (row === undefined) continue
+    const swap = decodeOpen(sealing, row)
+    const names = swap.naming.flatMap(({ index, uid }) => {
+      const state = locked.get(index)?.state
+      return state === undefined ? [] : [{ index: state, uid, task }]
+    })
+    await swapNames(client, sealing, locked, names)
+    await renameTasks(client, project, task, swap.operation.kind === 'index-swap' ? swap.operation.swaps : [])
+    endings.push({
+      task,
+      status: 'succeeded',
+      error: null,
+      details: finishedDetails(swap.operation, swap.details, 'succeeded', null),
+      startedAt: now,
+      finishedAt: now,
+      batchKey: `task:${task}`,
+      canceledBy: null,
+    })
+  }
+  return endings
+}
+
+/** All at once: an index that hands its name on must not be taken for one that loses it. */
+async function swapNames(
+  client: PoolClient,
+  sealing: SealingKey,
+  locked: Map<IndexId, LockedIndex>,
+  names: readonly NameGiven[],
+): Promise<void> {
+  for (const { index, task } of names) if (index.namedBy < task) index.readUid = null
+  await giveNames(client, sealing, locked, names)
+}
+
+/** Tasks before the swap follow the data, as on a stock server (P-13). */
+async function renameTasks(
+  client: PoolClient,
+  project: ProjectId,
+  task: number,
+  swaps: readonly { readonly indexes: readonly [string, string] }[],
+): Promise<void> {
+  for (const { indexes } of swaps) {
+    await client.query(
+      `update changes set index_uid = case when index_uid = $3 then $4 else $3 end
+       where project_id = $1 and task < $2 and index_uid in ($3, $4)`,
+      [project, task, indexes[0], indexes[1]],
+    )
+  }
+}

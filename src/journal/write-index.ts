@@ -1,0 +1,99 @@
+/** An index inside a transaction that appends or completes: a draft that decisions edit before it is written back. */
+import type { ErrorBody } from '../api/errors.ts'
+import type { TaskStatus } from '../api/tasks.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import type { IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { Operation, Payload } from './change.ts'
+
+/** The part that appending needs. */
+export interface WriteIndex {
+  readonly id: IndexId
+  readonly project: ProjectId
+  /** Name as writes see it; null = deleted by an appended change. */
+  writeUid: string | null
+  writePrimaryKey: string | null
+  /** Last appended position. */
+  head: number
+  completed: number
+  /** Payload bytes up to the head. */
+  byteCount: number
+  /** Since when some replica is behind the head; null = none is. */
+  behindSince: number | null
+  /** Folded up to the head, with secrets. */
+  settings: JsonObject
+  settingsVersion: number
+  /** false = certainly empty: its primary key may still change. */
+  mayHoldDocuments: boolean
+  /** Nodes whose lanes have work when something is appended. */
+  readonly nodes: readonly NodeId[]
+  /** Some replica can take the change now (admission). */
+  readonly isLive: boolean
+}
+
+/** With what reads see. */
+export interface IndexState extends WriteIndex {
+  readUid: string | null
+  namedBy: number
+  primaryKey: string | null
+  createdAt: number | null
+  updatedAt: number | null
+  settingsDone: JsonObject
+  isGone: boolean
+}
+
+/** `uid` is the name that `index` has after the change. */
+export interface Naming {
+  readonly index: IndexId
+  readonly uid: string
+}
+
+export interface NewPlacement {
+  readonly index: IndexId
+  readonly generation: number
+  readonly shard: number
+  readonly node: NodeId
+  readonly physicalUid: string
+  readonly state: PlacementState
+}
+
+/** A change as it is appended. */
+export interface NewChange {
+  readonly task: number
+  readonly index: WriteIndex | null
+  readonly position: number | null
+  readonly indexUid: string | null
+  readonly operation: Operation
+  readonly payload: Payload | null
+  readonly byteCount: number
+  /** Payload bytes of the index's journal up to and with this change. */
+  readonly bytesThrough: number
+  readonly customMetadata: string | null
+  readonly refusal: ErrorBody | null
+  /** The primary key that holds from this position on. */
+  readonly primaryKey: string | null
+  /** For settings: what the lane sends. */
+  readonly deliver: JsonObject | null
+  /** An unknown index is created by this change. */
+  readonly mayCreate: boolean
+  /** Names that change when this change completes. */
+  readonly naming: readonly Naming[]
+  readonly details: Json
+  /** `failed`: it ends here and now, since no index will ever deliver it. */
+  readonly status: 'enqueued' | 'failed'
+  readonly enqueuedAt: number
+}
+
+/** A change that has been appended and not finished, as far as cancelling and completing must know it. */
+export interface OpenChange {
+  readonly task: number
+  readonly position: number
+  readonly indexUid: string
+  readonly operation: Operation
+  readonly primaryKey: string | null
+  readonly mayCreate: boolean
+  readonly naming: readonly Naming[]
+  readonly details: Json
+  refusal: ErrorBody | null
+  deliver: JsonObject | null
+  status: TaskStatus
+}

@@ -1,0 +1,82 @@
+/** Rows of the catalogue as domain types. */
+import type { SealingKey } from '../lib/seal.ts'
+import type { ApiKey, CatalogueEvent, IndexEntry, Organisation, Project, Webhook } from './catalogue.ts'
+import type { Tables } from './tables.ts'
+
+export const masterKeyContext = (project: string) => `project:${project}:master-key`
+export const webhookContext = (project: string, uuid: string) => `webhook:${project}:${uuid}:headers`
+
+export function decodeOrganisation(row: Tables['organisations']): Organisation {
+  return { id: row.id, name: row.name, createdAt: row.created_at }
+}
+
+export function decodeProject(sealing: SealingKey, row: Tables['projects']): Project {
+  return {
+    id: row.id,
+    organisation: row.organisation_id,
+    ref: row.ref,
+    name: row.name,
+    state: row.state,
+    masterKey: sealing.open(row.master_key_sealed, masterKeyContext(row.id)).toString(),
+    features: JSON.parse(row.features) as Record<string, boolean>,
+    createdAt: row.created_at,
+  }
+}
+
+export type KeyRow = Omit<Tables['api_keys'], 'seq'>
+
+export function decodeKey(row: KeyRow): ApiKey {
+  const labels = JSON.parse(row.labels) as { name: string | null; description: string | null }
+  return {
+    project: row.project_id,
+    uid: row.uid,
+    name: labels.name,
+    description: labels.description,
+    actions: row.actions,
+    indexes: row.indexes,
+    expiresAt: row.expires_at,
+    hash: row.hash,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}
+
+export type EntryRow = Pick<
+  Tables['indexes'],
+  'id' | 'project_id' | 'read_uid' | 'primary_key' | 'created_at' | 'updated_at'
+>
+
+/** `undefined`: reads do not see this index. */
+export function decodeEntry(row: EntryRow): IndexEntry | undefined {
+  if (row.read_uid === null || row.created_at === null) return undefined
+  return {
+    id: row.id,
+    project: row.project_id,
+    uid: row.read_uid,
+    primaryKey: row.primary_key === null ? null : (JSON.parse(row.primary_key) as string),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at ?? row.created_at,
+  }
+}
+
+export type WebhookRow = Omit<Tables['webhooks'], 'seq'>
+
+export function decodeWebhook(sealing: SealingKey, row: WebhookRow): Webhook {
+  const headers = sealing.open(row.headers_sealed, webhookContext(row.project_id, row.uuid)).toString()
+  return {
+    project: row.project_id,
+    uuid: row.uuid,
+    url: row.url,
+    headers: JSON.parse(headers) as Record<string, string>,
+    isEditable: row.is_editable,
+  }
+}
+
+export function decodeEvent(row: Tables['catalogue_events']): CatalogueEvent {
+  return {
+    version: row.version,
+    entity: row.entity as CatalogueEvent['entity'],
+    project: row.project_id,
+    entityId: row.entity_id,
+  }
+}

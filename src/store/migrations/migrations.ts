@@ -1,0 +1,11 @@
+/** Every step of the schema, in order. Forward only: a step that was released is never edited, a correction is a new step. */
+import { firstSchema } from './0001-first-schema.ts'
+
+export interface Migration {
+  /** 1, 2, 3 … */
+  readonly version: number
+  readonly name: string
+  readonly sql: string
+}
+
+export const migrations: readonly Migration[] = [firstSchema]

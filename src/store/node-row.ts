@@ -1,0 +1,19 @@
+/** Nodes as rows. */
+import type { SealingKey } from '../lib/seal.ts'
+import type { Node } from './catalogue.ts'
+import type { Tables } from './tables.ts'
+
+export type NodeRow = Pick<Tables['nodes'], 'id' | 'engine' | 'url' | 'region' | 'state' | 'key_sealed'>
+
+export const nodeKeyContext = (id: string) => `node:${id}:key`
+
+export function decodeNode(sealing: SealingKey, row: NodeRow): Node {
+  return {
+    id: row.id,
+    engine: row.engine,
+    url: row.url,
+    region: row.region,
+    state: row.state,
+    key: row.key_sealed === null ? null : sealing.open(row.key_sealed, nodeKeyContext(row.id)).toString(),
+  }
+}

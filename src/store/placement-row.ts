@@ -1,0 +1,20 @@
+/** Placements as rows. */
+import type { Placement } from './catalogue.ts'
+import type { Tables } from './tables.ts'
+
+export type PlacementRow = Pick<
+  Tables['placements'],
+  'index_id' | 'generation' | 'shard' | 'node_id' | 'physical_uid' | 'state' | 'applied'
+>
+
+export function decodePlacement(row: PlacementRow): Placement {
+  return {
+    index: row.index_id,
+    generation: row.generation,
+    shard: row.shard,
+    node: row.node_id,
+    physicalUid: row.physical_uid,
+    state: row.state,
+    applied: row.applied,
+  }
+}

@@ -1,0 +1,286 @@
+/** The catalogue over PostgreSQL. Every write records its events in its own transaction, then wakes the followers. */
+import type { PoolClient } from 'pg'
+import { v7 as uuidV7 } from 'uuid'
+import { assert } from '../lib/assert.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import type { SealingKey } from '../lib/seal.ts'
+import type { ApiKey, CatalogueEvent, Node, Project, ProjectId } from './catalogue.ts'
+import { readChanges, readSnapshot } from './catalogue-reads.ts'
+import {
+  decodeKey,
+  decodeOrganisation,
+  decodeProject,
+  decodeWebhook,
+  type KeyRow,
+  masterKeyContext,
+  type WebhookRow,
+  webhookContext,
+} from './catalogue-rows.ts'
+import { type Database, reach } from './database.ts'
+import { defaultKeys } from './default-keys.ts'
+import { keyHash } from './key-hash.ts'
+import { decodeNode, type NodeRow, nodeKeyContext } from './node-row.ts'
+import { type Catalogue, type NewKey, webhookCountMax } from './ports.ts'
+import { newProjectRef } from './project-ref.ts'
+import type { Signals } from './signals.ts'
+import type { Tables } from './tables.ts'
+import { recordEvents, transact } from './transaction.ts'
+
+export interface CatalogueDependencies {
+  readonly database: Database
+  readonly sealing: SealingKey
+  readonly signals: Signals
+  readonly clock: Clock
+  readonly random: Random
+}
+
+type ProjectRow = Tables['projects']
+
+export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
+  const { database, sealing, signals, clock, random } = deps
+  const { db, pool } = database
+  const newId = () => uuidV7({ msecs: clock.now(), random: random.bytes(16) })
+
+  /** Runs an edit and records its events, if it answers any. */
+  const edit = async <T>(
+    work: (
+      client: PoolClient,
+    ) => Promise<{ readonly result: T; readonly events: readonly Omit<CatalogueEvent, 'version'>[] }>,
+  ): Promise<T> => {
+    const { result, events } = await transact(database, async (client) => {
+      const outcome = await work(client)
+      await recordEvents(client, outcome.events)
+      return outcome
+    })
+    if (events.length > 0) signals.send('flapjack_catalogue', '')
+    return result
+  }
+
+  const editProject = (project: ProjectId, column: 'state' | 'features', value: string) =>
+    edit(async (client) => {
+      const { rows } = await client.query<ProjectRow>(`update projects set ${column} = $2 where id = $1 returning *`, [
+        project,
+        value,
+      ])
+      const [row] = rows
+      assert(row !== undefined, 'a project that is edited exists')
+      return { result: decodeProject(sealing, row), events: [{ entity: 'project', project, entityId: project }] }
+    })
+
+  return {
+    snapshot: () => reach(() => readSnapshot(db, sealing)),
+    changesAfter: (version, limit) => reach(() => readChanges(db, sealing, version, limit)),
+    async onChange(listener) {
+      const stop = signals.listen('flapjack_catalogue', () => listener())
+      return async () => stop()
+    },
+
+    async organisations() {
+      const rows = await reach(() => db.selectFrom('organisations').selectAll().orderBy('created_at').execute())
+      return rows.map(decodeOrganisation)
+    },
+    async createOrganisation(name) {
+      const organisation = { id: newId(), name, createdAt: clock.now() }
+      await reach(() =>
+        pool.query('insert into organisations (id, name, created_at) values ($1, $2, $3)', [
+          organisation.id,
+          name,
+          organisation.createdAt,
+        ]),
+      )
+      return organisation
+    },
+    async projects() {
+      const rows = await reach(() =>
+        db.selectFrom('projects').selectAll().orderBy('created_at').orderBy('id').execute(),
+      )
+      return rows.map((row) => decodeProject(sealing, row))
+    },
+    async findProject(nameOrRef) {
+      const { rows } = await reach(() =>
+        pool.query<ProjectRow>(
+          `select * from projects where ref = $1 or lower(name) = lower($1)
+           order by (ref = $1) desc, created_at, id limit 1`,
+          [nameOrRef],
+        ),
+      )
+      return rows[0] && decodeProject(sealing, rows[0])
+    },
+    createProject: ({ organisation, name, masterKey }) =>
+      edit(async (client) => {
+        const project: Project = {
+          id: newId(),
+          organisation,
+          ref: newProjectRef(random),
+          name,
+          state: 'active',
+          masterKey: masterKey ?? Buffer.from(random.bytes(32)).toString('hex'),
+          features: {},
+          createdAt: clock.now(),
+        }
+        await client.query(
+          `insert into projects (id, organisation_id, ref, name, state, master_key_sealed, created_at)
+           values ($1, $2, $3, $4, 'active', $5, $6)`,
+          [
+            project.id,
+            organisation,
+            project.ref,
+            name,
+            sealing.seal(project.masterKey, masterKeyContext(project.id)),
+            project.createdAt,
+          ],
+        )
+        await client.query('insert into project_progress (project_id) values ($1)', [project.id])
+        const events: Omit<CatalogueEvent, 'version'>[] = [
+          { entity: 'project', project: project.id, entityId: project.id },
+        ]
+        // Keys are listed newest first, so the last of the list is created first.
+        for (const key of [...defaultKeys].reverse()) {
+          const { uid } = await insertKey(client, project, { ...key, uid: random.uuid() }, clock.now())
+          events.push({ entity: 'key', project: project.id, entityId: uid })
+        }
+        return { result: project, events }
+      }),
+    setProjectState: (project, state) => editProject(project, 'state', state),
+    setFeatures: (project, features) => editProject(project, 'features', JSON.stringify(features)),
+
+    async keys(project) {
+      const { rows } = await reach(() =>
+        pool.query<KeyRow>('select * from api_keys where project_id = $1 order by created_at desc, seq desc', [
+          project,
+        ]),
+      )
+      return rows.map(decodeKey)
+    },
+    createKey: (project, key) =>
+      edit<ApiKey | 'exists'>(async (client) => {
+        const { rows } = await client.query<ProjectRow>('select * from projects where id = $1 for share', [project])
+        assert(rows[0] !== undefined, 'a key is created in a project that exists')
+        const taken = await client.query('select 1 from api_keys where project_id = $1 and uid = $2', [
+          project,
+          key.uid.toLowerCase(),
+        ])
+        if (taken.rowCount !== 0) return { result: 'exists', events: [] }
+        const created = await insertKey(client, decodeProject(sealing, rows[0]), key, clock.now())
+        return { result: created, events: [{ entity: 'key', project, entityId: created.uid }] }
+      }),
+    updateKey: (project, uid, change) =>
+      edit(async (client) => {
+        const entityId = uid.toLowerCase()
+        const { rows } = await client.query<KeyRow>(
+          'select * from api_keys where project_id = $1 and uid = $2 for update',
+          [project, entityId],
+        )
+        if (rows[0] === undefined) return { result: undefined, events: [] }
+        const before = decodeKey(rows[0])
+        const after: ApiKey = {
+          ...before,
+          name: change.name === undefined ? before.name : change.name,
+          description: change.description === undefined ? before.description : change.description,
+          updatedAt: clock.now(),
+        }
+        await client.query('update api_keys set labels = $3, updated_at = $4 where project_id = $1 and uid = $2', [
+          project,
+          entityId,
+          labelsOf(after),
+          after.updatedAt,
+        ])
+        return { result: after, events: [{ entity: 'key', project, entityId }] }
+      }),
+    deleteKey: (project, uid) =>
+      edit(async (client) => {
+        const entityId = uid.toLowerCase()
+        const { rowCount } = await client.query('delete from api_keys where project_id = $1 and uid = $2', [
+          project,
+          entityId,
+        ])
+        return { result: rowCount === 1, events: rowCount === 1 ? [{ entity: 'key', project, entityId }] : [] }
+      }),
+
+    async webhooks(project) {
+      const { rows } = await reach(() =>
+        pool.query<WebhookRow>('select * from webhooks where project_id = $1 order by seq', [project]),
+      )
+      return rows.map((row) => decodeWebhook(sealing, row))
+    },
+    putWebhook: ({ project, uuid, url, headers, isEditable }) =>
+      edit<'stored' | 'too-many'>(async (client) => {
+        // The project's row is the lock that keeps two requests from both taking the last place.
+        await client.query('select 1 from projects where id = $1 for no key update', [project])
+        const { rows } = await client.query<{ count: number }>(
+          'select count(*) as count from webhooks where project_id = $1 and uuid <> $2 and is_editable',
+          [project, uuid],
+        )
+        if (isEditable && (rows[0]?.count ?? 0) >= webhookCountMax) {
+          return { result: 'too-many', events: [] }
+        }
+        await client.query(
+          `insert into webhooks (project_id, uuid, url, headers_sealed, is_editable) values ($1, $2, $3, $4, $5)
+           on conflict (project_id, uuid) do update set
+             url = excluded.url, headers_sealed = excluded.headers_sealed, is_editable = excluded.is_editable`,
+          [project, uuid, url, sealing.seal(JSON.stringify(headers), webhookContext(project, uuid)), isEditable],
+        )
+        return { result: 'stored', events: [{ entity: 'webhook', project, entityId: uuid }] }
+      }),
+    deleteWebhook: (project, uuid) =>
+      edit(async (client) => {
+        const { rowCount } = await client.query('delete from webhooks where project_id = $1 and uuid = $2', [
+          project,
+          uuid,
+        ])
+        return {
+          result: rowCount === 1,
+          events: rowCount === 1 ? [{ entity: 'webhook', project, entityId: uuid }] : [],
+        }
+      }),
+
+    async nodes() {
+      const rows = await reach(() => db.selectFrom('nodes').selectAll().orderBy('id').execute())
+      return rows.map((row) => decodeNode(sealing, row))
+    },
+    putNode: ({ id, engine, url, region, key }) =>
+      edit(async (client) => {
+        const { rows } = await client.query<NodeRow>(
+          `insert into nodes (id, engine, url, region, state, key_sealed) values ($1, $2, $3, $4, 'active', $5)
+           on conflict (id) do update set
+             engine = excluded.engine, url = excluded.url, region = excluded.region, key_sealed = excluded.key_sealed
+           returning *`,
+          [id, engine, url, region, key === null ? null : sealing.seal(key, nodeKeyContext(id))],
+        )
+        assert(rows[0] !== undefined, 'an upsert answers its row')
+        const node: Node = decodeNode(sealing, rows[0])
+        return { result: node, events: [{ entity: 'node', project: null, entityId: id }] }
+      }),
+    setNodeState: (id, state) =>
+      edit(async (client) => {
+        const { rowCount } = await client.query('update nodes set state = $2 where id = $1 and state <> $2', [
+          id,
+          state,
+        ])
+        return { result: undefined, events: rowCount === 1 ? [{ entity: 'node', project: null, entityId: id }] : [] }
+      }),
+  }
+}
+
+function labelsOf({ name, description }: Pick<ApiKey, 'name' | 'description'>): string {
+  return JSON.stringify({ name, description })
+}
+
+async function insertKey(client: PoolClient, project: Project, key: NewKey, now: number): Promise<ApiKey> {
+  const uid = key.uid.toLowerCase()
+  const stored: ApiKey = {
+    ...key,
+    uid,
+    project: project.id,
+    hash: keyHash(project.masterKey, uid),
+    createdAt: now,
+    updatedAt: now,
+  }
+  await client.query(
+    `insert into api_keys (project_id, uid, labels, actions, indexes, expires_at, hash, created_at, updated_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $8)`,
+    [project.id, uid, labelsOf(key), key.actions, key.indexes, key.expiresAt, stored.hash, now],
+  )
+  return stored
+}

@@ -1,0 +1,105 @@
+/** Brings a database to this program's schema, and checks that its secrets can be read with our sealing key. */
+import type { PoolClient } from 'pg'
+import type { Clock } from '../lib/clock.ts'
+import { SealBroken, type SealingKey } from '../lib/seal.ts'
+import { type Database, reach } from './database.ts'
+import { type Migration, migrations } from './migrations/migrations.ts'
+
+/** The database was used by a newer program. Nothing was changed. */
+export class SchemaTooNew extends Error {
+  override readonly name = 'SchemaTooNew'
+}
+
+/** The database's secrets were sealed under another key. Nothing was changed. */
+export class WrongSealingKey extends Error {
+  override readonly name = 'WrongSealingKey'
+}
+
+/** Any number that no other program takes on the same database. */
+const advisoryLock = 7_346_201
+const majorMin = 15
+const canaryContext = 'instance:canary'
+const canaryText = 'flapjack'
+
+/**
+ * Applies what is missing, each step in its own transaction, under an advisory lock: several processes may start at once.
+ * Running it again changes nothing.
+ */
+export async function migrate(
+  database: Database,
+  options: { readonly sealing: SealingKey; readonly clock: Clock; readonly steps?: readonly Migration[] },
+): Promise<void> {
+  const client = await reach(() => database.pool.connect())
+  let failure: Error | undefined
+  try {
+    await reach(() => migrateLocked(client, options))
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error))
+    throw error
+  } finally {
+    // After a failure the connection may hold the lock: it is ended, and the lock with it.
+    client.release(failure)
+  }
+}
+
+async function migrateLocked(
+  client: PoolClient,
+  options: { readonly sealing: SealingKey; readonly clock: Clock; readonly steps?: readonly Migration[] },
+): Promise<void> {
+  const steps = options.steps ?? migrations
+  const server = await client.query("select current_setting('server_version_num')::int as number")
+  if (server.rows[0].number < majorMin * 10_000) {
+    throw new SchemaTooNew(`PostgreSQL ${majorMin} or newer is needed; this server is ${server.rows[0].number}.`)
+  }
+  await client.query('select pg_advisory_lock($1)', [advisoryLock])
+  await client.query(
+    'create table if not exists schema_versions (version int primary key, name text not null, applied_at bigint not null)',
+  )
+  const present = await client.query('select coalesce(max(version), 0) as version from schema_versions')
+  const current: number = present.rows[0].version
+  const newest = steps.at(-1)?.version ?? 0
+  if (current > newest) {
+    throw new SchemaTooNew(
+      `This data was used by a newer Flapjack (schema ${current}); this one knows schema ${newest}. Start the newer ` +
+        'program, or restore a backup that was made before the upgrade.',
+    )
+  }
+  for (const step of steps.filter(({ version }) => version > current)) {
+    await client.query('begin')
+    await client.query(step.sql)
+    await client.query('insert into schema_versions values ($1, $2, $3)', [
+      step.version,
+      step.name,
+      options.clock.now(),
+    ])
+    await client.query('commit')
+  }
+  await checkCanary(client, options)
+  await client.query('select pg_advisory_unlock($1)', [advisoryLock])
+}
+
+/** Losing the key must show at start, not when the first secret is needed. */
+async function checkCanary(
+  client: PoolClient,
+  { sealing, clock }: { readonly sealing: SealingKey; readonly clock: Clock },
+): Promise<void> {
+  const found = await client.query('select canary_sealed from instance where id = 1')
+  const sealed: Buffer | undefined = found.rows[0]?.canary_sealed
+  if (sealed === undefined) {
+    await client.query('insert into instance (id, canary_sealed, created_at) values (1, $1, $2)', [
+      sealing.seal(canaryText, canaryContext),
+      clock.now(),
+    ])
+    return
+  }
+  try {
+    sealing.open(sealed, canaryContext)
+  } catch (cause) {
+    if (!(cause instanceof SealBroken)) throw cause
+    throw new WrongSealingKey(
+      `The secrets in this database were sealed under another key than the configured one (${sealing.id}). Put the ` +
+        'original key file back.',
+      { cause },
+    )
+  }
+}

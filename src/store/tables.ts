@@ -1,0 +1,141 @@
+/** The tables as rows. `migrations/` is the truth; times are milliseconds since 1970; `*_sealed` columns are ciphertext. */
+import type { Generated } from 'kysely'
+import type { EngineKind, NodeState, PlacementState, ProjectState } from './catalogue.ts'
+
+export interface Tables {
+  instance: { id: number; canary_sealed: Buffer; catalogue_version: number; created_at: number }
+  schema_versions: { version: number; name: string; applied_at: number }
+  organisations: { id: string; name: string; created_at: number }
+  projects: {
+    id: string
+    organisation_id: string
+    ref: string
+    name: string
+    state: ProjectState
+    master_key_sealed: Buffer
+    /** JSON. */
+    features: string
+    next_task: number
+    created_at: number
+  }
+  project_progress: { project_id: string; next_batch: number; next_finish: number }
+  api_keys: {
+    seq: Generated<number>
+    project_id: string
+    uid: string
+    /** JSON `{name, description}`: text columns cannot hold every string that JSON can. */
+    labels: string
+    actions: string[]
+    indexes: string[]
+    expires_at: number | null
+    hash: string
+    created_at: number
+    updated_at: number
+  }
+  nodes: {
+    id: string
+    engine: EngineKind
+    url: string
+    region: string
+    state: NodeState
+    key_sealed: Buffer | null
+    index_count: Generated<number>
+    marker: string | null
+    since_epoch: Generated<number>
+  }
+  node_leases: { node_id: string; owner: string; epoch: number; until: number }
+  indexes: {
+    id: string
+    project_id: string
+    /** Name as writes see it; null = deleted by an appended change. */
+    write_uid: string | null
+    /** Name as reads see it; null = not created yet, or deleted. */
+    read_uid: string | null
+    /** Task that gave `read_uid`: an older one that completes later does not override it. */
+    named_by: number
+    /** JSON string, as all primary keys in the store. */
+    write_primary_key: string | null
+    primary_key: string | null
+    created_at: number | null
+    updated_at: number | null
+    head: number
+    completed: number
+    byte_count: number
+    behind_since: number | null
+    settings_version: number
+    settings_sealed: Buffer | null
+    settings_done_sealed: Buffer | null
+    may_hold_documents: boolean
+    is_gone: boolean
+  }
+  placements: {
+    index_id: string
+    generation: number
+    shard: number
+    node_id: string
+    physical_uid: string
+    state: PlacementState
+    applied: number
+    applied_bytes: number
+    proof_task: number | null
+    proof_mark: string | null
+    /** The row stays after the index is gone, so that a physical name is never used twice on a node. */
+    is_gone: boolean
+  }
+  changes: ChangeRow
+  batches: { project_id: string; uid: number; key: string; strategy: string }
+  waits: { project_id: string; task: number; index_id: string; position: number }
+  project_work: { project_id: string; task: number; enqueued_at: number; owner: string | null; until: number }
+  feed_cursors: { consumer: string; project_id: string; cursor: number }
+  webhooks: {
+    seq: Generated<number>
+    project_id: string
+    uuid: string
+    url: string
+    headers_sealed: Buffer
+    is_editable: boolean
+  }
+  catalogue_events: { version: number; entity: string; project_id: string | null; entity_id: string }
+}
+
+export interface ChangeRow {
+  project_id: string
+  task: number
+  index_id: string | null
+  position: number | null
+  index_uid: string | null
+  /** Operation kind. */
+  operation: string
+  /** Task kind. */
+  kind: string
+  /** JSON: operation (without secrets), customMetadata, naming. */
+  body: string
+  /** Operations with secrets, whole. */
+  secret_sealed: Buffer | null
+  payload: Buffer | null
+  blob: string | null
+  byte_count: number
+  /** Payload bytes of the index's journal up to and with this change. */
+  bytes_through: number
+  refusal: string | null
+  resolution: string | null
+  resolution_puts: Buffer | null
+  resolution_deletes: Buffer | null
+  /** Primary key that holds from this position on. */
+  primary_key: string | null
+  /** What to deliver for a settings change. */
+  deliver_sealed: Buffer | null
+  may_create: boolean
+  status: string
+  error: string | null
+  details: string | null
+  batch: number | null
+  canceled_by: number | null
+  enqueued_at: number
+  started_at: number | null
+  finished_at: number | null
+  /** Order in which the project's tasks finished. */
+  finish_seq: number | null
+  /** Deleted by the client, or by the clean-up; the row stays until retention passes it. */
+  is_hidden: boolean
+}
