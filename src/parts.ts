@@ -22,6 +22,7 @@ import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startLocalNode } from './orchestrator/local-driver.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
+import { startRetention } from './orchestrator/retention.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import { WorkFailure } from './orchestrator/work-failure.ts'
 import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
@@ -291,6 +292,12 @@ export async function startControl(
       await work.stop()
       await engines.close()
     },
+  )
+  await supervisor.start(
+    'retention',
+    async () =>
+      startRetention({ journal: laneJournal, payloadMs: config.store.payloadRetentionMs, clock, log: logger }),
+    (retention) => retention.stop(),
   )
   await supervisor.start(
     'webhooks',

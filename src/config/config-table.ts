@@ -101,6 +101,12 @@ export const configTable = {
       env: ['FLAPJACK_STORE_CONNECTIONS_MAX'],
       about: 'Connections of one process to the database.',
     }),
+    payloadRetentionMs: field(optional(duration(60_000, 315_360_000_000)), null, {
+      env: ['FLAPJACK_PAYLOAD_RETENTION'],
+      initialText: 'as long as their index',
+      about:
+        'How long the payloads of applied writes are kept. While they are there, an engine whose disk was lost is rebuilt from them.',
+    }),
     writeAdmission: field(choice('available', 'journal'), 'available', {
       env: ['FLAPJACK_WRITE_ADMISSION'],
       about:

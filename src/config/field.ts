@@ -102,7 +102,7 @@ export function byteCount(min: number, max: number): Decoder<number> {
   })
 }
 
-const timeUnits: Readonly<Record<string, number>> = { '': 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const timeUnits: Readonly<Record<string, number>> = { '': 1, ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** Milliseconds; text may carry a unit. */
 export function duration(minMs: number, maxMs: number): Decoder<number> {
