@@ -28,10 +28,11 @@ export type Delivery =
       readonly kind: 'send'
       readonly parts: readonly Part[]
       /**
-       * Everything before it must have been applied. It keeps refusals apart from later changes of settings, and counts
-       * of deletions exact, since a clear would absorb what stands before it in its batch (NF-16, NF-21).
+       * Everything before it must have been applied, and nothing behind it goes out before it was: what a document change
+       * comes to depends on the settings at its position, and a clear would absorb what stands before it in its batch and
+       * spoil its count (NF-16, NF-21).
        */
-      readonly waitsForAll: boolean
+      readonly isAlone: boolean
       readonly byteCount: number
     }
 
@@ -90,11 +91,11 @@ function planResolved({ puts, deletes, merge, putCount, error }: Resolution): De
 
 function documents(parts: readonly DocumentsPart[]): Delivery {
   const byteCount = parts.reduce((sum, { payload }) => sum + payloadByteCount(payload), 0)
-  return { kind: 'send', parts, waitsForAll: false, byteCount }
+  return { kind: 'send', parts, isAlone: false, byteCount }
 }
 
 function alone(part: Part): Delivery {
-  return { kind: 'send', parts: [part], waitsForAll: true, byteCount: 0 }
+  return { kind: 'send', parts: [part], isAlone: true, byteCount: 0 }
 }
 
 export function payloadByteCount(payload: Payload): number {

@@ -5,8 +5,8 @@
  * task numbers; the disk is checked again every ten seconds and after every silence. After: all lanes have ended and
  * nothing of this dispatcher is in flight.
  */
-import type { Engine } from '../engine/engine.ts'
-import type { LaneProof, NodeLease } from '../journal/ports.ts'
+import type { Engine, EngineTask } from '../engine/engine.ts'
+import type { LaneProof, LaneState, NodeLease } from '../journal/ports.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Lane } from './lane.ts'
@@ -20,6 +20,9 @@ export const identityCheckMs = 10_000
 /** Longest wait for a notification of new work; a lost one costs that. */
 const workPollMs = 1_000
 const lanesPerLook = 256
+/** Newest tasks read at the start of a session. */
+const earlierPage = 200
+const earlierPagesMax = 20
 /** Idle lanes kept for their memory of where they are. */
 const idleLanesMax = 2_000
 
@@ -139,6 +142,7 @@ export class Dispatcher {
     let proof = disk.proof
     let isSilent = false
     let mustCheck = false
+    let isEarlierMet = false
     const strangers: number[] = []
     const ledger = new NumberLedger(disk.newest, (numbers) => strangers.push(...numbers))
     const watch = new TaskWatch({
@@ -201,7 +205,11 @@ export class Dispatcher {
     const loops = [
       this.#untilOver(over, () => watch.run(over.signal)),
       this.#untilOver(over, checkAgain),
-      this.#untilOver(over, () => this.#look(session, lanes)),
+      this.#untilOver(over, async () => {
+        if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.proof)
+        isEarlierMet = true
+        await this.#look(session, lanes)
+      }),
     ]
     await Promise.all(loops)
     stop()
@@ -235,20 +243,23 @@ export class Dispatcher {
     while (!session.signal.aborted) {
       for (const state of await journal.lanesBehind(node, lanesPerLook)) {
         if (session.signal.aborted) return
-        const { index, generation, shard } = state.placement
-        const key = `${index}:${generation}:${shard}`
-        const running = lanes.get(key)
-        if (running !== undefined) {
-          running.lane.raiseHead(state.head)
-          continue
-        }
-        const lane = new Lane(session, state)
-        lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
+        this.#ensure(session, lanes, state).raiseHead(state.head)
       }
       this.#sweep(lanes)
       metrics.window(node, session.window.openBytes, session.window.windowBytes)
       await journal.waitForWork(node, workPollMs, session.signal)
     }
+  }
+
+  /** The running lane of a placement, started if it is not. */
+  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
+    const { index, generation, shard } = state.placement
+    const key = `${index}:${generation}:${shard}`
+    const running = lanes.get(key)
+    if (running !== undefined) return running.lane
+    const lane = new Lane(session, state)
+    lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
+    return lane
   }
 
   #sweep(lanes: Map<string, Running>): void {
@@ -268,8 +279,42 @@ export class Dispatcher {
       if (!signal.aborted) await this.#meet(session, lanes, numbers)
       return
     }
-    for (const task of reply.value) {
-      for (const { lane } of lanes.values()) if (lane.physicalUid === task.indexUid) lane.noteStranger(task)
+    await this.#tell(session, lanes, reply.value)
+  }
+
+  /**
+   * Tasks behind the newest proof that were there before the session: in flight when the last one ended, or come late since.
+   * Lanes that are behind find theirs by themselves; others would never look.
+   */
+  async #meetEarlier(session: NodeSession, lanes: Map<string, Running>, proof: LaneProof | null): Promise<void> {
+    const { engine, signal, deps } = session
+    let from: number | undefined
+    for (let page = 0; page < earlierPagesMax; page += 1) {
+      const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) =>
+        engine.newestTasks(undefined, earlierPage, from, limit),
+      )
+      if (reply.kind !== 'answered') throw new Error('the newest tasks of the node cannot be read')
+      const newer = reply.value.filter(({ uid }) => uid > (proof?.task ?? -1))
+      await this.#tell(session, lanes, newer)
+      if (newer.length < earlierPage) return
+      from = newer.at(-1)!.uid - 1
+    }
+  }
+
+  async #tell(session: NodeSession, lanes: Map<string, Running>, tasks: readonly EngineTask[]): Promise<void> {
+    const known = new Map<string, Lane>([...lanes.values()].map(({ lane }) => [lane.physicalUid, lane]))
+    for (const task of tasks) {
+      const uid = task.indexUid
+      if (uid === null) continue
+      let lane = known.get(uid)
+      if (lane === undefined) {
+        const state = await this.#deps.journal.laneOn(this.#lease.node.id, uid)
+        // A task of an index that is not ours, or not any more.
+        if (state === undefined || session.signal.aborted) continue
+        lane = this.#ensure(session, lanes, state)
+        known.set(uid, lane)
+      }
+      lane.noteStranger(task)
     }
   }
 }

@@ -8,6 +8,7 @@ import type { Operation, Resolution } from '../journal/change.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { documentId } from './document-id.ts'
 import { bytesOf } from './ndjson.ts'
+import { isNodeTrouble } from './node-trouble.ts'
 import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted } from './resolution.ts'
 
 type Edit = Extract<Operation, { readonly kind: 'documents-edit' }>
@@ -50,9 +51,12 @@ async function editScratch(deps: ResolutionDeps, edit: Edit, primaryKey: string)
   if (edited.kind === 'refused') return { ...emptyResolution, error: edited.error }
   if (edited.kind !== 'answered') throw new ResolutionInterrupted(edited.reason)
   if (edited.value.status !== 'succeeded') {
-    if (edited.value.error === null) throw new ResolutionInterrupted('the edit was cancelled')
-    const message = edited.value.error.message.replaceAll(deps.scratchUid, deps.physicalUid)
-    return { ...emptyResolution, error: { ...edited.value.error, message } }
+    const { error } = edited.value
+    if (error === null) throw new ResolutionInterrupted('the edit was cancelled')
+    const mayPass = error.code === 'internal' && !deps.isSecondTry
+    if (isNodeTrouble(error) || mayPass) throw new ResolutionInterrupted(error.message)
+    const message = error.message.replaceAll(deps.scratchUid, deps.physicalUid)
+    return { ...emptyResolution, error: { ...error, message } }
   }
   return difference(deps, before, primaryKey)
 }

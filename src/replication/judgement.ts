@@ -5,14 +5,23 @@ import type { Part } from './delivery.ts'
 import { isNodeTrouble } from './node-trouble.ts'
 import type { OpenChange } from './open-change.ts'
 
-/** Deliveries of a change whose count stays short before we believe the node rather than our own count. */
-const shortCountsMax = 3
+/** How often a lane goes back for a reason before it believes the node after all. */
+const goneBackMax = {
+  /** `internal` may pass, once (NF-21). */
+  internal: 1,
+  /** A count that stays short: then it is our count that is wrong. */
+  'short-count': 3,
+  /** What succeeded before must succeed when it is repeated, unless the engine is another by now. */
+  'failed-replay': 8,
+}
 
 export interface BatchSeen {
   readonly batch: number
   /** Some task of the batch succeeded, so that a failed one failed by itself. */
   readonly isGood: boolean
 }
+
+export type GoBackReason = 'cancelled' | 'node-trouble' | 'failed-batch' | keyof typeof goneBackMax
 
 export type Verdict =
   | { readonly kind: 'open' }
@@ -31,11 +40,9 @@ export type Verdict =
       readonly kind: 'again'
       readonly position: number
       readonly singleUntil: number
-      readonly reason: 'cancelled' | 'node-trouble' | 'internal' | 'failed-batch' | 'short-count'
+      readonly reason: GoBackReason
       /** Wait before. */
       readonly isTrouble: boolean
-      readonly isInternal: boolean
-      readonly isShort: boolean
     }
 
 export interface JudgementView {
@@ -43,8 +50,8 @@ export interface JudgementView {
   readonly taskOf: (number: number) => EngineTask | undefined
   readonly open: readonly OpenChange[]
   readonly lastBatch: BatchSeen | undefined
-  readonly wasRetriedAlone: boolean
-  readonly shortCounts: number
+  /** How often the lane went back for this change and reason. */
+  readonly goneBack: (reason: GoBackReason) => number
   /** What is open was read after this change had ended. */
   readonly isRead?: boolean
 }
@@ -77,24 +84,19 @@ function judgeTask(
   view: JudgementView,
 ): 'good' | { readonly error: ErrorBody } | Verdict {
   const { position } = entry.item.change
-  const again = (
-    reason: Extract<Verdict, { kind: 'again' }>['reason'],
-    singleUntil: number,
-    isTrouble: boolean,
-  ): Verdict => ({
+  const again = (reason: GoBackReason, singleUntil: number, isTrouble: boolean): Verdict => ({
     kind: 'again',
     position,
     singleUntil,
     reason,
     isTrouble,
-    isInternal: reason === 'internal',
-    isShort: reason === 'short-count',
   })
+  const mayGoBack = (reason: keyof typeof goneBackMax) => view.goneBack(reason) < goneBackMax[reason]
   if (task.status === 'succeeded') {
     const written = task.details?.indexedDocuments
     const isShort = part.kind === 'put' && typeof written === 'number' && written < part.documents
-    if (!isShort || view.shortCounts >= shortCountsMax) return 'good'
-    return again('short-count', 0, view.shortCounts > 0)
+    if (!isShort || !mayGoBack('short-count')) return 'good'
+    return again('short-count', 0, view.goneBack('short-count') > 0)
   }
   if (task.status === 'canceled') return again('cancelled', 0, false)
   const { error } = task
@@ -113,8 +115,11 @@ function judgeTask(
     }),
   )
   const isAlone = inBatch.length === 0 && !isFailedBefore
-  if (error.code === 'internal' && !view.wasRetriedAlone) return again('internal', position, false)
-  if (isAlone || isGoodBefore || isGoodBeside) return { error }
+  if (error.code === 'internal' && mayGoBack('internal')) return again('internal', position, false)
+  if (isAlone || isGoodBefore || isGoodBeside) {
+    const isReplay = entry.item.change.status === 'succeeded'
+    return isReplay && mayGoBack('failed-replay') ? again('failed-replay', position, true) : { error }
+  }
   const last = Math.max(position, ...inBatch.map((other) => other.item.change.position))
   return again('failed-batch', last, false)
 }

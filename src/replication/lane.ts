@@ -14,7 +14,7 @@ import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
-import { judge, type Verdict } from './judgement.ts'
+import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
@@ -57,8 +57,8 @@ export class Lane {
   #singleUntil = 0
   /** Where `applied` stood when this lane began: an unmarked task that comes late may be of any change behind it. */
   readonly #floor: number
-  readonly #retriedAlone = new Set<number>()
-  readonly #shortCounts = new Map<number, number>()
+  /** How often the lane went back, by position and reason. */
+  readonly #goneBack = new Map<number, Map<GoBackReason, number>>()
   readonly #removed = new Map<number, number>()
   readonly #sendWake = new Wake()
   readonly #settleWake = new Wake()
@@ -291,7 +291,7 @@ export class Lane {
         continue
       }
       const isSingle = position <= this.#singleUntil
-      const mustWait = delivery.kind === 'resolve' || delivery.waitsForAll || isSingle
+      const mustWait = delivery.kind === 'resolve' || delivery.isAlone || isSingle
       if (this.#open.length > 0 && (mustWait || this.#open.some((entry) => entry.isSingle))) {
         await this.#sendWake.wait(flow)
         continue
@@ -318,7 +318,7 @@ export class Lane {
       }
       this.#session.deps.metrics.sent(this.#placement.node, delivery.byteCount)
       if (this.#existence === 'missing') this.#existence = 'asked'
-      this.#take({ ...ended.open, isSingle, byteCount: delivery.byteCount })
+      this.#take({ ...ended.open, isSingle: isSingle || delivery.isAlone, byteCount: delivery.byteCount })
     }
   }
 
@@ -369,20 +369,26 @@ export class Lane {
   async #resolve(item: LaneChange): Promise<void> {
     const { deps, lease, engine } = this.#session
     const { index } = this.#placement
-    const resolution = await resolveChange(
+    const { position } = item.change
+    const resolving = resolveChange(
       {
         engine,
         journal: deps.journal,
         physicalUid: this.physicalUid,
         scratchUid: `fjscratch_${this.#tag}`,
+        isSecondTry: this.#timesGoneBack(item.change.position, 'internal') > 0,
         ask: (call) => ask(this.#session, call),
         run: (call) => sendAndWait(this.#session, call),
       },
       item,
     )
+    const resolution = await resolving.catch((error) => {
+      this.#noteGoneBack(position, 'internal')
+      throw error
+    })
     // What was read counts only if the disk that it was read from is still ours: it is recorded for good.
     await this.#session.verify()
-    const isKept = await deps.journal.recordResolution(lease, index, item.change.position, resolution)
+    const isKept = await deps.journal.recordResolution(lease, index, position, resolution)
     if (!isKept) throw new LeaseLost()
     // Read again rather than trusted: another delivery may have recorded its own before.
     this.#forgetAhead()
@@ -422,24 +428,17 @@ export class Lane {
   async #judge(entry: OpenChange, before: Extract<Verdict, { readonly kind: 'done' }> | undefined): Promise<Verdict> {
     const { watch, signal } = this.#session
     const position = entry.item.change.position
-    const verdict = judge(entry, {
-      taskOf: (number) => watch.ended(number),
+    const view = {
+      taskOf: (number: number) => watch.ended(number),
       open: this.#open,
       lastBatch: before?.batch ?? this.#lastBatch,
-      wasRetriedAlone: this.#retriedAlone.has(position),
-      shortCounts: this.#shortCounts.get(position) ?? 0,
-    })
+      goneBack: (reason: GoBackReason) => this.#timesGoneBack(position, reason),
+    }
+    const verdict = judge(entry, view)
     if (verdict.kind !== 'unsure') return verdict
     // Tasks of one batch end together: one more read says which of the others were in it.
     await watch.read(signal)
-    return judge(entry, {
-      taskOf: (number) => watch.ended(number),
-      open: this.#open,
-      lastBatch: before?.batch ?? this.#lastBatch,
-      wasRetriedAlone: this.#retriedAlone.has(position),
-      shortCounts: this.#shortCounts.get(position) ?? 0,
-      isRead: true,
-    })
+    return judge(entry, { ...view, isRead: true })
   }
 
   async #advance(
@@ -475,8 +474,7 @@ export class Lane {
     for (const { entry } of done) {
       watch.forget(entry.numbers)
       if (entry.byteCount !== null) window.release(this.#key, entry.byteCount)
-      this.#retriedAlone.delete(entry.item.change.position)
-      this.#shortCounts.delete(entry.item.change.position)
+      this.#goneBack.delete(entry.item.change.position)
       this.#removed.delete(entry.item.change.position)
     }
     const oldest = done[0]!.entry.sentAt
@@ -504,8 +502,7 @@ export class Lane {
     const { position, reason } = verdict
     this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
     deps.metrics.rewound(this.#placement.node, reason)
-    if (verdict.isInternal) this.#retriedAlone.add(position)
-    if (verdict.isShort) this.#shortCounts.set(position, (this.#shortCounts.get(position) ?? 0) + 1)
+    this.#noteGoneBack(position, reason)
     const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
     if (reply.kind !== 'answered') return false
     const numbers = this.#open.flatMap((entry) => entry.numbers)
@@ -522,6 +519,16 @@ export class Lane {
     this.#sent = position - 1
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
     return true
+  }
+
+  #timesGoneBack(position: number, reason: GoBackReason): number {
+    return this.#goneBack.get(position)?.get(reason) ?? 0
+  }
+
+  #noteGoneBack(position: number, reason: GoBackReason): void {
+    const counts = this.#goneBack.get(position) ?? new Map<GoBackReason, number>()
+    counts.set(reason, (counts.get(reason) ?? 0) + 1)
+    this.#goneBack.set(position, counts)
   }
 
   /** Forgets what is open; the node or the marks on it know it. */

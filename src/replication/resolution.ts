@@ -29,6 +29,8 @@ export interface ResolutionDeps {
   readonly physicalUid: string
   /** Name of an index on the node that nobody else uses. */
   readonly scratchUid: string
+  /** The first try was cut short: an `internal` error is believed now (NF-21). */
+  readonly isSecondTry: boolean
   /** One call, with its deadline. */
   readonly ask: <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
   /** Sends a task and waits for its end. */

@@ -19,10 +19,13 @@ export function copyIndex(index: IndexState): IndexState {
   return { primaryKey: index.primaryKey, documents: new Map(index.documents), settings: index.settings }
 }
 
-/** A document with `needs: x` is refused late, with its whole batch, unless the settings allow `x` (as vectors need an embedder). */
+/**
+ * A document that is `bad` is refused late, with its whole batch: always, or while the settings refuse that kind (as an
+ * embedder refuses vectors of another size). What is stored was good once and is good in an index without settings.
+ */
 export function lateRefusal(index: IndexState, documents: readonly JsonObject[]): ErrorBody | undefined {
-  const bad = documents.find(({ needs }) => typeof needs === 'string' && index.settings.allows !== needs)
-  return bad && refusal('invalid_document_geo_field', `document ${JSON.stringify(bad.id)} is refused`)
+  const found = documents.find(({ bad }) => bad === 'always' || (bad !== undefined && index.settings.refuses === bad))
+  return found && refusal('invalid_document_geo_field', `document ${JSON.stringify(found.id)} is refused`)
 }
 
 export function put(index: IndexState, documents: readonly JsonObject[], merge: boolean): void {

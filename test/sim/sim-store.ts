@@ -3,7 +3,14 @@
  * through `LaneJournal` as a process sees it: late, sometimes not at all, sometimes with the answer lost after the commit.
  */
 import type { Change, Operation, Payload, Resolution } from '../../src/journal/change.ts'
-import type { ChangeOutcome, LaneChange, LaneJournal, LaneProof, NodeLease } from '../../src/journal/ports.ts'
+import type {
+  ChangeOutcome,
+  LaneChange,
+  LaneJournal,
+  LaneProof,
+  LaneState,
+  NodeLease,
+} from '../../src/journal/ports.ts'
 import { assert } from '../../src/lib/assert.ts'
 import type { Random } from '../../src/lib/random.ts'
 import type { Node, Placement } from '../../src/store/catalogue.ts'
@@ -35,6 +42,7 @@ export type LaneSide = Pick<
   | 'leaseNodes'
   | 'releaseNodes'
   | 'lanesBehind'
+  | 'laneOn'
   | 'read'
   | 'open'
   | 'stage'
@@ -95,7 +103,8 @@ export class SimStore {
     this.#tasks += 1
     index.changes.push(change)
     if (operation.kind === 'index-delete') this.#names.delete(uid)
-    this.#trace(`append ${index.id} ${change.position} ${operation.kind}`)
+    const text = payload?.kind === 'inline' ? Buffer.from(payload.bytes).toString().replaceAll('\n', ' ') : ''
+    this.#trace(`append ${index.id} ${change.position} ${JSON.stringify(operation)} ${text}`)
     for (const listener of [...this.#listeners]) listener()
     return change
   }
@@ -194,14 +203,15 @@ export class SimStore {
                 !isGone && placement.node === node && placement.applied < changes.length,
             )
             .slice(0, limit)
-            .map(({ placement, changes }) => ({
-              placement,
-              project: 'p',
-              head: changes.length,
-              primaryKey: null,
-              pendingBytes: 0,
-            })),
+            .map(laneState),
         ),
+      laneOn: (node, physicalUid) =>
+        commit(() => {
+          const index = this.indexes.find(
+            ({ placement, isGone }) => !isGone && placement.node === node && placement.physicalUid === physicalUid,
+          )
+          return index && laneState(index)
+        }),
       read: (index, after, limit) =>
         commit(() =>
           this.#index(index)
@@ -323,4 +333,8 @@ export class SimStore {
     this.#trace(`advance ${index.id} ${applied} ${outcomes.map(({ status }) => status[0]).join('')}`)
     return true
   }
+}
+
+function laneState({ placement, changes }: StoredIndex): LaneState {
+  return { placement, project: 'p', head: changes.length, primaryKey: null, pendingBytes: 0 }
 }

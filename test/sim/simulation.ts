@@ -151,14 +151,14 @@ function randomWrite(random: Random): { readonly operation: Operation; readonly 
   const filter = `group = ${group}`
   const luck = random.integer(100)
   if (luck < 55) {
-    const needs = random.float() < 0.12 ? { needs: ['x', 'y'][random.integer(2)]! } : {}
+    const bad = random.float() < 0.2 ? { bad: ['always', 'x', 'y'][random.integer(3)]! } : {}
     const count = 1 + random.integer(4)
     const merge = random.float() < 0.4
     const lines = Array.from({ length: count }, (_, at) => ({
       id: id(),
       value: random.integer(1_000_000),
       ...(merge ? {} : { group: random.integer(3) }),
-      ...(at === 0 ? needs : {}),
+      ...(at === 0 ? bad : {}),
     }))
     const distinct = new Set(lines.map((line) => line.id)).size
     const skipCreation = random.float() < 0.2
@@ -180,8 +180,8 @@ function randomWrite(random: Random): { readonly operation: Operation; readonly 
     { filterable: true },
     { filterable: true },
     { filterable: false },
-    { allows: 'x' },
-    { allows: 'y' },
+    { refuses: 'x' },
+    { refuses: 'y' },
     { broken: true },
     { other: random.integer(5) },
   ][random.integer(7)]!
