@@ -84,13 +84,11 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   await applyLaunchWebhook(store.catalogue, project, config.project)
 
   announce(lock, null, database)
-  const engines = startEngines(host, context, store, supervisor, logger)
-  // The gateway starts beside the engines; both are awaited below, whichever fails first is reported.
-  engines.catch(() => undefined)
-  const url = await startGateways(host, config, store, supervisor, logger)
-  await engines
+  await startEngines(host, context, store, supervisor, logger)
   await startWorker(host, store, succeedWorker(dataDir, host.random), supervisor, logger)
   await startControl(host, config, store, supervisor, logger)
+  // Started last, so that it is stopped first: requests in flight still find everything behind it.
+  const url = await startGateways(host, config, store, supervisor, logger)
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)

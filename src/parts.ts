@@ -324,7 +324,13 @@ function keepEngines() {
 
 export function createLogger(config: Config): Logger {
   const level = config.log.level === 'off' ? 'silent' : config.log.level
-  return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }))
+  // Errors of libraries carry whole connections with them; a log line says what happened and where.
+  const err = (error: unknown) =>
+    error instanceof Error
+      ? { type: error.name, message: error.message, stack: error.stack, code: 'code' in error ? error.code : undefined }
+      : error
+  const options = { level, base: { pid: process.pid }, serializers: { err } }
+  return pino(options, pino.destination({ dest: 2, sync: true }))
 }
 
 function createMetrics(): Registry {
