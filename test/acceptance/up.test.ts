@@ -9,12 +9,14 @@ import { Meilisearch } from 'meilisearch'
 import { identityOf, parseIdentity } from '../../src/orchestrator/process-identity.ts'
 import { type RunningFlapjack, runFlapjack, startFlapjack } from './server.ts'
 
+const args = process.env.MEILISEARCH_BIN === undefined ? [] : ['--engine', 'meilisearch']
+
 let folder: string
 let flapjack: RunningFlapjack
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'flapjack-up-'))
-  flapjack = await startFlapjack({ folder })
+  flapjack = await startFlapjack({ folder, args })
 })
 after(async () => {
   await flapjack.stop()
@@ -127,11 +129,13 @@ test('Ctrl-C stops everything with exit code 0, and the second start serves in l
     .index('kept')
     .addDocuments([{ id: 1, title: 'kept' }])
     .waitTask()
-  const engine = parseIdentity(readFileSync(join(folder, 'engines', 'n1', 'process.json'), 'utf8'))
+  const engine = parseIdentity(
+    readFileSync(join(folder, 'engines', process.env.MEILISEARCH_BIN ? 'm1' : 'n1', 'process.json'), 'utf8'),
+  )
   assert(engine)
   assert.equal(await flapjack.stop(), 0)
   assert.equal(identityOf(engine.pid)?.startedAt === engine.startedAt, false)
-  flapjack = await startFlapjack({ folder })
+  flapjack = await startFlapjack({ folder, args })
   assert(flapjack.readyMs < 3000, `${Math.round(flapjack.readyMs)} ms`)
   const again = new Meilisearch({ host: flapjack.url, apiKey: flapjack.masterKey })
   assert.equal((await again.index('kept').search('kept')).hits.length, 1)
@@ -150,7 +154,7 @@ test('another master key on a folder that has one is refused, with what to do', 
   ])
   assert.equal(code, 2)
   assert(stderr.includes('another master key'), stderr)
-  flapjack = await startFlapjack({ folder })
+  flapjack = await startFlapjack({ folder, args })
 })
 
 async function waitUntil(isTrue: () => Promise<boolean>): Promise<void> {
