@@ -1,6 +1,6 @@
 /** Calls to one worker thread, answered by number. A worker that dies fails its open calls and is started again. */
 import type { Worker } from 'node:worker_threads'
-import { type Reply, valueOf } from './worker-messages.ts'
+import { openReply, type Reply } from './worker-messages.ts'
 
 interface OpenCall<T> {
   readonly resolve: (value: T) => void
@@ -53,7 +53,7 @@ export class WorkerCalls<T> {
       this.#open.delete(reply.call)
       if (open === undefined) return
       try {
-        open.resolve(valueOf(reply))
+        open.resolve(openReply(reply))
       } catch (error) {
         open.reject(error)
       }

@@ -2,8 +2,11 @@
 
 import { errorTable } from '../api/error-table.ts'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
-import type { JsonObject } from '../lib/json.ts'
-import type { DocumentQuery, EngineFeatures } from './core.ts'
+import type { FacetSearchQuery } from '../api/facet-search-query.ts'
+import type { MultiSearch } from '../api/multi-search-query.ts'
+import type { SearchQuery } from '../api/search-query.ts'
+import type { SimilarQuery } from '../api/similar-query.ts'
+import type { DocumentQuery, ReadOptions } from './core.ts'
 import type { BatchOutcome, BatchTask } from './index-batch.ts'
 
 /** An index, and the folder where it is. */
@@ -13,15 +16,25 @@ export interface IndexPlace {
 }
 
 export type ReadRequest =
-  | { readonly kind: 'search'; readonly uid: string; readonly query: JsonObject; readonly features: EngineFeatures }
-  | { readonly kind: 'multi-search'; readonly body: JsonObject; readonly features: EngineFeatures }
+  | {
+      readonly kind: 'search'
+      readonly uid: string
+      readonly query: SearchQuery
+      readonly options: ReadOptions
+    }
+  | { readonly kind: 'multi-search'; readonly query: MultiSearch; readonly options: ReadOptions }
   | {
       readonly kind: 'facet-search'
       readonly uid: string
-      readonly query: JsonObject
-      readonly features: EngineFeatures
+      readonly query: FacetSearchQuery
+      readonly options: ReadOptions
     }
-  | { readonly kind: 'similar'; readonly uid: string; readonly query: JsonObject; readonly features: EngineFeatures }
+  | {
+      readonly kind: 'similar'
+      readonly uid: string
+      readonly query: SimilarQuery
+      readonly options: ReadOptions
+    }
   | {
       readonly kind: 'document'
       readonly uid: string
@@ -70,7 +83,7 @@ export function errorReply(call: number, error: unknown): Reply<never> {
 }
 
 /** The value, or the error as it was thrown in the worker. */
-export function valueOf<T>(reply: Reply<T>): T {
+export function openReply<T>(reply: Reply<T>): T {
   switch (reply.kind) {
     case 'done':
       return reply.value

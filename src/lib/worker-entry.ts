@@ -12,8 +12,10 @@ import { Worker, type WorkerOptions } from 'node:worker_threads'
  */
 export function startWorker(base: string, name: string, options: WorkerOptions = {}): Worker {
   if (base.endsWith('.ts')) {
-    const entry = new URL(`./${name}.ts`, base)
-    return new Worker(entry, { ...options, execArgv: ['--import', 'tsx'] })
+    // Node 20 does not ask a worker's loaders about the worker's own file, so a line of JavaScript imports it.
+    const [loader, entry] = [import.meta.resolve('tsx/esm/api'), new URL(`./${name}.ts`, base).href]
+    const code = `import(${JSON.stringify(loader)}).then(({ register }) => { register(); return import(${JSON.stringify(entry)}) })`
+    return new Worker(code, { ...options, eval: true, execArgv: [] })
   }
   const bundled = new URL(`./${name}.js`, base)
   return new Worker(existsSync(fileURLToPath(bundled)) ? bundled : new URL(`./${name}.mjs`, base), options)

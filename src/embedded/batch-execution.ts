@@ -1,0 +1,181 @@
+/**
+ * What one batch does: work inside an index goes to the indexing worker; indexes themselves and tasks are changed here.
+ * Answers everything that is to be committed; nothing is visible before that.
+ */
+import { type ErrorBody, errorBody } from '../api/errors.ts'
+import type { Json } from '../lib/json.ts'
+import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
+import { type IndexRegistry, withState } from './index-registry.ts'
+import { type IndexSwap, swapIndexes } from './index-swap.ts'
+import type { RegistryEntry } from './meta-env.ts'
+import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
+import type { TaskStore } from './task-store.ts'
+
+export interface TaskResult {
+  readonly error: ErrorBody | null
+  readonly details: Json
+}
+
+export interface BatchResult {
+  /** By task, for every task of the batch. */
+  readonly results: ReadonlyMap<number, TaskResult>
+  /** Other tasks that the batch changes: cancelled ones, and those of swapped indexes. */
+  readonly otherTasks?: readonly TaskRecord[]
+  readonly deletedTasks?: readonly number[]
+  readonly putIndexes?: readonly RegistryEntry[]
+  /** Their folders go with them. */
+  readonly deletedIndexes?: readonly RegistryEntry[]
+  /** Names that go while their folders stay. */
+  readonly renamedIndexes?: readonly string[]
+}
+
+export interface ExecutionDeps {
+  readonly registry: IndexRegistry
+  readonly store: TaskStore
+  readonly runInIndex: (folder: string, tasks: readonly BatchTask[]) => Promise<BatchOutcome | 'aborted'>
+  readonly payloadOf: (record: TaskRecord) => TaskPayload | null
+  readonly documentCount: (folder: string) => Promise<number>
+  readonly now: () => number
+}
+
+/** `records`: the tasks of one batch, at least one, as `batchOf` chose them. */
+export async function executeBatch(
+  records: readonly TaskRecord[],
+  deps: ExecutionDeps,
+): Promise<BatchResult | 'aborted'> {
+  const first = records[0]!
+  const last = records.at(-1)!
+  switch (first.operation.kind) {
+    case 'task-cancel':
+      return cancelTasks(first, deps)
+    case 'task-delete':
+      return deleteTasks(records, deps.store)
+    case 'index-swap':
+      return swap(first, first.operation.swaps, deps)
+    case 'dump':
+    case 'snapshot':
+      return failAll(records, errorBody('internal', `The embedded engine cannot make a ${first.operation.kind} yet.`))
+    default:
+      return last.operation.kind === 'index-delete' ? deleteIndex(records, deps) : runInIndex(records, deps)
+  }
+}
+
+async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): Promise<BatchResult | 'aborted'> {
+  const { registry, now } = deps
+  const first = records[0]!
+  const uid = first.indexUid ?? ''
+  const known = registry.get(uid)
+  const { operation } = first
+  if (operation.kind === 'index-create' && known !== undefined) return failAll(records, alreadyExists(uid))
+  if (known === undefined && !mayCreate(first)) return failAll(records, notFound(uid))
+  if (operation.kind === 'index-update' && operation.uid !== null && operation.uid !== uid) {
+    if (registry.get(operation.uid) !== undefined) return failAll(records, alreadyExists(operation.uid))
+  }
+  const entry = known ?? registry.draft(uid, now())
+  const tasks = records.map((record) => ({
+    uid: record.uid,
+    operation: record.operation,
+    payload: deps.payloadOf(record),
+  }))
+  const outcome = await deps.runInIndex(registry.folderOf(entry), tasks)
+  if (outcome === 'aborted') return 'aborted'
+  const results = new Map<number, TaskResult>()
+  for (const { uid: task, error, details } of outcome.outcomes) {
+    const record = records.find((candidate) => candidate.uid === task)
+    if (record !== undefined) results.set(task, { error: named(error, uid), details: withDetails(record, details) })
+  }
+  const next = withState(entry, outcome.index)
+  const isRenamed =
+    operation.kind === 'index-update' &&
+    operation.uid !== null &&
+    operation.uid !== uid &&
+    !results.get(first.uid)?.error
+  if (isRenamed) return { results, putIndexes: [{ ...next, uid: operation.uid ?? uid }], renamedIndexes: [uid] }
+  return { results, putIndexes: [next] }
+}
+
+const mayCreate = ({ operation, allowIndexCreation }: TaskRecord): boolean =>
+  operation.kind === 'index-create' ||
+  ((operation.kind === 'documents-put' || operation.kind === 'settings') && allowIndexCreation)
+
+async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps): Promise<BatchResult> {
+  const uid = records[0]!.indexUid ?? ''
+  const entry = deps.registry.get(uid)
+  if (entry === undefined && !mayCreate(records[0]!)) return failAll(records, notFound(uid))
+  const count = entry === undefined ? 0 : await deps.documentCount(deps.registry.folderOf(entry))
+  const results = new Map(
+    records.map((record): [number, TaskResult] => [
+      record.uid,
+      {
+        error: null,
+        details:
+          record.operation.kind === 'index-delete'
+            ? withDetails(record, { deletedDocuments: count })
+            : idleDetails(record),
+      },
+    ]),
+  )
+  return { results, deletedIndexes: entry === undefined ? [] : [entry] }
+}
+
+function swap(record: TaskRecord, swaps: readonly IndexSwap[], { registry, store }: ExecutionDeps): BatchResult {
+  const outcome = swapIndexes(swaps, (uid) => registry.get(uid))
+  if ('error' in outcome) return failAll([record], outcome.error)
+  const otherTasks = [...outcome.names].flatMap(([before, after]) =>
+    store
+      .ofIndex(before)
+      .toArray()
+      .flatMap((uid) => {
+        const task = uid < record.uid ? store.get(uid) : undefined
+        return task?.indexUid === before ? [{ ...task, indexUid: after }] : []
+      }),
+  )
+  return {
+    results: new Map([[record.uid, { error: null, details: record.details }]]),
+    otherTasks,
+    putIndexes: outcome.put,
+    renamedIndexes: outcome.gone,
+  }
+}
+
+function cancelTasks(record: TaskRecord, { store, now }: ExecutionDeps): BatchResult {
+  const time = now()
+  const otherTasks = (record.selected ?? []).flatMap((uid) => {
+    const task = store.get(uid)
+    if (task === undefined || task.status !== 'enqueued') return []
+    return [
+      { ...task, status: 'canceled' as const, canceledBy: record.uid, finishedAt: time, details: idleDetails(task) },
+    ]
+  })
+  const details = withDetails(record, { canceledTasks: otherTasks.length })
+  return { results: new Map([[record.uid, { error: null, details }]]), otherTasks }
+}
+
+function deleteTasks(records: readonly TaskRecord[], store: TaskStore): BatchResult {
+  const deleted = new Set<number>()
+  const results = new Map<number, TaskResult>()
+  for (const record of records) {
+    let count = 0
+    for (const uid of record.selected ?? []) {
+      const task = store.get(uid)
+      if (task === undefined || !isEnded(task.status) || deleted.has(uid)) continue
+      deleted.add(uid)
+      count += 1
+    }
+    results.set(record.uid, { error: null, details: withDetails(record, { deletedTasks: count }) })
+  }
+  return { results, deletedTasks: [...deleted] }
+}
+
+export function failAll(records: readonly TaskRecord[], error: ErrorBody): BatchResult {
+  return { results: new Map(records.map((record) => [record.uid, { error, details: idleDetails(record) }])) }
+}
+
+const notFound = (uid: string): ErrorBody => errorBody('index_not_found', `Index \`${uid}\` not found.`)
+const alreadyExists = (uid: string): ErrorBody => errorBody('index_already_exists', `Index \`${uid}\` already exists.`)
+
+/** Message 22 names the index, which the index itself does not know. */
+function named(error: ErrorBody | null, uid: string): ErrorBody | null {
+  if (error?.code !== 'index_primary_key_already_exists') return error
+  return { ...error, message: `Index \`${uid}\`: ${error.message}` }
+}

@@ -1,0 +1,116 @@
+/** Reading documents (M-E6) and what lists show of fields (M-A3): runs in a search worker. */
+import { ApiError } from '../api/errors.ts'
+import { parseFilter } from '../api/filter.ts'
+import { Bitmap } from '../lib/bitmap.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import type { DocumentQuery } from './core.ts'
+import { isCovered, localesOf, matchesPattern, searchWeight } from './field-rules.ts'
+import type { DocId } from './index-reader.ts'
+import type { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { selectFields } from './search/document-selection.ts'
+import { evaluateFilter } from './search/filter-evaluation.ts'
+import { sortDocuments } from './search/sort-documents.ts'
+
+interface Shape {
+  /** null = everything. */
+  readonly fields: readonly string[] | null
+  readonly retrieveVectors: boolean
+}
+
+/** JSON text of one document. @throws ApiError `document_not_found`. */
+export function readDocument(reader: LmdbIndexReader, id: string, shape: Shape): string {
+  const docid = reader.docidOf(id)
+  if (docid === undefined) throw new ApiError('document_not_found', `Document \`${id}\` not found.`)
+  return documentText(reader, docid, shape)
+}
+
+/** JSON text of a page. */
+export function readDocuments(reader: LmdbIndexReader, query: DocumentQuery): string {
+  const { offset, limit } = query
+  let found = reader.documentIds
+  const filter =
+    query.filter === undefined || query.filter === null ? null : parseFilter(query.filter, 'invalid_document_filter')
+  if (filter !== null) found = found.and(evaluateFilter(reader, filter, 'invalid_document_filter'))
+  if (query.ids !== undefined) found = found.and(Bitmap.from(query.ids.flatMap((id) => reader.docidOf(id) ?? [])))
+  const page =
+    query.sort === undefined || query.sort.length === 0
+      ? slice(found, offset, limit)
+      : sortDocuments(reader, query.sort, found, { offset, limit })
+  const shape = { fields: fieldsOf(query.fields), retrieveVectors: query.retrieveVectors }
+  const results = page.map((docid) => documentText(reader, docid, shape))
+  return `{"results":[${results.join(',')}],"offset":${offset},"limit":${limit},"total":${found.size}}`
+}
+
+export const fieldsOf = (fields: readonly string[] | undefined): readonly string[] | null =>
+  fields === undefined || fields.includes('*') ? null : fields
+
+function slice(found: Bitmap, offset: number, limit: number): DocId[] {
+  const page: DocId[] = []
+  if (limit === 0) return page
+  let place = 0
+  for (const docid of found) {
+    place += 1
+    if (place <= offset) continue
+    page.push(docid)
+    if (page.length === limit) break
+  }
+  return page
+}
+
+function documentText(reader: LmdbIndexReader, docid: DocId, { fields, retrieveVectors }: Shape): string {
+  const stored = reader.storedDocument(docid)?.text ?? '{}'
+  // As stored, unless something is taken out or added: numbers keep their last digit that way.
+  const hasVectors = stored.includes('"_vectors"')
+  if (fields === null && !retrieveVectors && !hasVectors) return stored
+  const document = JSON.parse(stored) as Record<string, Json>
+  const own = (document._vectors ?? {}) as Json
+  delete document._vectors
+  const shown: JsonObject = fields === null ? document : selectFields(document, new Set(fields))
+  if (!retrieveVectors) return JSON.stringify(shown)
+  return JSON.stringify({ ...shown, _vectors: vectorsOf(reader, docid, own) })
+}
+
+/** Vectors as documents show them (M-E6): each embedder with its list and whether it is computed anew. */
+export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): JsonObject {
+  const shown: Record<string, Json> =
+    typeof own === 'object' && own !== null && !Array.isArray(own) ? { ...(own as JsonObject) } : {}
+  for (const name of Object.keys(reader.settings.embedders)) {
+    const given = reader.givenVectors(name, docid)
+    if (given === undefined) continue
+    shown[name] = { embeddings: given.vectors.map((vector) => [...vector]), regenerate: given.regenerate }
+  }
+  return shown
+}
+
+/** Field entries, sorted by name. */
+export function readFields(reader: LmdbIndexReader): JsonObject[] {
+  const { settings } = reader
+  return [...reader.fieldNames].sort().map((name) => {
+    const rule = settings.filterableAttributes.find((entry) =>
+      entry.attributePatterns.some(
+        (pattern) => matchesPattern(name, pattern) || (entry.plain && isCovered(name, pattern)),
+      ),
+    )
+    const order = settings.rankingRules.find((entry) => entry === `${name}:asc` || entry === `${name}:desc`)
+    const features = rule?.features
+    return {
+      name,
+      displayed: { enabled: settings.displayedAttributes.some((entry) => entry === '*' || isCovered(name, entry)) },
+      searchable: { enabled: searchWeight(settings, name) !== undefined },
+      sortable: { enabled: settings.sortableAttributes.some((entry) => isCovered(name, entry)) },
+      distinct: { enabled: settings.distinctAttribute === name },
+      rankingRule: {
+        enabled: order !== undefined,
+        ...(order === undefined ? {} : { order: order.endsWith(':asc') ? 'asc' : 'desc' }),
+      },
+      filterable: {
+        enabled: rule !== undefined,
+        sortBy: settings.faceting.sortFacetValuesBy[name] ?? settings.faceting.sortFacetValuesBy['*'] ?? 'alpha',
+        facetSearch: features?.facetSearch === true,
+        equality: features?.filter.equality === true,
+        comparison: features?.filter.comparison === true,
+      },
+      localized: { locales: [...(localesOf(settings, name) ?? [])] },
+    }
+  })
+}

@@ -1,0 +1,397 @@
+/** The engine of one database folder: see `core.ts` for what it offers. */
+import { readdirSync, statSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { ApiError } from '../api/errors.ts'
+import { renderSummary, renderTime } from '../api/task-view.ts'
+import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import { startWorker } from '../lib/worker-entry.ts'
+import { viewOfBatch } from './batch-record.ts'
+import type {
+  BatchView,
+  EngineCore,
+  EngineOptions,
+  EngineStore,
+  EnqueueRequest,
+  IndexStats,
+  IndexView,
+  InstanceStats,
+  Page,
+} from './core.ts'
+import { lockFolder } from './folder-lock.ts'
+import type { TaskPayload } from './index-batch.ts'
+import { IndexRegistry } from './index-registry.ts'
+import type { StoredStats } from './index-stats.ts'
+import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
+import { PayloadFiles } from './payload-files.ts'
+import { ReadPool } from './read-pool.ts'
+import { Scheduler } from './scheduler.ts'
+import { firstDetails, isEnded, type TaskRecord, taskKinds, viewOf } from './task-record.ts'
+import { TaskStore } from './task-store.ts'
+import { WorkerCalls } from './worker-calls.ts'
+import type { IndexingMessage, IndexingValue, IndexPlace, ReadRequest, WorkerSettings } from './worker-messages.ts'
+
+const defaults = {
+  indexingBytesMax: 64 * 2 ** 20,
+  cacheBytesMax: 32 * 2 ** 20,
+  batchBytesMax: 256 * 2 ** 20,
+  searchQueueMax: 1000,
+}
+/** Tasks that are kept; above it the oldest finished ones go (M-C7). */
+const tasksMax = 1_000_000
+const tasksCleaned = 100_000
+const indexingHeapMbMax = 2048
+
+/** @throws EngineFolderInUse when another process has the folder open. */
+export async function openEngine(
+  dbPath: string,
+  options: EngineOptions,
+  clock: Clock = systemClock,
+): Promise<EngineCore> {
+  const unlock = lockFolder(dbPath)
+  try {
+    return new Engine(dbPath, options, clock, unlock)
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}
+
+class Engine implements EngineCore {
+  readonly store: EngineStore
+  readonly #dbPath: string
+  readonly #clock: Clock
+  readonly #unlock: () => void
+  readonly #meta: MetaEnv
+  readonly #tasks: TaskStore
+  readonly #registry: IndexRegistry
+  readonly #payloads: PayloadFiles
+  readonly #reads: ReadPool
+  readonly #indexing: WorkerCalls<IndexingValue>
+  readonly #scheduler: Scheduler
+  readonly #abort = new Int32Array(new SharedArrayBuffer(4))
+  /** Tasks become visible in the order of their numbers. */
+  #lastInsert: Promise<unknown> = Promise.resolve()
+
+  constructor(dbPath: string, options: EngineOptions, clock: Clock, unlock: () => void) {
+    this.#dbPath = dbPath
+    this.#clock = clock
+    this.#unlock = unlock
+    this.#meta = openMetaEnv(join(dbPath, 'tasks'))
+    this.#tasks = new TaskStore(this.#meta)
+    this.#registry = new IndexRegistry(join(dbPath, 'indexes'), this.#meta)
+    this.#payloads = new PayloadFiles(join(dbPath, 'payloads'), this.#usedFiles())
+    this.store = storeOf(this.#meta)
+    const settings: WorkerSettings = {
+      postingBytesMax: options.indexingBytesMax ?? defaults.indexingBytesMax,
+      cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
+      abort: this.#abort.buffer as SharedArrayBuffer,
+    }
+    this.#reads = new ReadPool({
+      workersMax: options.searchWorkersMax ?? Math.min(2, availableParallelism()),
+      openMax: options.searchQueueMax ?? defaults.searchQueueMax,
+      settings,
+    })
+    this.#indexing = new WorkerCalls<IndexingValue>(() =>
+      startWorker(import.meta.url, 'indexing-worker', {
+        workerData: settings,
+        resourceLimits: { maxOldGenerationSizeMb: indexingHeapMbMax },
+      }),
+    )
+    this.#scheduler = new Scheduler({
+      registry: this.#registry,
+      store: this.#tasks,
+      clock,
+      now: () => clock.now(),
+      limits: {
+        tasksMax: options.batchTasksMax ?? Number.POSITIVE_INFINITY,
+        payloadBytesMax: options.batchBytesMax ?? defaults.batchBytesMax,
+      },
+      runInIndex: async (folder, tasks) => {
+        Atomics.store(this.#abort, 0, 0)
+        const value = await this.#indexing.call(
+          (call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage,
+        )
+        return value ?? 'aborted'
+      },
+      payloadOf: (record) => this.#payloadOf(record),
+      documentCount: async (folder) => (await this.#storedStats([{ uid: '', folder }]))['']?.numberOfDocuments ?? 0,
+      removeIndex: (entry) => this.#removeIndex(entry),
+      removePayload: (name) => this.#payloads.remove(name),
+      onFinished: options.onFinished ?? (() => {}),
+    })
+    this.#scheduler.start()
+  }
+
+  indexes(): readonly IndexView[] {
+    return this.#registry.list().map(viewOfIndex)
+  }
+
+  index(uid: string): IndexView | undefined {
+    const entry = this.#registry.get(uid)
+    return entry === undefined ? undefined : viewOfIndex(entry)
+  }
+
+  async indexStats(uid: string): Promise<IndexStats> {
+    const stats = await this.#storedStats([this.#place(uid)])
+    return this.#withActivity(uid, stats[uid]!)
+  }
+
+  async stats(): Promise<InstanceStats> {
+    const entries = this.#registry.list()
+    const stored = await this.#storedStats(entries.map(({ uid }) => this.#place(uid)))
+    const lastUpdate = entries.reduce((latest, { updatedAt }) => Math.max(latest, updatedAt), 0)
+    const databaseSize = folderBytes(this.#dbPath)
+    return {
+      databaseSize,
+      usedDatabaseSize: databaseSize,
+      lastUpdate: lastUpdate === 0 ? null : renderTime(lastUpdate),
+      indexes: Object.fromEntries(Object.entries(stored).map(([uid, stats]) => [uid, this.#withActivity(uid, stats)])),
+    }
+  }
+
+  async fields(uid: string): Promise<readonly JsonObject[]> {
+    return parseBytes(await this.#read({ kind: 'fields', uid }, [uid]))
+  }
+
+  async settings(uid: string): Promise<JsonObject> {
+    return parseBytes(await this.#read({ kind: 'settings', uid }, [uid]))
+  }
+
+  document(
+    uid: string,
+    id: string,
+    { fields, retrieveVectors }: { readonly fields?: readonly string[]; readonly retrieveVectors: boolean },
+  ): Promise<Uint8Array> {
+    return this.#read({ kind: 'document', uid, id, fields: fields ?? null, retrieveVectors }, [uid])
+  }
+
+  documents(uid: string, query: Parameters<EngineCore['documents']>[1]): Promise<Uint8Array> {
+    return this.#read({ kind: 'documents', uid, query }, [uid])
+  }
+
+  search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {
+    return this.#read({ kind: 'search', uid, query, options }, [uid])
+  }
+
+  multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
+    const uids = new Set(query.queries.map(({ indexUid }) => indexUid))
+    const places = [...uids].flatMap((uid) => this.#registry.placeOf(uid) ?? [])
+    return this.#reads.read({ kind: 'multi-search', query, options }, places)
+  }
+
+  facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
+    return this.#read({ kind: 'facet-search', uid, query, options }, [uid])
+  }
+
+  similar(...[uid, query, options]: Parameters<EngineCore['similar']>): Promise<Uint8Array> {
+    return this.#read({ kind: 'similar', uid, query, options }, [uid])
+  }
+
+  async enqueue(request: EnqueueRequest): Promise<SummarizedTask> {
+    const { uid: indexUid, operation, allowIndexCreation, customMetadata } = request
+    const payload = request.payload === undefined ? undefined : await this.#payloads.receive(request.payload)
+    const { received = 0 } = request
+    const selected =
+      operation.kind === 'task-cancel' || operation.kind === 'task-delete'
+        ? this.#tasks.matching(operation.filter).toArray()
+        : null
+    const uid = this.#tasks.takeTaskUid()
+    const count = typeof received === 'function' ? received() : received
+    const record: TaskRecord = {
+      uid,
+      batchUid: null,
+      indexUid,
+      status: 'enqueued',
+      operation,
+      allowIndexCreation,
+      payload: payload?.stored ?? null,
+      details: firstDetails(operation, indexUid, count, selected),
+      error: null,
+      canceledBy: null,
+      selected,
+      enqueuedAt: this.#clock.now(),
+      startedAt: null,
+      finishedAt: null,
+      customMetadata,
+    }
+    const before = this.#lastInsert
+    const insert = this.#tasks.insert(record, payload?.bytes)
+    this.#lastInsert = Promise.allSettled([before, insert])
+    try {
+      await insert
+    } catch (error) {
+      if (payload?.stored.kind === 'file') this.#payloads.remove(payload.stored.name)
+      throw new ApiError('no_space_left_on_device', 'The task could not be stored.', { cause: error })
+    }
+    await before
+    if (operation.kind === 'task-cancel') this.#abortRunning(selected ?? [])
+    this.#cleanTasks()
+    this.#scheduler.wake()
+    return renderSummary({ ...record, type: taskKinds[operation.kind] })
+  }
+
+  task(uid: number): TaskView | undefined {
+    const record = this.#tasks.get(uid)
+    return record === undefined ? undefined : viewOf(record)
+  }
+
+  tasks(query: TaskPageQuery): Page<TaskView> {
+    const page = this.#tasks.page(query)
+    return { ...page, results: page.results.map(viewOf) }
+  }
+
+  batch(uid: number): BatchView | undefined {
+    const batch = this.#tasks.batch(uid)
+    return batch === undefined ? undefined : viewOfBatch(batch)
+  }
+
+  batches(query: TaskPageQuery): Page<BatchView> {
+    const page = this.#tasks.batchPage(query)
+    return { ...page, results: page.results.map(viewOfBatch) }
+  }
+
+  taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined {
+    const record = this.#tasks.get(uid)
+    if (record === undefined || record.operation.kind !== 'documents-put') return undefined
+    const { payload } = record
+    if (payload === null) return undefined
+    if (payload.kind === 'file') return this.#payloads.read(payload.name)
+    return single(this.#tasks.payload(uid) ?? new Uint8Array())
+  }
+
+  async waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined> {
+    const record = this.#tasks.get(uid)
+    if (record === undefined || isEnded(record.status)) return this.task(uid)
+    await this.#scheduler.waitForEnd(uid, timeoutMs)
+    return this.task(uid)
+  }
+
+  async close(): Promise<void> {
+    // The running batch is rolled back and runs again at the next start.
+    Atomics.store(this.#abort, 0, 1)
+    await this.#scheduler.close()
+    await this.#lastInsert
+    await Promise.all([this.#reads.close(), this.#indexing.close()])
+    await this.#meta.root.close()
+    this.#unlock()
+  }
+
+  #read(request: ReadRequest, uids: readonly string[]): Promise<Uint8Array> {
+    return this.#reads.read(
+      request,
+      uids.map((uid) => this.#place(uid)),
+    )
+  }
+
+  #place(uid: string): IndexPlace {
+    const place = this.#registry.placeOf(uid)
+    if (place === undefined) throw new ApiError('index_not_found', `Index \`${uid}\` not found.`)
+    return place
+  }
+
+  async #storedStats(places: readonly IndexPlace[]): Promise<Readonly<Record<string, StoredStats>>> {
+    return parseBytes(await this.#reads.read({ kind: 'stats' }, places))
+  }
+
+  #withActivity(uid: string, stats: StoredStats): IndexStats {
+    const { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, ...others } = stats
+    const isIndexing = this.#scheduler.isIndexing(uid)
+    return { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, isIndexing, ...others }
+  }
+
+  #payloadOf({ uid, payload }: TaskRecord): TaskPayload | null {
+    if (payload === null) return null
+    if (payload.kind === 'file') return { kind: 'file', path: this.#payloads.path(payload.name) }
+    return { kind: 'inline', bytes: this.#tasks.payload(uid) ?? new Uint8Array() }
+  }
+
+  async #removeIndex(entry: RegistryEntry): Promise<void> {
+    const folder = this.#registry.folderOf(entry)
+    await Promise.all([
+      this.#reads.forget(folder),
+      this.#indexing.isStarted
+        ? this.#indexing.call((call) => ({ kind: 'forget', call, folder }) satisfies IndexingMessage)
+        : undefined,
+    ])
+    this.#registry.removeFolder(entry)
+  }
+
+  #abortRunning(selected: readonly number[]): void {
+    const running = new Set(this.#scheduler.running)
+    if (selected.some((uid) => running.has(uid))) Atomics.store(this.#abort, 0, 1)
+  }
+
+  #cleanTasks(): void {
+    if (this.#tasks.size < tasksMax || !this.#tasks.ofKind('taskDeletion').and(this.#tasks.waiting).isEmpty()) return
+    const oldest = this.#tasks
+      .matching({ statuses: ['succeeded', 'failed', 'canceled'] })
+      .toArray()
+      .slice(0, tasksCleaned)
+    if (oldest.length === 0) return
+    void this.enqueue({
+      uid: null,
+      operation: { kind: 'task-delete', filter: { uids: oldest }, originalFilter: '' },
+      customMetadata: null,
+      allowIndexCreation: false,
+    }).catch(() => {})
+  }
+
+  #usedFiles(): ReadonlySet<string> {
+    const used = new Set<string>()
+    for (const uid of this.#tasks.waiting) {
+      const payload = this.#tasks.get(uid)?.payload
+      if (payload?.kind === 'file') used.add(payload.name)
+    }
+    return used
+  }
+}
+
+function viewOfIndex({ uid, createdAt, updatedAt, primaryKey }: RegistryEntry): IndexView {
+  return { uid, createdAt: renderTime(createdAt), updatedAt: renderTime(updatedAt), primaryKey }
+}
+
+/** Keys that begin with NUL are the engine's own. */
+function storeOf({ root, store }: MetaEnv): EngineStore {
+  return {
+    get: (key) => store.get(key),
+    list: (prefix) => {
+      const entries: { key: string; value: Json }[] = []
+      for (const { key, value } of store.getRange(prefix === '' ? {} : { start: prefix })) {
+        if (!key.startsWith(prefix)) break
+        if (!key.startsWith('\0')) entries.push({ key, value })
+      }
+      return entries
+    },
+    put: async (key, value) => {
+      await store.put(key, value)
+      root.resetReadTxn()
+    },
+    delete: async (key) => {
+      const isKnown = store.get(key) !== undefined
+      await store.remove(key)
+      root.resetReadTxn()
+      return isKnown
+    },
+  }
+}
+
+function parseBytes<T = Json>(bytes: Uint8Array): T {
+  return JSON.parse(new TextDecoder().decode(bytes)) as T
+}
+
+async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
+
+/** Bytes of all files below a folder. */
+function folderBytes(folder: string): number {
+  let byteCount = 0
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    byteCount += entry.isDirectory() ? folderBytes(path) : entry.isFile() ? statSync(path).size : 0
+  }
+  return byteCount
+}

@@ -1,0 +1,204 @@
+/**
+ * Runs waiting tasks, batch after batch (M-C5). Results become visible in one commit; after a crash, what was not
+ * committed waits again, and the index itself remembers what it already did.
+ */
+import { errorBody } from '../api/errors.ts'
+import type { TaskView } from '../api/tasks.ts'
+import { assert } from '../lib/assert.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type Batch, type BatchLimits, batchOf, globalKinds, type WaitingTask } from './auto-batch.ts'
+import { type BatchResult, type ExecutionDeps, executeBatch, failAll } from './batch-execution.ts'
+import { batchRecord } from './batch-record.ts'
+import type { RegistryEntry } from './meta-env.ts'
+import { type TaskRecord, taskKinds, viewOf } from './task-record.ts'
+import type { TaskCommit } from './task-store.ts'
+
+export interface SchedulerDeps extends ExecutionDeps {
+  readonly limits: BatchLimits
+  readonly clock: Clock
+  /** Workers let go of a deleted index, then its folder goes. */
+  readonly removeIndex: (entry: RegistryEntry) => Promise<void>
+  /** The payload file of a task that has ended. */
+  readonly removePayload: (name: string) => void
+  readonly onFinished: (tasks: readonly TaskView[]) => void
+}
+
+const commitRetryMs = 1000
+
+export class Scheduler {
+  readonly #deps: SchedulerDeps
+  #running: readonly number[] = []
+  #wake: (() => void) | undefined
+  #isClosed = false
+  #loop: Promise<void> | undefined
+  readonly #waiters = new Map<number, Set<() => void>>()
+
+  constructor(deps: SchedulerDeps) {
+    this.#deps = deps
+  }
+
+  start(): void {
+    this.#loop = this.#run()
+  }
+
+  /** A task was enqueued. */
+  wake(): void {
+    this.#wake?.()
+  }
+
+  /** Tasks of the batch that runs now. */
+  get running(): readonly number[] {
+    return this.#running
+  }
+
+  isIndexing(uid: string): boolean {
+    return this.#running.some((task) => this.#deps.store.get(task)?.indexUid === uid)
+  }
+
+  /** Resolves when the task ends, or after `timeoutMs`. */
+  waitForEnd(uid: number, timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const waiters = this.#waiters.get(uid) ?? new Set()
+      this.#waiters.set(uid, waiters)
+      const end = () => {
+        clearTimeout(timer)
+        waiters.delete(end)
+        if (waiters.size === 0) this.#waiters.delete(uid)
+        resolve()
+      }
+      const timer = setTimeout(end, timeoutMs)
+      waiters.add(end)
+    })
+  }
+
+  /** After this no batch begins; the running one is finished or, when it was aborted, given up. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#wake?.()
+    await this.#loop
+    for (const waiters of [...this.#waiters.values()]) for (const end of [...waiters]) end()
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      const batch = this.#nextBatch()
+      if (batch !== undefined) await this.#runBatch(batch)
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+      this.#wake = undefined
+    }
+  }
+
+  #nextBatch(): Batch | undefined {
+    const { store, registry, limits } = this.#deps
+    const { waiting } = store
+    const oldest = waiting.min()
+    if (oldest === undefined) return undefined
+    for (const { kind, take } of globalKinds) {
+      const found = store.ofKind(taskKinds[kind]).and(waiting)
+      if (found.isEmpty()) continue
+      if (take === 'all') return { uids: found.toArray(), strategy: 'batched all enqueued tasks' }
+      const uid = take === 'newest' ? found.max()! : found.min()!
+      return batchOf([this.#waitingTask(uid)], undefined, limits)
+    }
+    const { indexUid } = this.#waitingTask(oldest)
+    const tasks = indexUid === null ? [oldest] : store.ofIndex(indexUid).and(waiting)
+    return batchOf(this.#waitingTasks(tasks), indexUid === null ? undefined : registry.get(indexUid), limits)
+  }
+
+  *#waitingTasks(uids: Iterable<number>): Generator<WaitingTask> {
+    for (const uid of uids) yield this.#waitingTask(uid)
+  }
+
+  #waitingTask(uid: number): WaitingTask {
+    const record = this.#deps.store.get(uid)
+    assert(record !== undefined, `task ${uid} waits and is not stored`)
+    const { operation, indexUid, allowIndexCreation, payload } = record
+    return {
+      uid,
+      indexUid,
+      kind: operation.kind,
+      allowIndexCreation,
+      primaryKey: operation.kind === 'documents-put' ? operation.primaryKey : null,
+      payloadBytes: payload?.byteCount ?? 0,
+    }
+  }
+
+  async #runBatch(batch: Batch): Promise<void> {
+    const { store, clock } = this.#deps
+    const uid = store.takeBatchUid()
+    const startedAt = clock.now()
+    const records = batch.uids.map((task): TaskRecord => {
+      const record = store.get(task)
+      assert(record !== undefined, `task ${task} waits and is not stored`)
+      return { ...record, status: 'processing', batchUid: uid, startedAt }
+    })
+    store.start(records, batchRecord(uid, records, { startedAt, finishedAt: null }, batch.strategy))
+    this.#running = batch.uids
+    const result = await this.#execute(records)
+    if (result === 'aborted') {
+      this.#running = []
+      store.stop()
+      return
+    }
+    const finishedAt = clock.now()
+    const finished = records.map((record): TaskRecord => {
+      const { error, details } = result.results.get(record.uid) ?? {
+        error: errorBody('internal', 'The batch ended without a result for this task.'),
+        details: record.details,
+      }
+      return { ...record, status: error === null ? 'succeeded' : 'failed', error, details, finishedAt, payload: null }
+    })
+    const others = (result.otherTasks ?? []).map(
+      (record): TaskRecord => (record.finishedAt === null ? record : { ...record, payload: null }),
+    )
+    const files = [...records, ...(result.otherTasks ?? [])].flatMap(({ payload }) =>
+      payload?.kind === 'file' ? [payload.name] : [],
+    )
+    const deletedIndexes = result.deletedIndexes ?? []
+    const goneNames = [...deletedIndexes.map((entry) => entry.uid), ...(result.renamedIndexes ?? [])]
+    await this.#commit({
+      tasks: [...finished, ...others],
+      deletedTasks: result.deletedTasks ?? [],
+      batch: batchRecord(uid, finished, { startedAt, finishedAt }, batch.strategy),
+      putIndexes: result.putIndexes ?? [],
+      deletedIndexes: goneNames,
+    })
+    this.#deps.registry.apply(goneNames, result.putIndexes ?? [])
+    this.#running = []
+    for (const name of files) this.#deps.removePayload(name)
+    const canceled = others.filter(({ status }) => status === 'canceled')
+    this.#tell([...finished, ...canceled])
+    for (const entry of deletedIndexes) await this.#deps.removeIndex(entry)
+  }
+
+  async #execute(records: readonly TaskRecord[]): Promise<BatchResult | 'aborted'> {
+    try {
+      return await executeBatch(records, this.#deps)
+    } catch (error) {
+      const isFull = error instanceof Error && /ENOSPC|MDB_MAP_FULL|No space left/.test(error.message)
+      const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
+      return failAll(records, isFull ? errorBody('no_space_left_on_device', message) : errorBody('internal', message))
+    }
+  }
+
+  /** The batch is done and only its record is missing: it is written however long the disk refuses. */
+  async #commit(commit: TaskCommit): Promise<void> {
+    for (;;) {
+      try {
+        await this.#deps.store.commit(commit)
+        return
+      } catch (error) {
+        if (this.#isClosed) throw error
+        await this.#deps.clock.sleep(commitRetryMs)
+      }
+    }
+  }
+
+  #tell(records: readonly TaskRecord[]): void {
+    for (const { uid } of records) for (const end of [...(this.#waiters.get(uid) ?? [])]) end()
+    this.#deps.onFinished(records.map(viewOf))
+  }
+}

@@ -1,0 +1,123 @@
+/** Worker thread: answers reads over snapshots of the indexes. One request at a time, start to end in one turn where it can be. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { v7 } from 'uuid'
+import { ApiError } from '../api/errors.ts'
+import { assert } from '../lib/assert.ts'
+import { systemClock } from '../lib/clock.ts'
+import { BitmapCache } from './bitmap-cache.ts'
+import type { ReadOptions } from './core.ts'
+import { fieldsOf, readDocument, readDocuments, readFields } from './document-reads.ts'
+import { type IndexEnv, openIndexEnv } from './index-env.ts'
+import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
+import { readStats } from './index-stats.ts'
+import { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { orderedText } from './search/ordered-json.ts'
+import { runFacetSearch } from './search/run-facet-search.ts'
+import { runSearch } from './search/run-search.ts'
+import { runSimilar } from './search/run-similar.ts'
+import type { SearchContext } from './search/search-context.ts'
+import {
+  errorReply,
+  type ReadMessage,
+  type Reply,
+  type SearchWorkerMessage,
+  type WorkerSettings,
+} from './worker-messages.ts'
+
+const port = parentPort
+assert(port !== null, 'the search worker runs as a worker thread')
+const settings = workerData as WorkerSettings
+const cache = new BitmapCache(settings.cacheBytesMax)
+
+interface OpenIndex {
+  readonly env: IndexEnv
+  snapshot: IndexSnapshot | undefined
+}
+
+const open = new Map<string, OpenIndex>()
+const encoder = new TextEncoder()
+
+function readerOf(folder: string): LmdbIndexReader {
+  let index = open.get(folder)
+  if (index === undefined) {
+    index = { env: openIndexEnv(folder), snapshot: undefined }
+    open.set(folder, index)
+  }
+  // A batch may have been committed since this thread last read.
+  index.env.root.resetReadTxn()
+  index.snapshot = readSnapshot(index.env, index.snapshot)
+  return new LmdbIndexReader(index.env, { snapshot: index.snapshot, cache })
+}
+
+async function answer({ request, places }: ReadMessage): Promise<string> {
+  const readers = new Map<string, LmdbIndexReader>()
+  const find = (uid: string): LmdbIndexReader | undefined => {
+    const known = readers.get(uid)
+    if (known !== undefined) return known
+    const place = places.find((candidate) => candidate.uid === uid)
+    if (place === undefined) return undefined
+    const reader = readerOf(place.folder)
+    readers.set(uid, reader)
+    return reader
+  }
+  const need = (uid: string): LmdbIndexReader => {
+    const reader = find(uid)
+    if (reader === undefined) throw new ApiError('index_not_found', `Index \`${uid}\` not found.`)
+    return reader
+  }
+  switch (request.kind) {
+    case 'search':
+      return orderedText(runSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
+    case 'multi-search':
+      throw new ApiError('internal', `multi-search over ${request.query.queries.length} queries`)
+    case 'facet-search':
+      return orderedText(runFacetSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
+    case 'similar':
+      return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options)))
+    case 'document':
+      return readDocument(need(request.uid), request.id, request)
+    case 'documents':
+      return readDocuments(need(request.uid), { ...request.query, ...withFields(request.query.fields) })
+    case 'fields':
+      return JSON.stringify(readFields(need(request.uid)))
+    case 'settings':
+      return JSON.stringify(need(request.uid).snapshot.facts.settings)
+    case 'stats':
+      return JSON.stringify(Object.fromEntries(places.map(({ uid }) => [uid, readStats(need(uid))])))
+  }
+}
+
+const contextOf = ({ features, withMetadata }: ReadOptions): SearchContext => ({
+  clock: systemClock,
+  requestUid: v7(),
+  features,
+  newQueryUid: withMetadata ? () => v7() : null,
+})
+
+function withFields(fields: readonly string[] | undefined): { readonly fields?: readonly string[] } {
+  const named = fieldsOf(fields)
+  return named === null ? {} : { fields: named }
+}
+
+async function forget(folder: string): Promise<void> {
+  const index = open.get(folder)
+  open.delete(folder)
+  await index?.env.root.close()
+}
+
+port.on('message', (message: SearchWorkerMessage) => {
+  if (message.kind === 'forget') {
+    void forget(message.folder).then(() =>
+      port.postMessage({ call: message.call, kind: 'done', value: new Uint8Array() }),
+    )
+    return
+  }
+  const { call } = message.message
+  answer(message.message).then(
+    (text) => {
+      const value = encoder.encode(text)
+      port.postMessage({ call, kind: 'done', value } satisfies Reply<Uint8Array>, [value.buffer])
+    },
+    (error: unknown) => port.postMessage(errorReply(call, error)),
+  )
+})
