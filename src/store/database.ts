@@ -47,6 +47,8 @@ export function openDatabase(
   const pool = new pg.Pool({ ...clientConfig, max: options.connectionCountMax, idleTimeoutMillis: 60_000 })
   // An idle connection that breaks is replaced at the next use; without a listener it would end the process.
   pool.on('error', (error) => options.logger.warn({ err: error }, 'an idle database connection broke'))
+  // The pool does not listen while a connection is lent out; one that breaks between two queries fails at the next one.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return { db, pool, clientConfig, close: () => db.destroy() }
 }
