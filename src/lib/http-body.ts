@@ -1,0 +1,102 @@
+/** Request bodies: bounded and decoded (gzip, deflate, br), as a stream or as a whole. What goes wrong has a kind. */
+import type { IncomingMessage } from 'node:http'
+import type { Readable, Transform } from 'node:stream'
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+
+export type BodyFault = 'too-large' | 'undecodable' | 'unsupported-encoding' | 'client-gone'
+
+export class BodyRefused extends Error {
+  override readonly name = 'BodyRefused'
+  readonly fault: BodyFault
+
+  constructor(fault: BodyFault, detail: string, cause?: unknown) {
+    super(detail, cause === undefined ? undefined : { cause })
+    this.fault = fault
+  }
+}
+
+/**
+ * The body in pieces, decoded. `bytesMax` bounds what comes out; a length that is announced above it is refused before a
+ * byte is read.
+ *
+ * Leaving early does not close the connection: what is left of the body is read and dropped, so that the next request
+ * on it is undisturbed.
+ * @throws BodyRefused.
+ */
+export async function* bodyStream(request: IncomingMessage, bytesMax: number): AsyncGenerator<Uint8Array> {
+  const decoder = decoderOf(request.headers['content-encoding'] ?? '')
+  const announced = Number(request.headers['content-length'] ?? 0)
+  if (decoder === undefined && announced > bytesMax) throw tooLarge(request)
+  let source: Readable = request
+  if (decoder !== undefined) {
+    const abandon = (error?: Error) => decoder.destroy(error)
+    request.once('error', abandon)
+    request.once('close', () => {
+      if (!request.complete) abandon(new Error('the connection was closed'))
+    })
+    source = request.pipe(decoder)
+  }
+  let byteCount = 0
+  try {
+    for await (const piece of source.iterator({ destroyOnReturn: false })) {
+      const bytes: Uint8Array = piece
+      byteCount += bytes.length
+      if (byteCount > bytesMax) throw tooLarge(request)
+      yield bytes
+    }
+  } catch (error) {
+    if (error instanceof BodyRefused) throw error
+    if (request.destroyed && !request.complete)
+      throw new BodyRefused('client-gone', 'the client closed the connection', error)
+    throw new BodyRefused('undecodable', 'the body could not be decoded from its Content-Encoding', error)
+  } finally {
+    if (decoder !== undefined) {
+      request.unpipe(decoder)
+      decoder.destroy()
+    }
+    request.resume()
+  }
+}
+
+/** The whole body. @throws BodyRefused. */
+export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of bodyStream(request, bytesMax)) pieces.push(piece)
+  return Buffer.concat(pieces)
+}
+
+function tooLarge(request: IncomingMessage): BodyRefused {
+  request.resume()
+  return new BodyRefused('too-large', 'the body is larger than allowed')
+}
+
+function decoderOf(encoding: string): Transform | undefined {
+  switch (encoding.trim().toLowerCase()) {
+    case '':
+    case 'identity':
+      return undefined
+    case 'gzip':
+    case 'x-gzip':
+      return createGunzip()
+    case 'deflate':
+      return createInflate()
+    case 'br':
+      return createBrotliDecompress()
+    default:
+      throw new BodyRefused('unsupported-encoding', encoding)
+  }
+}
+
+/** "100 MB": in a binary unit when divisible by 1024, else decimal (M-A1). */
+export function sizeText(byteCount: number): string {
+  const binary = byteCount % 1024 === 0
+  const base = binary ? 1024 : 1000
+  const units = binary ? ['B', 'KiB', 'MiB', 'GiB', 'TiB'] : ['B', 'kB', 'MB', 'GB', 'TB']
+  let size = byteCount
+  let unit = 0
+  while (size >= base && unit < units.length - 1) {
+    size /= base
+    unit += 1
+  }
+  return `${Number.isInteger(size) ? size : size.toFixed(2)} ${units[unit]}`
+}
