@@ -1,4 +1,4 @@
-/** Catalogue and journal over one PostgreSQL, and their twin in memory. The one place where the store's parts are wired. */
+/** Catalogue and journal over one PostgreSQL. The one place where the store's parts are wired. */
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
@@ -84,6 +84,3 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
 const connectionCountDefault = 6
 const silent: StoreLogger = { info: () => undefined, warn: () => undefined, error: () => undefined }
-
-/** The same promises without durability, for the simulator and for unit tests. */
-export declare function openMemoryStore(options: { readonly clock: Clock; readonly random: Random }): Store

@@ -225,6 +225,11 @@ export interface LaneJournal {
    * completed, then `active` again. Tasks keep their outcome. Safe to repeat. `false` = the lease is lost: nothing was written.
    */
   adopt(lease: NodeLease, marker: string): Promise<boolean>
+  /**
+   * The same for one placement: what the node holds of it can no longer be trusted, and its lane builds it anew from the
+   * journal. `false` = the lease is lost.
+   */
+  restart(lease: NodeLease, placement: Placement): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 

@@ -1,10 +1,11 @@
 /** The journal as lanes see it. Every write names the lease that it is made under, and does nothing once that is lost. */
 
+import type { PoolClient } from 'pg'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { CatalogueEvent, IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodePlacement } from '../store/placement-row.ts'
 import type { Signals } from '../store/signals.ts'
@@ -106,21 +107,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       }),
     async adopt(lease, marker) {
       const isAdopted = await holding(database, lease, async (client) => {
-        const { rows } = await client.query<{ id: string; project_id: string }>(
-          `with hosted as (
-             select i.id, i.project_id from indexes i where i.id in (
-               select index_id from placements where node_id = $1 and not is_gone
-             ) order by i.id for update
-           ), emptied as (
-             update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
-               state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
-             from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id
-           ), behind as (
-             update indexes i set behind_since = coalesce(behind_since, $2) from hosted h where i.id = h.id and i.head > 0
-           )
-           select id, project_id from hosted`,
-          [lease.node.id, clock.now()],
-        )
+        const events = await emptyPlacements(client, lease.node.id, null, clock.now())
         await client.query(
           'update placements set proof_task = null, proof_mark = null where node_id = $1 and proof_task is not null',
           [lease.node.id],
@@ -130,19 +117,50 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
           marker,
           lease.epoch,
         ])
-        await recordEvents(
-          client,
-          rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id })),
-        )
+        await recordEvents(client, events)
         return true
       })
       if (isAdopted) signals.send('flapjack_catalogue', '')
       return isAdopted
     },
+    async restart(lease, placement) {
+      const isRestarted = await holding(database, lease, async (client) => {
+        const events = await emptyPlacements(client, lease.node.id, placement.index, clock.now())
+        await recordEvents(client, events)
+        return true
+      })
+      if (isRestarted) signals.send('flapjack_catalogue', '')
+      return isRestarted
+    },
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
     ...openProjectWork({ database, sealing, clock, sendFinished }),
     ...openRetention(deps),
   }
+}
+
+/** Puts the placements of a node, or of one index on it, back to the beginning. Answers the events to record. */
+async function emptyPlacements(
+  client: PoolClient,
+  node: NodeId,
+  index: IndexId | null,
+  now: number,
+): Promise<readonly Omit<CatalogueEvent, 'version'>[]> {
+  const { rows } = await client.query<{ id: string; project_id: string }>(
+    `with hosted as (
+       select i.id, i.project_id from indexes i where i.id in (
+         select index_id from placements where node_id = $1 and not is_gone and ($3::uuid is null or index_id = $3)
+       ) order by i.id for update
+     ), emptied as (
+       update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
+         state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
+       from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and ($3::uuid is null or i.id = $3)
+     ), behind as (
+       update indexes i set behind_since = coalesce(behind_since, $2) from hosted h where i.id = h.id and i.head > 0
+     )
+     select id, project_id from hosted`,
+    [node, now, index],
+  )
+  return rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id }))
 }
 
 type BehindRow = {

@@ -1,0 +1,282 @@
+/** The journal as lanes see it, in memory. */
+import { assert } from '../lib/assert.ts'
+import type { IndexId, NodeId } from '../store/catalogue.ts'
+import { complete } from './completion.ts'
+import type { MemoryDependencies } from './memory-journal.ts'
+import {
+  changeOf,
+  completeSwaps,
+  giveNames,
+  openChanges,
+  placementOf,
+  projectIn,
+  type StoredChange,
+  type StoredIndex,
+  type StoredPlacement,
+  saveEndings,
+  saveRewritten,
+} from './memory-state.ts'
+import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
+import { finishedDetails } from './task-details.ts'
+import type { WorkWaiter } from './work-waiter.ts'
+
+export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): LaneJournal {
+  const { state, memory, payloads, clock } = deps
+  const isHeld = ({ node, epoch }: NodeLease) => {
+    const lease = state.leases.get(node.id)
+    return lease !== undefined && lease.epoch === epoch && lease.owner !== ''
+  }
+  const placed = (node: NodeId) =>
+    [...state.indexes.values()].flatMap((index) =>
+      index.placements.filter((one) => one.node === node && !one.isGone).map((placement) => ({ index, placement })),
+    )
+  const changeAt = (index: IndexId, position: number) => state.indexes.get(index)?.changes[position - 1]
+  const wakeFinished = (project: string) => {
+    for (const listener of deps.finished) listener(project)
+  }
+  const working = () =>
+    [...state.projects.values()]
+      .flatMap(({ changes }) => changes)
+      .filter((change) => change.claim !== null && change.finishedAt === null)
+  const claimOf = (change: { readonly project: string; readonly task: number }, worker: string) => {
+    const stored = projectIn(state, change.project).changes[change.task]
+    return stored?.finishedAt === null && stored.claim?.owner === worker ? stored : undefined
+  }
+  return {
+    async leaseNodes(worker, leaseMs) {
+      const now = clock.now()
+      const leases: NodeLease[] = []
+      for (const node of [...memory.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
+        const before = state.leases.get(node.id) ?? { owner: '', epoch: 0, until: 0 }
+        if (before.owner !== worker && before.until > now) continue
+        const isRenewed = before.owner === worker && before.until > now
+        const epoch = isRenewed ? before.epoch : before.epoch + 1
+        state.leases.set(node.id, { owner: worker, epoch, until: now + leaseMs })
+        leases.push({ node, epoch })
+      }
+      return leases
+    },
+    async releaseNodes(worker) {
+      for (const lease of state.leases.values()) {
+        if (lease.owner === worker) Object.assign(lease, { owner: '', until: 0 })
+      }
+    },
+    lanesBehind: async (node, limit) =>
+      placed(node)
+        .filter(({ index, placement }) => placement.applied < index.state.head)
+        .sort((a, b) => (a.index.state.behindSince ?? 0) - (b.index.state.behindSince ?? 0) || byId(a.index, b.index))
+        .slice(0, limit)
+        .map(({ index, placement }) => laneOf(index, placement)),
+    async laneOn(node, physicalUid) {
+      const found = placed(node).find(({ placement }) => placement.physicalUid === physicalUid)
+      return found && laneOf(found.index, found.placement)
+    },
+    async read(id, after, limit, byteCountMax) {
+      const rows = state.indexes.get(id)?.changes.slice(after, after + limit) ?? []
+      const [first] = rows
+      if (first === undefined) return []
+      const base = first.bytesThrough - first.byteCount
+      return rows.filter((row) => row === first || row.bytesThrough - base <= byteCountMax).map(laneChangeOf)
+    },
+    open: (payload) => payloads.open(payload),
+    stage: (bytes) => payloads.stage(bytes),
+    async markSent(lease, index, positions, startedAt) {
+      if (!isHeld(lease)) return false
+      return [...positions]
+        .sort((a, b) => a - b)
+        .filter((position) => {
+          const change = changeAt(index, position)
+          if (change?.status === 'enqueued') {
+            change.status = 'processing'
+            change.startedAt ??= startedAt
+          }
+          return change !== undefined && change.status !== 'canceled'
+        })
+    },
+    async recordResolution(lease, index, position, resolution) {
+      if (!isHeld(lease)) return false
+      const change = changeAt(index, position)
+      if (change !== undefined) change.resolution ??= resolution
+      return true
+    },
+    async advance(lease, { index: id, generation, shard, node }, applied, outcomes, proof) {
+      if (!isHeld(lease)) return false
+      const index = state.indexes.get(id)
+      const placement = index?.placements.find(
+        (one) => one.generation === generation && one.shard === shard && one.node === node && !one.isGone,
+      )
+      if (index === undefined || placement === undefined) return true
+      const { isFinished } = advance(deps, index, placement, applied, outcomes, proof)
+      if (isFinished) wakeFinished(index.state.project)
+      return true
+    },
+    async identity(lease) {
+      if (!isHeld(lease)) return false
+      const identity = state.identities.get(lease.node.id)
+      const proofs = placed(lease.node.id).flatMap(({ placement }) => placement.proof ?? [])
+      const [proof] = proofs.sort((a, b) => b.task - a.task)
+      return { marker: identity?.marker ?? null, sinceEpoch: identity?.sinceEpoch ?? 0, proof: proof ?? null }
+    },
+    async adopt(lease, marker) {
+      if (!isHeld(lease)) return false
+      state.identities.set(lease.node.id, { marker, sinceEpoch: lease.epoch })
+      emptyPlacements(deps, placed(lease.node.id))
+      return true
+    },
+    async restart(lease, placement) {
+      if (!isHeld(lease)) return false
+      emptyPlacements(
+        deps,
+        placed(lease.node.id).filter(({ index }) => index.state.id === placement.index),
+      )
+      return true
+    },
+    waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
+    async claimProjectChange(worker, leaseMs) {
+      const now = clock.now()
+      const [due] = working()
+        .filter(({ claim }) => (claim?.until ?? 0) <= now)
+        .sort((a, b) => a.enqueuedAt - b.enqueuedAt || a.task - b.task)
+      if (due === undefined) return undefined
+      due.claim = { owner: worker, until: now + leaseMs }
+      due.status = 'processing'
+      due.startedAt ??= now
+      return changeOf(due)
+    },
+    async renewProjectChange(worker, change, leaseMs) {
+      const stored = claimOf(change, worker)
+      if (stored === undefined) return false
+      stored.claim = { owner: worker, until: clock.now() + leaseMs }
+      return true
+    },
+    async finishProjectChange(worker, change, outcome) {
+      const stored = claimOf(change, worker)
+      if (stored === undefined) return false
+      const finishedAt = clock.now()
+      const details = finishedDetails(stored.operation, stored.details, outcome.status, outcome.details)
+      saveEndings(state, stored.project, [
+        {
+          task: stored.task,
+          status: outcome.status,
+          error: outcome.error,
+          details,
+          startedAt: stored.startedAt ?? finishedAt,
+          finishedAt,
+          batchKey: `task:${stored.task}`,
+          canceledBy: null,
+        },
+      ])
+      wakeFinished(stored.project)
+      return true
+    },
+    async dropPayloads(finishedBefore, limit) {
+      const isPassed = (change: StoredChange) => {
+        const index = change.index === null ? undefined : state.indexes.get(change.index)
+        if (index?.state.isGone) return true
+        const slowest = Math.min(...(index?.placements.filter(({ isGone }) => !isGone) ?? []).map((one) => one.applied))
+        return (change.finishedAt ?? 0) < finishedBefore && (change.position ?? 0) <= slowest
+      }
+      const old = [...state.projects.values()]
+        .flatMap(({ changes }) => changes)
+        .filter((one) => one.finishedAt !== null && (one.payload !== null || one.resolution !== null) && isPassed(one))
+        .sort((a, b) => (a.finishedAt ?? 0) - (b.finishedAt ?? 0))
+        .slice(0, limit)
+      for (const change of old) {
+        for (const payload of [change.payload, change.resolution?.puts, change.resolution?.deletes]) {
+          if (payload) await payloads.discard(payload)
+        }
+        change.payload = null
+        change.resolution = null
+      }
+      return old.length
+    },
+    async cleanTasks(taskCountMax) {
+      for (const { changes } of state.projects.values()) {
+        const shown = changes.filter(({ isHidden }) => !isHidden)
+        if (shown.length < taskCountMax) continue
+        const ended = shown.filter(({ finishedAt }) => finishedAt !== null)
+        for (const change of ended.slice(0, Math.max(1, Math.floor(shown.length / 10)))) change.isHidden = true
+      }
+    },
+  }
+}
+
+function emptyPlacements(
+  { memory, clock }: MemoryDependencies,
+  hosted: readonly { readonly index: StoredIndex; readonly placement: StoredPlacement }[],
+): void {
+  for (const { index, placement } of hosted) {
+    placement.applied = 0
+    placement.appliedBytes = 0
+    placement.proof = null
+    if (placement.state === 'active' && index.state.completed > 0) placement.state = 'filling'
+    if (index.state.head > 0) index.state.behindSince ??= clock.now()
+  }
+  memory.record(hosted.map(({ index: { state } }) => ({ entity: 'index', project: state.project, entityId: state.id })))
+}
+
+function advance(
+  { state, memory, clock }: MemoryDependencies,
+  index: StoredIndex,
+  placement: StoredPlacement,
+  applied: number,
+  outcomes: Parameters<LaneJournal['advance']>[3],
+  proof: Parameters<LaneJournal['advance']>[4],
+): { readonly isFinished: boolean } {
+  const { state: one } = index
+  const now = clock.now()
+  let isChanged = false
+  const endings = []
+  if (applied > one.completed) {
+    const byPosition = new Map(outcomes.map((outcome) => [outcome.position, outcome]))
+    const completion = complete(one, openChanges(index), applied, byPosition, now)
+    const renamed = giveNames(state, completion.names)
+    saveRewritten(index, completion.rewritten)
+    endings.push(...completion.endings)
+    isChanged = completion.isVisible
+    for (const { id } of renamed) {
+      if (id !== one.id) memory.record([{ entity: 'index', project: one.project, entityId: id }])
+    }
+  }
+  if (applied > placement.applied) {
+    placement.applied = applied
+    placement.appliedBytes = index.changes[applied - 1]?.bytesThrough ?? 0
+  }
+  if (proof !== null) placement.proof = proof
+  if (placement.state === 'filling' && placement.applied >= one.completed) {
+    placement.state = 'active'
+    isChanged = true
+  }
+  if (one.isGone) {
+    for (const gone of index.placements) gone.isGone = true
+    Object.assign(one, { writeUid: null, readUid: null, behindSince: null })
+  } else if (index.placements.every((replica) => replica.isGone || replica.applied >= one.head)) one.behindSince = null
+  const swaps = completeSwaps(state, one.project, now)
+  endings.push(...swaps.endings)
+  saveEndings(state, one.project, endings)
+  const changed = new Set([...swaps.renamed].map(({ id }) => id))
+  if (isChanged) changed.add(one.id)
+  memory.record([...changed].map((entityId) => ({ entity: 'index', project: one.project, entityId })))
+  return { isFinished: endings.length > 0 }
+}
+
+function byId(a: StoredIndex, b: StoredIndex): number {
+  return a.state.id < b.state.id ? -1 : 1
+}
+
+function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
+  return {
+    placement: placementOf(placement),
+    project: state.project,
+    head: state.head,
+    primaryKey: state.primaryKey,
+    pendingBytes: state.byteCount - placement.appliedBytes,
+  }
+}
+
+function laneChangeOf(stored: StoredChange): LaneChange {
+  const change = changeOf(stored)
+  const { index, position } = change
+  assert(index !== null && position !== null, 'a change in a lane has a position')
+  return { change: { ...change, index, position }, settings: stored.deliver, primaryKey: stored.primaryKey }
+}

@@ -1,0 +1,209 @@
+/** What the twin in memory holds, and the steps that its two faces share. */
+import type { TaskFacts } from '../api/task-view.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
+import type { MemoryPlaces } from '../store/memory-catalogue.ts'
+import { type Change, taskKindOf } from './change.ts'
+import { type Ending, giveName, type NameGiven } from './completion.ts'
+import type { LaneProof } from './ports.ts'
+import { finishedDetails } from './task-details.ts'
+import type { IndexState, NewPlacement, OpenChange } from './write-index.ts'
+
+type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
+
+export interface StoredChange extends Mutable<Change> {
+  readonly byteCount: number
+  readonly bytesThrough: number
+  readonly primaryKey: string | null
+  readonly mayCreate: boolean
+  readonly naming: OpenChange['naming']
+  deliver: JsonObject | null
+  finishSeq: number | null
+  isHidden: boolean
+  /** For dumps and the like. */
+  claim: { owner: string; until: number } | null
+}
+
+export interface StoredPlacement extends Mutable<Placement> {
+  appliedBytes: number
+  proof: LaneProof | null
+  isGone: boolean
+}
+
+export interface StoredIndex {
+  readonly state: IndexState
+  readonly placements: StoredPlacement[]
+  /** By position, from 1. */
+  readonly changes: StoredChange[]
+}
+
+export interface StoredProject {
+  readonly changes: StoredChange[]
+  readonly batches: Map<string, number>
+  nextFinish: number
+  /** Waiting swaps: what each waits for. */
+  readonly waits: Map<number, Map<IndexId, number>>
+}
+
+export interface MemoryState {
+  readonly indexes: Map<IndexId, StoredIndex>
+  readonly projects: Map<ProjectId, StoredProject>
+  readonly leases: Map<NodeId, { owner: string; epoch: number; until: number }>
+  readonly identities: Map<NodeId, { marker: string; sinceEpoch: number }>
+  readonly cursors: Map<string, number>
+}
+
+export function emptyState(): MemoryState {
+  return {
+    indexes: new Map(),
+    projects: new Map(),
+    leases: new Map(),
+    identities: new Map(),
+    cursors: new Map(),
+  }
+}
+
+export function projectIn(state: MemoryState, id: ProjectId): StoredProject {
+  const known = state.projects.get(id)
+  if (known !== undefined) return known
+  const fresh: StoredProject = { changes: [], batches: new Map(), nextFinish: 1, waits: new Map() }
+  state.projects.set(id, fresh)
+  return fresh
+}
+
+export function placesOf(index: StoredIndex): MemoryPlaces {
+  const { id, project, readUid: uid, primaryKey, createdAt, updatedAt } = index.state
+  if (uid === null || createdAt === null) return { index: undefined, placements: [] }
+  return {
+    index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt },
+    placements: index.placements.filter(({ isGone }) => !isGone).map(placementOf),
+  }
+}
+
+export function placementOf(placement: StoredPlacement): Placement {
+  const { index, generation, shard, node, physicalUid, state, applied } = placement
+  return { index, generation, shard, node, physicalUid, state, applied }
+}
+
+export function newPlacement(placement: NewPlacement): StoredPlacement {
+  return { ...placement, applied: 0, appliedBytes: 0, proof: null, isGone: false }
+}
+
+export function changeOf(stored: StoredChange): Change {
+  const { byteCount, bytesThrough, primaryKey, mayCreate, naming, deliver, finishSeq, isHidden, claim, ...change } =
+    stored
+  return change
+}
+
+export function factsOf(stored: StoredChange): TaskFacts {
+  return {
+    uid: stored.task,
+    batchUid: stored.batch,
+    indexUid: stored.indexUid,
+    status: stored.status,
+    type: taskKindOf[stored.operation.kind],
+    canceledBy: stored.canceledBy,
+    details: stored.details,
+    error: stored.error,
+    enqueuedAt: stored.enqueuedAt,
+    startedAt: stored.startedAt,
+    finishedAt: stored.finishedAt,
+    customMetadata: stored.customMetadata,
+  }
+}
+
+/** Drafts of an index's changes that have not finished. */
+export function openChanges(index: StoredIndex): OpenChange[] {
+  return index.changes.slice(index.state.completed).flatMap((change) => {
+    if (change.finishedAt !== null) return []
+    const { task, position, indexUid, operation, primaryKey, mayCreate, naming, details } = change
+    const { refusal, deliver, status } = change
+    const draft = { task, operation, primaryKey, mayCreate, naming, details, refusal, deliver, status }
+    return [{ ...draft, position: position ?? 0, indexUid: indexUid ?? '' }]
+  })
+}
+
+export function saveRewritten(index: StoredIndex, rewritten: readonly OpenChange[]): void {
+  for (const { position, refusal, deliver } of rewritten) {
+    const change = index.changes[position - 1]
+    if (change === undefined) continue
+    change.refusal = refusal
+    change.deliver = deliver
+  }
+}
+
+export function saveEndings(state: MemoryState, project: ProjectId, endings: readonly Ending[]): void {
+  const stored = projectIn(state, project)
+  for (const ending of endings) {
+    const change = stored.changes[ending.task]
+    if (change === undefined || change.finishedAt !== null) continue
+    const batch = stored.batches.get(ending.batchKey) ?? stored.batches.size
+    stored.batches.set(ending.batchKey, batch)
+    change.status = ending.status
+    change.error = ending.error
+    change.details = ending.details
+    change.startedAt = ending.startedAt
+    change.finishedAt = ending.finishedAt
+    change.canceledBy = ending.canceledBy
+    change.batch = batch
+    change.finishSeq = stored.nextFinish
+    stored.nextFinish += 1
+  }
+}
+
+/** Answers the indexes whose name changed. */
+export function giveNames(state: MemoryState, names: readonly NameGiven[]): ReadonlySet<IndexState> {
+  const renamed = new Set<IndexState>()
+  for (const name of names) {
+    const holder = [...state.indexes.values()]
+      .map((index) => index.state)
+      .find((one) => one.project === name.index.project && one.readUid === name.uid && one !== name.index)
+    giveName(name, holder)
+    renamed.add(name.index)
+    if (holder !== undefined) renamed.add(holder)
+  }
+  return renamed
+}
+
+/** Completes the swaps that wait for nothing any more. Answers their endings and the indexes that changed. */
+export function completeSwaps(
+  state: MemoryState,
+  project: ProjectId,
+  now: number,
+): { readonly endings: readonly Ending[]; readonly renamed: ReadonlySet<IndexState> } {
+  const stored = projectIn(state, project)
+  const endings: Ending[] = []
+  const renamed = new Set<IndexState>()
+  for (const [task, waits] of [...stored.waits].sort(([a], [b]) => a - b)) {
+    if ([...waits].some(([id, position]) => (state.indexes.get(id)?.state.completed ?? 0) < position)) continue
+    stored.waits.delete(task)
+    const swap = stored.changes[task]
+    if (swap === undefined || swap.operation.kind !== 'index-swap') continue
+    const names = swap.naming.flatMap(({ index, uid }) => {
+      const found = state.indexes.get(index)?.state
+      return found === undefined ? [] : [{ index: found, uid, task }]
+    })
+    for (const { index } of names) if (index.namedBy < task) index.readUid = null
+    for (const index of giveNames(state, names)) renamed.add(index)
+    for (const { indexes } of swap.operation.swaps) renameTasks(stored, task, indexes)
+    const details = finishedDetails(swap.operation, swap.details, 'succeeded', null)
+    endings.push({
+      task,
+      status: 'succeeded',
+      error: null,
+      details,
+      startedAt: now,
+      finishedAt: now,
+      batchKey: `task:${task}`,
+      canceledBy: null,
+    })
+  }
+  return { endings, renamed }
+}
+
+function renameTasks(project: StoredProject, task: number, [left, right]: readonly [string, string]): void {
+  for (const change of project.changes.slice(0, task)) {
+    if (change.indexUid === left) change.indexUid = right
+    else if (change.indexUid === right) change.indexUid = left
+  }
+}

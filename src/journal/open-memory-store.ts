@@ -1,0 +1,71 @@
+/** Catalogue and journal in memory: the same promises without durability, for the simulator and for unit tests. */
+import type { Clock } from '../lib/clock.ts'
+import type { Random } from '../lib/random.ts'
+import type { Blobs } from '../store/blobs.ts'
+import type { NodeId, ProjectId } from '../store/catalogue.ts'
+import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
+import { openMemoryJournal } from './memory-journal.ts'
+import { openMemoryLanes } from './memory-lanes.ts'
+import { emptyState, placesOf } from './memory-state.ts'
+import type { Store } from './open-store.ts'
+import { openPayloadStore } from './payload-store.ts'
+import { openWorkWaiter } from './work-waiter.ts'
+
+/** All that changes does so at the call, in call order: the same calls with the same clock and random give the same state. */
+export function openMemoryStore({ clock, random }: { readonly clock: Clock; readonly random: Random }): Store {
+  const state = emptyState()
+  const memory = openMemoryCatalogue({
+    clock,
+    random,
+    places: () => [...state.indexes.values()].map(placesOf),
+    placesOf: (id) => {
+      const index = state.indexes.get(id)
+      return index && placesOf(index)
+    },
+  })
+  let wakeNode: (node: NodeId) => void = () => undefined
+  const waiter = openWorkWaiter(clock, (wake) => {
+    wakeNode = wake
+  })
+  const deps = {
+    state,
+    memory,
+    payloads: openPayloadStore(memoryBlobs(random)),
+    clock,
+    random,
+    wakeNode: (node: NodeId) => wakeNode(node),
+    finished: new Set<(project: ProjectId) => void>(),
+  }
+  return {
+    catalogue: memory.catalogue,
+    journal: openMemoryJournal(deps),
+    laneJournal: openMemoryLanes(deps, waiter),
+    migrate: async () => undefined,
+    ping: async () => undefined,
+    sweepBlobs: async () => 0,
+    close: async () => undefined,
+  }
+}
+
+function memoryBlobs(random: Random): Blobs {
+  const blobs = new Map<string, Buffer>()
+  return {
+    async write(bytes) {
+      const chunks: Uint8Array[] = []
+      for await (const chunk of bytes) chunks.push(chunk)
+      const name = Buffer.from(random.bytes(16)).toString('hex')
+      const whole = Buffer.concat(chunks)
+      blobs.set(name, whole)
+      return { name, byteCount: whole.byteLength }
+    },
+    async *open(name) {
+      const blob = blobs.get(name)
+      if (blob === undefined) throw new Error('there is no such blob')
+      yield blob
+    },
+    async delete(name) {
+      blobs.delete(name)
+    },
+    async *olderThan() {},
+  }
+}
