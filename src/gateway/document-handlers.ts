@@ -52,7 +52,7 @@ export const putDocuments: Handler = async (call) => {
   const project = call.principal.project.id
   const merge = call.policy.method === 'PUT'
   let state = await readState(call, uid)
-  const body = bodyStream(call.exchange.request, call.headers, limits.documentBytesMax)
+  const body = bodyStream(call.exchange.request, limits.documentBytesMax)
   let { payload, findings } = await stage(call, readDocuments(body, format, checkOf(uid, state, query)))
   try {
     for (let check = 1; check <= checksMax; check += 1) {
@@ -209,7 +209,7 @@ export const deleteDocument: Handler = (call) => deleteIds(call, [param(call, 'i
 export const deleteBatch: Handler = async (call) => {
   const customMetadata = decodeCustomMetadata(call.search)
   checkContentType(call.headers, /json/i.test(call.headers.contentType ?? ''), ['application/json'])
-  const body = await readBody(call.exchange.request, call.headers, call.parts.limits.documentBytesMax)
+  const body = await readBody(call.exchange.request, call.parts.limits.documentBytesMax)
   return deleteIds(call, decodeDeleteBatch(body), customMetadata)
 }
 

@@ -143,7 +143,7 @@ function toJson(patterns: NonNullable<ExportBody['indexes']>): JsonObject {
 export const renderTemplate: Handler = async (call) => {
   const { exchange, parts, principal, signal } = call
   checkJsonType(call.headers)
-  const sent = parseJsonBody(await readBody(exchange.request, call.headers, parts.limits.bodyBytesMax))
+  const sent = parseJsonBody(await readBody(exchange.request, parts.limits.bodyBytesMax))
   const names = new NameMap(principal.project, exchange.table)
   const body = isObject(sent) ? { ...sent, ...renamed(sent, 'template', names), ...renamed(sent, 'input', names) } : {}
   const uid = namedIndex(sent, 'template') ?? namedIndex(sent, 'input')

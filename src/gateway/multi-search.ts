@@ -45,7 +45,7 @@ interface Leg {
 export const multiSearch: Handler = async (call) => {
   const { request } = call.exchange
   checkJsonType(call.headers)
-  const sent = parseJsonBody(await readBody(request, call.headers, call.parts.limits.searchBytesMax))
+  const sent = parseJsonBody(await readBody(request, call.parts.limits.searchBytesMax))
   const decoded = decodeMultiSearch(sent)
   assert(isObject(sent) && Array.isArray(sent.queries), 'a decoded multi-search has queries')
   if (decoded.queries.length > queriesMax) {

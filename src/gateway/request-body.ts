@@ -1,94 +1,10 @@
-/** Reading request bodies: bounded, decoded (gzip, deflate, br), as a whole or as a stream (P-08, M-A1). */
+/** Bodies of requests as the API sees them: bounded, decoded, of the right type, or refused with its own words (M-A1). */
 import type { IncomingMessage } from 'node:http'
-import type { Readable, Transform } from 'node:stream'
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
 import { ApiError } from '../api/errors.ts'
 import { parseJsonBody } from '../api/json-text.ts'
+import { BodyRefused, bodyStream as decodedStream, sizeText } from '../lib/http-body.ts'
 import type { Json } from '../lib/json.ts'
 import type { RequestHeaders } from './request-headers.ts'
-
-/** Message 15. */
-export function tooLarge(bytesMax: number): ApiError {
-  return new ApiError(
-    'payload_too_large',
-    `The provided payload reached the size limit. The maximum accepted payload size is ${sizeText(bytesMax)}.`,
-  )
-}
-
-/** In a binary unit when divisible by 1024, else decimal. */
-export function sizeText(byteCount: number): string {
-  const [base, units] =
-    byteCount % 1024 === 0 ? [1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']] : [1000, ['B', 'kB', 'MB', 'GB', 'TB']]
-  let size = byteCount
-  let unit = 0
-  while (size >= base && unit < units.length - 1) {
-    size /= base
-    unit += 1
-  }
-  return `${Number.isInteger(size) ? size : size.toFixed(2)} ${units[unit]}`
-}
-
-function decoderOf(encoding: string): Transform | undefined {
-  switch (encoding.trim().toLowerCase()) {
-    case '':
-    case 'identity':
-      return undefined
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip()
-    case 'deflate':
-      return createInflate()
-    case 'br':
-      return createBrotliDecompress()
-    default:
-      throw new ApiError('unsupported_media_type', `The Content-Encoding \`${encoding}\` is not supported.`)
-  }
-}
-
-/** Refused before a byte is read, when the length is announced. */
-function checkLength(headers: RequestHeaders, bytesMax: number): void {
-  if (headers.contentLength !== undefined && Number(headers.contentLength) > bytesMax) throw tooLarge(bytesMax)
-}
-
-/** The body as pieces. Throws `payload_too_large` on the way, `malformed_payload` for what does not decode. */
-export async function* bodyStream(
-  request: IncomingMessage,
-  headers: RequestHeaders,
-  bytesMax: number,
-): AsyncGenerator<Uint8Array> {
-  checkLength(headers, bytesMax)
-  const decoder = decoderOf(headers.contentEncoding ?? '')
-  let source: Readable = request
-  if (decoder !== undefined) {
-    request.on('error', (error) => decoder.destroy(error))
-    request.on('close', () => {
-      if (!request.complete) decoder.destroy(new Error('aborted'))
-    })
-    source = request.pipe(decoder)
-  }
-  let byteCount = 0
-  try {
-    for await (const chunk of source.iterator({ destroyOnReturn: false })) {
-      const bytes: Uint8Array = chunk
-      byteCount += bytes.length
-      if (byteCount > bytesMax) throw tooLarge(bytesMax)
-      yield bytes
-    }
-  } catch (error) {
-    if (error instanceof ApiError) throw error
-    if (request.errored !== null || (request.destroyed && !request.complete)) throw new ClientGone(error)
-    throw new ApiError('malformed_payload', 'The payload could not be decoded from its Content-Encoding.', {
-      cause: error,
-    })
-  } finally {
-    // What is left is read and dropped, so that the next request of the connection is not disturbed.
-    if (decoder !== undefined) {
-      request.unpipe(decoder)
-      decoder.destroy()
-    }
-    if (!request.readableEnded) request.resume()
-  }
-}
 
 /** The client closed the connection before its request was complete. Nobody is left to be told. */
 export class ClientGone extends Error {
@@ -98,13 +14,43 @@ export class ClientGone extends Error {
   }
 }
 
-/** The whole body. */
-export async function readBody(request: IncomingMessage, headers: RequestHeaders, bytesMax: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of bodyStream(request, headers, bytesMax)) chunks.push(chunk)
-  return chunks.length === 1
-    ? Buffer.from(chunks[0]!.buffer, chunks[0]!.byteOffset, chunks[0]!.length)
-    : Buffer.concat(chunks)
+/** Message 15. */
+function tooLarge(bytesMax: number): ApiError {
+  return new ApiError(
+    'payload_too_large',
+    `The provided payload reached the size limit. The maximum accepted payload size is ${sizeText(bytesMax)}.`,
+  )
+}
+
+function told(refusal: BodyRefused, bytesMax: number): Error {
+  switch (refusal.fault) {
+    case 'too-large':
+      return tooLarge(bytesMax)
+    case 'client-gone':
+      return new ClientGone(refusal)
+    case 'unsupported-encoding':
+      return new ApiError('unsupported_media_type', `The Content-Encoding \`${refusal.message}\` is not supported.`)
+    case 'undecodable':
+      return new ApiError('malformed_payload', 'The payload could not be decoded from its Content-Encoding.', {
+        cause: refusal,
+      })
+  }
+}
+
+/** The body in pieces. @throws ApiError, or ClientGone. */
+export async function* bodyStream(request: IncomingMessage, bytesMax: number): AsyncGenerator<Uint8Array> {
+  try {
+    yield* decodedStream(request, bytesMax)
+  } catch (error) {
+    throw error instanceof BodyRefused ? told(error, bytesMax) : error
+  }
+}
+
+/** The whole body. @throws ApiError, or ClientGone. */
+export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of bodyStream(request, bytesMax)) pieces.push(piece)
+  return Buffer.concat(pieces)
 }
 
 /** The whole body by callback: the fast path of searches, without a promise for each piece. */
@@ -115,7 +61,7 @@ export function collectBody(
   done: (error: unknown, body: Buffer) => void,
 ): void {
   if (headers.contentEncoding !== undefined) {
-    readBody(request, headers, bytesMax).then(
+    readBody(request, bytesMax).then(
       (body) => done(undefined, body),
       (error: unknown) => done(error, emptyBody),
     )
@@ -179,5 +125,5 @@ export function checkContentType(headers: RequestHeaders, isAccepted: boolean, a
 /** A JSON body. @throws ApiError 400, 413 or 415. */
 export async function readJson(request: IncomingMessage, headers: RequestHeaders, bytesMax: number): Promise<Json> {
   checkJsonType(headers)
-  return parseJsonBody(await readBody(request, headers, bytesMax))
+  return parseJsonBody(await readBody(request, bytesMax))
 }

@@ -254,3 +254,8 @@ export const routePolicies: readonly RoutePolicy[] = [
     refuse(noChats('using the /chats chat completions route')),
   ),
 ]
+
+/** Names of a route's parameters, in order. */
+export function parameterNames({ path }: RoutePolicy): readonly string[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!)
+}
