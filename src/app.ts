@@ -56,7 +56,7 @@ async function supervise(
   const supervisor = createSupervisor({ logger, clock, stopMsMax })
   // A signal during the start ends it at once: whatever waits listens to `supervisor.signal`.
   const asked = stopAsked.then((signal) => {
-    terminal.remark(signal === 'SIGINT' ? '\nStopping …' : 'Stopping …')
+    if (!cluster.isWorker) terminal.remark(signal === 'SIGINT' ? '\nStopping …' : 'Stopping …')
   })
   try {
     const ends = await Promise.race([run(supervisor, logger), asked])

@@ -46,11 +46,19 @@ export function openDatabase(
   }
   const pool = new pg.Pool({ ...clientConfig, max: options.connectionCountMax, idleTimeoutMillis: 60_000 })
   // An idle connection that breaks is replaced at the next use; without a listener it would end the process.
-  pool.on('error', (error) => options.logger.warn({ err: error }, 'an idle database connection broke'))
+  let isClosing = false
+  pool.on('error', (error) => {
+    // At the end the server may hang up before we have finished saying goodbye.
+    if (!isClosing) options.logger.warn({ err: error }, 'an idle database connection broke')
+  })
   // The pool does not listen while a connection is lent out; one that breaks between two queries fails at the next one.
   pool.on('connect', (client) => client.on('error', () => undefined))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
-  return { db, pool, clientConfig, close: () => db.destroy() }
+  const close = () => {
+    isClosing = true
+    return db.destroy()
+  }
+  return { db, pool, clientConfig, close }
 }
 
 /** int8 as number: positions, counts and milliseconds stay far below 2^53. */
