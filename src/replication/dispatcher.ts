@@ -7,9 +7,11 @@
  */
 import type { Engine, EngineTask } from '../engine/engine.ts'
 import type { LaneProof, LaneState, NodeLease } from '../journal/ports.ts'
+import { assert } from '../lib/assert.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Lane } from './lane.ts'
+import { parseMark } from './mark.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
 import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
 import { NumberLedger } from './number-ledger.ts'
@@ -25,6 +27,14 @@ const earlierPage = 200
 const earlierPagesMax = 20
 /** Idle lanes kept for their memory of where they are. */
 const idleLanesMax = 2_000
+
+interface KnownDisk {
+  readonly marker: string
+  readonly newest: number
+  readonly proof: LaneProof | null
+  /** Tasks up to this number are accounted for. */
+  readonly met: number
+}
 
 interface Running {
   readonly lane: Lane
@@ -88,10 +98,7 @@ export class Dispatcher {
   /** Finds the node's disk to be ours, or makes it ours: then every lane of the node starts from the journal's beginning. */
   async #knowDisk(
     engine: Engine,
-  ): Promise<
-    | { readonly kind: 'known'; readonly sinceEpoch: number; readonly newest: number; readonly proof: LaneProof | null }
-    | { readonly kind: 'silent'; readonly reason: string }
-  > {
+  ): Promise<({ readonly kind: 'known' } & KnownDisk) | { readonly kind: 'silent'; readonly reason: string }> {
     const { journal, clock, random, log, metrics } = this.#deps
     const ask = <T>(call: (signal: AbortSignal) => Promise<T>) =>
       withDeadline(clock, askDeadlineMs, this.#stop.signal, call)
@@ -100,7 +107,9 @@ export class Dispatcher {
     const disk = await findDisk(engine, ask, identity, -1)
     if (disk.kind === 'silent') return disk
     if (disk.kind === 'ours') {
-      return { kind: 'known', sinceEpoch: identity.sinceEpoch, newest: disk.newest, proof: identity.proof }
+      const { marker, proof } = identity
+      assert(marker !== null, 'a disk that is ours has a marker')
+      return { kind: 'known', marker, newest: disk.newest, proof, met: proof?.task ?? -1 }
     }
     const node = this.#lease.node.id
     if (disk.reason === 'new') log.info({ node }, 'the node is taken into use')
@@ -110,26 +119,24 @@ export class Dispatcher {
         'the disk of the node is not the one we wrote to; its indexes are rebuilt',
       )
     const current = await ask((signal) => engine.readMarker(signal))
-    const marker = current.kind === 'refused' ? keylessMarker : random.uuid()
+    const isKeyless = current.kind === 'refused'
+    const marker = isKeyless ? `${keylessMarker} ${random.uuid()}` : random.uuid()
     // The store first: a crash between the two finds a stranger again and starts over.
     if (!(await journal.adopt(this.#lease, marker))) throw new LeaseLost()
     metrics.adopted(node)
-    if (marker !== keylessMarker) {
+    if (!isKeyless) {
       const written = await ask((signal) => engine.writeMarker(`flapjack node ${node}`, marker, signal))
       if (written.kind === 'refused') return { kind: 'silent', reason: written.error.message }
       if (written.kind !== 'answered') return { kind: 'silent', reason: written.reason }
     }
     const newest = await newestNumber(engine, ask)
     if (newest.kind !== 'answered') return { kind: 'silent', reason: newest.reason }
-    return { kind: 'known', sinceEpoch: this.#lease.epoch, newest: newest.value, proof: null }
+    return { kind: 'known', marker, newest: newest.value, proof: null, met: newest.value }
   }
 
   // ---- The work ----
 
-  async #work(
-    engine: Engine,
-    disk: { readonly sinceEpoch: number; readonly newest: number; readonly proof: LaneProof | null },
-  ): Promise<void> {
+  async #work(engine: Engine, disk: KnownDisk): Promise<void> {
     const { clock, log } = this.#deps
     const over = manyWaiting()
     const stop = () => over.abort(new Error('the session ends'))
@@ -160,7 +167,7 @@ export class Dispatcher {
       deps: this.#deps,
       lease: this.#lease,
       engine,
-      sinceEpoch: disk.sinceEpoch,
+      marker: disk.marker,
       leftovers: new Set(indexes.value.map((index) => index.uid)),
       window: new SendWindow(clock),
       watch,
@@ -206,7 +213,7 @@ export class Dispatcher {
       this.#untilOver(over, () => watch.run(over.signal)),
       this.#untilOver(over, checkAgain),
       this.#untilOver(over, async () => {
-        if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.proof)
+        if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.met)
         isEarlierMet = true
         await this.#look(session, lanes)
       }),
@@ -252,12 +259,12 @@ export class Dispatcher {
   }
 
   /** The running lane of a placement, started if it is not. */
-  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
+  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState, isDoubtful = false): Lane {
     const { index, generation, shard } = state.placement
     const key = `${index}:${generation}:${shard}`
     const running = lanes.get(key)
     if (running !== undefined) return running.lane
-    const lane = new Lane(session, state)
+    const lane = new Lane(session, state, isDoubtful)
     lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
     return lane
   }
@@ -286,7 +293,7 @@ export class Dispatcher {
    * Tasks behind the newest proof that were there before the session: in flight when the last one ended, or come late since.
    * Lanes that are behind find theirs by themselves; others would never look.
    */
-  async #meetEarlier(session: NodeSession, lanes: Map<string, Running>, proof: LaneProof | null): Promise<void> {
+  async #meetEarlier(session: NodeSession, lanes: Map<string, Running>, met: number): Promise<void> {
     const { engine, signal, deps } = session
     let from: number | undefined
     for (let page = 0; page < earlierPagesMax; page += 1) {
@@ -294,7 +301,7 @@ export class Dispatcher {
         engine.newestTasks(undefined, earlierPage, from, limit),
       )
       if (reply.kind !== 'answered') throw new Error('the newest tasks of the node cannot be read')
-      const newer = reply.value.filter(({ uid }) => uid > (proof?.task ?? -1))
+      const newer = reply.value.filter(({ uid }) => uid > met)
       await this.#tell(session, lanes, newer)
       if (newer.length < earlierPage) return
       from = newer.at(-1)!.uid - 1
@@ -311,7 +318,8 @@ export class Dispatcher {
         const state = await this.#deps.journal.laneOn(this.#lease.node.id, uid)
         // A task of an index that is not ours, or not any more.
         if (state === undefined || session.signal.aborted) continue
-        lane = this.#ensure(session, lanes, state)
+        const isUnmarked = parseMark(task.customMetadata) === undefined
+        lane = this.#ensure(session, lanes, state, isUnmarked && state.placement.applied >= state.head)
         known.set(uid, lane)
       }
       lane.noteStranger(task)

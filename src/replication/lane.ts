@@ -56,7 +56,9 @@ export class Lane {
   /** Up to here changes go out alone, each in a batch of its own. */
   #singleUntil = 0
   /** Where `applied` stood when this lane began: an unmarked task that comes late may be of any change behind it. */
-  readonly #floor: number
+  #floor: number
+  /** The physical index is dropped before anything else is sent. */
+  #mustRebuild = false
   /** How often the lane went back, by position and reason. */
   readonly #goneBack = new Map<number, Map<GoBackReason, number>>()
   readonly #removed = new Map<number, number>()
@@ -71,14 +73,15 @@ export class Lane {
   /** The last batch that settled, with whether any of its tasks was good. */
   #lastBatch: { readonly batch: number; readonly isGood: boolean } | undefined
 
-  constructor(session: NodeSession, { placement, head }: LaneState) {
+  /** `isDoubtful`: an unmarked task of unknown age lies over an index that is not behind. */
+  constructor(session: NodeSession, { placement, head }: LaneState, isDoubtful: boolean) {
     this.#session = session
     this.#placement = placement
-    this.#tag = laneTag(placement)
+    this.#tag = laneTag(placement, session.marker)
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
-    this.#floor = placement.applied
+    this.#floor = isDoubtful ? 0 : placement.applied
   }
 
   get tag(): string {
@@ -112,9 +115,8 @@ export class Lane {
   /** A task of this lane's index came that no request of ours was answered with. */
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
-    if (mark !== undefined && mark.tag !== this.#tag) return
     if (this.#open.some((entry) => entry.numbers.includes(task.uid))) return
-    if (mark === undefined) this.#goBackTo = this.#floor
+    if (mark?.tag !== this.#tag) this.#goBackTo = this.#floor
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
 
@@ -159,7 +161,7 @@ export class Lane {
   // ---- Learning where the node stands ----
 
   async #resume(): Promise<void> {
-    const { deps, sinceEpoch, leftovers, engine } = this.#session
+    const { deps, leftovers, engine } = this.#session
     this.#giveBack()
     this.#halt = undefined
     const tasks = await this.#newestTasks()
@@ -171,9 +173,9 @@ export class Lane {
       if (page.length === 0) break
       changes.push(...page)
     }
-    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag, sinceEpoch })
-    let sent = found.sent
-    let open = found.open
+    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag })
+    let sent = this.#mustRebuild ? 0 : found.sent
+    let open = this.#mustRebuild ? [] : found.open
     if (this.#goBackTo !== undefined) {
       sent = Math.min(sent, this.#goBackTo)
       open = open.filter(({ position }) => position <= sent)
@@ -204,12 +206,13 @@ export class Lane {
       })
       for (const number of numbers) this.#session.watch.follow(number)
     }
-    const isFresh = this.#applied === 0 && found.isBlank
-    if (isFresh && leftovers.has(this.physicalUid)) {
+    const isFresh = this.#mustRebuild || (found.isBlank && sent === 0)
+    if (isFresh && (this.#mustRebuild || leftovers.has(this.physicalUid))) {
       // Whatever an earlier life of the disk or of the name left behind is none of this index.
       const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
       if (reply.kind !== 'answered') throw new Error(`the left-over index stays: ${reply.kind}`)
       leftovers.delete(this.physicalUid)
+      this.#mustRebuild = false
     }
     this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
     if (!isFresh && found.endsUnmarked) {
@@ -444,7 +447,7 @@ export class Lane {
   async #advance(
     done: readonly { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[],
   ): Promise<void> {
-    const { deps, lease, watch, window, sinceEpoch, prove } = this.#session
+    const { deps, lease, watch, window, marker, prove } = this.#session
     const { node, index, physicalUid } = this.#placement
     const now = deps.clock.now()
     const outcomes: ChangeOutcome[] = []
@@ -455,7 +458,7 @@ export class Lane {
       if (change.position <= this.#applied || change.status === 'succeeded' || !verdict.isTold) continue
       const removed = Math.max(removedBy(verdict.tasks), this.#removed.get(change.position) ?? 0)
       const batch = verdict.batch?.batch
-      const batchKey = batch === undefined ? `${index}:${change.position}` : `${node}:${sinceEpoch}:${batch}`
+      const batchKey = batch === undefined ? `${index}:${change.position}` : `${node}:${marker}:${batch}`
       outcomes.push(
         outcomeOf(entry.item, { error: verdict.error, tasks: verdict.tasks, removed, physicalUid, batchKey, now }),
       )
@@ -482,7 +485,8 @@ export class Lane {
     this.#measure(done.map(({ entry, verdict }) => ({ byteCount: entry.byteCount ?? 0, tasks: verdict.tasks })))
     this.#sendWake.ring()
     const last = done.at(-1)!.entry.item.change
-    if (last.operation.kind === 'index-delete' && last.position >= this.#head) this.#stop({ kind: 'ended' })
+    const isDeleted = last.operation.kind === 'index-delete' && done.at(-1)!.verdict.error === null
+    if (isDeleted && last.position >= this.#head) this.#stop({ kind: 'ended' })
   }
 
   #measure(done: readonly { readonly byteCount: number; readonly tasks: readonly EngineTask[] }[]): void {
@@ -503,6 +507,7 @@ export class Lane {
     this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
     deps.metrics.rewound(this.#placement.node, reason)
     this.#noteGoneBack(position, reason)
+    if (reason === 'failed-replay') return this.#rebuild()
     const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
     if (reply.kind !== 'answered') return false
     const numbers = this.#open.flatMap((entry) => entry.numbers)
@@ -519,6 +524,23 @@ export class Lane {
     this.#sent = position - 1
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
     return true
+  }
+
+  /**
+   * What was applied once is refused now: settings that came later do not fit it. Only from the beginning do all changes
+   * meet what they met before. The store knows first, so that nobody reads the index while it is incomplete.
+   */
+  async #rebuild(): Promise<boolean> {
+    const { deps, lease } = this.#session
+    this.#log('error', {}, 'the index is built anew on its node')
+    if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
+    this.#giveBack()
+    this.#halt = undefined
+    this.#applied = 0
+    this.#floor = 0
+    this.#sent = 0
+    this.#mustRebuild = true
+    return false
   }
 
   #timesGoneBack(position: number, reason: GoBackReason): number {

@@ -11,7 +11,7 @@ export interface Mark {
   /** Of the lease under which it was sent. */
   readonly epoch: number
   readonly position: number
-  /** Which lane: physical names may come back, index ids never do. */
+  /** Which lane on which disk; see `laneTag`. */
   readonly tag: string
   /** A change may be sent in several parts; 1-based. Complete with the last one. */
   readonly part: number
@@ -20,8 +20,12 @@ export interface Mark {
 
 const pattern = /^fj1:(\d{1,15}):(\d{1,15}):([0-9a-f]{12})\.(\d{1,6})\.(\d{1,6})$/
 
-export function laneTag({ index, generation, shard }: Placement): string {
-  return createHash('sha256').update(`${index}:${generation}:${shard}`).digest('hex').slice(0, 12)
+/**
+ * Names a lane on one disk. `marker` is the text of the disk's marker key: marks of an earlier disk, or of the time before
+ * the present disk was adopted, are of another lane.
+ */
+export function laneTag({ index, generation, shard }: Placement, marker: string): string {
+  return createHash('sha256').update(`${index}:${generation}:${shard}:${marker}`).digest('hex').slice(0, 12)
 }
 
 export function markText({ epoch, position, tag, part, parts }: Mark): string {

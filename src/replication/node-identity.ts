@@ -16,7 +16,7 @@ export type DiskFinding =
 
 type Ask = <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
 
-/** Marker of a node that has no keys because it runs without a master key: there, only the proof tells. */
+/** How the marker of a node begins that has no keys, because it runs without a master key: there, only the proof tells. */
 export const keylessMarker = 'keyless'
 
 export async function findDisk(
@@ -27,9 +27,12 @@ export async function findDisk(
 ): Promise<DiskFinding> {
   const marker = await ask((signal) => engine.readMarker(signal))
   if (marker.kind === 'failed' || marker.kind === 'unknown') return { kind: 'silent', reason: marker.reason }
-  const text = marker.kind === 'refused' ? keylessMarker : marker.value?.description
   if (identity.marker === null) return { kind: 'stranger', reason: 'new' }
-  if (text !== identity.marker) return { kind: 'stranger', reason: 'marker' }
+  const isOurs =
+    marker.kind === 'refused'
+      ? identity.marker.startsWith(keylessMarker)
+      : marker.value?.description === identity.marker
+  if (!isOurs) return { kind: 'stranger', reason: 'marker' }
   const newest = await newestNumber(engine, ask)
   if (newest.kind !== 'answered') return { kind: 'silent', reason: newest.reason }
   const { proof } = identity

@@ -25,8 +25,8 @@ export interface NodeSession {
   readonly deps: ReplicationDeps
   readonly lease: NodeLease
   readonly engine: Engine
-  /** Marks of lower epochs do not count. */
-  readonly sinceEpoch: number
+  /** Text of the disk's marker. */
+  readonly marker: string
   /** Names of the indexes that the disk held when the session began; those that a lane deletes are taken out. */
   readonly leftovers: Set<string>
   readonly window: SendWindow

@@ -22,11 +22,13 @@ export interface Resumption {
   readonly sent: number
   /** Those of them that are not applied yet. */
   readonly open: readonly SentChange[]
-  /** No task of this lane is on this disk. */
+  /** No task of this lane is on this disk, or a deletion of the index is behind all of them. */
   readonly isBlank: boolean
   /** The newest task of the index is an unmarked one: an empty mark must come before anything else (NF-24). */
   readonly endsUnmarked: boolean
 }
+
+const dropType = taskTypeOf['delete-index']
 
 interface Found {
   readonly position: number
@@ -44,19 +46,25 @@ export function resumeFrom(options: {
   readonly changes: readonly LaneChange[]
   readonly applied: number
   readonly tag: string
-  readonly sinceEpoch: number
 }): Resumption {
   const { applied, changes } = options
   const ascending = [...options.tasks].sort((a, b) => a.uid - b.uid)
+  // What stood before a deletion of the index is not on the node any more.
+  const dropped = ascending.findLast(
+    ({ type, status }) => type === dropType && status !== 'failed' && status !== 'canceled',
+  )
   const found = ascending.flatMap((task): readonly Found[] => {
     const mark = parseMark(task.customMetadata)
-    if (mark === undefined || mark.tag !== options.tag || mark.epoch < options.sinceEpoch || mark.part === 0) return []
+    if (mark === undefined || mark.tag !== options.tag || mark.part === 0) return []
+    if (dropped !== undefined && task.uid < dropped.uid) return []
     return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
   })
   const newest = found.at(-1)
   const lastTask = ascending.at(-1)
   const endsUnmarked = lastTask !== undefined && parseMark(lastTask.customMetadata) === undefined
-  if (newest === undefined) return { sent: applied, open: [], isBlank: true, endsUnmarked }
+  if (newest === undefined) {
+    return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, endsUnmarked }
+  }
   const late = lateFrom(found)
   if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, endsUnmarked }
   const open: SentChange[] = []

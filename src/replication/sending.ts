@@ -25,7 +25,7 @@ export async function sendChange(
   const { physicalUid } = placement
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
-  const tag = laneTag(placement)
+  const tag = laneTag(placement, session.marker)
   let proof = { task: 0, mark: '' }
   for (const [index, part] of delivery.parts.entries()) {
     const mark: Mark = {

@@ -51,6 +51,7 @@ export type LaneSide = Pick<
   | 'advance'
   | 'identity'
   | 'adopt'
+  | 'restart'
   | 'waitForWork'
 >
 
@@ -270,6 +271,15 @@ export class SimStore {
             index.proof = null
           }
           this.#trace(`adopt ${lease.node.id} ${lease.epoch}`)
+          return true
+        }),
+      restart: (lease, placement) =>
+        commit(() => {
+          if (!this.#holds(lease)) return false
+          const index = this.#index(placement.index)
+          index.placement = { ...index.placement, applied: 0 }
+          index.proof = null
+          this.#trace(`restart ${index.id}`)
           return true
         }),
       waitForWork: (_node, timeoutMs, signal) =>
