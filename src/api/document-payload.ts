@@ -49,12 +49,13 @@ const largeBytes = 300_000
  * A refused document does not stop the reading: syntax is judged to the end, as the reference does, but nothing more is
  * yielded.
  *
+ * @param check null = syntax only: every document is taken and counted as another one.
  * @throws ApiError `malformed_payload` or `missing_payload` (messages 12 to 14); what `source` throws passes through.
  */
 export async function* readDocuments(
   source: AsyncIterable<Uint8Array>,
   format: DocumentFormat,
-  check: DocumentCheck,
+  check: DocumentCheck | null,
 ): AsyncGenerator<Uint8Array, DocumentFindings> {
   const intake = new DocumentIntake(check)
   const cutter =
@@ -99,7 +100,7 @@ function shorten(message: string): string {
 }
 
 class DocumentIntake {
-  readonly #check: DocumentCheck
+  readonly #check: DocumentCheck | null
   readonly #ids = new IdSet()
   #key: string | null
   #inferred: string | null = null
@@ -108,9 +109,9 @@ class DocumentIntake {
   #out = Buffer.allocUnsafe(2 * chunkBytes)
   #length = 0
 
-  constructor(check: DocumentCheck) {
+  constructor(check: DocumentCheck | null) {
     this.#check = check
-    this.#key = check.primaryKey
+    this.#key = check?.primaryKey ?? null
   }
 
   get isFull(): boolean {
@@ -161,7 +162,7 @@ class DocumentIntake {
 
   #judge(document: Json, bytes: Uint8Array, text: string, doubtful: boolean): void {
     this.#received += 1
-    if (this.#refusal !== null || !isObject(document)) return
+    if (this.#check === null || this.#refusal !== null || !isObject(document)) return
     if (this.#key === null) {
       const inferred = inferPrimaryKey(document)
       if ('refusal' in inferred) {

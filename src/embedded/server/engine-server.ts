@@ -1,0 +1,157 @@
+/** The embedded engine as a Meilisearch server: authorise, decode, ask the core, answer. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
+import { completeFeatures, type Features } from '../../api/features.ts'
+import { emulatedRelease } from '../../api/names.ts'
+import { type Clock, systemClock } from '../../lib/clock.ts'
+import { readPath } from '../../lib/http-path.ts'
+import { listenHttp } from '../../lib/http-server.ts'
+import { isObject } from '../../lib/json.ts'
+import { type Random, systemRandom } from '../../lib/random.ts'
+import { RouteTree } from '../../lib/route-tree.ts'
+import type { EngineCore } from '../core.ts'
+import type { Answer, Call, Route, ServerParts } from './call.ts'
+import { documentRoutes } from './document-routes.ts'
+import { indexRoutes } from './index-routes.ts'
+import { checkIndex, openKeyRing } from './key-ring.ts'
+import { searchRoutes } from './search-routes.ts'
+import { systemRoutes } from './system-routes.ts'
+import { taskRoutes } from './task-routes.ts'
+
+export interface EngineServerOptions {
+  /** Open; closed by whoever opened it, after the server. */
+  readonly core: EngineCore
+  readonly host: string
+  /** 0 = any free one. */
+  readonly port: number
+  /** null = every route is open (M-G2). */
+  readonly masterKey: string | null
+  /** Largest body, decoded. Default 100 MB. */
+  readonly payloadBytesMax?: number
+  /** `pkgVersion`. Default: the release that we speak. */
+  readonly version?: string
+  readonly clock?: Clock
+  readonly random?: Random
+  /** Told of failures that a client sees as 500. */
+  readonly onFailure?: (error: unknown) => void
+}
+
+export interface EngineServer {
+  readonly url: string
+  /** Lets requests end for at most `drainMs` (default 5,000). May run twice. */
+  close(drainMs?: number): Promise<void>
+}
+
+const featuresEntry = 'features'
+const drainMsDefault = 5_000
+
+/** Listens when it resolves. */
+export async function startEngineServer(options: EngineServerOptions): Promise<EngineServer> {
+  const { core, clock = systemClock, random = systemRandom, onFailure = () => undefined } = options
+  const keys = await openKeyRing({ store: core.store, masterKey: options.masterKey, clock, random })
+  let features = storedFeatures(core)
+  const parts: ServerParts = {
+    core,
+    keys,
+    clock,
+    random,
+    version: options.version ?? emulatedRelease,
+    payloadBytesMax: options.payloadBytesMax ?? 100_000_000,
+    features: () => features,
+    async setFeatures(change) {
+      const next: Features = { ...features, ...change }
+      await core.store.put(featuresEntry, next)
+      features = next
+      return next
+    },
+  }
+  const tree = new RouteTree<Route>()
+  for (const route of [...systemRoutes, ...indexRoutes, ...documentRoutes, ...searchRoutes, ...taskRoutes])
+    tree.add(route.method, route.path, route)
+
+  const server = await listenHttp({
+    host: options.host,
+    port: options.port,
+    clock,
+    handle: (request, response) => {
+      serve(tree, parts, request)
+        .catch((error: unknown) => refusalOf(error, onFailure))
+        .then((answer) => send(request, response, answer))
+        .catch((error: unknown) => {
+          onFailure(error)
+          response.destroy()
+        })
+    },
+    refusal: (status) =>
+      JSON.stringify(
+        status === 431
+          ? errorBody('headers_too_large', 'The headers of the request are too large.')
+          : errorBody('bad_request', 'The request is not valid HTTP.'),
+      ),
+  })
+  return { url: server.url, close: (drainMs = drainMsDefault) => server.close(drainMs) }
+}
+
+function storedFeatures(core: EngineCore): Features {
+  const stored = core.store.get(featuresEntry)
+  const on = Object.entries(stored !== undefined && isObject(stored) ? stored : {}).filter(
+    ([, value]) => value === true,
+  )
+  return completeFeatures(Object.fromEntries(on.map(([name]) => [name, true])))
+}
+
+interface Reply extends Answer {
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+async function serve(tree: RouteTree<Route>, parts: ServerParts, request: IncomingMessage): Promise<Reply> {
+  const path = readPath(request.url ?? '/')
+  if (path.kind === 'refused')
+    throw path.reason === 'too-long'
+      ? new ApiError('uri_too_long', 'The URL of the request is too long.')
+      : new ApiError('bad_request', 'The path of the request is not in canonical form.')
+  // Pre-flight requests carry no key.
+  if (request.method === 'OPTIONS') return { status: 204, body: null, headers: preflight }
+  const match = tree.find(request.method ?? '', path.path)
+  if (match.kind === 'unknown') return { status: 404, body: null }
+  if (match.kind === 'wrong-method') return { status: 405, body: null, headers: { allow: match.allowed.join(', ') } }
+  const { route } = match
+  const access = parts.keys.authorise(request.headers.authorization, route.action)
+  const params = match.params.map(decodeURIComponent)
+  if (route.path.startsWith('/indexes/{uid}')) checkIndex(access, params[0] ?? '')
+  const call: Call = { parts, request, access, params, search: path.search }
+  return route.handle(call)
+}
+
+const preflight = {
+  'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
+  'access-control-allow-headers': '*',
+  'access-control-max-age': '86400',
+}
+
+function refusalOf(error: unknown, onFailure: (error: unknown) => void): Reply {
+  if (error instanceof ApiError) {
+    const wait: Readonly<Record<string, string>> = error.status === 503 ? { 'retry-after': '10' } : {}
+    return reply(error.status, error.body, { ...wait, ...error.headers })
+  }
+  onFailure(error)
+  return reply(500, errorBody('internal', 'An internal error has occurred.'), {})
+}
+
+function reply(status: number, body: ErrorBody, headers: Readonly<Record<string, string>>): Reply {
+  return { status, body: JSON.stringify(body), headers }
+}
+
+function send(request: IncomingMessage, response: ServerResponse, answer: Reply): void {
+  const { body } = answer
+  const bytes = typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array())
+  response.writeHead(answer.status, {
+    'access-control-allow-origin': '*',
+    ...(body === null ? {} : { 'content-type': answer.contentType ?? 'application/json' }),
+    ...(answer.status === 204 ? {} : { 'content-length': bytes.length }),
+    ...answer.headers,
+  })
+  response.end(bytes)
+  // What was not read of a refused body is dropped, so that the next request of the connection is undisturbed.
+  if (!request.readableEnded) request.resume()
+}

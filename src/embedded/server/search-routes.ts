@@ -1,0 +1,108 @@
+/** Search routes (M-A5). A tenant token's filter is put before the request's, as arrays side by side. */
+import { ApiError } from '../../api/errors.ts'
+import { decodeFacetSearch } from '../../api/facet-search-query.ts'
+import { featureNotEnabled } from '../../api/features.ts'
+import { andFilters } from '../../api/filter.ts'
+import { decodeMultiSearch, type MultiSearchQuery, rethrowInside } from '../../api/multi-search-query.ts'
+import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../../api/search-query.ts'
+import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../../api/similar-query.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+import { type Answer, type Call, pathUid, type Route, readJson, readOptions } from './call.ts'
+import { checkIndex, forcedFilter } from './key-ring.ts'
+
+export const searchRoutes: readonly Route[] = [
+  {
+    method: 'POST',
+    path: '/indexes/{uid}/search',
+    action: 'search',
+    handle: async (call) => search(call, decodeSearchQuery(await readJson(call))),
+  },
+  {
+    method: 'GET',
+    path: '/indexes/{uid}/search',
+    action: 'search',
+    handle: (call) => search(call, decodeSearchParameters(call.search)),
+  },
+  { method: 'POST', path: '/multi-search', action: 'search', handle: multiSearch },
+  {
+    method: 'POST',
+    path: '/indexes/{uid}/facet-search',
+    action: 'search',
+    async handle(call) {
+      const query = decodeFacetSearch(await readJson(call))
+      checkFeatures(call, query)
+      const uid = pathUid(call)
+      return answer(await call.parts.core.facetSearch(uid, restrict(call, uid, query), readOptions(call)))
+    },
+  },
+  {
+    method: 'POST',
+    path: '/indexes/{uid}/similar',
+    action: 'search',
+    handle: async (call) => similar(call, decodeSimilar(await readJson(call))),
+  },
+  {
+    method: 'GET',
+    path: '/indexes/{uid}/similar',
+    action: 'search',
+    handle: (call) => similar(call, decodeSimilarParameters(call.search)),
+  },
+]
+
+async function search(call: Call, query: SearchQuery): Promise<Answer> {
+  checkFeatures(call, query)
+  checkPersonalisation(query.personalize)
+  const uid = pathUid(call)
+  return answer(await call.parts.core.search(uid, restrict(call, uid, query), readOptions(call)))
+}
+
+async function similar(call: Call, query: SimilarQuery): Promise<Answer> {
+  const uid = pathUid(call)
+  return answer(await call.parts.core.similar(uid, restrict(call, uid, query), readOptions(call)))
+}
+
+async function multiSearch(call: Call): Promise<Answer> {
+  const { queries, federation } = decodeMultiSearch(await readJson(call))
+  const allowed = queries.map((query, position) =>
+    rethrowInside(position, (): MultiSearchQuery => {
+      checkIndex(call.access, query.indexUid)
+      checkFeatures(call, query)
+      checkPersonalisation(query.personalize)
+      const options = query.federationOptions
+      if ((options?.remote ?? null) !== null && !call.parts.features().network)
+        throw featureNotEnabled('network', 'Performing a remote federated search')
+      return restrict(call, query.indexUid, query)
+    }),
+  )
+  checkPersonalisation(federation?.personalize ?? null)
+  return answer(await call.parts.core.multiSearch({ queries: allowed, federation }, readOptions(call)))
+}
+
+function restrict<T extends { readonly filter: Json }>(call: Call, uid: string, query: T): T {
+  const forced = forcedFilter(call.access, uid)
+  return forced === null ? query : { ...query, filter: andFilters(forced, query.filter) }
+}
+
+function checkFeatures(
+  call: Call,
+  query: { readonly media: JsonObject | null; readonly useNetwork: boolean | null },
+): void {
+  const features = call.parts.features()
+  if (query.media !== null && !features.multimodal)
+    throw featureNotEnabled('multimodal', 'passing `media` in a search query')
+  if (query.useNetwork && !features.network)
+    throw featureNotEnabled('network', 'passing `useNetwork` in a search query')
+}
+
+/** M-F23: there is no reranker here. */
+function checkPersonalisation(personalize: JsonObject | null): void {
+  if (personalize !== null)
+    throw new ApiError(
+      'feature_not_enabled',
+      'reranking search results requires enabling the `personalization` experimental feature. See https://github.com/orgs/meilisearch/discussions/866',
+    )
+}
+
+function answer(body: Uint8Array): Answer {
+  return { status: 200, body }
+}

@@ -1,0 +1,88 @@
+/** Health, version, stats, features, keys, dumps, and the routes of flags that this engine does not serve (M-A2, M-A8). */
+
+import type { Action } from '../../api/actions.ts'
+import { ApiError } from '../../api/errors.ts'
+import { decodeFeatures, type Feature, featureNotEnabled } from '../../api/features.ts'
+import { matchesSomeIndexPattern } from '../../api/index-uid.ts'
+import { decodeKeyChange, decodeKeyCreation } from '../../api/key-body.ts'
+import { decodeKeyPage, decodeStatsQuery, renderPage } from '../../api/page-query.ts'
+import { type Answer, accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
+
+const route = (method: Route['method'], path: string, action: Action | null, handle: Route['handle']): Route => ({
+  method,
+  path,
+  action,
+  handle,
+})
+
+/** Answers message 72 while the flag is off, and that it is not served when it is on. */
+const refused = (feature: Feature, action: string) => (call: Call) => {
+  if (!call.parts.features()[feature]) throw featureNotEnabled(feature, action)
+  throw new ApiError('feature_not_available', 'This engine does not serve the route.')
+}
+
+export const systemRoutes: readonly Route[] = [
+  route('GET', '/', null, () => json({ status: 'Meilisearch is running' })),
+  route('GET', '/health', null, () => json({ status: 'available' })),
+  route('GET', '/version', 'version', ({ parts }) =>
+    json({ commitSha: 'unknown', commitDate: 'unknown', pkgVersion: parts.version }),
+  ),
+  route('GET', '/stats', 'stats.get', async ({ parts, access, search }) => {
+    decodeStatsQuery(search)
+    const stats = await parts.core.stats()
+    const seen = Object.entries(stats.indexes).filter(([uid]) => matchesSomeIndexPattern(access.indexes, uid))
+    return json({ ...stats, indexes: Object.fromEntries(seen) })
+  }),
+  route('GET', '/experimental-features', 'experimental.get', ({ parts }) => json(parts.features())),
+  route('PATCH', '/experimental-features', 'experimental.update', async (call) =>
+    json(await call.parts.setFeatures(decodeFeatures(await readJson(call)))),
+  ),
+
+  route('POST', '/keys', 'keys.create', async (call) => {
+    const { keys, clock } = call.parts
+    return json(keys.render(await keys.create(decodeKeyCreation(await readJson(call), clock.now()))), 201)
+  }),
+  route('GET', '/keys', 'keys.get', ({ parts: { keys }, search }) => {
+    const page = renderPage(keys.list(), decodeKeyPage(search))
+    return json({ ...page, results: page.results.map((key) => keys.render(key)) })
+  }),
+  route('GET', '/keys/{key}', 'keys.get', ({ parts: { keys }, params }) =>
+    json(keys.render(keys.find(params[0] ?? ''))),
+  ),
+  route('PATCH', '/keys/{key}', 'keys.update', async (call) => {
+    const { keys } = call.parts
+    return json(keys.render(await keys.update(call.params[0] ?? '', decodeKeyChange(await readJson(call)))))
+  }),
+  route('DELETE', '/keys/{key}', 'keys.delete', async ({ parts: { keys }, params }) => {
+    await keys.delete(params[0] ?? '')
+    return noContent
+  }),
+
+  route('POST', '/dumps', 'dumps.create', (call) => archive(call, 'dump')),
+  route('POST', '/snapshots', 'snapshots.create', (call) => archive(call, 'snapshot')),
+
+  route('POST', '/logs/stream', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
+  route('DELETE', '/logs/stream', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
+  route('POST', '/logs/stderr', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
+  route('GET', '/metrics', 'metrics.get', refused('metrics', 'Getting metrics')),
+  route('GET', '/network', 'network.get', refused('network', 'Using the /network route')),
+  route('PATCH', '/network', 'network.update', refused('network', 'Using the /network route')),
+  route('GET', '/chats', 'chats.get', refused('chatCompletions', 'listing the chats')),
+  route('POST', '/render-template', 'settings.get', refused('renderRoute', 'calling the /render-template route')),
+  route(
+    'POST',
+    '/dynamic-search-rules',
+    'dynamicSearchRules.get',
+    refused('dynamicSearchRules', 'Using the `/dynamic-search-rules` routes'),
+  ),
+]
+
+async function archive({ parts }: Call, kind: 'dump' | 'snapshot'): Promise<Answer> {
+  const task = await parts.core.enqueue({
+    uid: null,
+    operation: { kind },
+    customMetadata: null,
+    allowIndexCreation: false,
+  })
+  return accepted(task)
+}
