@@ -1,6 +1,7 @@
 /**
  * Kills real processes at random points of a stream of writes and compares what is there afterwards with a model.
  *
+ * Against the embedded engine, or a real Meilisearch when MEILISEARCH_BIN names one.
  * CRASH_SEEDS (default 50) seeds, from CRASH_FROM (default 1). A failing seed prints itself:
  * `CRASH_FROM=<seed> CRASH_SEEDS=1 node --import tsx --test test/crash/crash.test.ts`.
  */
@@ -17,7 +18,8 @@ const writesPerSeed = 40
 
 let server: CrashServer
 before(async () => {
-  server = await CrashServer.create()
+  const binary = process.env.MEILISEARCH_BIN
+  server = await CrashServer.create(binary === undefined ? [] : ['--engine', 'meilisearch', '--engine-bin', binary])
 })
 after(() => server.destroy())
 
