@@ -124,7 +124,8 @@ export class Bitmap implements BitmapReader {
   static deserialize(bytes: Uint8Array): Bitmap {
     const tag = bytes[0] ?? 0
     if (tag !== chunkedTag) return readList(bytes, tag)
-    const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
+    // Not `slice`: that of a Buffer is a view.
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
     const view = new DataView(aligned.buffer, aligned.byteOffset, aligned.byteLength)
     const count = view.getUint16(2, true) || 65536
     const keys: number[] = []
