@@ -44,9 +44,7 @@ export function isFaceted(settings: IndexSettings, name: string): boolean {
   if (rootOf(name) === '_vectors') return false
   return (
     settings.filterableAttributes.some((rule) =>
-      rule.attributePatterns.some(
-        (pattern) => matchesPattern(name, pattern) || (rule.plain && isCovered(name, pattern)),
-      ),
+      rule.attributePatterns.some((pattern) => (rule.plain ? isCovered(name, pattern) : matchesPattern(name, pattern))),
     ) ||
     settings.sortableAttributes.some((attribute) => isCovered(name, attribute)) ||
     (settings.distinctAttribute !== null && isCovered(name, settings.distinctAttribute)) ||

@@ -15,9 +15,10 @@ export function ruleOf(settings: IndexSettings, field: string): MatchedRule | un
   return rule === undefined ? undefined : { index, rule }
 }
 
+/** A plain name covers what is nested below it and is no pattern; a rule's patterns do not look below. */
 export function ruleMatches(rule: FilterableRule, field: string): boolean {
   return rule.attributePatterns.some((pattern) =>
-    rule.plain ? isCovered(field, pattern) || matchesPattern(field, pattern) : matchesPattern(field, pattern),
+    rule.plain ? isCovered(field, pattern) : matchesPattern(field, pattern),
   )
 }
 

@@ -67,7 +67,9 @@ export function checkFacets(reader: IndexReader, patterns: readonly string[]): v
 function intersects(rule: FilterableRule, pattern: string): boolean {
   const fits = (wanted: string, name: string) => matchesPattern(name, wanted) || isCovered(wanted, name)
   return rule.attributePatterns.some((listed) =>
-    rule.plain ? fits(pattern, listed) || isCovered(pattern, listed) : fits(pattern, listed) || fits(listed, pattern),
+    rule.plain
+      ? isCovered(listed, pattern) || isCovered(pattern, listed)
+      : fits(pattern, listed) || fits(listed, pattern),
   )
 }
 

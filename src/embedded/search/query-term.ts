@@ -80,8 +80,8 @@ export class QueryTerm {
   get computed(): { readonly words: readonly string[]; readonly phrases: readonly Phrase[] } {
     const words = new Set([...(this.exact === null ? [] : [this.exact]), ...this.prefixOf])
     const phrases = [...(this.phrase === null ? [] : [this.phrase]), ...this.synonyms]
-    for (const word of this.#typos?.one ?? []) words.add(word)
-    for (const word of this.#typos?.two ?? []) words.add(word)
+    // Both levels come from one walk through the vocabulary, and its order decides which of two likely words is shown.
+    for (const word of [...(this.#typos?.one ?? []), ...(this.#typos?.two ?? [])].sort(compareBytes)) words.add(word)
     if (this.#typos?.split) phrases.push(this.#typos.split)
     return { words: [...words], phrases }
   }
@@ -113,6 +113,10 @@ export class QueryTerm {
       this.ngramWords[1] === best.right
     return restores ? null : makePhrase([best.left, best.right])
   }
+}
+
+function compareBytes(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right))
 }
 
 function beginnings(prefix: string, postings: Postings): readonly string[] {

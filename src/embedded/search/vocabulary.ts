@@ -28,8 +28,9 @@ export class Vocabulary {
   likeByOne(reader: IndexReader, word: string, isPrefix: boolean): readonly string[] {
     const found: string[] = []
     const first = firstCharacter(word)
+    const allowsTypos = typoTest(reader)
     walk(this.#block(reader, first), word, 1, isPrefix, (candidate, distance) => {
-      if (distance === 1) found.push(candidate)
+      if (distance === 1 && allowsTypos(candidate)) found.push(candidate)
       return found.length < oneTypoWordsMax
     })
     return found
@@ -40,16 +41,20 @@ export class Vocabulary {
     const one: string[] = []
     const two: string[] = []
     const first = firstCharacter(word)
+    const allowsTypos = typoTest(reader)
     for (const start of this.#firstCharacters(reader)) {
       if (one.length >= oneTypoWordsMax && two.length >= twoTypoWordsMax) break
       if (start === first)
         walk(this.#block(reader, start), word, 2, isPrefix, (candidate, distance) => {
-          if (distance === 1 && one.length < oneTypoWordsMax) one.push(candidate)
-          if (distance === 2 && two.length < twoTypoWordsMax) two.push(candidate)
+          if (distance > 0 && allowsTypos(candidate)) {
+            if (distance === 1 && one.length < oneTypoWordsMax) one.push(candidate)
+            if (distance === 2 && two.length < twoTypoWordsMax) two.push(candidate)
+          }
           return one.length < oneTypoWordsMax || two.length < twoTypoWordsMax
         })
       else
         for (const candidate of this.#otherFirst(reader, word, start, isPrefix)) {
+          if (!allowsTypos(candidate)) continue
           // The reference's order of tests: once the second list is full, such a word joins the first.
           if (two.length < twoTypoWordsMax) two.push(candidate)
           else if (one.length < oneTypoWordsMax) one.push(candidate)
@@ -109,6 +114,13 @@ export class Vocabulary {
     this.#firsts = firsts
     return firsts
   }
+}
+
+/** Whether a word may be found by its likeness: not when it only occurs where no typo is allowed (M-F4). */
+function typoTest(reader: IndexReader): (word: string) => boolean {
+  const { disableOnAttributes, disableOnNumbers } = reader.settings.typoTolerance
+  if (disableOnAttributes.length === 0 && !disableOnNumbers) return () => true
+  return (word) => !reader.wordDocids(word).isEmpty()
 }
 
 function nextCodePoint(character: string): number {
