@@ -339,12 +339,37 @@ function createMetrics(): Registry {
   return registry
 }
 
+/** Loaded only where it runs: storage and worker threads have no business in a gateway's memory. */
 export async function startEmbeddedEngine(
-  { clock }: Host,
+  { clock, random }: Host,
   config: Config,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
-  void [clock, config, supervisor, logger]
-  throw new CommandFailed('engineUnavailable', 'the embedded engine is not part of this build')
+  const [{ openEngine }, { startEngineServer }] = await Promise.all([
+    import('./embedded/engine-core.ts'),
+    import('./embedded/server/engine-server.ts'),
+  ])
+  const { address, bodyBytesMax, drainMs } = config.http
+  const core = await supervisor.start(
+    'engine core',
+    () => openEngine(resolve(config.data.dir), {}, clock),
+    (opened) => opened.close(),
+  )
+  const server = await supervisor.start(
+    'engine server',
+    () =>
+      startEngineServer({
+        core,
+        host: address.host,
+        port: address.port,
+        masterKey: config.project.masterKey?.reveal() ?? null,
+        payloadBytesMax: bodyBytesMax,
+        clock,
+        random,
+        onFailure: (error) => logger.error({ err: error }, 'a request failed'),
+      }),
+    (started) => started.close(drainMs),
+  )
+  return server.url
 }
