@@ -20,7 +20,7 @@ import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-sess
 import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
 import { resolveChange } from './resolution.ts'
-import { resumeFrom } from './resume.ts'
+import { resumeFrom, suspects } from './resume.ts'
 import { sendChange, sendEmptyMark } from './sending.ts'
 import { Wake } from './wake.ts'
 
@@ -68,8 +68,8 @@ export class Lane {
   #flow = manyWaiting()
   /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
   #existence: 'missing' | 'asked' | 'sure' = 'missing'
-  /** The next resume goes back to here at least. */
-  #goBackTo: number | undefined
+  /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
+  #settled: number
   /** The last batch that settled, with whether any of its tasks was good. */
   #lastBatch: { readonly batch: number; readonly isGood: boolean } | undefined
 
@@ -81,6 +81,7 @@ export class Lane {
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
+    this.#settled = placement.applied
     this.#floor = isDoubtful ? 0 : placement.applied
   }
 
@@ -116,7 +117,9 @@ export class Lane {
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
     if (this.#open.some((entry) => entry.numbers.includes(task.uid))) return
-    if (mark?.tag !== this.#tag) this.#goBackTo = this.#floor
+    // A mark of another life of the disk still tells the position; without one it may be any since this lane began.
+    if (mark?.tag !== this.#tag)
+      this.#settled = Math.min(this.#settled, mark ? Math.max(0, mark.position - 1) : this.#floor)
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
 
@@ -174,13 +177,10 @@ export class Lane {
       changes.push(...page)
     }
     const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag })
-    let sent = this.#mustRebuild ? 0 : found.sent
-    let open = this.#mustRebuild ? [] : found.open
-    if (this.#goBackTo !== undefined) {
-      sent = Math.min(sent, this.#goBackTo)
-      open = open.filter(({ position }) => position <= sent)
-      this.#goBackTo = undefined
-    }
+    this.#settled = Math.min(this.#settled, this.#mustRebuild ? 0 : found.sent, await this.#firstDoubtful(tasks))
+    const isBehind = this.#settled < this.#applied
+    const sent = isBehind ? this.#settled : found.sent
+    const open = isBehind ? [] : found.open
     this.#sent = sent
     const numbersOf = new Map(open.map((entry) => [entry.position, entry]))
     for (const item of changes) {
@@ -233,6 +233,16 @@ export class Lane {
       throw new Error(`the index cannot be created: ${error?.code ?? status}`)
     }
     this.#existence = 'sure'
+  }
+
+  /** Before the first change that was applied and that a repeat left failed on the node when its worker ended. */
+  async #firstDoubtful(tasks: readonly EngineTask[]): Promise<number> {
+    const { journal } = this.#session.deps
+    for (const position of suspects(tasks, this.#applied, this.#tag)) {
+      const [item] = await journal.read(this.#placement.index, position - 1, 1, readBytesMax)
+      if (item?.change.status === 'succeeded') return position - 1
+    }
+    return this.#applied
   }
 
   /** Back to the newest mark of an applied position, at least. */
@@ -472,6 +482,7 @@ export class Lane {
     }
     // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
     if (outcomes.some(({ status }) => status === 'failed')) this.#forgetAhead()
+    this.#settled = Math.max(this.#settled, applied)
     this.#open.splice(0, done.length)
     this.#lastBatch = done.at(-1)!.verdict.batch ?? this.#lastBatch
     for (const { entry } of done) {
@@ -522,6 +533,7 @@ export class Lane {
     this.#giveBack()
     this.#halt = undefined
     this.#sent = position - 1
+    this.#settled = Math.min(this.#settled, position - 1)
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
     return true
   }
@@ -537,6 +549,7 @@ export class Lane {
     this.#giveBack()
     this.#halt = undefined
     this.#applied = 0
+    this.#settled = 0
     this.#floor = 0
     this.#sent = 0
     this.#mustRebuild = true

@@ -89,6 +89,25 @@ export function resumeFrom(options: {
   return { sent, open, isBlank: false, endsUnmarked }
 }
 
+/**
+ * Positions up to `applied` that the node has more than once, the last time without success. Either the change failed, or
+ * a repeat of it did and nobody noticed.
+ */
+export function suspects(tasks: readonly EngineTask[], applied: number, tag: string): readonly number[] {
+  const seen = new Map<string, { readonly position: number; readonly times: number; readonly isGood: boolean }>()
+  for (const task of [...tasks].sort((a, b) => a.uid - b.uid)) {
+    const mark = parseMark(task.customMetadata)
+    if (mark === undefined || mark.tag !== tag || mark.part === 0 || mark.position > applied) continue
+    const key = `${mark.position}.${mark.part}`
+    const times = (seen.get(key)?.times ?? 0) + 1
+    seen.set(key, { position: mark.position, times, isGood: task.status === 'succeeded' })
+  }
+  return [...seen.values()]
+    .filter(({ times, isGood }) => times > 1 && !isGood)
+    .map(({ position }) => position)
+    .sort((a, b) => a - b)
+}
+
 /** All parts of a change, each behind the other and behind `after`; `undefined` when one is missing or out of order. */
 function matchParts(
   parts: readonly Part[],
