@@ -13,7 +13,7 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal/ports.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
-import { type Delivery, planDelivery } from './delivery.ts'
+import { type Delivery, planDelivery, taskTypeOf } from './delivery.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
@@ -68,6 +68,8 @@ export class Lane {
   #flow = manyWaiting()
   /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
   #existence: 'missing' | 'asked' | 'sure' = 'missing'
+  #hasResumed = false
+  #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
   /** The last batch that settled, with whether any of its tasks was good. */
@@ -176,7 +178,9 @@ export class Lane {
       if (page.length === 0) break
       changes.push(...page)
     }
-    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag })
+    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag, wentBack: this.#wentBack })
+    if (!this.#hasResumed && (await this.#isStrange(found.unmarkedTypes))) this.#settled = 0
+    this.#hasResumed = true
     this.#settled = Math.min(this.#settled, this.#mustRebuild ? 0 : found.sent, await this.#firstDoubtful(tasks))
     const isBehind = this.#settled < this.#applied
     const sent = isBehind ? this.#settled : found.sent
@@ -233,6 +237,26 @@ export class Lane {
       throw new Error(`the index cannot be created: ${error?.code ?? status}`)
     }
     this.#existence = 'sure'
+  }
+
+  /**
+   * At the start of a lane, an unmarked task behind all marks is what the worker before us sent last, if it can be: such
+   * changes go out alone, right behind what is applied. Anything else came late and may be of any age.
+   */
+  async #isStrange(types: readonly string[]): Promise<boolean> {
+    if (types.length === 0) return false
+    for (let after = this.#applied; after < this.#head; ) {
+      const page = await this.#session.deps.journal.read(this.#placement.index, after, readChangesMax, readBytesMax)
+      if (page.length === 0) break
+      for (const item of page) {
+        const delivery = planDelivery(item)
+        if (delivery.kind === 'skip') continue
+        const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
+        return types.some((type) => !expected.includes(type))
+      }
+      after = page.at(-1)!.change.position
+    }
+    return true
   }
 
   /** Before the first change that was applied and that a repeat left failed on the node when its worker ended. */
@@ -521,6 +545,7 @@ export class Lane {
     if (reason === 'failed-replay') return this.#rebuild()
     const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
     if (reply.kind !== 'answered') return false
+    this.#wentBack = { position, number: reply.value }
     const numbers = this.#open.flatMap((entry) => entry.numbers)
     await watch.settled([reply.value, ...numbers], signal)
     if (signal.aborted) return false

@@ -26,6 +26,8 @@ export interface Resumption {
   readonly isBlank: boolean
   /** The newest task of the index is an unmarked one: an empty mark must come before anything else (NF-24). */
   readonly endsUnmarked: boolean
+  /** Task types of what stands unmarked behind the newest mark. */
+  readonly unmarkedTypes: readonly string[]
 }
 
 const dropType = taskTypeOf['delete-index']
@@ -46,8 +48,10 @@ export function resumeFrom(options: {
   readonly changes: readonly LaneChange[]
   readonly applied: number
   readonly tag: string
+  /** The lane went back to `position`: what it had sent of it and behind it before task `number` does not count. */
+  readonly wentBack?: { readonly position: number; readonly number: number } | undefined
 }): Resumption {
-  const { applied, changes } = options
+  const { applied, changes, wentBack } = options
   const ascending = [...options.tasks].sort((a, b) => a.uid - b.uid)
   // What stood before a deletion of the index is not on the node any more.
   const dropped = ascending.findLast(
@@ -57,16 +61,23 @@ export function resumeFrom(options: {
     const mark = parseMark(task.customMetadata)
     if (mark === undefined || mark.tag !== options.tag || mark.part === 0) return []
     if (dropped !== undefined && task.uid < dropped.uid) return []
+    if (wentBack !== undefined && mark.position >= wentBack.position && task.uid < wentBack.number) return []
     return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
   })
   const newest = found.at(-1)
   const lastTask = ascending.at(-1)
-  const endsUnmarked = lastTask !== undefined && parseMark(lastTask.customMetadata) === undefined
+  const isUnmarked = (task: EngineTask) => parseMark(task.customMetadata) === undefined
+  const endsUnmarked = lastTask !== undefined && isUnmarked(lastTask)
+  const unmarkedTypes =
+    newest === undefined
+      ? []
+      : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task)).map(({ type }) => type)
+  const tail = { endsUnmarked, unmarkedTypes }
   if (newest === undefined) {
-    return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, endsUnmarked }
+    return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, ...tail }
   }
   const late = lateFrom(found)
-  if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, endsUnmarked }
+  if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, ...tail }
   const open: SentChange[] = []
   let sent = applied
   let last = lastNumberOf(found, applied) ?? -1
@@ -86,7 +97,7 @@ export function resumeFrom(options: {
     sent = position
     last = match.last
   }
-  return { sent, open, isBlank: false, endsUnmarked }
+  return { sent, open, isBlank: false, ...tail }
 }
 
 /**
