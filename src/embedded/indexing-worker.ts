@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { parseFilter } from '../api/filter.ts'
 import { assert } from '../lib/assert.ts'
+import { collectGarbage } from '../lib/heap.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
@@ -53,7 +54,13 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
   }
 }
 
+/** Quiet time after which memory is given back. */
+const restMs = 1000
+let rest: NodeJS.Timeout | undefined
+
 port.on('message', (message: IndexingMessage) => {
+  clearTimeout(rest)
+  rest = setTimeout(collectGarbage, restMs)
   perform(message).then(
     (value) => port.postMessage({ call: message.call, kind: 'done', value } satisfies Reply<IndexingValue>),
     (error: unknown) => port.postMessage(errorReply(message.call, error)),
