@@ -43,6 +43,7 @@ const defaults = {
 const tasksMax = 1_000_000
 const tasksCleaned = 100_000
 const indexingHeapMbMax = 2048
+const indexingYoungMbMax = 16
 
 /** @throws EngineFolderInUse when another process has the folder open. */
 export async function openEngine(
@@ -97,7 +98,7 @@ class Engine implements EngineCore {
     this.#indexing = new WorkerCalls<IndexingValue>(() =>
       startWorker(import.meta.url, 'indexing-worker', {
         workerData: settings,
-        resourceLimits: { maxOldGenerationSizeMb: indexingHeapMbMax },
+        resourceLimits: { maxOldGenerationSizeMb: indexingHeapMbMax, maxYoungGenerationSizeMb: indexingYoungMbMax },
       }),
     )
     this.#scheduler = new Scheduler({

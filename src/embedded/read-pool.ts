@@ -12,6 +12,8 @@ export interface ReadPoolOptions {
 }
 
 const heapMbMax = 512
+/** Small, so that a thread that rests holds little. */
+const youngMbMax = 8
 
 export class ReadPool {
   readonly #workers: readonly WorkerCalls<Uint8Array>[]
@@ -25,7 +27,7 @@ export class ReadPool {
         new WorkerCalls<Uint8Array>(() =>
           startWorker(import.meta.url, 'search-worker', {
             workerData: settings,
-            resourceLimits: { maxOldGenerationSizeMb: heapMbMax },
+            resourceLimits: { maxOldGenerationSizeMb: heapMbMax, maxYoungGenerationSizeMb: youngMbMax },
           }),
         ),
     )

@@ -13,6 +13,7 @@ import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { orderedText } from './search/ordered-json.ts'
 import { runFacetSearch } from './search/run-facet-search.ts'
+import { runMultiSearch } from './search/run-multi-search.ts'
 import { runSearch } from './search/run-search.ts'
 import { runSimilar } from './search/run-similar.ts'
 import type { SearchContext } from './search/search-context.ts'
@@ -69,7 +70,7 @@ async function answer({ request, places }: ReadMessage): Promise<string> {
     case 'search':
       return orderedText(runSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
     case 'multi-search':
-      throw new ApiError('internal', `multi-search over ${request.query.queries.length} queries`)
+      return orderedText(runMultiSearch(find, request.query, contextOf(request.options)))
     case 'facet-search':
       return orderedText(runFacetSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
     case 'similar':
