@@ -1,8 +1,7 @@
-/** The 58 actions of keys (M-G3) and what each grants. */
+/** The 58 actions of keys (M-G3), in the order in which messages list them, and what each grants. */
 
 export const actions = [
   '*',
-  '*.get',
   'search',
   'documents.*',
   'documents.add',
@@ -14,12 +13,10 @@ export const actions = [
   'indexes.update',
   'indexes.delete',
   'indexes.swap',
-  'indexes.compact',
   'tasks.*',
   'tasks.cancel',
   'tasks.delete',
   'tasks.get',
-  'tasks.compact',
   'settings.*',
   'settings.get',
   'settings.update',
@@ -48,17 +45,20 @@ export const actions = [
   'chatsSettings.*',
   'chatsSettings.get',
   'chatsSettings.update',
-  'webhooks.*',
+  '*.get',
   'webhooks.get',
-  'webhooks.create',
   'webhooks.update',
   'webhooks.delete',
+  'webhooks.create',
+  'webhooks.*',
+  'indexes.compact',
   'fields.post',
-  'dynamicSearchRules.*',
+  'tasks.compact',
   'dynamicSearchRules.get',
   'dynamicSearchRules.create',
   'dynamicSearchRules.update',
   'dynamicSearchRules.delete',
+  'dynamicSearchRules.*',
 ] as const
 
 export type Action = (typeof actions)[number]

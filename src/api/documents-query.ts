@@ -150,7 +150,7 @@ export function decodeDeleteBatch(bytes: Uint8Array): readonly string[] {
     body = parseJsonBytes(bytes)
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error
-    throw new ApiError('bad_request', `Json deserialize error: ${error.message}`)
+    throw new ApiError('malformed_payload', `The json payload provided is malformed. \`${error.message}\`.`)
   }
   if (!Array.isArray(body))
     throw new ApiError(

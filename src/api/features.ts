@@ -9,17 +9,17 @@ const flags = {
   logsRoute: { feature: 'logs route', discussion: 721 },
   editDocumentsByFunction: { feature: 'edit documents by function', discussion: 762 },
   containsFilter: { feature: 'contains filter', discussion: 763 },
+  dynamicSearchRules: { feature: 'dynamic search rules', discussion: 884 },
   network: { feature: 'network', discussion: 805 },
   getTaskDocumentsRoute: { feature: 'get task documents route', discussion: 808 },
+  taskQueueCompactionRoute: { feature: 'task queue compaction route', discussion: 883 },
   compositeEmbedders: { feature: 'composite embedders', discussion: 816 },
   chatCompletions: { feature: 'chat completions', discussion: 835 },
   multimodal: { feature: 'multimodal', discussion: 846 },
-  dynamicSearchRules: { feature: 'dynamic search rules', discussion: 884 },
-  disableDocumentsFetchQueue: null,
-  taskQueueCompactionRoute: { feature: 'task queue compaction route', discussion: 883 },
   foreignKeys: { feature: 'foreign_keys', discussion: 873 },
-  renderRoute: { feature: 'render_route', discussion: 888 },
+  disableDocumentsFetchQueue: null,
   legacySearch: null,
+  renderRoute: { feature: 'render_route', discussion: 888 },
 } as const
 
 export type Feature = keyof typeof flags

@@ -1,8 +1,19 @@
 /** Bodies of the index routes (M-A3). */
 import type { Json } from '../lib/json.ts'
-import { array, bodyRoot, boolean, integer, object, optional, orNull, required, string } from './decode.ts'
+import {
+  array,
+  bodyRoot,
+  boolean,
+  type Decoder,
+  integer,
+  object,
+  optional,
+  orNull,
+  required,
+  string,
+} from './decode.ts'
 import { ApiError } from './errors.ts'
-import { indexUid } from './index-uid.ts'
+import { checkIndexUid, indexUid } from './index-uid.ts'
 
 export interface IndexCreation {
   readonly uid: string
@@ -24,10 +35,13 @@ export interface IndexUpdate {
   readonly uid: string | null
 }
 
+/** The one place where the reference names no place. */
+const newUid: Decoder<string> = (value, at) => checkIndexUid(string(value, at))
+
 const update = object<IndexUpdate>(
   {
     primaryKey: orNull(string, 'invalid_index_primary_key'),
-    uid: orNull(indexUid, 'invalid_index_uid'),
+    uid: orNull(newUid, 'invalid_index_uid'),
   },
   { immutable: { createdAt: 'immutable_index_created_at', updatedAt: 'immutable_index_updated_at' } },
 )

@@ -56,13 +56,13 @@ const uuid: Decoder<string> = (value, at) => {
 
 /** What is wrong with a UUID, in the words of the reference's parser; undefined = nothing. */
 export function uuidMistake(text: string): string | undefined {
-  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) || /^[0-9a-f]{32}$/i.test(text)) return undefined
+  if (/^(?:urn:uuid:)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return undefined
+  if (/^[0-9a-f]{32}$/i.test(text) || /^\{[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}$/i.test(text)) return undefined
   const characters = [...text]
   const wrong = characters.findIndex((character) => !/[0-9a-f-]/i.test(character))
-  if (wrong >= 0)
-    return `invalid character: expected an optional prefix of \`urn:uuid:\` followed by [0-9a-fA-F-], found \`${characters[wrong]}\` at ${wrong + 1}`
+  if (wrong >= 0) return `invalid character: found \`${characters[wrong]}\` at ${wrong}`
   const groups = text.split('-')
-  if (groups.length === 1) return `invalid length: expected length 32 for simple format, found ${text.length}`
+  if (groups.length === 1) return `invalid length: found ${text.length}`
   if (groups.length !== 5) return `invalid group count: expected 5, found ${groups.length}`
   const lengths = [8, 4, 4, 4, 12]
   const bad = groups.findIndex((group, index) => group.length !== lengths[index])

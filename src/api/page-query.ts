@@ -33,6 +33,6 @@ export interface StatsQuery {
 export function decodeStatsQuery(search: string): StatsQuery {
   return decodeParameters<StatsQuery>(search, {
     showInternalDatabaseSizes: parameter(booleanParameter, false, 'invalid_stats_show_internal_database_sizes'),
-    sizeFormat: parameter(oneOfParameter('raw', 'human'), 'raw', 'invalid_stats_size_format'),
+    sizeFormat: parameter(oneOfParameter('human', 'raw'), 'raw', 'invalid_stats_size_format'),
   })
 }

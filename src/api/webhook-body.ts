@@ -88,7 +88,7 @@ export function renderWebhook(webhook: WebhookTarget & { readonly uuid: string; 
 /** The id in a path. */
 export function decodeWebhookUuid(text: string): string {
   const mistake = uuidMistake(text)
-  if (mistake !== undefined) throw new ApiError('invalid_webhook_uuid', mistake)
+  if (mistake !== undefined) throw new ApiError('invalid_webhook_uuid', `Invalid UUID: ${mistake}`)
   return text.toLowerCase()
 }
 

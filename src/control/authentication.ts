@@ -6,13 +6,13 @@
 import { LRUCache } from 'lru-cache'
 import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
+import { readToken, type UnverifiedToken, verifyToken } from '../api/tenant-token.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ApiKey, Project } from '../store/catalogue.ts'
 import { credentialHash, type RouteTable } from '../topology/route-table.ts'
 import { tokenGrants } from './grants.ts'
 import { keyValue, plainCredential, signingSecrets } from './key-value.ts'
 import { invalidKey, keyPrincipal, masterPrincipal, type Principal, tokenPrincipal } from './principal.ts'
-import { readToken, verifyToken } from './tenant-token.ts'
 
 const cachedCredentialsMax = 20_000
 /** No key or token is longer; a longer credential is refused before any work. */
@@ -51,6 +51,7 @@ export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'n
       const token = readToken(credential)
       if (token !== undefined) {
         if (action === null || !tokenGrants.has(action)) throw invalidKey()
+        if (token.kind === 'undecodable') throw undecodable(token.reason)
         return remember(credential, openToken(table, token, clock.now()))
       }
       const hash = credentialHash(plainCredential(credential))
@@ -80,18 +81,18 @@ function isCurrent(table: RouteTable, { principal, key, hash }: Known): boolean 
   return found !== undefined && found.key === key && found.project === principal.project
 }
 
-function openToken(table: RouteTable, token: NonNullable<ReturnType<typeof readToken>>, nowMs: number): Known {
+function openToken(table: RouteTable, token: UnverifiedToken, nowMs: number): Known {
   const owners = table.keysWithUid(token.keyUid)
   if (owners.length === 0) throw invalidKey()
   let reason = ''
   for (const { project, key } of owners) {
     // Uids are chosen by clients: two projects may have the same one, and the signature tells whose token it is.
-    const outcome = verifyToken(token, signingSecrets(keyValue(project.masterKey, key.uid)))
-    if (outcome.kind === 'undecodable') {
-      reason = outcome.reason
+    const fault = verifyToken(token, signingSecrets(keyValue(project.masterKey, key.uid)))
+    if (fault !== undefined) {
+      reason = fault.reason
       continue
     }
-    const { rules, expiresAt } = outcome.token
+    const { rules, expiresAt } = token
     const now = Math.floor(nowMs / 1000)
     if (expiresAt !== null && now > expiresAt) {
       throw new ApiError(
@@ -104,5 +105,10 @@ function openToken(table: RouteTable, token: NonNullable<ReturnType<typeof readT
     const principal = tokenPrincipal(keyPrincipal(project, key), rules, endsAt)
     return { principal, key, hash: undefined, table }
   }
-  throw new ApiError('invalid_api_key', `Could not decode tenant token, ${reason}.`)
+  throw undecodable(reason)
+}
+
+/** Message 7. */
+function undecodable(reason: string): ApiError {
+  return new ApiError('invalid_api_key', `Could not decode tenant token, ${reason}.`)
 }

@@ -2,10 +2,10 @@
 import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
 import { matchesSomeIndexPattern } from '../api/index-uid.ts'
+import { ruleFor, type SearchRules } from '../api/tenant-token.ts'
 import type { Json } from '../lib/json.ts'
 import type { ApiKey, Project } from '../store/catalogue.ts'
 import { allGrants, grantsOf, tokenGrants } from './grants.ts'
-import { ruleFor, type SearchRules } from './tenant-token.ts'
 
 export interface Principal {
   readonly project: Project

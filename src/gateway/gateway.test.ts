@@ -515,7 +515,10 @@ test('unknown routes are 404 without a body, wrong methods 405', async () => {
   assert.deepEqual([unknown.status, unknown.text], [404, ''])
   const wrong = await call('PUT', '/indexes/movies/search', null)
   assert.deepEqual([wrong.status, wrong.headers.get('allow')], [405, 'GET, POST'])
-  const preflight = await call('OPTIONS', '/indexes', null, undefined, { 'access-control-request-headers': 'x-y' })
+  const preflight = await call('OPTIONS', '/indexes', null, undefined, {
+    'access-control-request-method': 'GET',
+    'access-control-request-headers': 'x-y',
+  })
   assert.deepEqual([preflight.status, preflight.headers.get('access-control-allow-headers')], [200, 'x-y'])
 })
 

@@ -9,7 +9,6 @@ import {
   optional,
   orNull,
   record,
-  required,
   string,
 } from '../api/decode.ts'
 import { ApiError } from '../api/errors.ts'
@@ -92,7 +91,7 @@ const payloadSize: Decoder<string | number> = (value, at) => {
 }
 
 const exportBody = object<ExportBody>({
-  url: required(string, 'invalid_export_url'),
+  url: optional(string, '', 'invalid_export_url'),
   apiKey: orNull(string, 'invalid_export_api_key'),
   payloadSize: orNull(payloadSize, 'invalid_export_payload_size'),
   indexes: orNull(

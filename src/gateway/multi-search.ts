@@ -3,12 +3,13 @@
  * put together in the order of the request. Queries that all live on one node are forwarded as one request.
  */
 
-import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { ApiError, type ErrorBody } from '../api/errors.ts'
+import { featureNotEnabled } from '../api/features.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { decodeMultiSearch, insideQuery, type MultiSearch } from '../api/multi-search-query.ts'
+import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
-import { joinFilters } from '../control/tenant-token.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Placement } from '../store/catalogue.ts'
@@ -51,7 +52,7 @@ export const multiSearch: Handler = async (call) => {
   if (decoded.queries.length > queriesMax) {
     throw new ApiError('bad_request', `A multi-search holds at most ${queriesMax} queries.`)
   }
-  refuseRemotes(decoded)
+  refuseRemotes(call, decoded)
   const names = new NameMap(call.principal.project, call.exchange.table)
   const bodies: readonly Json[] = sent.queries
   const queries = decoded.queries.map((query, position) =>
@@ -76,9 +77,13 @@ export const multiSearch: Handler = async (call) => {
 }
 
 /** Topology belongs to the operator: a query cannot choose a server. */
-function refuseRemotes({ queries }: MultiSearch): void {
+function refuseRemotes(call: Call, { queries }: MultiSearch): void {
+  const isOn = call.principal.project.features.network === true
   queries.forEach(({ federationOptions, useNetwork }, position) => {
-    if ((federationOptions?.remote ?? null) === null && useNetwork !== true) return
+    const isRemote = (federationOptions?.remote ?? null) !== null
+    if (!isRemote && useNetwork !== true) return
+    const action = isRemote ? 'Performing a remote federated search' : 'passing `useNetwork` in a search query'
+    if (!isOn) throw inside(position, featureNotEnabled('network', action).body, 400)
     throw new ApiError(
       'feature_not_available',
       `${insideQuery(position)}\`remote\` and \`useNetwork\` are not available here.`,
@@ -98,11 +103,9 @@ function placeQuery(call: Call, names: NameMap, uid: string, position: number, s
   return { position, placement, body: { ...sent, ...filter, indexUid: names.add(uid, placement.physicalUid) } }
 }
 
-function inside(position: number, { code, message }: ErrorBody, status: number): EngineError {
-  const { type, link } = errorBody('bad_request', '')
-  const body = code === 'invalid_api_key' ? invalidKey().body : { type, link }
-  const text = `${insideQuery(position)}${message}`
-  return new EngineError(status, { ...body, message: text, code, link: link.replace('bad_request', code) }, undefined)
+/** A query's error has a status of its own: a missing index is 400 here (M-B3). */
+function inside(position: number, error: ErrorBody, status: number): EngineError {
+  return new EngineError(status, { ...error, message: `${insideQuery(position)}${error.message}` }, undefined)
 }
 
 function groupByNode(queries: readonly PlacedQuery[]): readonly Leg[] {
@@ -129,16 +132,17 @@ async function whole(
   leg: Leg | undefined,
   federation: JsonObject | undefined,
 ): Promise<Answer> {
-  if (leg === undefined) return emptyFederation(federation)
+  if (leg === undefined) return emptyFederation(call, federation)
   const queries = leg.queries.map(({ body }) => body)
   const answer = await ask(call, leg, { queries, ...(federation === undefined ? {} : { federation }) }, names)
   const places = federation === undefined ? plainPlaces : federatedPlaces
   return { kind: 'bytes', status: 200, contentType: 'application/json', body: translate(answer, places, names) }
 }
 
-function emptyFederation(federation: JsonObject | undefined): Answer {
+function emptyFederation(call: Call, federation: JsonObject | undefined): Answer {
   const { offset = 0, limit = 20 } = federation ?? {}
-  return json(200, { hits: [], processingTimeMs: 0, limit, offset, estimatedTotalHits: 0 })
+  const requestUid = call.parts.random.uuid()
+  return json(200, { hits: [], processingTimeMs: 0, limit, offset, estimatedTotalHits: 0, requestUid })
 }
 
 async function reassemble(call: Call, names: NameMap, legs: readonly Leg[], count: number): Promise<Answer> {

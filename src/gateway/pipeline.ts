@@ -11,7 +11,7 @@ import type { Authentication } from '../control/authentication.ts'
 import { authorise, invalidKey, type Principal } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import type { RouteTree } from '../lib/route-tree.ts'
-import { type Answer, json } from './answer.ts'
+import type { Answer } from './answer.ts'
 import { type BoundRoute, callOf, type Exchange, routeNotAvailable } from './exchange.ts'
 import { forwardRead } from './forward-read.ts'
 import { handlers, isRelayed, openAnswers } from './handlers.ts'
@@ -68,7 +68,7 @@ function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer>
   exchange.headers = headers
   const path = canonicalPath(request.url ?? '/')
   exchange.path = path
-  if (request.method === 'OPTIONS') return preflight(headers.requestedHeaders)
+  if (request.method === 'OPTIONS' && headers.requestedMethod !== undefined) return preflight(headers.requestedHeaders)
   const match = pipeline.routes.find(request.method ?? 'GET', path.path)
   if (match.kind === 'unknown') return { kind: 'empty', status: 404 }
   if (match.kind === 'wrong-method') {
@@ -140,14 +140,14 @@ function refused(refusal: Refusal, policy: RoutePolicy, principal: Principal): A
 
 /** Any origin, method and header may be used; no key is needed to ask (M-A1). */
 function preflight(requestedHeaders: string | undefined): Answer {
-  return json(
-    200,
-    {},
-    {
-      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, OPTIONS',
-      'access-control-allow-headers': requestedHeaders ?? '*',
+  return {
+    kind: 'empty',
+    status: 200,
+    headers: {
+      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS',
+      ...(requestedHeaders === undefined ? {} : { 'access-control-allow-headers': requestedHeaders }),
       'access-control-max-age': '86400',
       vary: 'Origin, Access-Control-Request-Method, Access-Control-Request-Headers',
     },
-  )
+  }
 }

@@ -118,7 +118,7 @@ export function checkContentType(headers: RequestHeaders, isAccepted: boolean, a
   }
   throw new ApiError(
     'invalid_content_type',
-    `The Content-Type \`${headers.contentType}\` is invalid. Accepted values for the Content-Type header are: ${list}`,
+    `The Content-Type \`${headers.contentType.split(';')[0]!.trim()}\` is invalid. Accepted values for the Content-Type header are: ${list}`,
   )
 }
 

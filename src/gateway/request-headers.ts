@@ -12,6 +12,7 @@ export interface RequestHeaders {
   readonly requestId: string | undefined
   readonly includeMetadata: string | undefined
   readonly requestedHeaders: string | undefined
+  readonly requestedMethod: string | undefined
 }
 
 type Known = { -readonly [K in keyof RequestHeaders]: RequestHeaders[K] }
@@ -27,6 +28,7 @@ const names: ReadonlyMap<string, keyof RequestHeaders> = new Map([
   ['x-request-id', 'requestId'],
   ['meili-include-metadata', 'includeMetadata'],
   ['access-control-request-headers', 'requestedHeaders'],
+  ['access-control-request-method', 'requestedMethod'],
 ])
 
 /** Lists by nature: several are one. */
@@ -48,6 +50,7 @@ export function readHeaders(raw: readonly string[]): RequestHeaders {
     requestId: undefined,
     includeMetadata: undefined,
     requestedHeaders: undefined,
+    requestedMethod: undefined,
   }
   for (let at = 0; at < raw.length; at += 2) {
     const sent = raw[at]!

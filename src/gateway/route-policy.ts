@@ -108,27 +108,22 @@ const refuse = (refusal: Refusal): Row => ({ treatment: 'refuse', body: 'none', 
 
 const settingsPath = '/indexes/{uid}/settings'
 
-/** Settings that exist only behind a flag. */
-function gateOf(name: SettingName, feature: Feature | null) {
-  return feature === null ? {} : { feature: { feature, action: `setting \`${name}\` in the index settings` } }
-}
-
-const settingsRoutes: readonly RoutePolicy[] = settingRoutes.flatMap(({ path, name, method, feature }) => {
-  const row = { setting: name, ...gateOf(name, feature) }
+/** Writes of settings behind a flag are judged by their decoder, as in the reference: reads and resets need no flag. */
+const settingsRoutes: readonly RoutePolicy[] = settingRoutes.flatMap(({ path, name, method }) => {
   const at = `${settingsPath}/${path}`
   return [
-    route('GET', at, 'settings.get', { ...rewrite('none', 'readSettings'), ...row }),
-    route(method, at, 'settings.update', { ...write('writeSettings', 'small'), ...row }),
-    route('DELETE', at, 'settings.update', { ...write('resetSettings'), ...row }),
+    route('GET', at, 'settings.get', { ...rewrite('none', 'readSettings'), setting: name }),
+    route(method, at, 'settings.update', { ...write('writeSettings', 'small'), setting: name }),
+    route('DELETE', at, 'settings.update', { ...write('resetSettings'), setting: name }),
   ]
 })
 
 const noNetwork: Refusal = { kind: 'feature', feature: 'network', action: 'Using the /network route' }
-const noRules: Refusal = {
+const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal => ({
   kind: 'feature',
   feature: 'dynamicSearchRules',
-  action: 'Using the `/dynamic-search-rules` routes',
-}
+  action,
+})
 const noChats = (action: string): Refusal => ({ kind: 'feature', feature: 'chatCompletions', action })
 const notGranted: Refusal = { kind: 'action' }
 
@@ -225,11 +220,21 @@ export const routePolicies: readonly RoutePolicy[] = [
   route('DELETE', '/logs/stream', 'metrics.get', refuse(notGranted)),
   route('POST', '/logs/stderr', 'metrics.get', refuse(notGranted)),
 
-  route('POST', '/dynamic-search-rules', 'dynamicSearchRules.get', refuse(noRules)),
-  route('DELETE', '/dynamic-search-rules', 'dynamicSearchRules.delete', refuse(noRules)),
-  route('GET', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.get', refuse(noRules)),
-  route('PATCH', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.update', refuse(noRules)),
-  route('DELETE', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.delete', refuse(noRules)),
+  route(
+    'POST',
+    '/dynamic-search-rules',
+    'dynamicSearchRules.get',
+    refuse(noRules('Calling the `POST /dynamic-search-rules` route')),
+  ),
+  route('DELETE', '/dynamic-search-rules', 'dynamicSearchRules.delete', refuse(noRules())),
+  route(
+    'GET',
+    '/dynamic-search-rules/{rule}',
+    'dynamicSearchRules.get',
+    refuse(noRules('Calling the `GET /dynamic-search-rules/{:ruleUid}` route')),
+  ),
+  route('PATCH', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.update', refuse(noRules())),
+  route('DELETE', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.delete', refuse(noRules())),
 
   route('GET', '/chats', 'chats.get', refuse(noChats('listing the chats'))),
   route('GET', '/chats/{workspace}', 'chats.get', refuse(noChats('displaying a chat'))),

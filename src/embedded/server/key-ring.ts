@@ -106,12 +106,13 @@ export async function openKeyRing({ store, masterKey, clock, random }: KeyRingPa
   function tokenAccess(credential: string, action: Action | null): Access | undefined {
     const token = readToken(credential)
     if (token === undefined) return undefined
+    if (action === null || !tokenActions.has(action)) throw invalidKey()
+    if (token.kind === 'undecodable') throw undecodable(token.reason)
     const key = keys.get(token.keyUid)
-    if (action === null || !tokenActions.has(action) || key === undefined || !isLive(key)) throw invalidKey()
-    const outcome = verifyToken(token, [keyValueOf(key.uid)])
-    if (outcome.kind === 'undecodable')
-      throw new ApiError('invalid_api_key', `Could not decode tenant token, ${outcome.reason}.`)
-    const { rules, expiresAt } = outcome.token
+    if (key === undefined || !isLive(key)) throw invalidKey()
+    const fault = verifyToken(token, [keyValueOf(key.uid)])
+    if (fault !== undefined) throw undecodable(fault.reason)
+    const { rules, expiresAt } = token
     const now = Math.floor(clock.now() / 1000)
     if (expiresAt !== null && now > expiresAt)
       throw new ApiError(
@@ -233,4 +234,9 @@ function readKey(value: Json): StoredKey | undefined {
     createdAt: time(value.createdAt),
     updatedAt: time(value.updatedAt),
   }
+}
+
+/** Message 7. */
+function undecodable(reason: string): ApiError {
+  return new ApiError('invalid_api_key', `Could not decode tenant token, ${reason}.`)
 }
