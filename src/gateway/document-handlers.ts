@@ -31,13 +31,14 @@ const checksMax = 8
 const acceptedTypes = ['application/json', 'application/x-ndjson', 'text/csv']
 
 function formatOf(headers: RequestHeaders, query: DocumentWriteQuery): DocumentFormat {
-  const type = (headers.contentType ?? '').split(';')[0]!.trim().toLowerCase()
-  checkContentType(headers, acceptedTypes.includes(type), acceptedTypes)
+  const contentType = headers.contentType?.replace(/;.*/s, '').trim()
+  const type = contentType?.toLowerCase() ?? ''
+  checkContentType({ contentType }, acceptedTypes.includes(type), acceptedTypes)
   if (type === 'text/csv') return { kind: 'csv', delimiter: query.csvDelimiter ?? ',' }
   if (query.csvDelimiter !== null) {
     throw new ApiError(
       'invalid_content_type',
-      `The Content-Type \`${headers.contentType}\` does not support the use of a csv delimiter. The csv delimiter can only be used with the Content-Type \`text/csv\`.`,
+      `The Content-Type \`${contentType}\` does not support the use of a csv delimiter. The csv delimiter can only be used with the Content-Type \`text/csv\`.`,
     )
   }
   return type === 'application/json' ? { kind: 'json' } : { kind: 'ndjson' }

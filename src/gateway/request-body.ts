@@ -107,7 +107,11 @@ export function checkJsonType(headers: RequestHeaders): void {
   checkContentType(headers, jsonType.test(headers.contentType ?? ''), ['application/json'])
 }
 
-export function checkContentType(headers: RequestHeaders, isAccepted: boolean, accepted: readonly string[]): void {
+export function checkContentType(
+  headers: Pick<RequestHeaders, 'contentType'>,
+  isAccepted: boolean,
+  accepted: readonly string[],
+): void {
   if (isAccepted) return
   const list = accepted.map((type) => `\`${type}\``).join(', ')
   if (headers.contentType === undefined) {
@@ -118,7 +122,7 @@ export function checkContentType(headers: RequestHeaders, isAccepted: boolean, a
   }
   throw new ApiError(
     'invalid_content_type',
-    `The Content-Type \`${headers.contentType.split(';')[0]!.trim()}\` is invalid. Accepted values for the Content-Type header are: ${list}`,
+    `The Content-Type \`${headers.contentType}\` is invalid. Accepted values for the Content-Type header are: ${list}`,
   )
 }
 
