@@ -72,7 +72,7 @@ async function answer({ request, places }: ReadMessage): Promise<string> {
     case 'multi-search':
       return orderedText(runMultiSearch(find, request.query, contextOf(request.options)))
     case 'facet-search':
-      return orderedText(runFacetSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
+      return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options)))
     case 'similar':
       return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options)))
     case 'document':

@@ -197,8 +197,8 @@ class FederatedRun {
     { query, position }: PlacedQuery,
   ): { readonly hits: readonly { readonly docid: number; readonly hit: RankedHit }[]; readonly candidates: Bitmap } {
     const { settings } = reader
-    const prepared = prepareQuery(query, 'invalid_search_filter')
-    const plan = insideIndex(uid, () => planSearch(reader, query))
+    const prepared = prepareQuery(query, this.#context.features)
+    const plan = planSearch(reader, query)
     const rules = queryRules({
       uid,
       position,
@@ -214,7 +214,7 @@ class FederatedRun {
     const { isExhaustive } = pageRequest(this.#federation)
     const distinct = this.#federation.distinct ?? query.distinct
     const found = insideIndex(uid, () =>
-      rankedSearch(reader, { ...query, distinct }, prepared, {
+      rankedSearch(reader, { ...query, distinct }, plan, prepared, {
         from: 0,
         length: this.#required(reader),
         needsScores: true,

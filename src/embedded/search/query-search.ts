@@ -1,6 +1,6 @@
 /** One query over one index, up to ranked document numbers: the part that all kinds of search share. */
 import { ApiError, type ErrorCode } from '../../api/errors.ts'
-import { type Filter, parseFilter, renderFilter } from '../../api/filter.ts'
+import type { Filter } from '../../api/filter.ts'
 import type { SearchQuery } from '../../api/search-query.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
 import { isExactField, localesOf, matchesPattern } from '../field-rules.ts'
@@ -11,6 +11,7 @@ import { Bits } from './bits.ts'
 import { bucketSort, type Sorted } from './bucket-sort.ts'
 import { keepDistinct } from './distinct.ts'
 import { evaluateFilter } from './filter-evaluation.ts'
+import { type FeaturesOn, readSearchFilter } from './filter-request.ts'
 import { MatchingWords } from './matching-words.ts'
 import { type FieldRestriction, Postings } from './postings.ts'
 import { QueryGraph } from './query-graph.ts'
@@ -59,10 +60,9 @@ export interface PreparedQuery {
   readonly sort: readonly SortCriterion[]
 }
 
-/** The filter is parsed, written out and parsed again, so that later messages show its quoted form (M-F21). */
-export function prepareQuery(query: Pick<QueryPart, 'filter' | 'sort'>, filterCode: ErrorCode): PreparedQuery {
-  const parsed = parseFilter(query.filter, filterCode)
-  const filter = parsed === null ? null : parseFilter(renderFilter(parsed), filterCode)
+export function prepareQuery(query: Pick<QueryPart, 'filter' | 'sort'>, features: FeaturesOn): PreparedQuery {
+  const filterCode = 'invalid_search_filter'
+  const filter = readSearchFilter(query.filter, filterCode, features)
   return { filter, filterCode, sort: parseSort(query.sort, 'invalid_search_sort') }
 }
 

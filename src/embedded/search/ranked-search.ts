@@ -20,37 +20,38 @@ export type RankedOptions = Omit<QueryOptions, 'vector'>
 /** When all keyword hits score this much, weighted, the semantic half is not asked. */
 const goodEnoughScore = 0.45
 
-type Plan =
+export type Plan =
   | { readonly kind: 'keyword' }
-  | { readonly kind: 'semantic'; readonly embedder: Embedder }
+  | { readonly kind: 'semantic'; readonly embedder: Embedder; readonly target: readonly number[] }
   | { readonly kind: 'hybrid'; readonly embedder: Embedder; readonly ratio: number }
 
-/** Message 36 and 33 come from here. */
+/** Which search runs. Messages 36 and 33 come from here, without the index's name. */
 export function planSearch(reader: IndexReader, query: SearchQuery): Plan {
   const { hybrid, vector } = query
   const hasWords = query.q !== null && query.q.trim() !== ''
   if (hybrid === null || hybrid.semanticRatio === 0 || (!hasWords && vector === null)) return { kind: 'keyword' }
   const embedder = embedderOf(reader, hybrid.embedder, 'invalid_search_embedder')
   if (vector !== null) checkDimensions(embedder, vector)
-  if (hybrid.semanticRatio === 1 || !hasWords) return { kind: 'semantic', embedder }
+  if (hybrid.semanticRatio === 1 || !hasWords)
+    return { kind: 'semantic', embedder, target: vector ?? embedText(embedder, query.q ?? '') }
   return { kind: 'hybrid', embedder, ratio: hybrid.semanticRatio }
 }
 
 export function rankedSearch(
   reader: IndexReader,
   query: SearchQuery,
+  plan: Plan,
   prepared: PreparedQuery,
   options: RankedOptions,
 ): RankedResult {
-  const plan = planSearch(reader, query)
   switch (plan.kind) {
     case 'keyword': {
       const found = runQuery(reader, query, prepared, { ...options, vector: null })
       return { ...found, semanticHitCount: null, queryVector: null }
     }
     case 'semantic': {
-      const target = query.vector ?? embedText(plan.embedder, query.q ?? '')
-      const vector = { embedder: plan.embedder, target }
+      const { embedder, target } = plan
+      const vector = { embedder, target }
       const found = runQuery(reader, { ...query, q: null }, prepared, { ...options, needsScores: true, vector })
       return { ...found, semanticHitCount: found.docids.length, queryVector: target }
     }

@@ -54,9 +54,9 @@ export function queryRules(input: RulesInput): QueryRules {
   let words: 'none' | 'prepended' | number = 'none'
   const note = (text: string) => notes.push(`    ${notes.length + 1}. ${text}`)
   const position = (source: Source) => sourcePosition(source)
-  const duplicate = (name: string, removed: Source, earlier: Source) =>
+  const duplicate = (removed: Source, earlier: Source) =>
     note(
-      `Removed duplicate rule \`${name}\` at position ${position(removed)} as it already appears at position ${position(earlier)}`,
+      `Removed duplicate rule \`${sourceName(earlier, input)}\` at position ${position(removed)} as it already appears at position ${position(earlier)}`,
     )
 
   for (const [index, name] of input.rankingRules.entries()) {
@@ -86,7 +86,7 @@ export function queryRules(input: RulesInput): QueryRules {
           continue
         }
         if (typeof words === 'number') {
-          duplicate(name, here, { kind: 'rule', index: words })
+          duplicate(here, { kind: 'rule', index: words })
           continue
         }
         if (words === 'prepended')
@@ -100,7 +100,7 @@ export function queryRules(input: RulesInput): QueryRules {
           words = 'prepended'
         }
         const earlier = seen.get(name)
-        if (earlier !== undefined) duplicate(name, here, { kind: 'rule', index: earlier })
+        if (earlier !== undefined) duplicate(here, { kind: 'rule', index: earlier })
         else {
           seen.set(name, index)
           names.push(name)
@@ -110,7 +110,7 @@ export function queryRules(input: RulesInput): QueryRules {
     }
     if (name === 'sort') {
       const earlier = seen.get(name)
-      if (earlier !== undefined) duplicate(name, here, { kind: 'rule', index: earlier })
+      if (earlier !== undefined) duplicate(here, { kind: 'rule', index: earlier })
       else if (input.sort === null)
         notes.push(
           `   ${notes.length + 1}. Removed rule \`sort\` at position ${position(here)} because \`query.sort\` is empty`,
@@ -124,7 +124,7 @@ export function queryRules(input: RulesInput): QueryRules {
     }
     const field = name.slice(0, name.lastIndexOf(':'))
     const earlier = sortedFields.get(field)
-    if (earlier !== undefined) duplicate(name, here, earlier)
+    if (earlier !== undefined) duplicate(here, earlier)
     else {
       sortedFields.set(field, here)
       names.push(name)
@@ -137,7 +137,7 @@ export function queryRules(input: RulesInput): QueryRules {
       const source: Source = { kind: 'sort', rule, index }
       const earlier: Source | undefined = criterion.kind === 'geo' ? geo : sortedFields.get(criterion.field)
       if (earlier !== undefined) {
-        duplicate(sortName(criterion), source, earlier)
+        duplicate(source, earlier)
         continue
       }
       if (criterion.kind === 'geo') geo = source
@@ -202,6 +202,12 @@ function sortKind(criterion: SortCriterion): Kind {
 function sortName(criterion: SortCriterion): string {
   const direction = criterion.ascending ? 'asc' : 'desc'
   return criterion.kind === 'geo' ? `_geo(..):${direction}` : `${criterion.field}:${direction}`
+}
+
+function sourceName(source: Source, { rankingRules, sort }: RulesInput): string {
+  if (source.kind === 'rule') return rankingRules[source.index] ?? 'unknown'
+  const criterion = source.kind === 'sort' ? sort?.[source.index] : undefined
+  return criterion === undefined ? 'unknown' : sortName(criterion)
 }
 
 function sourcePosition(source: Source): string {

@@ -9,10 +9,11 @@ import type { FieldId, IndexReader } from '../index-reader.ts'
 import { normalise } from '../text/normalise.ts'
 import { patternsWhere, ruleOf, shownNames } from './attribute-names.ts'
 import { facetOrder } from './facets.ts'
+import { readFilter } from './filter-request.ts'
 import type { OrderedObject } from './ordered-json.ts'
-import { prepareQuery, runQuery } from './query-search.ts'
+import { type PreparedQuery, runQuery } from './query-search.ts'
 import { planSearch } from './ranked-search.ts'
-import { cutoff, insideIndex, type SearchContext } from './search-context.ts'
+import { cutoff, type SearchContext } from './search-context.ts'
 import { walk } from './vocabulary.ts'
 
 interface FacetHit {
@@ -21,22 +22,16 @@ interface FacetHit {
 }
 
 /** @throws ApiError messages 56 and 57, and what the query may throw. */
-export function runFacetSearch(
-  reader: IndexReader,
-  uid: string,
-  query: FacetSearchQuery,
-  context: SearchContext,
-): OrderedObject {
+export function runFacetSearch(reader: IndexReader, query: FacetSearchQuery, context: SearchContext): OrderedObject {
   const startedAt = context.clock.monotonic()
   if (!reader.settings.facetSearch)
     throw new ApiError('facet_search_disabled', 'The facet search is disabled for this index')
-  const prepared = prepareQuery({ filter: query.filter, sort: null }, 'invalid_search_filter')
-  const hits = insideIndex(uid, () => {
-    const candidates = candidatesOf(reader, query, prepared, context)
-    checkFacetName(reader, query.facetName)
-    const field = reader.fieldId(query.facetName)
-    return field === undefined ? [] : findValues(reader, field, query, candidates)
-  })
+  const filterCode = 'invalid_search_filter'
+  const filter = readFilter(query.filter, filterCode, context.features)
+  const candidates = candidatesOf(reader, query, { filter, filterCode, sort: [] }, context)
+  checkFacetName(reader, query.facetName)
+  const field = reader.fieldId(query.facetName)
+  const hits = field === undefined ? [] : findValues(reader, field, query, candidates)
   return new Map<string, Json>([
     ['facetHits', hits.map(({ value, count }) => ({ value, count }))],
     ['facetQuery', query.facetQuery],
@@ -47,7 +42,7 @@ export function runFacetSearch(
 function candidatesOf(
   reader: IndexReader,
   query: FacetSearchQuery,
-  prepared: ReturnType<typeof prepareQuery>,
+  prepared: PreparedQuery,
   context: SearchContext,
 ): Bitmap {
   const search = { ...defaultSearchQuery, ...query }

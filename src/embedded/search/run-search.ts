@@ -6,7 +6,7 @@ import { computeFacets, orderedFacets } from './facets.ts'
 import { type Hit, HitMaker } from './hits.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
 import { prepareQuery } from './query-search.ts'
-import { rankedSearch } from './ranked-search.ts'
+import { planSearch, rankedSearch } from './ranked-search.ts'
 import { cutoff, insideIndex, type SearchContext } from './search-context.ts'
 
 /** Which part of the ranked list is asked for. */
@@ -46,14 +46,15 @@ export function pageInfo({ offset, limit, page, hitsPerPage }: Paging, totalHits
 export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, context: SearchContext): OrderedObject {
   const startedAt = context.clock.monotonic()
   const { settings } = reader
-  const prepared = prepareQuery(query, 'invalid_search_filter')
+  const prepared = prepareQuery(query, context.features)
   const { skip, take, isExhaustive } = pageRequest(query)
   const { maxTotalHits } = settings.pagination
   const from = Math.min(skip, maxTotalHits)
   const length = Math.min(take, maxTotalHits - from)
+  const plan = planSearch(reader, query)
   const found = insideIndex(uid, () =>
     // A threshold judges every document from the first on, so the pages before must be ranked as well.
-    rankedSearch(reader, query, prepared, {
+    rankedSearch(reader, query, plan, prepared, {
       from: query.rankingScoreThreshold === null ? from : 0,
       length: query.rankingScoreThreshold === null ? length : from + length,
       needsScores: query.showRankingScore || query.showRankingScoreDetails,

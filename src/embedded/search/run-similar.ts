@@ -1,11 +1,11 @@
 /** `POST /indexes/{uid}/similar`: nearest neighbours of a document (M-F19). */
 import { ApiError } from '../../api/errors.ts'
-import { parseFilter, renderFilter } from '../../api/filter.ts'
 import { defaultSearchQuery } from '../../api/search-query.ts'
 import type { SimilarQuery } from '../../api/similar-query.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
 import type { IndexReader } from '../index-reader.ts'
 import { evaluateFilter } from './filter-evaluation.ts'
+import { readFilter } from './filter-request.ts'
 import { HitMaker } from './hits.ts'
 import { MatchingWords } from './matching-words.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
@@ -17,10 +17,9 @@ import { embedderOf, nearest } from './vectors.ts'
 export function runSimilar(reader: IndexReader, query: SimilarQuery, context: SearchContext): OrderedObject {
   const startedAt = context.clock.monotonic()
   const embedder = embedderOf(reader, query.embedder, 'invalid_similar_embedder')
-  const parsed = parseFilter(query.filter, 'invalid_similar_filter')
+  const filter = readFilter(query.filter, 'invalid_similar_filter', context.features)
   const docid = reader.docidOf(query.id)
   if (docid === undefined) throw new ApiError('not_found_similar_id', `Document \`${query.id}\` not found.`)
-  const filter = parsed === null ? null : parseFilter(renderFilter(parsed), 'invalid_similar_filter')
   const passing = filter === null ? reader.documentIds : evaluateFilter(reader, filter, 'invalid_similar_filter')
   let candidates = passing.andNot(Bitmap.of(docid))
   const own = reader.vectorsOf(embedder.name, docid)

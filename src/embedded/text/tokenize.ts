@@ -257,8 +257,20 @@ function dictionarySegmenter(locale: string): Segment {
   if (known !== undefined) return known
   const words = new Intl.Segmenter(locale, { granularity: 'word' })
   const segment: Segment = function* (text, start, end) {
-    for (const part of words.segment(text.slice(start, end)))
-      yield [start + part.index, start + part.index + part.segment.length] as const
+    // The dictionary knows few words in kana alone and gives them letter by letter: such letters are joined again.
+    let joined = -1
+    for (const part of words.segment(text.slice(start, end))) {
+      const from = start + part.index
+      const isLetter = part.segment.length === 1 && /[\u3041-\u3096]/.test(part.segment)
+      if (isLetter) {
+        if (joined < 0) joined = from
+        continue
+      }
+      if (joined >= 0) yield [joined, from] as const
+      joined = -1
+      yield [from, from + part.segment.length] as const
+    }
+    if (joined >= 0) yield [joined, end] as const
   }
   segmenters.set(locale, segment)
   return segment
