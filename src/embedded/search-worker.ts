@@ -13,13 +13,13 @@ import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { orderedText } from './search/ordered-json.ts'
 import { runFacetSearch } from './search/run-facet-search.ts'
-import { runMultiSearch, runMultiSearch } from './search/run-multi-search.ts'
+import { runMultiSearch } from './search/run-multi-search.ts'
 import { runSearch } from './search/run-search.ts'
 import { runSimilar } from './search/run-similar.ts'
 import type { SearchContext } from './search/search-context.ts'
 import {
   errorReply,
-  type ReadMessage,
+  type ReadMessage, type ReadRequest,
   type Reply,
   type SearchWorkerMessage,
   type WorkerSettings,
