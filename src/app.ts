@@ -7,6 +7,7 @@ import { loadDemoData } from './cli/demo-data.ts'
 import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
+import { createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
 import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
 import { EngineUnavailable } from './orchestrator/local-driver.ts'
@@ -84,11 +85,13 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   await applyLaunchWebhook(store.catalogue, project, config.project)
 
   announce(lock, null, database)
+  const metrics = createMetrics()
+  await startOperator(config, metrics, supervisor)
   await startEngines(host, context, store, supervisor, logger)
-  await startWorker(host, store, succeedWorker(dataDir, host.random), supervisor, logger)
+  await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger)
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
-  const url = await startGateways(host, config, store, supervisor, logger)
+  const url = await startGateways(host, config, store, metrics, supervisor, logger)
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)
@@ -104,13 +107,15 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const database = databaseOf(config)
   const store = await startStore(host, config, database, supervisor, logger)
   const roles = config.worker.roles
+  const metrics = createMetrics()
+  await startOperator(config, metrics, supervisor)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
-    await startWorker(host, store, succession, supervisor, logger)
+    await startWorker(host, store, succession, metrics, supervisor, logger)
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {
-    const url = await startOneGateway(host, config, store, supervisor, logger)
+    const url = await startOneGateway(host, config, store, metrics, supervisor, logger)
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)
   } else {
     terminal.answer({ roles: [...roles] }, `Flapjack ${host.version} works as ${roles.join(', ')}`)

@@ -1,7 +1,7 @@
 /** Builds each part of the program from the configuration, and hands it to the supervisor that will stop it. */
 import { join, resolve } from 'node:path'
 import pino, { type Logger } from 'pino'
-import { collectDefaultMetrics, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import { emulatedRelease } from './api/names.ts'
 import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
@@ -26,7 +26,7 @@ import { startRetention } from './orchestrator/retention.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import { WorkFailure } from './orchestrator/work-failure.ts'
 import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
-import { silentLaneMetrics } from './replication/dependencies.ts'
+import { createLaneMetrics } from './replication/lane-metrics.ts'
 import { startReplication } from './replication/replication.ts'
 import type { Node } from './store/catalogue.ts'
 import { startPostgres } from './store/postgres-server.ts'
@@ -175,11 +175,12 @@ export async function startGateways(
   host: Host,
   config: Config,
   store: Store,
+  metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
   const { gateways, address } = config.http
-  if (gateways === 1) return startOneGateway(host, config, store, supervisor, logger)
+  if (gateways === 1) return startOneGateway(host, config, store, metrics, supervisor, logger)
   const { port } = await supervisor.start(
     'gateways',
     () =>
@@ -200,6 +201,7 @@ export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
   { catalogue, journal }: Store,
+  metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
@@ -213,7 +215,7 @@ export async function startOneGateway(
         catalogue,
         journal,
         logger,
-        metrics: createMetrics(),
+        metrics,
         clock,
         random,
         limits: { documentBytesMax: bodyBytesMax },
@@ -229,6 +231,7 @@ export async function startWorker(
   { clock, random }: Host,
   { laneJournal }: Store,
   { worker, predecessor }: WorkerSuccession,
+  metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
@@ -244,7 +247,7 @@ export async function startWorker(
         clock,
         random,
         log: logger,
-        metrics: silentLaneMetrics,
+        metrics: createLaneMetrics(metrics),
       }),
     async (replication) => {
       await replication.stop()
@@ -331,12 +334,6 @@ export function createLogger(config: Config): Logger {
       : error
   const options = { level, base: { pid: process.pid }, serializers: { err } }
   return pino(options, pino.destination({ dest: 2, sync: true }))
-}
-
-function createMetrics(): Registry {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  return registry
 }
 
 /** Loaded only where it runs: storage and worker threads have no business in a gateway's memory. */

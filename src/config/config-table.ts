@@ -163,6 +163,14 @@ export const configTable = {
       about: 'The parts that `flapjack serve` runs. Any number of processes may run each of them.',
     }),
   },
+  operator: {
+    address: field(optional(socketAddress), null, {
+      env: ['FLAPJACK_OPERATOR_ADDR'],
+      flag: 'operator-addr',
+      about:
+        'Where operators read `/metrics` and `/health` of this program. It asks for no key: keep it off public networks.',
+    }),
+  },
   log: {
     level: field(choice('off', 'error', 'warn', 'info', 'debug', 'trace'), 'warn', {
       env: ['FLAPJACK_LOG_LEVEL', 'MEILI_LOG_LEVEL'],

@@ -1,0 +1,35 @@
+/** The metrics of this process and of the gateway processes beside it, and where operators read them. */
+import cluster from 'node:cluster'
+import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client'
+import type { Config } from './config/config.ts'
+import { startOperatorServer } from './gateway/operator-server.ts'
+import type { Supervisor } from './orchestrator/supervisor.ts'
+
+/** One registry for each process. */
+export function createMetrics(): Registry {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  // With several gateway processes, the first process asks the others for theirs.
+  AggregatorRegistry.setRegistries(registry)
+  return registry
+}
+
+/** Metrics and liveness for operators, when an address is configured. */
+export async function startOperator(config: Config, metrics: Registry, supervisor: Supervisor): Promise<void> {
+  const { address } = config.operator
+  if (address === null || cluster.isWorker) return
+  const gateways = new AggregatorRegistry()
+  const readMetrics = async () =>
+    config.http.gateways === 1 ? metrics.metrics() : `${await gateways.clusterMetrics()}\n${await ownMetrics(metrics)}`
+  await supervisor.start(
+    'operator listener',
+    () => startOperatorServer({ ...address, readMetrics }),
+    (server) => server.close(),
+  )
+}
+
+/** Without those of the process itself, which stand beside the same ones of the gateways' processes. */
+async function ownMetrics(metrics: Registry): Promise<string> {
+  const own = metrics.getMetricsAsArray().filter(({ name }) => name.startsWith('flapjack_'))
+  return (await Promise.all(own.map(({ name }) => metrics.getSingleMetricAsString(name)))).join('\n')
+}

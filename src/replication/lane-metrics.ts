@@ -1,0 +1,63 @@
+/** What the lanes count, for Prometheus. Nodes are few and known: their ids are labels. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { LaneMetrics } from './dependencies.ts'
+
+export function createLaneMetrics(registry: Registry): LaneMetrics {
+  const registers = [registry]
+  const sentBytes = new Counter({
+    name: 'flapjack_lane_sent_bytes_total',
+    help: 'Bytes of payload sent to a node.',
+    labelNames: ['node'],
+    registers,
+  })
+  const changes = new Counter({
+    name: 'flapjack_lane_applied_changes_total',
+    help: 'Changes that a node has applied.',
+    labelNames: ['node'],
+    registers,
+  })
+  const seconds = new Histogram({
+    name: 'flapjack_lane_apply_seconds',
+    help: 'Time from a node taking a task to its end.',
+    labelNames: ['node'],
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+    registers,
+  })
+  const rewinds = new Counter({
+    name: 'flapjack_lane_rewinds_total',
+    help: 'Times a lane went back and delivered again.',
+    labelNames: ['node', 'reason'],
+    registers,
+  })
+  const adoptions = new Counter({
+    name: 'flapjack_node_adoptions_total',
+    help: 'Times a node came with a disk that was not its own, and was filled anew.',
+    labelNames: ['node'],
+    registers,
+  })
+  const openBytes = new Gauge({
+    name: 'flapjack_lane_open_bytes',
+    help: 'Bytes sent to a node and not applied yet.',
+    labelNames: ['node'],
+    registers,
+  })
+  const windowBytes = new Gauge({
+    name: 'flapjack_lane_window_bytes',
+    help: 'Bytes that may be open at a node.',
+    labelNames: ['node'],
+    registers,
+  })
+  return {
+    sent: (node, byteCount) => sentBytes.inc({ node }, byteCount),
+    applied(node, changeCount, tookMs) {
+      changes.inc({ node }, changeCount)
+      seconds.observe({ node }, tookMs / 1000)
+    },
+    rewound: (node, reason) => rewinds.inc({ node, reason }),
+    adopted: (node) => adoptions.inc({ node }),
+    window(node, open, all) {
+      openBytes.set({ node }, open)
+      windowBytes.set({ node }, all)
+    },
+  }
+}
