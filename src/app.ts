@@ -154,7 +154,9 @@ function endOfInput(): Promise<void> {
 /** Errors of the parts that have an exit code of their own. */
 export function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof FolderInUse) return 'folderInUse'
-  if (error instanceof PortInUse) return 'portInUse'
+  if (error instanceof PortInUse || (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) {
+    return 'portInUse'
+  }
   if (error instanceof EngineUnavailable || error instanceof ChildFailed) return 'engineUnavailable'
   if (error instanceof StoreUnavailable || error instanceof PostgresUnusable) return 'storeUnavailable'
   return undefined
