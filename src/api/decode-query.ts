@@ -75,7 +75,8 @@ export function oneOfParameter<const T extends string>(...words: readonly T[]): 
 /** Comma separated. */
 export function listParameter<T>(decode: ParameterDecoder<T>): ParameterDecoder<readonly T[]> {
   return (text, at) => {
-    const items = text.split(',')
+    // Empty items are none: `1,,2` has two, and an empty text has none.
+    const items = text.split(',').filter((item) => item !== '')
     return items.map((item, index) =>
       decode(item, { name: items.length > 1 ? `${at.name}[${index}]` : at.name, code: at.code }),
     )

@@ -45,7 +45,9 @@ const kindWords: Record<Kind, string> = {
 export function kindOf(value: Json): Kind {
   if (value === null) return 'null'
   if (typeof value === 'boolean') return 'boolean'
-  if (typeof value === 'number') return !Number.isInteger(value) ? 'number' : value < 0 ? 'negative' : 'positive'
+  // Integers beyond 64 bits are numbers like any other.
+  if (typeof value === 'number')
+    return !Number.isInteger(value) || Math.abs(value) >= 2 ** 64 ? 'number' : value < 0 ? 'negative' : 'positive'
   if (typeof value === 'string') return 'string'
   return Array.isArray(value) ? 'array' : 'object'
 }
@@ -67,7 +69,10 @@ export function describeKinds(kinds: readonly Kind[]): string {
 /** "a string: `"x"`"; null prints no value. */
 export function describeValue(value: Json): string {
   const kind = kindOf(value)
-  return kind === 'null' ? 'null' : `${kindWords[kind]}: \`${JSON.stringify(value)}\``
+  if (kind === 'null') return 'null'
+  // Integers beyond 64 bits are shown as the doubles that they became.
+  const isHuge = typeof value === 'number' && kind === 'number' && Number.isInteger(value)
+  return `${kindWords[kind]}: \`${isHuge ? value.toExponential() : JSON.stringify(value)}\``
 }
 
 function located(word: string, path: string): string {
@@ -127,7 +132,7 @@ export const number: Decoder<number> = (value, at) => {
 
 /** An integer of 0 or more. */
 export const integer: Decoder<number> = (value, at) => {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) throw wrongType(value, at, 'positive')
+  if (typeof value !== 'number' || kindOf(value) !== 'positive') throw wrongType(value, at, 'positive')
   return value
 }
 

@@ -13,7 +13,6 @@ import {
   orNull,
   required,
   string,
-  wrongType,
 } from './decode.ts'
 import {
   booleanParameter,
@@ -26,8 +25,9 @@ import {
   parameterOrNull,
   textParameter,
 } from './decode-query.ts'
+import { isDocumentId, wrongDocumentId } from './document-id.ts'
 import { ApiError } from './errors.ts'
-import { isEmptyFilter } from './filter.ts'
+import { isEmptyFilter, wrongFilterShape } from './filter.ts'
 import { filterJson, filterParameter } from './filter-value.ts'
 import { JsonSyntaxError, parseJsonBytes } from './json-text.ts'
 import { sortParameter } from './search-query.ts'
@@ -45,12 +45,15 @@ export interface DocumentsQuery {
   readonly useNetwork: boolean | null
 }
 
-/** An id as text. Shape is not judged: an impossible id matches nothing. */
+/** An id as text. */
 const documentId: Decoder<string> = (value, at) => {
-  if (typeof value === 'string') return value
-  if (typeof value === 'number' && Number.isInteger(value)) return String(value)
-  throw wrongType(value, at, 'string', 'positive', 'negative')
+  const id = typeof value === 'number' && Number.isInteger(value) ? String(value) : value
+  if (typeof id === 'string' && isDocumentId(id)) return id
+  throw new ApiError(at.code, `In \`${at.path}\`: ${wrongDocumentId(JSON.stringify(value)).message}`)
 }
+
+const idsParameter: ParameterDecoder<readonly string[]> = (text, at) =>
+  words(text, at).map((id, index) => documentId(id, { path: `.ids[${index}]`, code: at.code }))
 
 const fetchBody = object<DocumentsQuery>({
   offset: optional(integer, 0, 'invalid_document_offset'),
@@ -78,7 +81,7 @@ export function decodeDocumentsParameters(search: string): DocumentsQuery {
       limit: parameter(integerParameter, 20, 'invalid_document_limit'),
       fields: parameterOrNull(words, 'invalid_document_fields'),
       retrieveVectors: parameter(booleanParameter, false, 'invalid_document_retrieve_vectors'),
-      ids: parameterOrNull(words, 'invalid_document_ids'),
+      ids: parameterOrNull(idsParameter, 'invalid_document_ids'),
       filter: parameterOrNull(filterParameter, 'invalid_document_filter'),
       sort: parameterOrNull(sortParameter, 'invalid_document_sort'),
       useNetwork: parameterOrNull(booleanParameter, 'invalid_document_use_network'),
@@ -125,6 +128,12 @@ const delimiter: ParameterDecoder<string> = (text, at) => {
   return text
 }
 
+const skipCreation: ParameterDecoder<boolean> = (text, at) => {
+  if (text !== 'true' && text !== 'false')
+    throw new ApiError(at.code, `skipCreation must be either \`true\` or \`false\`. Found: \`${text}\``)
+  return text === 'true'
+}
+
 const customMetadata = parameterOrNull(textParameter, 'invalid_index_custom_metadata')
 
 /** `POST` and `PUT /indexes/{uid}/documents`. */
@@ -133,7 +142,7 @@ export function decodeDocumentWrite(search: string): DocumentWriteQuery {
     primaryKey: parameterOrNull(textParameter, 'invalid_index_primary_key'),
     csvDelimiter: parameterOrNull(delimiter, 'invalid_document_csv_delimiter'),
     customMetadata,
-    skipCreation: parameter(booleanParameter, false, 'invalid_skip_creation'),
+    skipCreation: parameter(skipCreation, false, 'invalid_skip_creation'),
   })
 }
 
@@ -145,6 +154,7 @@ export function decodeCustomMetadata(search: string): string | null {
 /** `POST …/delete-batch`: ids; other JSON values than strings become their JSON text (M-E5). Message 89. */
 export function decodeDeleteBatch(bytes: Uint8Array): readonly string[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (bytes.length === 0) throw new ApiError('missing_payload', 'A json payload is missing.')
   let body: Json
   try {
     body = parseJsonBytes(bytes)
@@ -174,6 +184,7 @@ const deletion = object<{ filter: Json }>({
 /** `POST …/delete`: the filter, never an empty one (message 29). */
 export function decodeDeleteByFilter(body: Json): Json {
   const { filter } = deletion(body, bodyRoot)
+  if (filter === null) throw wrongFilterShape(filter, 'String, Array', 'invalid_document_filter')
   if (isEmptyFilter(filter)) throw new ApiError('invalid_document_filter', 'Sending an empty filter is forbidden.')
   return filter
 }

@@ -28,8 +28,7 @@ const sourcesOf: Readonly<Record<string, readonly Source[]>> = {
   revision: ['huggingFace'],
   pooling: ['huggingFace'],
   apiKey: ['openAi', 'ollama', 'rest'],
-  dimensions: ['openAi', 'ollama', 'rest', 'userProvided'],
-  binaryQuantized: sources,
+  dimensions: ['openAi', 'ollama', 'userProvided', 'rest'],
   documentTemplate: ['openAi', 'huggingFace', 'ollama', 'rest'],
   documentTemplateMaxBytes: ['openAi', 'huggingFace', 'ollama', 'rest'],
   url: ['openAi', 'ollama', 'rest'],
@@ -41,6 +40,7 @@ const sourcesOf: Readonly<Record<string, readonly Source[]>> = {
   searchEmbedder: ['composite'],
   indexingEmbedder: ['composite'],
   distribution: sources,
+  binaryQuantized: sources,
 }
 
 const mandatory: Readonly<Record<Source, readonly string[]>> = {
@@ -54,9 +54,30 @@ const mandatory: Readonly<Record<Source, readonly string[]>> = {
 
 const dimensions: Decoder<number> = (value, at) => {
   const decoded = integer(value, at)
-  if (decoded === 0) throw invalidValue('`dimensions` cannot be zero', at)
+  // The path is named without its frame here.
+  if (decoded === 0) throw new ApiError(at.code, `\`${at.path}\`: \`dimensions\` cannot be zero`)
   return decoded
 }
+
+const openAiModels = ['text-embedding-ada-002', 'text-embedding-3-small', 'text-embedding-3-large']
+
+const url: Decoder<string> = (value, at) => {
+  const text = string(value, at)
+  if (!URL.canParse(text))
+    throw new ApiError(at.code, `\`${at.path}\`: could not parse \`${text}\`: relative URL without a base`)
+  return text
+}
+
+const distribution: Decoder<Json> = (value, at) => {
+  const { mean, sigma } = meanAndSigma(value, at)
+  if (!(sigma > 0 && sigma <= 1))
+    throw invalidValue(`the distribution sigma must be in the range ]0, 1], got ${sigma}`, at)
+  if (!(mean >= 0 && mean <= 1))
+    throw invalidValue(`the distribution mean must be in the range [0, 1], got ${mean}`, at)
+  return { mean, sigma }
+}
+
+const meanAndSigma = object<{ mean: number; sigma: number }>({ mean: required(number), sigma: required(number) })
 
 const fieldDecoders: Readonly<Record<string, Decoder<Json>>> = {
   source: oneOf(...sources),
@@ -68,7 +89,7 @@ const fieldDecoders: Readonly<Record<string, Decoder<Json>>> = {
   binaryQuantized: boolean,
   documentTemplate: string,
   documentTemplateMaxBytes: integer,
-  url: string,
+  url,
   indexingFragments: record(nullable(json)) as Decoder<Json>,
   searchFragments: record(nullable(json)) as Decoder<Json>,
   request: json,
@@ -76,10 +97,7 @@ const fieldDecoders: Readonly<Record<string, Decoder<Json>>> = {
   headers: record(string) as Decoder<Json>,
   searchEmbedder: (value, at) => embedderDecoder(value, at),
   indexingEmbedder: (value, at) => embedderDecoder(value, at),
-  distribution: object<{ mean: number; sigma: number }>({
-    mean: required(number),
-    sigma: required(number),
-  }) as Decoder<Json>,
+  distribution,
 }
 
 type Sparse = Record<string, Json | undefined>
@@ -127,11 +145,72 @@ function checkEmbedder(name: string, embedder: JsonObject, features: Features): 
       `\`.embedders.${name}\`: Field \`${field}\` unavailable for source \`${source}\`.\n  - note: \`${field}\` is available for sources: ${quoted(allowed)}\n  - note: available fields for source \`${source}\`: ${quoted(fields)}`,
     )
   }
+  if (source === 'openAi' && typeof embedder.model === 'string' && !openAiModels.includes(embedder.model))
+    throw refused(
+      `\`.embedders.${name}.model\`: Invalid model \`${embedder.model}\` for OpenAI. Supported models: [${openAiModels.map((model) => JSON.stringify(model)).join(', ')}]`,
+    )
   for (const field of mandatory[source])
     if (!isSet(embedder[field]))
       throw refused(
         `\`.embedders.${name}\`: Missing field \`${field}\` (note: this field is mandatory for source \`${source}\`)`,
       )
+}
+
+/** In the order of answers. */
+const shownFields = [
+  'source',
+  'model',
+  'revision',
+  'pooling',
+  'apiKey',
+  'dimensions',
+  'binaryQuantized',
+  'documentTemplate',
+  'documentTemplateMaxBytes',
+  'url',
+  'indexingFragments',
+  'searchFragments',
+  'request',
+  'response',
+  'headers',
+  'searchEmbedder',
+  'indexingEmbedder',
+  'distribution',
+]
+
+/** The text with which documents are shown to an embedding model by default. */
+export const defaultDocumentTemplate =
+  '{% for field in fields %}{% if field.is_searchable and field.value != nil %}{{ field.name }}: {{ field.value }}\n{% endif %}{% endfor %}'
+
+const defaultModels: Readonly<Record<string, JsonObject>> = {
+  openAi: { model: 'text-embedding-3-small' },
+  huggingFace: {
+    model: 'BAAI/bge-base-en-v1.5',
+    revision: '617ca489d9e86b49b8167676d8220688b99db36e',
+    pooling: 'useModel',
+  },
+  rest: { headers: {} },
+}
+
+/** An embedder as answers show it: defaults of its source filled in, secrets in clear. */
+export function completeEmbedder(embedder: JsonObject): JsonObject {
+  const source = typeof embedder.source === 'string' ? embedder.source : 'openAi'
+  const hasTemplate = sourcesOf.documentTemplate?.some((candidate) => candidate === source)
+  // The default model's revision does not go with another model.
+  const { revision, ...defaults } = defaultModels[source] ?? {}
+  const complete: JsonObject = {
+    source,
+    ...defaults,
+    ...(revision === undefined || embedder.model !== undefined ? {} : { revision }),
+    ...(hasTemplate ? { documentTemplate: defaultDocumentTemplate, documentTemplateMaxBytes: 400 } : {}),
+    ...embedder,
+  }
+  return Object.fromEntries(
+    shownFields.flatMap((field): [string, Json][] => {
+      const value = complete[field]
+      return value === undefined ? [] : [[field, value]]
+    }),
+  )
 }
 
 function isSet(value: Json | undefined): boolean {

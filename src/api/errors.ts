@@ -21,19 +21,22 @@ export class ApiError extends Error {
   readonly code: ErrorCode
   /** Extra response headers, for example `Retry-After`. */
   readonly headers: Readonly<Record<string, string>>
+  readonly #status: number | undefined
 
+  /** `status`: of the answer, where it is not that of the table (a missing index within a multi-search). */
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; headers?: Readonly<Record<string, string>> } = {},
+    options: { cause?: unknown; headers?: Readonly<Record<string, string>>; status?: number } = {},
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
     this.code = code
     this.headers = options.headers ?? {}
+    this.#status = options.status
   }
 
   get status(): number {
-    return errorTable[this.code].status
+    return this.#status ?? errorTable[this.code].status
   }
 
   get body(): ErrorBody {

@@ -2,7 +2,6 @@
 import type { Json } from '../lib/json.ts'
 import type { Decoder } from './decode.ts'
 import type { ParameterDecoder } from './decode-query.ts'
-import { ApiError } from './errors.ts'
 import { parseJsonText } from './json-text.ts'
 
 /** Takes the value as it is; its shape is judged by `parseFilter`, as in the reference. */
@@ -16,12 +15,4 @@ export const filterParameter: ParameterDecoder<Json> = (text) => {
   } catch {
     return text
   }
-}
-
-/** Message 41. */
-export function wrongFilterShape(value: Json, code: ApiError['code'], expected = 'String, Array'): ApiError {
-  return new ApiError(
-    code,
-    `Invalid syntax for the filter parameter: \`expected ${expected}, found: ${JSON.stringify(value)}\`.`,
-  )
 }

@@ -27,14 +27,14 @@ function isBlank(part: Json): boolean {
 export function parseFilter(filter: Json, code: ErrorCode): Filter | null {
   if (filter === null) return null
   if (typeof filter === 'string') return parseText(filter, code)
-  if (!Array.isArray(filter)) throw wrongShape(filter, 'String, Array', code)
+  if (!Array.isArray(filter)) throw wrongFilterShape(filter, 'String, Array', code)
   const parts = filter.map((part: Json) => {
     if (typeof part === 'string') return parseText(part, code)
-    if (!Array.isArray(part)) throw wrongShape(part, 'String, [String]', code)
+    if (!Array.isArray(part)) throw wrongFilterShape(part, 'String, [String]', code)
     return join(
       'or',
       part.map((choice: Json) => {
-        if (typeof choice !== 'string') throw wrongShape(choice, 'String', code)
+        if (typeof choice !== 'string') throw wrongFilterShape(choice, 'String', code)
         return parseText(choice, code)
       }),
     )
@@ -51,7 +51,8 @@ function join(kind: 'and' | 'or', parts: readonly (Filter | null)[]): Filter | n
   return filters.length <= 1 ? (filters[0] ?? null) : { kind, filters }
 }
 
-function wrongShape(value: Json, expected: string, code: ErrorCode): ApiError {
+/** Message 41. */
+export function wrongFilterShape(value: Json, expected: string, code: ErrorCode): ApiError {
   return new ApiError(
     code,
     `Invalid syntax for the filter parameter: \`expected ${expected}, found: ${JSON.stringify(value)}\`.`,

@@ -80,7 +80,10 @@ export function decodeSwaps(body: Json): readonly Swap[] {
     return { indexes: [left, right], rename }
   })
   if (twice.size > 0) {
-    const names = [...twice].map((uid) => `\`${uid}\``).join(', ')
+    const names = [...twice]
+      .sort()
+      .map((uid) => `\`${uid}\``)
+      .join(', ')
     throw new ApiError(
       'invalid_swap_duplicate_index_found',
       `Indexes must be declared only once during a swap. ${names} ${twice.size === 1 ? 'was' : 'were'} specified several times.`,

@@ -103,7 +103,6 @@ const change = object<{ description: string | null | undefined; name: string | n
   {
     immutable: {
       uid: 'immutable_api_key_uid',
-      key: 'immutable_api_key_key',
       actions: 'immutable_api_key_actions',
       indexes: 'immutable_api_key_indexes',
       expiresAt: 'immutable_api_key_expires_at',

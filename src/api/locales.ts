@@ -79,7 +79,6 @@ export const localeCodes: readonly string[] = [
   'bul',
   'cat',
   'ces',
-  'cmn',
   'dan',
   'deu',
   'ell',
@@ -139,10 +138,24 @@ export const localeCodes: readonly string[] = [
   'yid',
   'zho',
   'zul',
+  'cmn',
 ]
+
+/** Two letters before three, each in order. */
+export const sortedLocaleCodes: readonly string[] = [...localeCodes].sort(
+  (a, b) => a.length - b.length || (a < b ? -1 : 1),
+)
 
 const known = new Set(localeCodes)
 
 export function isLocale(code: string): boolean {
   return known.has(code)
+}
+
+const shortCount = localeCodes.findIndex((code) => code.length === 3)
+
+/** The three-letter code: `fr` is `fra`. Both halves of the list have one order. */
+export function longLocale(code: string): string {
+  const at = localeCodes.indexOf(code)
+  return at >= 0 && at < shortCount ? localeCodes[at + shortCount]! : code
 }

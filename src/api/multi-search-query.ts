@@ -8,7 +8,6 @@ import {
   type Fields,
   integer,
   invalidValue,
-  jsonObject,
   nullable,
   number,
   object,
@@ -19,7 +18,7 @@ import {
   string,
 } from './decode.ts'
 import { ApiError } from './errors.ts'
-import { indexUid } from './index-uid.ts'
+import { indexUid, isIndexUid } from './index-uid.ts'
 import { checkVectors, encodeSearchQuery, type SearchQuery, searchFields } from './search-query.ts'
 
 export interface FederationOptions {
@@ -43,13 +42,18 @@ export interface Federation {
   readonly mergeFacets: { readonly maxValuesPerFacet: number | null } | null
   readonly distinct: string | null
   readonly showPerformanceDetails: boolean
-  readonly personalize: JsonObject | null
+  readonly personalize: SearchQuery['personalize']
 }
 
 export interface MultiSearch {
   readonly queries: readonly MultiSearchQuery[]
   readonly federation: Federation | null
 }
+
+const nullIs =
+  (fallback: number): Decoder<number> =>
+  (value, at) =>
+    value === null ? fallback : integer(value, at)
 
 const weight: Decoder<number> = (value, at) => {
   const decoded = number(value, at)
@@ -60,14 +64,27 @@ const weight: Decoder<number> = (value, at) => {
 const queryFields: Fields<MultiSearchQuery> = {
   indexUid: required(indexUid, 'invalid_index_uid', 'missing_index_uid'),
   ...searchFields,
+  // Here, and here only, null is no value.
+  offset: optional(nullIs(0), 0, 'invalid_search_offset'),
+  limit: optional(nullIs(20), 20, 'invalid_search_limit'),
   federationOptions: orNull(
     object<FederationOptions>({
       weight: optional(weight, 1, 'invalid_multi_search_weight'),
       remote: orNull(string, 'invalid_multi_search_remote'),
       queryPosition: orNull(integer, 'invalid_multi_search_query_position'),
     }),
-    'invalid_multi_search_federation_options',
   ),
+}
+
+const facetsByIndex: Decoder<Federation['facetsByIndex']> = (value, at) => {
+  const facets = record(nullable(array(string)))(value, at)
+  const wrong = Object.keys(facets).find((uid) => !isIndexUid(uid))
+  if (wrong !== undefined)
+    throw invalidValue(
+      `the key ${JSON.stringify(wrong)} could not be deserialized into the key type \`meilisearch_types::index_uid::IndexUid\``,
+      at,
+    )
+  return facets
 }
 
 const federationFields = object<Federation>({
@@ -75,16 +92,16 @@ const federationFields = object<Federation>({
   offset: optional(integer, 0, 'invalid_search_offset'),
   page: orNull(integer, 'invalid_search_page'),
   hitsPerPage: orNull(integer, 'invalid_search_hits_per_page'),
-  facetsByIndex: optional(record(nullable(array(string))), {}, 'invalid_multi_search_facets_by_index'),
+  facetsByIndex: optional(facetsByIndex, {}, 'invalid_multi_search_facets_by_index'),
   mergeFacets: orNull(
     object<{ maxValuesPerFacet: number | null }>({
       maxValuesPerFacet: orNull(integer, 'invalid_multi_search_max_values_per_facet'),
     }),
     'invalid_multi_search_merge_facets',
   ),
-  distinct: orNull(string, 'invalid_multi_search_distinct'),
+  distinct: orNull(string, 'invalid_search_distinct'),
   showPerformanceDetails: optional(boolean, false, 'invalid_search_show_performance_details'),
-  personalize: orNull(jsonObject, 'invalid_search_personalize'),
+  personalize: searchFields.personalize,
 })
 
 const body = object<MultiSearch>({
@@ -120,7 +137,10 @@ export function rethrowInside<T>(position: number, check: () => T): T {
     return check()
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    throw new ApiError(error.code, `${insideQuery(position)}${error.message}`, { cause: error })
+    throw new ApiError(error.code, `${insideQuery(position)}${error.message}`, {
+      cause: error,
+      ...(error.code === 'index_not_found' ? { status: 400 } : {}),
+    })
   }
 }
 
@@ -148,17 +168,22 @@ function checkFederated(query: MultiSearchQuery, sent: JsonObject, federation: F
   if (query.personalize !== null)
     throw new ApiError(
       'invalid_multi_search_query_personalization',
-      'Using `personalize` is not allowed in federated queries.\n - Hint: remove `personalize` from the query or remove `federation` from the request\n - Hint: pass `federation.personalize` for personalization in federated search',
+      'Using `.personalize` is not allowed in federated queries.\n - Hint: remove `personalize` from the query or remove `federation` from the request\n - Hint: pass `federation.personalize` for personalization in federated search',
     )
   if (query.showPerformanceDetails)
     throw new ApiError(
       'invalid_multi_search_query_show_performance_details',
-      'Using `showPerformanceDetails` is not allowed in federated queries.\n - Hint: remove `showPerformanceDetails` from the query or remove `federation` from the request\n - Hint: pass `federation.showPerformanceDetails` for performance details in federated search',
+      'Using `.showPerformanceDetails` is not allowed in federated queries.\n - Hint: remove `showPerformanceDetails` from the query or remove `federation` from the request',
+    )
+  if (query.useNetwork && query.federationOptions !== null && query.federationOptions.remote !== null)
+    throw new ApiError(
+      'invalid_multi_search_federation_options',
+      'Using `.useNetwork` is not allowed as the same time as `.federationOptions.remote`.\n  - Hint: to perform an explicit query against a remote, remove `.useNetwork`.\n  - Hint: to automatically perform queries against the entire network, remove `.federationOptions.remote`.',
     )
   if (query.distinct !== null && federation.distinct !== null)
     throw new ApiError(
       'invalid_multi_search_distinct',
-      'Using `distinct` in a query is not allowed when `federation.distinct` is given.\n - Hint: remove `distinct` from the query or remove `federation.distinct`',
+      'Using `distinct` options is not allowed in federated queries when it also appears in `.federation.distinct`.\n - Hint: remove `distinct` from the query or remove `federation` from the request\n  - Note: `distinct` at the query level is discouraged in federated search.',
     )
 }
 

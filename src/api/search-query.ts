@@ -9,7 +9,7 @@ import {
   type Fields,
   integer,
   invalidValue,
-  jsonObject,
+  json,
   number,
   object,
   oneOf,
@@ -33,7 +33,7 @@ import {
 } from './decode-query.ts'
 import { ApiError } from './errors.ts'
 import { filterJson, filterParameter } from './filter-value.ts'
-import { isLocale, localeCodes } from './locales.ts'
+import { isLocale, localeCodes, sortedLocaleCodes } from './locales.ts'
 
 export const matchingStrategies = ['last', 'all', 'frequency'] as const
 export type MatchingStrategy = (typeof matchingStrategies)[number]
@@ -48,7 +48,7 @@ export interface Hybrid {
 export interface SearchQuery {
   readonly q: string | null
   readonly vector: readonly number[] | null
-  readonly media: JsonObject | null
+  readonly media: Json
   readonly hybrid: Hybrid | null
   readonly offset: number
   readonly limit: number
@@ -126,26 +126,23 @@ export const unitNumber =
 export const unitParameter =
   (field: string): ParameterDecoder<number> =>
   (text, at) => {
-    const decoded = numberParameter(text, at)
+    const decoded = text.trim() === '' ? Number.NaN : Number(text)
     if (!(decoded >= 0 && decoded <= 1)) throw invalidParameter(unitMessage(field), at)
     return decoded
   }
 
-const locale: Decoder<string> = (value, at) => {
-  const code = string(value, at)
-  if (!isLocale(code)) throw invalidValue(unsupportedLocale(code), at)
-  return code
-}
+const locale = oneOf(...localeCodes)
 
-const localeParameter: ParameterDecoder<string> = (text, at) => {
-  if (!isLocale(text)) throw invalidParameter(unsupportedLocale(text), at)
-  return text
-}
+const localesParameter: ParameterDecoder<readonly string[]> = (text, at) =>
+  words(text, at).map((code) => {
+    if (!isLocale(code))
+      throw invalidParameter(`Unsupported locale \`${code}\`, expected one of ${sortedLocaleCodes.join(', ')}`, at)
+    return code
+  })
 
-/** Also of `localizedAttributes`. */
-export function unsupportedLocale(code: string): string {
-  return `Unsupported locale \`${code}\`, expected one of ${localeCodes.map((known) => `\`${known}\``).join(', ')}`
-}
+/** The elements of a vector are not told apart in messages. */
+const vectorParameter: ParameterDecoder<readonly number[]> = (text, at) =>
+  words(text, at).map((part) => numberParameter(part, at))
 
 export const hybrid: Decoder<Hybrid> = (value, at) =>
   object<Hybrid>({
@@ -153,53 +150,45 @@ export const hybrid: Decoder<Hybrid> = (value, at) =>
     embedder: required(string, 'invalid_search_embedder'),
   })(value, { path: at.path, code: 'invalid_search_hybrid_query' })
 
-const orDefault = <T>(decode: Decoder<T>, fallback: T): Decoder<T> => {
-  return (value, at) => (value === null ? fallback : decode(value, at))
-}
-
 const vector = array(number)
 
 /** Every field of the search body; facet search, multi-search and similar pick from it. */
 export const searchFields: Fields<SearchQuery> = {
   q: orNull(string, 'invalid_search_q'),
-  vector: orNull(vector, 'invalid_search_vector'),
-  media: orNull(jsonObject, 'invalid_search_media'),
-  hybrid: orNull(hybrid, 'invalid_search_hybrid_query'),
   offset: optional(integer, 0, 'invalid_search_offset'),
   limit: optional(integer, 20, 'invalid_search_limit'),
   page: orNull(integer, 'invalid_search_page'),
   hitsPerPage: orNull(integer, 'invalid_search_hits_per_page'),
   attributesToRetrieve: orNull(array(string), 'invalid_search_attributes_to_retrieve'),
-  retrieveVectors: optional(boolean, false, 'invalid_search_retrieve_vectors'),
   attributesToCrop: orNull(array(string), 'invalid_search_attributes_to_crop'),
   cropLength: optional(integer, 10, 'invalid_search_crop_length'),
+  cropMarker: optional(string, '…', 'invalid_search_crop_marker'),
   attributesToHighlight: orNull(array(string), 'invalid_search_attributes_to_highlight'),
+  highlightPreTag: optional(string, '<em>', 'invalid_search_highlight_pre_tag'),
+  highlightPostTag: optional(string, '</em>', 'invalid_search_highlight_post_tag'),
   showMatchesPosition: optional(boolean, false, 'invalid_search_show_matches_position'),
-  showRankingScore: optional(boolean, false, 'invalid_search_show_ranking_score'),
-  showRankingScoreDetails: optional(boolean, false, 'invalid_search_show_ranking_score_details'),
-  showPerformanceDetails: optional(boolean, false, 'invalid_search_show_performance_details'),
-  useNetwork: orNull(boolean, 'invalid_search_use_network'),
   filter: orNull(filterJson, 'invalid_search_filter'),
   sort: orNull(array(string), 'invalid_search_sort'),
   distinct: orNull(string, 'invalid_search_distinct'),
   facets: orNull(array(string), 'invalid_search_facets'),
-  highlightPreTag: optional(string, '<em>', 'invalid_search_highlight_pre_tag'),
-  highlightPostTag: optional(string, '</em>', 'invalid_search_highlight_post_tag'),
-  cropMarker: optional(string, '…', 'invalid_search_crop_marker'),
-  matchingStrategy: optional(
-    orDefault(oneOf(...matchingStrategies), 'last'),
-    'last',
-    'invalid_search_matching_strategy',
-  ),
+  matchingStrategy: optional(oneOf(...matchingStrategies), 'last', 'invalid_search_matching_strategy'),
   attributesToSearchOn: orNull(array(string), 'invalid_search_attributes_to_search_on'),
   rankingScoreThreshold: orNull(unitNumber('rankingScoreThreshold'), 'invalid_search_ranking_score_threshold'),
   locales: orNull(array(locale), 'invalid_search_locales'),
+  hybrid: orNull(hybrid, 'invalid_search_hybrid_query'),
+  vector: orNull(vector, 'invalid_search_vector'),
+  retrieveVectors: optional(boolean, false, 'invalid_search_retrieve_vectors'),
+  media: orNull(json, 'invalid_search_media'),
   personalize: orNull(
     object<{ userContext: string }>({
       userContext: required(string, 'invalid_search_personalize_user_context'),
     }),
     'invalid_search_personalize',
   ),
+  useNetwork: orNull(boolean, 'invalid_search_use_network'),
+  showRankingScore: optional(boolean, false, 'invalid_search_show_ranking_score'),
+  showRankingScoreDetails: optional(boolean, false, 'invalid_search_show_ranking_score_details'),
+  showPerformanceDetails: optional(boolean, false, 'invalid_search_show_performance_details'),
 }
 
 const searchBody = object<SearchQuery>(searchFields)
@@ -239,38 +228,38 @@ export function decodeSearchParameters(search: string): SearchQuery {
     search,
     {
       q: parameterOrNull(textParameter, 'invalid_search_q'),
-      vector: parameterOrNull(listParameter(numberParameter), 'invalid_search_vector'),
       offset: parameter(integerParameter, 0, 'invalid_search_offset'),
       limit: parameter(integerParameter, 20, 'invalid_search_limit'),
       page: parameterOrNull(integerParameter, 'invalid_search_page'),
       hitsPerPage: parameterOrNull(integerParameter, 'invalid_search_hits_per_page'),
       attributesToRetrieve: parameterOrNull(words, 'invalid_search_attributes_to_retrieve'),
-      retrieveVectors: parameter(booleanParameter, false, 'invalid_search_retrieve_vectors'),
       attributesToCrop: parameterOrNull(words, 'invalid_search_attributes_to_crop'),
       cropLength: parameter(integerParameter, 10, 'invalid_search_crop_length'),
+      cropMarker: parameter(textParameter, '…', 'invalid_search_crop_marker'),
       attributesToHighlight: parameterOrNull(words, 'invalid_search_attributes_to_highlight'),
+      highlightPreTag: parameter(textParameter, '<em>', 'invalid_search_highlight_pre_tag'),
+      highlightPostTag: parameter(textParameter, '</em>', 'invalid_search_highlight_post_tag'),
+      showMatchesPosition: parameter(booleanParameter, false, 'invalid_search_show_matches_position'),
       filter: parameterOrNull(filterParameter, 'invalid_search_filter'),
       sort: parameterOrNull(sortParameter, 'invalid_search_sort'),
       distinct: parameterOrNull(textParameter, 'invalid_search_distinct'),
-      showMatchesPosition: parameter(booleanParameter, false, 'invalid_search_show_matches_position'),
-      showRankingScore: parameter(booleanParameter, false, 'invalid_search_show_ranking_score'),
-      showRankingScoreDetails: parameter(booleanParameter, false, 'invalid_search_show_ranking_score_details'),
-      showPerformanceDetails: parameter(booleanParameter, false, 'invalid_search_show_performance_details'),
       facets: parameterOrNull(words, 'invalid_search_facets'),
-      highlightPreTag: parameter(textParameter, '<em>', 'invalid_search_highlight_pre_tag'),
-      highlightPostTag: parameter(textParameter, '</em>', 'invalid_search_highlight_post_tag'),
-      cropMarker: parameter(textParameter, '…', 'invalid_search_crop_marker'),
       matchingStrategy: parameter(oneOfParameter(...matchingStrategies), 'last', 'invalid_search_matching_strategy'),
       attributesToSearchOn: parameterOrNull(words, 'invalid_search_attributes_to_search_on'),
-      hybridEmbedder: parameterOrNull(textParameter, 'invalid_search_embedder'),
-      hybridSemanticRatio: parameterOrNull(unitParameter('semanticRatio'), 'invalid_search_semantic_ratio'),
       rankingScoreThreshold: parameterOrNull(
         unitParameter('rankingScoreThreshold'),
         'invalid_search_ranking_score_threshold',
       ),
-      locales: parameterOrNull(listParameter(localeParameter), 'invalid_search_locales'),
+      locales: parameterOrNull(localesParameter, 'invalid_search_locales'),
+      hybridEmbedder: parameterOrNull(textParameter, 'invalid_search_embedder'),
+      hybridSemanticRatio: parameterOrNull(unitParameter('semanticRatio'), 'invalid_search_semantic_ratio'),
+      vector: parameterOrNull(vectorParameter, 'invalid_search_vector'),
+      retrieveVectors: parameter(booleanParameter, false, 'invalid_search_retrieve_vectors'),
       personalizeUserContext: parameterOrNull(textParameter, 'invalid_search_personalize_user_context'),
       useNetwork: parameterOrNull(booleanParameter, 'invalid_search_use_network'),
+      showRankingScore: parameter(booleanParameter, false, 'invalid_search_show_ranking_score'),
+      showRankingScoreDetails: parameter(booleanParameter, false, 'invalid_search_show_ranking_score_details'),
+      showPerformanceDetails: parameter(booleanParameter, false, 'invalid_search_show_performance_details'),
     },
   )
   if (hybridEmbedder === null && query.vector !== null)

@@ -17,8 +17,9 @@ import {
   wrongType,
 } from './decode.ts'
 import { embedderDecoder } from './embedder-settings.ts'
+import { ApiError } from './errors.ts'
 import { indexUid } from './index-uid.ts'
-import { isLocale, localeCodes } from './locales.ts'
+import { localeCodes } from './locales.ts'
 
 export type SettingName =
   | 'displayedAttributes'
@@ -65,6 +66,14 @@ export function partial(fields: Readonly<Record<string, Decoder<Json>>>): Decode
 /** Words without repetition, in order of bytes. */
 const set: Decoder<Json> = (value, at) =>
   [...new Set(array(string)(value, at))].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+
+/** An object with free names, in order of bytes. */
+function sortedRecord(decode: Decoder<Json>): Decoder<Json> {
+  return (value, at) =>
+    Object.fromEntries(
+      Object.entries(record(decode)(value, at)).sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+    )
+}
 
 /** An integer of at most `most`. */
 function integerUpTo(most: number): Decoder<number> {
@@ -113,20 +122,28 @@ const builtInRules = new Set([
   'exactness',
 ])
 
+const geoFilters = new Set(['_geoRadius', '_geoBoundingBox', '_geoPolygon'])
+const reservedNames = ['_geoPoint', ...geoFilters, '_geoDistance', '_geo']
+
 const rankingRule: Decoder<string> = (value, at) => {
   const rule = string(value, at)
   if (builtInRules.has(rule)) return rule
-  const field = /^(.+):(?:asc|desc)$/.exec(rule)?.[1]
+  const field = /^(.*):(?:asc|desc)$/s.exec(rule)?.[1]
   if (field === undefined)
     throw invalidValue(
       `\`${rule}\` ranking rule is invalid. Valid ranking rules are words, typo, sort, proximity, attribute, exactness and custom ranking rules.`,
       at,
     )
-  const reserved = ['_geoPoint', '_geoRadius', '_geoBoundingBox', '_geoPolygon', '_geoDistance', '_geo'].find(
-    (name) => field === name || field.startsWith(`${name}(`),
-  )
-  if (reserved !== undefined)
-    throw invalidValue(`\`${reserved}\` is a reserved keyword and thus can't be used as a ranking rule`, at)
+  const reserved = reservedNames.find((name) => field === name || field.startsWith(`${name}(`))
+  if (reserved !== undefined) {
+    const use = reserved === '_geoPoint' ? 'sorting' : geoFilters.has(reserved) ? 'filtering' : undefined
+    throw invalidValue(
+      use === undefined
+        ? `\`${field}\` is a reserved keyword and thus can't be used as a ranking rule`
+        : `\`${reserved}\` is a reserved keyword and thus can't be used as a ranking rule. \`${reserved}\` can only be used for ${use} at search time`,
+      at,
+    )
+  }
   return rule
 }
 
@@ -134,9 +151,9 @@ const rankingRule: Decoder<string> = (value, at) => {
 const rankingRules: Decoder<Json> = (value, at) => {
   const rules = array(rankingRule)(value, at)
   if (rules.includes('attribute') && (rules.includes('attributeRank') || rules.includes('wordPosition')))
-    throw invalidValue(
+    throw new ApiError(
+      at.code,
       'Mixed usage of the attribute, attributeRank, and wordPosition ranking rules. You must either use the attribute ranking rule alone or the attributeRank and wordPosition ranking rules.',
-      at,
     )
   return rules
 }
@@ -166,16 +183,6 @@ const nonZero: Decoder<number> = (value, at) => {
   return decoded
 }
 
-const settingLocale: Decoder<string> = (value, at) => {
-  const code = string(value, at)
-  if (!isLocale(code))
-    throw invalidValue(
-      `Unsupported locale \`${code}\`, expected one of ${localeCodes.map((known) => `\`${known}\``).join(', ')}`,
-      at,
-    )
-  return code
-}
-
 const names: Decoder<Json> = array(string)
 
 export const settingDecoders: Record<SettingName, Decoder<Json>> = {
@@ -194,7 +201,7 @@ export const settingDecoders: Record<SettingName, Decoder<Json>> = {
   nonSeparatorTokens: set,
   separatorTokens: set,
   dictionary: set,
-  synonyms: record(array(string)) as Decoder<Json>,
+  synonyms: sortedRecord(array(string)),
   distinctAttribute: string,
   proximityPrecision: oneOf('byWord', 'byAttribute'),
   typoTolerance: partial({
@@ -206,15 +213,15 @@ export const settingDecoders: Record<SettingName, Decoder<Json>> = {
   }),
   faceting: partial({
     maxValuesPerFacet: integer,
-    sortFacetValuesBy: record(oneOf('alpha', 'count')) as Decoder<Json>,
+    sortFacetValuesBy: sortedRecord(oneOf('alpha', 'count')),
   }),
   pagination: partial({ maxTotalHits: nonZero }),
-  embedders: record(nullable(embedderDecoder)) as Decoder<Json>,
+  embedders: sortedRecord(nullable(embedderDecoder)),
   searchCutoffMs: integer,
   localizedAttributes: array(
     object<{ attributePatterns: readonly string[]; locales: readonly string[] }>({
       attributePatterns: required(array(string)),
-      locales: required(array(settingLocale)),
+      locales: required(array(oneOf(...localeCodes))),
     }),
   ) as Decoder<Json>,
   facetSearch: boolean,

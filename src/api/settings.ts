@@ -6,10 +6,11 @@
  */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { bodyRoot, type Decoder, type Field, object } from './decode.ts'
-import { checkEmbedders } from './embedder-settings.ts'
-import type { ErrorCode } from './errors.ts'
-import { type Feature, type Features, featureNotEnabled } from './features.ts'
+import { checkEmbedders, completeEmbedder, defaultDocumentTemplate } from './embedder-settings.ts'
+import { type ErrorBody, type ErrorCode, errorBody } from './errors.ts'
+import { completeFeatures, type Feature, type Features, featureNotEnabled } from './features.ts'
 import type { FilterableRule, IndexSettings } from './index-settings.ts'
+import { longLocale } from './locales.ts'
 import { maskSettings } from './secrets.ts'
 import { type SettingName, settingDecoders } from './setting-decoders.ts'
 
@@ -164,6 +165,29 @@ function mergeEmbedders(before: Json, change: JsonObject): JsonObject {
   return Object.fromEntries(merged)
 }
 
+/**
+ * What shows only after folding (M-D1), as the error with which the task fails; null = all is well.
+ * @param before  folded settings without the change.
+ */
+export function foldedMistake(uid: string, before: JsonObject, change: JsonObject): ErrorBody | null {
+  const { minWordSizeForTypos } = completeSettings(foldSettings(before, change)).typoTolerance
+  const { oneTypo, twoTypos } = minWordSizeForTypos
+  if (oneTypo > twoTypos)
+    return errorBody(
+      'invalid_settings_typo_tolerance',
+      `Index \`${uid}\`: \`minWordSizeForTypos\` setting is invalid. \`oneTypo\` and \`twoTypos\` fields should be between \`0\` and \`255\`, and \`twoTypos\` should be greater or equals to \`oneTypo\` but found \`oneTypo: ${oneTypo}\` and twoTypos: ${twoTypos}\`.`,
+    )
+  for (const [name, embedder] of Object.entries(objectOf(change.embedders))) {
+    const old = objectOf(objectOf(before.embedders)[name])
+    if (old.binaryQuantized === true && isObject(embedder) && embedder.binaryQuantized === false)
+      return errorBody(
+        'invalid_settings_embedders',
+        `Index \`${uid}\`: \`.embedders.${name}.binaryQuantized\`: Cannot disable the binary quantization.\n - Note: Binary quantization is a lossy operation that cannot be reverted.\n - Hint: Add a new embedder that is non-quantized and regenerate the vectors.`,
+      )
+  }
+  return null
+}
+
 export const defaultRankingRules: readonly string[] = [
   'words',
   'typo',
@@ -216,7 +240,7 @@ export function completeSettings(folded: JsonObject): IndexSettings {
         ? null
         : listOf(localized).map((rule) => ({
             attributePatterns: stringsOf(objectOf(rule).attributePatterns),
-            locales: stringsOf(objectOf(rule).locales),
+            locales: stringsOf(objectOf(rule).locales).map(longLocale),
           })),
     facetSearch: folded.facetSearch !== false,
     prefixSearch: folded.prefixSearch === 'disabled' ? 'disabled' : 'indexingTime',
@@ -245,7 +269,9 @@ export function renderSettings(folded: JsonObject, features: Features): JsonObje
     typoTolerance: settings.typoTolerance,
     faceting: settings.faceting,
     pagination: settings.pagination,
-    embedders: settings.embedders,
+    embedders: Object.fromEntries(
+      Object.entries(settings.embedders).map(([name, embedder]) => [name, completeEmbedder(embedder)]),
+    ),
     searchCutoffMs: settings.searchCutoffMs,
     localizedAttributes: settings.localizedAttributes,
     facetSearch: settings.facetSearch,
@@ -261,17 +287,11 @@ export function renderSettings(folded: JsonObject, features: Features): JsonObje
   )
 }
 
-/** The answer of a sub-route's GET. @throws ApiError `feature_not_enabled`. */
-export function renderSetting(folded: JsonObject, name: SettingName, features: Features): Json {
+/** The answer of a sub-route's GET, whether its flag is on or not. */
+export function renderSetting(folded: JsonObject, name: SettingName): Json {
   const { feature } = routeOf(name)
-  if (feature !== null && !features[feature])
-    throw featureNotEnabled(feature, `getting \`${name}\` in the index settings`)
-  return renderSettings(folded, features)[name] ?? null
+  return renderSettings(folded, completeFeatures(feature === null ? {} : { [feature]: true }))[name] ?? null
 }
-
-/** The text with which documents are shown to an embedding model by default. */
-export const defaultDocumentTemplate =
-  '{% for field in fields %}{% if field.is_searchable and field.value != nil %}{{ field.name }}: {{ field.value }}\n{% endif %}{% endfor %}'
 
 function completeChat(folded: Json | undefined): JsonObject {
   const chat = objectOf(folded)
@@ -314,7 +334,7 @@ function sorted<T>(record: Record<string, T>): Record<string, T> {
 
 function allOr(value: Json | undefined): readonly string[] {
   if (value === undefined) return ['*']
-  const names = stringsOf(value)
+  const names = [...new Set(stringsOf(value))]
   return names.includes('*') ? ['*'] : names
 }
 

@@ -11,7 +11,6 @@ import {
   orNull,
   required,
   string,
-  wrongType,
 } from './decode.ts'
 import {
   booleanParameter,
@@ -40,11 +39,8 @@ export interface SimilarQuery {
   readonly rankingScoreThreshold: number | null
 }
 
-const similarId: Decoder<string> = (value, at) => {
-  if (typeof value === 'string') return value
-  if (typeof value === 'number' && Number.isInteger(value)) return String(value)
-  throw wrongType(value, at, 'string', 'positive', 'negative')
-}
+/** Its shape is judged by the engine, behind the embedder. */
+const similarId: Decoder<string> = (value) => (typeof value === 'string' ? value : JSON.stringify(value))
 
 const body = object<SimilarQuery>({
   id: required(similarId, 'invalid_similar_id'),
@@ -67,6 +63,7 @@ export function decodeSimilar(sent: Json): SimilarQuery {
 export function decodeSimilarParameters(search: string): SimilarQuery {
   return decodeParameters<SimilarQuery>(search, {
     id: requiredParameter(textParameter, 'invalid_similar_id', 'bad_request'),
+    embedder: requiredParameter(textParameter, 'invalid_similar_embedder', 'bad_request'),
     offset: parameter(integerParameter, 0, 'invalid_similar_offset'),
     limit: parameter(integerParameter, 20, 'invalid_similar_limit'),
     attributesToRetrieve: parameterOrNull(listParameter(textParameter), 'invalid_similar_attributes_to_retrieve'),
@@ -79,6 +76,5 @@ export function decodeSimilarParameters(search: string): SimilarQuery {
       unitParameter('rankingScoreThreshold'),
       'invalid_similar_ranking_score_threshold',
     ),
-    embedder: requiredParameter(textParameter, 'invalid_similar_embedder', 'bad_request'),
   })
 }

@@ -78,10 +78,18 @@ const orStar =
   (text, at) =>
     starOrListParameter(decode)(text, at)
 
-const uids = list(integerParameter, 'invalid_task_uids')
-const batchUids = list(integerParameter, 'invalid_batch_uids')
+const uidMax = 0xffffffff
+
+const uid: ParameterDecoder<number> = (text, at) => {
+  const value = integerParameter(text, at)
+  if (value > uidMax) throw invalidParameter(`could not parse \`${text}\` as a positive integer`, at)
+  return value
+}
+
+const uids = list(uid, 'invalid_task_uids')
+const batchUids = list(uid, 'invalid_batch_uids')
 const rest = {
-  canceledBy: list(integerParameter, 'invalid_task_canceled_by'),
+  canceledBy: list(uid, 'invalid_task_canceled_by'),
   types: list(kind, 'invalid_task_types'),
   statuses: list(status, 'invalid_task_statuses'),
   indexUids: list(indexUidParameter, 'invalid_index_uid'),
@@ -102,8 +110,8 @@ interface Page extends Selection {
 }
 
 const pageParameters: Parameters<Page> = {
-  limit: parameter(integerParameter, 20, 'invalid_task_limit'),
-  from: parameterOrNull(integerParameter, 'invalid_task_from'),
+  limit: parameter(uid, 20, 'invalid_task_limit'),
+  from: parameterOrNull(uid, 'invalid_task_from'),
   reverse: parameter(booleanParameter, false, 'invalid_task_reverse'),
   batchUids,
   uids,
@@ -141,10 +149,10 @@ export function decodeBatchUid(text: string): number {
 }
 
 function pathUid(text: string, what: string, code: ErrorCode): number {
-  const uid = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(uid) || uid > 0xffffffff)
+  const value = /^[0-9]+$/.test(text) ? Number(text) : Number.NaN
+  if (!Number.isSafeInteger(value) || value > uidMax)
     throw new ApiError(code, `${what} uid \`${text}\` is invalid. It should only contain numeric characters.`)
-  return uid
+  return value
 }
 
 function filterOf(selection: Selection): TaskFilter {

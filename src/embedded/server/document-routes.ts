@@ -69,7 +69,7 @@ export const documentRoutes: readonly Route[] = [
     async handle(call) {
       const customMetadata = decodeCustomMetadata(call.search)
       const filter = decodeDeleteByFilter(await readJson(call))
-      parseFilter(filter, 'invalid_document_filter')
+      readFilter(filter, 'invalid_document_filter', call.parts.features())
       return write(call, customMetadata, { kind: 'documents-delete-by-filter', filter })
     },
   },
@@ -112,6 +112,7 @@ async function page(call: Call, query: DocumentsQuery): Promise<Answer> {
     offset: query.offset,
     limit: query.limit,
     retrieveVectors: query.retrieveVectors,
+    features: call.parts.features(),
     ...(fields === null ? {} : { fields }),
     ...(ids === null ? {} : { ids }),
     ...(sort === null ? {} : { sort }),

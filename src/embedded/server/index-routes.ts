@@ -124,8 +124,7 @@ function settingRoute({ name, path: part, method }: SettingRoute): readonly Rout
       method: 'GET',
       path,
       action: 'settings.get',
-      handle: async (call) =>
-        json(renderSetting(await call.parts.core.settings(pathUid(call)), name, call.parts.features())),
+      handle: async (call) => json(renderSetting(await call.parts.core.settings(pathUid(call)), name)),
     },
     {
       method,

@@ -3,6 +3,7 @@ import { ApiError } from '../../api/errors.ts'
 import { decodeFacetSearch } from '../../api/facet-search-query.ts'
 import { featureNotEnabled } from '../../api/features.ts'
 import { andFilters } from '../../api/filter.ts'
+import { indexNotFound } from '../../api/index-uid.ts'
 import { decodeMultiSearch, type MultiSearchQuery, rethrowInside } from '../../api/multi-search-query.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../../api/search-query.ts'
 import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../../api/similar-query.ts'
@@ -69,6 +70,9 @@ async function multiSearch(call: Call): Promise<Answer> {
       checkFeatures(call, query)
       checkPersonalisation(query.personalize)
       const options = query.federationOptions
+      if (call.parts.core.index(query.indexUid) === undefined) throw indexNotFound(query.indexUid)
+      if ((options?.queryPosition ?? null) !== null && !call.parts.features().network)
+        throw featureNotEnabled('network', 'Using `federationOptions.queryPosition`')
       if ((options?.remote ?? null) !== null && !call.parts.features().network)
         throw featureNotEnabled('network', 'Performing a remote federated search')
       return restrict(call, query.indexUid, query)
@@ -83,10 +87,7 @@ function restrict<T extends { readonly filter: Json }>(call: Call, uid: string, 
   return forced === null ? query : { ...query, filter: andFilters(forced, query.filter) }
 }
 
-function checkFeatures(
-  call: Call,
-  query: { readonly media: JsonObject | null; readonly useNetwork: boolean | null },
-): void {
+function checkFeatures(call: Call, query: { readonly media: Json; readonly useNetwork: boolean | null }): void {
   const features = call.parts.features()
   if (query.media !== null && !features.multimodal)
     throw featureNotEnabled('multimodal', 'passing `media` in a search query')

@@ -73,7 +73,7 @@ export const systemRoutes: readonly Route[] = [
     'POST',
     '/dynamic-search-rules',
     'dynamicSearchRules.get',
-    refused('dynamicSearchRules', 'Using the `/dynamic-search-rules` routes'),
+    refused('dynamicSearchRules', 'Calling the `POST /dynamic-search-rules` route'),
   ),
 ]
 
