@@ -11,6 +11,8 @@ export function createMetrics(): Registry {
   collectDefaultMetrics({ register: registry })
   // With several gateway processes, the first process asks the others for theirs.
   AggregatorRegistry.setRegistries(registry)
+  // Its constructor begins to answer them.
+  if (cluster.isWorker) new AggregatorRegistry()
   return registry
 }
 
