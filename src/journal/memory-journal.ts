@@ -281,7 +281,7 @@ function carryOut(
       break
     }
     case 'task-delete': {
-      const doomed = change.operation.tasks.flatMap((task) => changes[task] ?? [])
+      const doomed = [...new Set(change.operation.tasks)].flatMap((task) => changes[task] ?? [])
       const ended = doomed.filter((one) => one.finishedAt !== null && !one.isHidden)
       for (const one of ended) one.isHidden = true
       saveEndings(state, project, [endingOf(change, now, 'succeeded', { deletedTasks: ended.length })])

@@ -57,19 +57,22 @@ export function openSignals(database: Database, { clock, logger }: { clock: Cloc
           client.on('error', () => done())
           client.on('end', () => done())
           closing.signal.addEventListener('abort', () => done(), { once: true })
+          if (closing.signal.aborted) done()
         })
         client.on('notification', ({ channel, payload }) => {
           const known = channels.find((name) => name === channel)
           if (known !== undefined) deliver(known, payload ?? '')
         })
         for (const channel of channels) await client.query(`listen ${channel}`)
+        if (closing.signal.aborted) break
         // What was sent while nobody listened is unknown: everybody looks once.
         for (const channel of channels) deliver(channel, '')
         await ended
       } catch (error) {
-        logger.warn({ err: error }, 'no wake-up calls from the database: polling only')
+        if (!closing.signal.aborted) logger.warn({ err: error }, 'no wake-up calls from the database: polling only')
+      } finally {
+        await client.end().catch(() => undefined)
       }
-      await client.end().catch(() => undefined)
       await clock.sleep(reconnectMs, closing.signal).catch(() => undefined)
     }
   }

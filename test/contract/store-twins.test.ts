@@ -3,10 +3,10 @@ import { after, afterEach, test } from 'node:test'
 import type { Operation } from '../../src/journal/change.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import { line, outcomeAt, put, refusal, World } from './journal-world.ts'
-import { memorySource, postgresSource } from './stores.ts'
+import { memorySource, postgresSource, standingClock } from './stores.ts'
 
 const sources = [memorySource(), await postgresSource()]
-const seeds = [11, 12, 13]
+const seeds = [100, 101, 102]
 const stepCount = 120
 const uids = ['a', 'b', 'c', 'd']
 
@@ -21,7 +21,11 @@ after(async () => {
 for (const seed of seeds) {
   test(`any sequence of calls has the same answers in memory and in PostgreSQL (seed ${seed})`, async () => {
     const transcripts = []
-    for (const source of sources) transcripts.push(await play(await World.open(await source.open(seed)), seed))
+    for (const source of sources) {
+      const clock = standingClock()
+      const world = await World.open(await source.open(seed, clock))
+      transcripts.push(await play(world, seed, clock.move))
+    }
     const [inMemory, inPostgres] = transcripts
     assert(inMemory && inPostgres)
     inMemory.forEach((step, at) => {
@@ -30,10 +34,11 @@ for (const seed of seeds) {
   })
 }
 
-async function play(world: World, seed: number): Promise<unknown[]> {
+async function play(world: World, seed: number, moveClock: () => void): Promise<unknown[]> {
   const random = seededRandom(seed)
   const transcript: unknown[] = []
   for (let step = 0; step < stepCount; step += 1) {
+    moveClock()
     transcript.push(random.integer(3) === 0 ? await deliverSome(world, random) : await appendSome(world, random))
     transcript.push(await picture(world))
   }
@@ -103,15 +108,14 @@ async function deliverSome(world: World, random: Random) {
   }
 }
 
-/** All that anybody can see. Batches are shown by content, since their numbers follow from it. */
+/** All that anybody can see, versions of the catalogue left out: an event without a change is allowed. */
 async function picture(world: World) {
   const { journal, catalogue } = world.store
   const { id } = world.project
   const all = { filter: {}, limit: 1_000, reverse: true }
-  const { version, indexes, placements } = await catalogue.snapshot()
+  const { indexes, placements } = await catalogue.snapshot()
   const states = await Promise.all(uids.map((uid) => journal.writeState(id, uid)))
   return {
-    version,
     states,
     indexes: [...indexes].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
     placements: [...placements].sort((a, b) => (a.physicalUid < b.physicalUid ? -1 : 1)),

@@ -16,7 +16,7 @@ import { startPostgres } from '../../src/store/postgres-server.ts'
 export interface StoreSource {
   readonly name: string
   /** A fresh, empty store. The same seed gives the same identifiers. */
-  open(seed?: number): Promise<Store>
+  open(seed?: number, clock?: Clock): Promise<Store>
   /** Ends the stores that are open; databases and folders stay. */
   closeStores(): Promise<void>
   /** Ends everything that was opened. */
@@ -36,10 +36,23 @@ export function steppingClock(): Clock {
   }
 }
 
+/** Stands still until it is moved: stores may look at it as often as they like. */
+export function standingClock(): Clock & { move(): void } {
+  let now = Date.parse('2026-01-01T00:00:00Z')
+  return {
+    now: () => now,
+    move: () => {
+      now += 1
+    },
+    monotonic: systemClock.monotonic,
+    sleep: systemClock.sleep,
+  }
+}
+
 export function memorySource(): StoreSource {
   return {
     name: 'memory',
-    open: async (seed = 1) => openMemoryStore({ clock: steppingClock(), random: seededRandom(seed) }),
+    open: async (seed = 1, clock = steppingClock()) => openMemoryStore({ clock, random: seededRandom(seed) }),
     closeStores: async () => undefined,
     close: async () => undefined,
   }
@@ -103,12 +116,12 @@ export async function postgresSource(): Promise<StoreSource> {
   let count = 0
   return {
     name: 'PostgreSQL',
-    async open(seed = 1) {
+    async open(seed = 1, clock = steppingClock()) {
       const store = await openStore({
         database: await database.create(),
         blobFolder: join(folder, `blobs-${count}`),
         sealingKey: testSealingKey,
-        clock: steppingClock(),
+        clock,
         random: seededRandom(seed),
         connectionCountMax: 4,
       })
