@@ -8,6 +8,7 @@ import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
 import type { RegistryEntry } from './meta-env.ts'
+import { renamedTasks } from './renamed-tasks.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 
@@ -82,7 +83,7 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
   const results = new Map<number, TaskResult>()
   for (const { uid: task, error, details } of outcome.outcomes) {
     const record = records.find((candidate) => candidate.uid === task)
-    if (record !== undefined) results.set(task, { error: named(error, uid), details: withDetails(record, details) })
+    if (record !== undefined) results.set(task, { error: named(error, record), details: withDetails(record, details) })
   }
   const next = withState(entry, outcome.index)
   const isRenamed =
@@ -90,8 +91,10 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
     operation.uid !== null &&
     operation.uid !== uid &&
     !results.get(first.uid)?.error
-  if (isRenamed) return { results, putIndexes: [{ ...next, uid: operation.uid ?? uid }], renamedIndexes: [uid] }
-  return { results, putIndexes: [next] }
+  if (!isRenamed) return { results, putIndexes: [next] }
+  const name = operation.uid ?? uid
+  const otherTasks = renamedTasks(deps.store, new Map([[uid, name]]), first.uid)
+  return { results, otherTasks, putIndexes: [{ ...next, uid: name }], renamedIndexes: [uid] }
 }
 
 const mayCreate = ({ operation, allowIndexCreation }: TaskRecord): boolean =>
@@ -121,15 +124,7 @@ async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps):
 function swap(record: TaskRecord, swaps: readonly IndexSwap[], { registry, store }: ExecutionDeps): BatchResult {
   const outcome = swapIndexes(swaps, (uid) => registry.get(uid))
   if ('error' in outcome) return failAll([record], outcome.error)
-  const otherTasks = [...outcome.names].flatMap(([before, after]) =>
-    store
-      .ofIndex(before)
-      .toArray()
-      .flatMap((uid) => {
-        const task = uid < record.uid ? store.get(uid) : undefined
-        return task?.indexUid === before ? [{ ...task, indexUid: after }] : []
-      }),
-  )
+  const otherTasks = renamedTasks(store, outcome.names, record.uid)
   return {
     results: new Map([[record.uid, { error: null, details: record.details }]]),
     otherTasks,
@@ -174,8 +169,21 @@ export function failAll(records: readonly TaskRecord[], error: ErrorBody): Batch
 const notFound = (uid: string): ErrorBody => errorBody('index_not_found', `Index \`${uid}\` not found.`)
 const alreadyExists = (uid: string): ErrorBody => errorBody('index_already_exists', `Index \`${uid}\` already exists.`)
 
-/** Message 22 names the index, which the index itself does not know. */
-function named(error: ErrorBody | null, uid: string): ErrorBody | null {
-  if (error?.code !== 'index_primary_key_already_exists') return error
-  return { ...error, message: `Index \`${uid}\`: ${error.message}` }
+/** Errors that arise while documents are indexed name the index; those of ids and keys do not. */
+const namingCodes: ReadonlySet<string> = new Set([
+  'invalid_document_geo_field',
+  'invalid_document_filter',
+  'invalid_vector_dimensions',
+  'invalid_vectors_type',
+  'vector_embedding_error',
+  'max_fields_limit_exceeded',
+  'internal',
+])
+
+function named(error: ErrorBody | null, record: TaskRecord): ErrorBody | null {
+  if (error === null) return null
+  const isNamed =
+    namingCodes.has(error.code) ||
+    (error.code === 'index_primary_key_already_exists' && record.operation.kind === 'index-update')
+  return isNamed ? { ...error, message: `Index \`${record.indexUid}\`: ${error.message}` } : error
 }

@@ -74,6 +74,7 @@ function sumDetails(all: readonly Json[]): JsonObject {
       if (typeof value === 'number' && typeof before === 'number') sums[name] = before + value
       else if (name === 'originalFilter' && typeof value === 'string' && typeof before === 'string')
         sums[name] = `${before}&${value}`
+      else if (name === 'primaryKey' && value === null) continue
       else if (value !== null || before === undefined) sums[name] = value
     }
   }

@@ -95,6 +95,8 @@ export interface DocumentQuery {
   readonly ids?: readonly string[]
   readonly filter?: Json
   readonly sort?: readonly string[]
+  /** Flags that the filter may need. Default: none is on. */
+  readonly features?: EngineFeatures
 }
 
 /** M-C9. */

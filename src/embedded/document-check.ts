@@ -97,77 +97,143 @@ export interface GivenVectors {
 /**
  * Vectors of the document for the index's embedders; an embedder of which the document says nothing is left out.
  *
- * @throws ApiError messages 34, 35, and a missing vector of a `userProvided` embedder unless `mayLack` says that it has one.
+ * @throws ApiError messages 34 and 35.
  */
 export function givenVectors(
   settings: IndexSettings,
   document: JsonObject,
   id: string,
-  mayLack: (embedder: string) => boolean,
 ): ReadonlyMap<string, GivenVectors> {
   const found = new Map<string, GivenVectors>()
   const embedders = Object.entries(settings.embedders)
   const given = document._vectors
-  if (embedders.length === 0) return found
-  if (given !== undefined && given !== null && !isObject(given))
+  if (embedders.length === 0 || given === undefined || given === null) return found
+  if (!isObject(given))
     throw new ApiError(
       'invalid_vectors_type',
-      `The \`_vectors\` field in the document with id: \`${id}\` is not an object. Was expecting an object with a key for each embedder with manually provided vectors, but instead got \`${JSON.stringify(given)}\` `.trimEnd(),
+      `The \`_vectors\` field in the document with id: \`${id}\` is not an object. Was expecting an object with a key for each embedder with manually provided vectors, but instead got \`${JSON.stringify(given)}\``,
     )
   for (const [name, embedder] of embedders) {
-    const value = given === undefined || given === null ? undefined : (given as JsonObject)[name]
-    if (value === undefined) {
-      if (embedder.source === 'userProvided' && !mayLack(name)) throw missingVectors(name, id)
-      continue
-    }
-    const vectors = parseVectors(value, name, id)
-    const dimensions = embedder.dimensions
-    for (const [place, vector] of vectors.vectors.entries()) {
-      if (typeof dimensions !== 'number' || vector.length === dimensions) continue
-      throw new ApiError(
-        'invalid_vector_dimensions',
-        `Invalid vector dimensions in document with id \`${id}\` in \`._vectors.${name}\`.\n  - note: embedding #${place} has dimensions ${vector.length}\n  - note: embedder \`${name}\` requires ${dimensions}`,
-      )
-    }
+    const value = given[name]
+    if (value === undefined) continue
+    const vectors = parseVectors(value, `._vectors.${name}`, id)
+    if (typeof embedder.dimensions === 'number') checkDimensions(name, embedder.dimensions, vectors.vectors, id)
     found.set(name, vectors)
   }
   return found
 }
 
-function missingVectors(name: string, id: string): ApiError {
-  return new ApiError(
-    'vector_embedding_error',
-    `While embedding documents for embedder \`${name}\`: no vectors provided for document \`${id}\`.\n- Note: \`${name}\` has \`source: userProvided\`, so documents must provide embeddings as an array in \`_vectors.${name}\`.\n- Hint: opt-out for a document with \`_vectors.${name}: null\``,
-  )
-}
-
-function parseVectors(value: Json, name: string, id: string): GivenVectors {
-  const fail = (path: string, why: string) =>
-    new ApiError(
-      'invalid_vectors_type',
-      `Bad embedder configuration in the document with id: \`${id}\`. ${why} at \`._vectors.${name}${path}\`.`,
+/** @throws ApiError message 34. */
+export function checkDimensions(
+  embedder: string,
+  dimensions: number,
+  vectors: readonly (readonly number[])[],
+  id: string,
+): void {
+  for (const [place, vector] of vectors.entries()) {
+    if (vector.length === dimensions) continue
+    throw new ApiError(
+      'invalid_vector_dimensions',
+      `Invalid vector dimensions in document with id \`${id}\` in \`._vectors.${embedder}\`.\n  - note: embedding #${place} has dimensions ${vector.length}\n  - note: embedder \`${embedder}\` requires ${dimensions}`,
     )
-  if (value === null) return { vectors: [], regenerate: false }
-  if (Array.isArray(value)) return { vectors: vectorList(value, '', fail), regenerate: false }
-  if (!isObject(value))
-    throw fail('', `Invalid value type: expected null or an array, but found \`${JSON.stringify(value)}\``)
-  if (typeof value.regenerate !== 'boolean') throw fail('', 'Missing field `regenerate`')
-  const list = value.embeddings
-  if (list === undefined || list === null) return { vectors: [], regenerate: value.regenerate }
-  if (!Array.isArray(list)) throw fail('.embeddings', 'Invalid value type: expected an array')
-  return { vectors: vectorList(list, '.embeddings', fail), regenerate: value.regenerate }
+  }
 }
 
-function vectorList(list: readonly Json[], path: string, fail: (path: string, why: string) => ApiError): number[][] {
-  if (list.length === 0) return []
-  const vectors = Array.isArray(list[0]) ? list : [list]
-  if (vectors.length > vectorsMax) throw fail(path, `Too many embeddings: at most ${vectorsMax}`)
-  return vectors.map((vector: Json, place) => {
-    if (!Array.isArray(vector)) throw fail(`${path}[${place}]`, 'Invalid value type: expected an array')
-    return vector.map((number: Json, at) => {
-      if (typeof number !== 'number' || !Number.isFinite(number))
-        throw fail(`${path}[${place}][${at}]`, 'Invalid value type: expected a number')
+/** Documents that an embedder needs vectors of and that give none. */
+export class MissingVectors {
+  readonly #missing = new Map<string, string[]>()
+  /** What earlier documents of the payload gave. */
+  readonly #given = new Set<string>()
+
+  /** `hasOwn`: the stored document says what its vectors are. */
+  note(
+    settings: IndexSettings,
+    id: string,
+    vectors: ReadonlyMap<string, GivenVectors>,
+    hasOwn: (embedder: string) => boolean,
+  ): void {
+    for (const [name, embedder] of Object.entries(settings.embedders)) {
+      if (embedder.source !== 'userProvided') continue
+      const given = vectors.get(name)
+      const key = `${name} ${id}`
+      if (given === undefined ? this.#given.has(key) || hasOwn(name) : given.vectors.length > 0 || !given.regenerate) {
+        this.#given.add(key)
+        continue
+      }
+      const ids = this.#missing.get(name) ?? []
+      ids.push(id)
+      this.#missing.set(name, ids)
+    }
+  }
+
+  /** @throws ApiError `vector_embedding_error` when there are any. */
+  check(): void {
+    for (const [name, [first, ...others]] of this.#missing) {
+      const more = others.length === 0 ? '' : ` and at least ${others.length} other document(s)`
+      throw new ApiError(
+        'vector_embedding_error',
+        `While embedding documents for embedder \`${name}\`: no vectors provided for document \`${first}\`${more}\n- Note: \`${name}\` has \`source: userProvided\`, so documents must provide embeddings as an array in \`_vectors.${name}\`.\n- Hint: opt-out for a document with \`_vectors.${name}: null\``,
+      )
+    }
+  }
+}
+
+function parseVectors(value: Json, path: string, id: string): GivenVectors {
+  const fail = (why: string) =>
+    new ApiError('invalid_vectors_type', `Bad embedder configuration in the document with id: \`${id}\`. ${why}`)
+  const wrongType = (at: string, expected: string, found: Json) =>
+    fail(
+      `Invalid value type at \`${at}\`: expected ${expected}, but found ${kindOf(found)}: \`${JSON.stringify(found)}\``,
+    )
+
+  const vectorList = (list: readonly Json[], at: string): number[][] => {
+    if (list.length === 0) return []
+    const isNested = Array.isArray(list[0])
+    if (!isNested && typeof list[0] !== 'number') throw wrongType(`${at}[0]`, 'a number or an array', list[0]!)
+    if (!isNested) return [numbers(list, at)]
+    if (list.length > vectorsMax) throw fail(`Too many embeddings in \`${at}\`: at most ${vectorsMax}`)
+    return list.map((vector, place) => {
+      if (!Array.isArray(vector)) throw wrongType(`${at}[${place}]`, 'an array', vector)
+      return numbers(vector, `${at}[${place}]`)
+    })
+  }
+  const numbers = (list: readonly Json[], at: string): number[] =>
+    list.map((number, place) => {
+      if (typeof number !== 'number') throw wrongType(`${at}[${place}]`, 'a number', number)
       return number
     })
-  })
+
+  if (value === null) return { vectors: [], regenerate: false }
+  if (Array.isArray(value)) return { vectors: vectorList(value, path), regenerate: false }
+  if (!isObject(value))
+    throw fail(
+      `Expected \`${path}\` to be an array of floats, an array of arrays of floats, or an object with at least the field \`regenerate\`, but got the ${scalarWord(value)} \`${String(value)}\``,
+    )
+  const { regenerate, embeddings } = value
+  if (regenerate === undefined)
+    throw fail(
+      `Missing field \`${path}.regenerate\`\n  - note: \`${path}\` must be an array of floats, an array of arrays of floats, or an object with field \`regenerate\``,
+    )
+  if (typeof regenerate !== 'boolean') throw wrongType(`${path}.regenerate`, 'a boolean', regenerate)
+  const unknown = Object.keys(value).find((name) => name !== 'regenerate' && name !== 'embeddings')
+  if (unknown !== undefined) throw fail(`Could not parse \`${path}\`: unknown field \`${unknown}\``)
+  if (embeddings === undefined || embeddings === null) return { vectors: [], regenerate }
+  if (!Array.isArray(embeddings)) throw wrongType(`${path}.embeddings`, 'null or an array', embeddings)
+  return { vectors: vectorList(embeddings, `${path}.embeddings`), regenerate }
+}
+
+/** The words of M-B4. */
+function kindOf(value: Json): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'number') {
+    if (!Number.isInteger(value)) return 'a number'
+    return value < 0 ? 'a negative integer' : 'a positive integer'
+  }
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+function scalarWord(value: Json): string {
+  if (typeof value !== 'number') return typeof value
+  return Number.isInteger(value) ? 'integer' : 'number'
 }

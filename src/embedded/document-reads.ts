@@ -1,6 +1,5 @@
 /** Reading documents (M-E6) and what lists show of fields (M-A3): runs in a search worker. */
 import { ApiError } from '../api/errors.ts'
-import { parseFilter } from '../api/filter.ts'
 import { Bitmap } from '../lib/bitmap.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { DocumentQuery } from './core.ts'
@@ -9,6 +8,7 @@ import type { DocId } from './index-reader.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { selectFields } from './search/document-selection.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
+import { readFilter } from './search/filter-request.ts'
 import { sortDocuments } from './search/sort-documents.ts'
 
 interface Shape {
@@ -28,8 +28,7 @@ export function readDocument(reader: LmdbIndexReader, id: string, shape: Shape):
 export function readDocuments(reader: LmdbIndexReader, query: DocumentQuery): string {
   const { offset, limit } = query
   let found = reader.documentIds
-  const filter =
-    query.filter === undefined || query.filter === null ? null : parseFilter(query.filter, 'invalid_document_filter')
+  const filter = readFilter(query.filter ?? null, 'invalid_document_filter', query.features ?? {})
   if (filter !== null) found = found.and(evaluateFilter(reader, filter, 'invalid_document_filter'))
   if (query.ids !== undefined) found = found.and(Bitmap.from(query.ids.flatMap((id) => reader.docidOf(id) ?? [])))
   const page =

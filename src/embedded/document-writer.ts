@@ -5,7 +5,7 @@
 import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import type { GivenVectors } from './document-check.ts'
+import { checkDimensions, type GivenVectors, givenVectors, MissingVectors } from './document-check.ts'
 import { type DocumentFacts, type FactParts, FactReader, FieldNames, isHiddenPair } from './document-facts.ts'
 import { encodeFacetValues } from './facet-values.ts'
 import type { Reindexing } from './field-rules.ts'
@@ -86,6 +86,10 @@ export class DocumentWriter {
 
   /** The document says what its vectors are, or that it has none. */
   hasVectors(embedder: string, id: string): boolean {
+    const pending = this.#pending.get(id)
+    const given = pending?.vectors.get(embedder)
+    if (given !== undefined) return !given.regenerate
+    if (pending !== undefined && pending.members === undefined) return false
     const docid = this.#storedDocid(id)
     return docid !== undefined && this.#vectors.has(embedder, docid)
   }
@@ -199,6 +203,27 @@ export class DocumentWriter {
       this.#flushTableWhenFull()
     }
     this.#flushTable()
+  }
+
+  /** Before settings with other embedders hold: every document has what they ask for. @throws ApiError */
+  checkVectors(before: IndexSettings): void {
+    const missing = new MissingVectors()
+    const fresh = Object.entries(this.settings.embedders).filter(([name]) => before.embedders[name] === undefined)
+    const kept = Object.entries(this.settings.embedders).filter(([name]) => before.embedders[name] !== undefined)
+    const added = { ...this.settings, embedders: Object.fromEntries(fresh) }
+    for (const docid of this.#documentIds) {
+      this.#options.checkAborted()
+      const { id, text } = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
+      if (fresh.length > 0) {
+        const document = text.includes('"_vectors"') ? (JSON.parse(text) as JsonObject) : {}
+        missing.note(added, id, givenVectors(added, document, id), () => false)
+      }
+      for (const [name, { dimensions }] of kept) {
+        const vectors = this.#vectors.read(name, docid)?.vectors ?? []
+        if (typeof dimensions === 'number') checkDimensions(name, dimensions, vectors, id)
+      }
+    }
+    missing.check()
   }
 
   #storedDocid(id: string): number | undefined {
@@ -366,7 +391,8 @@ export class DocumentWriter {
       const vectors: Record<string, Json> = isObject(given) ? { ...given } : {}
       for (const name of gone) {
         const kept = this.#vectors.read(name, docid)
-        if (kept !== undefined) vectors[name] = { embeddings: kept.vectors, regenerate: kept.regenerate }
+        if (kept !== undefined && !kept.regenerate)
+          vectors[name] = { embeddings: kept.vectors, regenerate: kept.regenerate }
       }
       const moved = this.#vectors.parse(vectors, fresh)
       this.#vectors.put(docid, moved)

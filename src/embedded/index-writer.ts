@@ -7,7 +7,14 @@ import { featureNotEnabled } from '../api/features.ts'
 import { completeSettings, foldSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { checkGeo, documentIdOf, type GivenVectors, givenVectors, inferPrimaryKey } from './document-check.ts'
+import {
+  checkGeo,
+  documentIdOf,
+  type GivenVectors,
+  givenVectors,
+  inferPrimaryKey,
+  MissingVectors,
+} from './document-check.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { reindexingOf } from './field-rules.ts'
 import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
@@ -73,7 +80,7 @@ class BatchRun {
       createdAt: now,
       updatedAt: now,
     }
-    this.#writer = this.#openWriter()
+    this.#writer = this.#openWriter(this.#facts)
   }
 
   run(tasks: readonly BatchTask[]): BatchOutcome {
@@ -132,18 +139,19 @@ class BatchRun {
   #putDocuments(task: BatchTask, operation: Extract<BatchTask['operation'], { kind: 'documents-put' }>): JsonObject {
     const primaryKey = this.#primaryKeyFor(task, operation.primaryKey)
     const { merge, skipCreation } = operation
-    const put = ({ id, document, members, vectors }: ParsedDocument): number => {
-      if (skipCreation && !this.#writer.has(id)) return 0
-      this.#writer.put(id, document, members, vectors, merge)
-      return 1
+    const distinct = new Set<string>()
+    const put = ({ id, document, members, vectors }: ParsedDocument): void => {
+      distinct.add(id)
+      if (!skipCreation || this.#writer.has(id)) this.#writer.put(id, document, members, vectors, merge)
     }
     const kept: ParsedDocument[] = []
     let parsedBytes = 0
     let isKept = true
-    const given = new Set<string>()
     let received = 0
-    for (const parsed of this.#parse(task, primaryKey, given)) {
+    const missing = new MissingVectors()
+    for (const parsed of this.#parse(task, primaryKey)) {
       received += 1
+      missing.note(this.#writer.settings, parsed.id, parsed.vectors, (name) => this.#writer.hasVectors(name, parsed.id))
       parsedBytes += parsed.byteCount
       if (isKept) kept.push(parsed)
       if (parsedBytes > parsedBytesMax) {
@@ -151,22 +159,14 @@ class BatchRun {
         kept.length = 0
       }
     }
+    missing.check()
     // From here on the task is accepted.
     if (this.#facts.primaryKey !== primaryKey) this.#facts = { ...this.#facts, primaryKey }
-    const written = new Set<string>()
-    if (isKept) {
-      for (const parsed of kept) if (put(parsed) > 0) written.add(parsed.id)
-    } else {
-      for (const parsed of this.#parse(task, primaryKey, new Set())) if (put(parsed) > 0) written.add(parsed.id)
-    }
-    return { receivedDocuments: received, indexedDocuments: written.size }
+    for (const parsed of isKept ? kept : this.#parse(task, primaryKey)) put(parsed)
+    return { receivedDocuments: received, indexedDocuments: distinct.size }
   }
 
-  *#parse(
-    task: BatchTask,
-    primaryKey: string | null,
-    given: Set<string>,
-  ): Generator<ParsedDocument & { byteCount: number }> {
+  *#parse(task: BatchTask, primaryKey: string | null): Generator<ParsedDocument & { byteCount: number }> {
     const settings = this.#writer.settings
     let count = 0
     for (const text of task.payload === null ? [] : payloadLines(task.payload)) {
@@ -176,9 +176,7 @@ class BatchRun {
       const members = splitMembers(text)
       const id = documentIdOf(primaryKey ?? '', document, members, text)
       checkGeo(settings, document, id)
-      const hasVectors = (name: string) => given.has(`${name} ${id}`) || this.#writer.hasVectors(name, id)
-      const vectors = givenVectors(settings, document, id, hasVectors)
-      for (const name of vectors.keys()) given.add(`${name} ${id}`)
+      const vectors = givenVectors(settings, document, id)
       yield { id, document, members, vectors, byteCount: text.length }
     }
   }
@@ -220,9 +218,14 @@ class BatchRun {
     const after = completeSettings(folded)
     if (JSON.stringify(folded) === JSON.stringify(this.#facts.settings)) return
     this.#closeWriter()
-    this.#facts = { ...this.#facts, settings: folded }
-    this.#writer = this.#openWriter()
-    this.#writer.reindex(reindexingOf(before, after, this.#facts.fieldNames), before)
+    const plan = reindexingOf(before, after, this.#facts.fieldNames)
+    const next = { ...this.#facts, settings: folded }
+    const writer = this.#openWriter(next)
+    if (plan.vectors) writer.checkVectors(before)
+    // From here on the change is accepted.
+    this.#facts = next
+    this.#writer = writer
+    writer.reindex(plan, before)
   }
 
   #setPrimaryKey(asked: string, task: BatchTask): void {
@@ -232,8 +235,8 @@ class BatchRun {
     this.#facts = { ...this.#facts, primaryKey: asked }
   }
 
-  #openWriter(): DocumentWriter {
-    return new DocumentWriter(this.#env, this.#facts, {
+  #openWriter(facts: IndexFacts): DocumentWriter {
+    return new DocumentWriter(this.#env, facts, {
       postingBytesMax: this.#deps.postingBytesMax,
       checkAborted: () => this.#checkAborted(),
     })

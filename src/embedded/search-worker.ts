@@ -19,7 +19,7 @@ import { runSimilar } from './search/run-similar.ts'
 import type { SearchContext } from './search/search-context.ts'
 import {
   errorReply,
-  type ReadMessage, type ReadRequest,
+  type ReadMessage,
   type Reply,
   type SearchWorkerMessage,
   type WorkerSettings,

@@ -108,6 +108,7 @@ export function firstDetails(
 export function idleDetails(record: TaskRecord): Json {
   const { details } = record
   if (details === null || !isObject(details)) return details
+  if (record.operation.kind === 'index-compact') return {}
   const zeros: Record<string, Json> = {}
   for (const name of ['indexedDocuments', 'deletedDocuments', 'editedDocuments', 'canceledTasks', 'deletedTasks'])
     if (details[name] === null) zeros[name] = 0

@@ -41,8 +41,9 @@ export class VectorTable {
     this.#embedders = embedders
   }
 
+  /** The document itself says what its vectors are, or that it has none. */
   has(embedder: string, docid: number): boolean {
-    return this.#env.vectors.getBinaryFast(this.#keys.vector(embedder, docid)) !== undefined
+    return this.read(embedder, docid)?.regenerate === false
   }
 
   read(embedder: string, docid: number): GivenVectors | undefined {

@@ -14,7 +14,7 @@ export function selectFields(document: JsonObject, names: ReadonlySet<string>): 
     for (const name of names) if (name.startsWith(`${key}.`)) below.add(name.slice(key.length + 1))
     if (below.size === 0) continue
     if (Array.isArray(value)) selected[key] = selectInArray(value, below)
-    else if (isObject(value)) selected[key] = selectFields(value, below)
+    else selected[key] = isObject(value) ? selectFields(value, below) : value
   }
   return selected
 }
@@ -26,7 +26,7 @@ function selectInArray(values: readonly Json[], names: ReadonlySet<string>): rea
     else if (isObject(value)) {
       const fields = selectFields(value, names)
       if (Object.keys(fields).length > 0) selected.push(fields)
-    }
+    } else selected.push(value)
   }
   return selected
 }

@@ -18,6 +18,7 @@ import { ApiError } from '../../api/errors.ts'
 import { featureNotEnabled } from '../../api/features.ts'
 import { parseFilter } from '../../api/filter.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
+import { readFilter } from '../search/filter-request.ts'
 import {
   type Answer,
   accepted,
