@@ -63,7 +63,7 @@ export function parseSealingKey(text: string): SealingKey {
 export async function loadSealingKey(path: string): Promise<SealingKey> {
   const existing = await readFile(path, 'utf8').catch(ignoreMissing)
   if (existing !== undefined) return parseSealingKey(existing)
-  const staging = `${path}.${process.pid}.new`
+  const staging = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.new`
   const file = await open(staging, 'w', 0o600)
   try {
     await file.writeFile(`${randomBytes(32).toString('hex')}\n`)
