@@ -16,6 +16,7 @@ import { forcedFilter } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
 import type { Exchange } from './exchange.ts'
+import { checkBodyFlags, checkQueryFlags } from './filter-flags.ts'
 import { answerPlaces } from './index-places.ts'
 import { compilePlaces, type PlaceTree } from './json-splice.ts'
 import { NameMap } from './name-map.ts'
@@ -76,6 +77,8 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
     if (policy.handler === 'search') checkSearch(policy.method, suffixOf(path.path), path.search, exchange, sentBody)
     throw indexNotFound(uid)
   }
+  if (sentBody === undefined) checkQueryFlags(path.search, principal.project.features)
+  else checkBodyFlags(sentBody, principal.project.features)
   const placement = readPlacement(route)
   const names = new NameMap(principal.project, table)
   names.add(uid, placement.physicalUid)

@@ -15,6 +15,8 @@ export interface GatewayLimits {
   readonly bodyBytesMax: number
   /** From a request to an engine to the first byte of its answer. Default 60,000. */
   readonly answerTimeoutMs: number
+  /** Requests being answered at once; more are refused, so that a flood ends in refusals instead of in memory. Default 4,096. */
+  readonly openRequestsMax: number
 }
 
 export const defaultLimits: GatewayLimits = {
@@ -22,6 +24,7 @@ export const defaultLimits: GatewayLimits = {
   searchBytesMax: 1_000_000,
   bodyBytesMax: 10_000_000,
   answerTimeoutMs: 60_000,
+  openRequestsMax: 4_096,
 }
 
 export interface GatewayOptions {

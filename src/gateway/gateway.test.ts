@@ -548,6 +548,20 @@ test('a read waits for an engine that is starting again, a broken one is told as
   assert.deepEqual((await call('GET', '/indexes/movies/search', searchKey)).body.code, 'engine_bad_response')
 })
 
+// Nodes are shared: a flag that another project switched on is on there.
+test('a condition behind a flag is refused while the project has not switched it on', async () => {
+  respond({ hits: [] })
+  const asked = { filter: ['a = 1', 'title CONTAINS b'] }
+  const reply = await call('POST', '/indexes/movies/search', searchKey, asked)
+  assert.equal(reply.body.code, 'feature_not_enabled')
+  const query = '/indexes/movies/documents?filter=title%20CONTAINS%20b'
+  assert.equal((await call('GET', query, adminKey)).body.code, 'feature_not_enabled')
+  const queries = [{ indexUid: 'movies' }, { indexUid: 'movies', ...asked }]
+  const multi = await call('POST', '/multi-search', searchKey, { queries })
+  assert.match(String(multi.body.message), /^Inside `.queries\[1\]`: Using `CONTAINS` in a filter requires/)
+  assert.equal((await call('POST', '/indexes/movies/search', searchKey, { q: 'CONTAINS' })).status, 200)
+})
+
 test('no log line holds a key, a query or a document', () => {
   const log = logLines.join('')
   for (const secret of [searchKey, adminKey, betaKey, alpha.masterKey, 'node-secret', 'star wars', 'tenant = 1']) {

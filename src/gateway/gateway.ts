@@ -53,6 +53,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     routes: bindRoutes(metrics),
     authentication: createAuthentication({ clock }),
     isClosing: () => isClosing,
+    isFull: () => openRequests > limits.openRequestsMax,
     onEnd(exchange) {
       openRequests -= 1
       const tookMs = clock.monotonic() - exchange.startedAt

@@ -17,6 +17,7 @@ import { askRead } from '../upstream/ask.ts'
 import { type Answer, json } from './answer.ts'
 import type { Call, Handler } from './exchange.ts'
 import { mergeFederated } from './federated-merge.ts'
+import { checkFilterFlags } from './filter-flags.ts'
 import { answerPlaces } from './index-places.ts'
 import { compilePlaces, elementsOf } from './json-splice.ts'
 import { NameMap } from './name-map.ts'
@@ -98,9 +99,18 @@ function placeQuery(call: Call, names: NameMap, uid: string, position: number, s
   if (route === undefined) throw inside(position, indexNotFound(uid).body, 400)
   const placement = readPlacement(route)
   assert(isObject(sent), 'a decoded query is an object')
+  rethrowFlags(position, () => checkFilterFlags(sent.filter ?? null, principal.project.features))
   const forced = forcedFilter(principal, uid)
   const filter = forced === null ? {} : { filter: joinFilters(forced, sent.filter ?? null) }
   return { position, placement, body: { ...sent, ...filter, indexUid: names.add(uid, placement.physicalUid) } }
+}
+
+function rethrowFlags(position: number, check: () => void): void {
+  try {
+    check()
+  } catch (error) {
+    throw error instanceof ApiError ? inside(position, error.body, error.status) : error
+  }
 }
 
 /** A query's error has a status of its own: a missing index is 400 here (M-B3). */

@@ -24,6 +24,8 @@ export interface Pipeline {
   readonly routes: RouteTree<BoundRoute>
   readonly authentication: Authentication
   readonly isClosing: () => boolean
+  /** More requests are being answered than the gateway takes on. */
+  readonly isFull: () => boolean
   /** The answer was given, whole or not. */
   readonly onEnd: (exchange: Exchange) => void
 }
@@ -77,6 +79,12 @@ function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer>
   const { route, params } = match
   exchange.route = route
   exchange.params = params
+  if (pipeline.isFull()) {
+    throw new ApiError(
+      'too_many_search_requests',
+      'Too many requests are being answered at the same time. Retry after 10s.',
+    )
+  }
   if (pipeline.isClosing()) throw new ApiError('shutting_down', 'The server is shutting down. Try again.')
   const { handler, refusal, action } = route.policy
   if (handler === 'root' || handler === 'health') return openAnswers[handler]
