@@ -95,9 +95,10 @@ export interface GivenVectors {
 }
 
 /**
- * Vectors of the document for the index's embedders; an embedder of which the document says nothing is left out.
+ * Vectors of the document for the index's embedders; an embedder of which the document says nothing is left out. Vectors
+ * of unknown embedders must have the right form, too.
  *
- * @throws ApiError messages 34 and 35.
+ * @throws ApiError message 34, and what is wrong with the form.
  */
 export function givenVectors(
   settings: IndexSettings,
@@ -105,18 +106,17 @@ export function givenVectors(
   id: string,
 ): ReadonlyMap<string, GivenVectors> {
   const found = new Map<string, GivenVectors>()
-  const embedders = Object.entries(settings.embedders)
   const given = document._vectors
-  if (embedders.length === 0 || given === undefined || given === null) return found
+  if (given === undefined) return found
   if (!isObject(given))
     throw new ApiError(
-      'invalid_vectors_type',
-      `The \`_vectors\` field in the document with id: \`${id}\` is not an object. Was expecting an object with a key for each embedder with manually provided vectors, but instead got \`${JSON.stringify(given)}\``,
+      'internal',
+      `invalid type: ${serdeWord(given)}, expected a map at line 1 column ${Array.isArray(given) ? 0 : JSON.stringify(given).length}`,
     )
-  for (const [name, embedder] of embedders) {
-    const value = given[name]
-    if (value === undefined) continue
-    const vectors = parseVectors(value, `._vectors.${name}`, id)
+  for (const name of Object.keys(given)) {
+    const vectors = parseVectors(given[name]!, `._vectors.${name}`, id)
+    const embedder = settings.embedders[name]
+    if (embedder === undefined) continue
     if (typeof embedder.dimensions === 'number') checkDimensions(name, embedder.dimensions, vectors.vectors, id)
     found.set(name, vectors)
   }
@@ -231,6 +231,27 @@ function kindOf(value: Json): string {
     return value < 0 ? 'a negative integer' : 'a positive integer'
   }
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+}
+
+/** As the reference's parser names a value. */
+function serdeWord(value: Json): string {
+  if (Array.isArray(value)) return 'sequence'
+  if (value === null) return 'null'
+  if (typeof value === 'string') return `string ${JSON.stringify(value)}`
+  if (typeof value === 'boolean') return `boolean \`${value}\``
+  return `${Number.isInteger(value) ? 'integer' : 'floating point'} \`${String(value)}\``
+}
+
+/** Vectors of unknown embedders as they are stored: checked, with members in one order. */
+export function restOfVectors(given: JsonObject, embedders: readonly string[]): JsonObject {
+  const rest: Record<string, Json> = {}
+  for (const [name, value] of Object.entries(given)) {
+    if (embedders.includes(name)) continue
+    if (value === null) rest[name] = []
+    else if (isObject(value)) rest[name] = { regenerate: value.regenerate ?? false, embeddings: value.embeddings ?? [] }
+    else rest[name] = value
+  }
+  return rest
 }
 
 function scalarWord(value: Json): string {

@@ -5,7 +5,7 @@
 import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { checkDimensions, type GivenVectors, givenVectors, MissingVectors } from './document-check.ts'
+import { checkDimensions, type GivenVectors, givenVectors, MissingVectors, restOfVectors } from './document-check.ts'
 import { type DocumentFacts, type FactParts, FactReader, FieldNames, isHiddenPair } from './document-facts.ts'
 import { encodeFacetValues } from './facet-values.ts'
 import type { Reindexing } from './field-rules.ts'
@@ -268,14 +268,12 @@ export class DocumentWriter {
   /** Vectors of the index's embedders have their own table. */
   #withoutVectors(members: Members): Members {
     const given = members.get('_vectors')
-    if (given === undefined || Object.keys(this.settings.embedders).length === 0) return members
+    if (given === undefined) return members
     const own = new Map(members)
     const parsed = JSON.parse(given) as Json
-    const rest = isObject(parsed)
-      ? Object.entries(parsed).filter(([name]) => this.settings.embedders[name] === undefined)
-      : []
-    if (rest.length === 0) own.delete('_vectors')
-    else own.set('_vectors', JSON.stringify(Object.fromEntries(rest)))
+    const rest = isObject(parsed) ? restOfVectors(parsed, Object.keys(this.settings.embedders)) : {}
+    if (Object.keys(rest).length === 0) own.delete('_vectors')
+    else own.set('_vectors', JSON.stringify(rest))
     return own
   }
 
@@ -391,8 +389,7 @@ export class DocumentWriter {
       const vectors: Record<string, Json> = isObject(given) ? { ...given } : {}
       for (const name of gone) {
         const kept = this.#vectors.read(name, docid)
-        if (kept !== undefined && !kept.regenerate)
-          vectors[name] = { embeddings: kept.vectors, regenerate: kept.regenerate }
+        if (kept !== undefined && !kept.regenerate) vectors[name] = { regenerate: false, embeddings: kept.vectors }
       }
       const moved = this.#vectors.parse(vectors, fresh)
       this.#vectors.put(docid, moved)
