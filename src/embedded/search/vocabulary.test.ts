@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MemoryReader } from '../../../test/embedded/memory-reader.ts'
+import { seededRandom } from '../../lib/random.ts'
+import { Vocabulary, walk } from './vocabulary.ts'
+
+/** Optimal string alignment, written down as its definition. */
+function distance(left: string, right: string): number {
+  const rows = Array.from({ length: left.length + 1 }, () => new Array<number>(right.length + 1).fill(0))
+  for (let i = 0; i <= left.length; i += 1) {
+    for (let j = 0; j <= right.length; j += 1) {
+      if (i === 0 || j === 0) {
+        rows[i]![j] = i + j
+        continue
+      }
+      const swap = i > 1 && j > 1 && left[i - 1] === right[j - 2] && left[i - 2] === right[j - 1]
+      rows[i]![j] = Math.min(
+        rows[i - 1]![j]! + 1,
+        rows[i]![j - 1]! + 1,
+        rows[i - 1]![j - 1]! + (left[i - 1] === right[j - 1] ? 0 : 1),
+        swap ? rows[i - 2]![j - 2]! + 1 : Number.POSITIVE_INFINITY,
+      )
+    }
+  }
+  return rows[left.length]![right.length]!
+}
+
+const prefixDistance = (word: string, candidate: string) =>
+  Math.min(...Array.from({ length: candidate.length + 1 }, (_, length) => distance(word, candidate.slice(0, length))))
+
+test('the walk finds every word within reach, in order, and no other', () => {
+  const seed = 11
+  const random = seededRandom(seed)
+  const word = (longest: number) =>
+    Array.from({ length: 1 + random.integer(longest) }, () => 'abc'[random.integer(3)]).join('')
+  for (let round = 0; round < 60; round += 1) {
+    const words = [...new Set(Array.from({ length: 120 }, () => word(7)))].sort()
+    const typed = word(6)
+    for (const max of [1, 2]) {
+      for (const isPrefix of [false, true]) {
+        const found: [string, number][] = []
+        walk(words, typed, max, isPrefix, (candidate, typos) => {
+          found.push([candidate, typos])
+          return true
+        })
+        const expected = words
+          .map((candidate): [string, number] => [
+            candidate,
+            isPrefix ? prefixDistance(typed, candidate) : distance(typed, candidate),
+          ])
+          .filter(([, typos]) => typos <= max)
+        assert.deepEqual(found, expected, `seed ${seed}, round ${round}, ${typed}`)
+      }
+    }
+  }
+})
+
+test('another first letter counts as two typos', () => {
+  const reader = new MemoryReader([{ id: 1, t: 'xonderful wxnderful wonderful onderful owinderful' }])
+  const { one, two } = new Vocabulary().likeByTwo(reader, 'wonderful', false)
+  assert.deepEqual(one, ['wxnderful'])
+  assert.deepEqual(two, ['onderful', 'xonderful'])
+})
+
+test('no more than 150 words are one typo away', () => {
+  const letters = 'abcdefghijklmnopqrstuvwxyz'
+  const many = [...letters].flatMap((letter) =>
+    [0, 1, 2, 3, 4, 5, 6].map((at) => `planets`.slice(0, at + 1) + letter + `planets`.slice(at + 1)),
+  )
+  const reader = new MemoryReader([{ id: 1, t: many.join(' ') }])
+  assert.equal(new Vocabulary().likeByOne(reader, 'planets', false).length, 150)
+})
