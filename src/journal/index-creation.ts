@@ -55,7 +55,7 @@ export async function prepareCreation(
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<IndexCreation> {
   const { rows: nodes } = await client.query<{ id: NodeId; index_count: number }>(
-    "select id, index_count from nodes where state = 'active' order by id for update",
+    "select id, index_count from nodes where state = 'active' order by id for no key update",
   )
   const taken = new Map<NodeId, Set<string>>()
   for (const { id } of nodes) taken.set(id, new Set())

@@ -66,7 +66,7 @@ export async function lockIndexes(
   ids: readonly string[],
 ): Promise<Map<string, LockedIndex>> {
   const { rows } = await client.query<Row>(
-    `${selectIndexes(true)} where i.id = any($1::uuid[]) order by i.id for update of i`,
+    `${selectIndexes(true)} where i.id = any($1::uuid[]) order by i.id for no key update of i`,
     [[...new Set(ids)].sort()],
   )
   return new Map(rows.map((row) => [row.id, decodeIndex(sealing, row)]))

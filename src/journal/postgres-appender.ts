@@ -266,9 +266,9 @@ async function lock(deps: AppenderDependencies, client: PoolClient, requests: re
   const texts = [
     'begin',
     'select pg_current_xact_id()::text as transaction',
-    `select id, ref, next_task from projects where id in (${ids.join(', ')}) order by id for update`,
+    `select id, ref, next_task from projects where id in (${ids.join(', ')}) order by id for no key update`,
     `${selectIndexes(false)} where (i.project_id, i.write_uid) in (values ${names.length === 0 ? '(null::uuid, null)' : names.join(', ')})
-     order by i.id for update of i`,
+     order by i.id for no key update of i`,
   ]
   const results: unknown = await client.query(texts.join(';\n'))
   assert(Array.isArray(results) && results.length === texts.length, 'each statement has a result')

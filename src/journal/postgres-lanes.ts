@@ -149,7 +149,7 @@ async function emptyPlacements(
     `with hosted as (
        select i.id, i.project_id from indexes i where i.id in (
          select index_id from placements where node_id = $1 and not is_gone and ($3::uuid is null or index_id = $3)
-       ) order by i.id for update
+       ) order by i.id for no key update
      ), emptied as (
        update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
          state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
