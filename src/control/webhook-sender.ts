@@ -10,7 +10,7 @@ import { Agent, request } from 'undici'
 import type { TaskView } from '../api/tasks.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { Webhook } from '../store/catalogue.ts'
+import type { ProjectId, Webhook } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { EgressPolicy } from './egress-policy.ts'
 
@@ -74,19 +74,26 @@ export function startWebhookSender(deps: WebhookSenderDeps): WebhookSender {
 /** One stretch of each project that has news. Answers whether there may be more. */
 async function sendRound(deps: WebhookSenderDeps, agent: Agent, signal: AbortSignal): Promise<boolean> {
   const feeds = await deps.journal.feedsBehind(consumer, projectsPerRoundMax)
-  let moved = false
-  for (const feed of feeds) {
-    if (signal.aborted) return false
-    const { tasks, cursor } = await deps.journal.finishedAfter(feed.project, feed.cursor, tasksPerCallMax)
-    if (cursor === feed.cursor) continue
-    moved = true
-    await deps.journal.saveFeedCursor(consumer, feed.project, cursor)
-    const webhooks = await deps.catalogue.webhooks(feed.project)
-    if (webhooks.length === 0 || tasks.length === 0) continue
-    const body = await encodeTasks(tasks)
-    await Promise.all(webhooks.map((webhook) => call(deps, agent, webhook, body, signal)))
-  }
-  return moved
+  // Side by side, so that one project's slow receiver does not keep the others waiting.
+  const moved = await Promise.all(feeds.map((feed) => sendFeed(deps, agent, feed, signal)))
+  return moved.includes(true)
+}
+
+async function sendFeed(
+  deps: WebhookSenderDeps,
+  agent: Agent,
+  feed: { readonly project: ProjectId; readonly cursor: number },
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (signal.aborted) return false
+  const { tasks, cursor } = await deps.journal.finishedAfter(feed.project, feed.cursor, tasksPerCallMax)
+  if (cursor === feed.cursor) return false
+  await deps.journal.saveFeedCursor(consumer, feed.project, cursor)
+  const webhooks = await deps.catalogue.webhooks(feed.project)
+  if (webhooks.length === 0 || tasks.length === 0) return true
+  const body = await encodeTasks(tasks)
+  await Promise.all(webhooks.map((webhook) => call(deps, agent, webhook, body, signal)))
+  return true
 }
 
 /** The body of a call: gzip of one TaskView a line. */

@@ -69,7 +69,12 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#startedAt = exchange.startedAt
     exchange.response.on('close', () => {
       this.#isClosed = true
-      clearTimeout(this.#timer)
+      if (this.#timer !== undefined) {
+        // Nobody waits for the next attempt any more.
+        clearTimeout(this.#timer)
+        plan.onError(new ClientGone(undefined))
+        return
+      }
       if (!exchange.response.writableFinished) this.#controller?.abort(new Error('the client closed the connection'))
     })
   }
@@ -182,7 +187,10 @@ class Relay implements Dispatcher.DispatchHandler {
       return
     }
     this.#attempt += 1
-    this.#timer = setTimeout(() => this.send(), pauseMs)
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.send()
+    }, pauseMs)
   }
 
   #finishHeld(): void {
@@ -291,7 +299,7 @@ export function badAnswer(cause: unknown): ApiError {
   return new ApiError('engine_bad_response', 'The engine gave an answer that cannot be used.', { cause })
 }
 
-export function failureError(failure: UpstreamFailure): ApiError {
+export function failureError(failure: UpstreamFailure): Error {
   const cause = new Error(`${failure.kind}: ${failure.reason}`)
   switch (failure.kind) {
     case 'unreachable':
@@ -300,7 +308,8 @@ export function failureError(failure: UpstreamFailure): ApiError {
     case 'timed-out':
       return new ApiError('engine_timeout', 'The engine did not answer in time.', { cause })
     case 'bad-answer':
-    case 'aborted':
       return badAnswer(cause)
+    case 'aborted':
+      return new ClientGone(cause)
   }
 }
