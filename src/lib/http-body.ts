@@ -54,8 +54,13 @@ export async function* bodyStream(request: IncomingMessage, bytesMax: number): A
       request.unpipe(decoder)
       decoder.destroy()
     }
-    request.resume()
+    dropRest(request)
   }
+}
+
+/** Reads and drops what is left. Only after a turn: until then the stream believes that its last reader still waits. */
+export function dropRest(request: IncomingMessage): void {
+  if (!request.readableEnded) setImmediate(() => request.resume())
 }
 
 /** The whole body. @throws BodyRefused. */

@@ -4,6 +4,7 @@ import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
 import { completeFeatures, type Features } from '../../api/features.ts'
 import { emulatedRelease } from '../../api/names.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import { dropRest } from '../../lib/http-body.ts'
 import { readPath } from '../../lib/http-path.ts'
 import { listenHttp } from '../../lib/http-server.ts'
 import { isObject } from '../../lib/json.ts'
@@ -153,5 +154,5 @@ function send(request: IncomingMessage, response: ServerResponse, answer: Reply)
   })
   response.end(bytes)
   // What was not read of a refused body is dropped, so that the next request of the connection is undisturbed.
-  if (!request.readableEnded) request.resume()
+  dropRest(request)
 }

@@ -98,9 +98,9 @@ async function select(call: Call, kind: 'task-cancel' | 'task-delete', filter: T
 
 /** Message 67. */
 async function taskDocuments(call: Call): Promise<Answer> {
-  const { uid } = taskOf(call)
   if (!call.parts.features().getTaskDocumentsRoute)
     throw featureNotEnabled('getTaskDocumentsRoute', 'Getting the documents of an enqueued task')
+  const { uid } = taskOf(call)
   const payload = call.parts.core.taskPayload(uid)
   if (payload === undefined)
     throw new ApiError(
