@@ -20,6 +20,7 @@ export interface FederatedMerge<L extends FederatedLeg> {
   readonly legs: readonly L[]
   readonly names: NameMap
   readonly send: (leg: L, body: JsonObject) => Promise<Buffer>
+  readonly requestUid: string
 }
 
 /** What stands in one place of the order of a hit. */
@@ -83,6 +84,7 @@ export async function mergeFederated<L extends FederatedLeg>(merge: FederatedMer
       ? { hitsPerPage: perPage, page, totalPages: perPage === 0 ? 0 : Math.ceil(total / perPage), totalHits: total }
       : { limit: options.limit, offset: options.offset, estimatedTotalHits: total }),
     ...facets,
+    requestUid: merge.requestUid,
   })
 }
 

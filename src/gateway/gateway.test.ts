@@ -425,6 +425,31 @@ test('a federated search hides physical names in hits, facets and errors', async
   assert.match(reply.text, /"facetsByIndex":{"movies"/)
 })
 
+test('a federated search over two nodes is one list, best hits first, with what was asked for and no more', async () => {
+  const answering = (uid: string, scores: readonly number[]) => (_: string, body: string) => {
+    const sent = JSON.parse(body) as { federation: { limit: number; offset: number } }
+    assert.deepEqual([sent.federation.offset, sent.federation.limit], [0, 3])
+    const hits = scores.map((score) => ({
+      id: `${uid}-${score}`,
+      _federation: { indexUid: `aaaaaaaaaaaa_${uid}`, queriesPosition: 0, weightedRankingScore: score },
+      _rankingScore: score,
+      _rankingScoreDetails: { words: { order: 0, score } },
+    }))
+    return { status: 200, body: JSON.stringify({ hits, estimatedTotalHits: 10 }) }
+  }
+  engine.answer = answering('movies', [0.9, 0.5])
+  second.answer = answering('books', [0.7, 0.6])
+  const queries = [{ indexUid: 'movies' }, { indexUid: 'books', showRankingScore: true }]
+  const reply = await call('POST', '/multi-search', searchKey, { queries, federation: { offset: 1, limit: 2 } })
+  const { hits, estimatedTotalHits, offset, limit } = reply.body
+  assert.deepEqual([estimatedTotalHits, offset, limit], [20, 1, 2])
+  const origin = { indexUid: 'books', queriesPosition: 1 }
+  assert.deepEqual(hits, [
+    { id: 'books-0.7', _federation: { ...origin, weightedRankingScore: 0.7 }, _rankingScore: 0.7 },
+    { id: 'books-0.6', _federation: { ...origin, weightedRankingScore: 0.6 }, _rankingScore: 0.6 },
+  ])
+})
+
 test('documents are stored as NDJSON before they are answered with 202', async () => {
   const body = gzipSync('[{"id":1,"n":1.0},{"id":2}]')
   const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' }

@@ -70,6 +70,7 @@ export const multiSearch: Handler = async (call) => {
       legs,
       names,
       send: (leg, body) => ask(call, leg, body, names),
+      requestUid: call.parts.random.uuid(),
     })
   }
   if (legs.length === 0) return json(200, { results: [] })
