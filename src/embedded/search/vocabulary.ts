@@ -2,8 +2,9 @@
  * Words of the index that are like a typed one (M-F4). The vocabulary is walked in its order, in blocks by first
  * character; blocks are kept in memory as long as the index does not change.
  *
- * Distance is Levenshtein's with a swap of neighbours counted once; for a prefix, the distance to the best prefix of the
- * candidate.
+ * Distance is Levenshtein's with a swap of neighbours counted once. A prefix is compared with the candidate character by
+ * character, and the distance is settled as soon as the whole prefix is no farther than any part of it: what follows
+ * cannot bring it nearer.
  */
 import type { IndexReader } from '../index-reader.ts'
 
@@ -145,11 +146,10 @@ export function walk(
 ): void {
   const target = [...word].map((character) => character.codePointAt(0)!)
   const width = target.length + 1
-  const depthMax = target.length + max
   /** rows[d][j]: distance of the candidate's first d characters to the target's first j. */
   const rows: Uint8Array[] = [Uint8Array.from({ length: width }, (_, index) => Math.min(index, 255))]
-  /** best[d]: for prefixes, the smallest distance of any of the first d characters to the whole target. */
-  const best: number[] = [target.length]
+  /** settled[d]: the distance that the first d characters settle, or -1. */
+  const settled: number[] = [target.length === 0 && isPrefix ? 0 : -1]
   const path: number[] = []
   let at = 0
   while (at < words.length) {
@@ -163,31 +163,23 @@ export function walk(
       unit += point > 0xffff ? 2 : 1
     }
     path.length = shared
-    let dead = -1
-    while (unit < candidate.length) {
-      const depth = path.length
-      if (depth >= depthMax) {
-        // Longer than any match; a prefix is judged by what was seen.
-        if (!isPrefix) dead = unit
-        break
-      }
+    let isDead = false
+    while (unit < candidate.length && settled[path.length] === -1 && !isDead) {
       const point = candidate.codePointAt(unit)!
-      const smallest = fillRow(rows, target, path, depth + 1, point)
+      const depth = path.length + 1
+      const smallest = fillRow(rows, target, path, depth, point)
+      const whole = rows[depth]![width - 1]!
       path.push(point)
       unit += point > 0xffff ? 2 : 1
-      best[depth + 1] = Math.min(best[depth]!, rows[depth + 1]![width - 1]!)
-      if (smallest > max && (!isPrefix || best[depth + 1]! > max)) {
-        dead = unit
-        break
-      }
-      if (isPrefix && smallest > max) break
+      settled[depth] = isPrefix && whole <= max && whole === smallest ? whole : -1
+      isDead = smallest > max
     }
-    if (dead >= 0) {
-      at = skip(words, at, candidate.slice(0, dead))
+    if (isDead) {
+      at = skip(words, at, candidate.slice(0, unit))
       continue
     }
     const depth = path.length
-    const distance = isPrefix ? best[depth]! : rows[depth]![width - 1]!
+    const distance = settled[depth] === -1 ? rows[depth]![width - 1]! : settled[depth]!
     if (distance <= max && !visit(candidate, distance)) return
     at += 1
   }
