@@ -155,17 +155,18 @@ function effectOf(project: ProjectDraft, index: WriteIndex, request: AppendReque
   const uid = request.uid ?? ''
   switch (operation.kind) {
     case 'documents-put':
-      return effectOfPut(index, request, uid)
+      return effectOfPut(index, request)
     case 'index-create':
       if (!isNew) return { refusal: alreadyExists(uid) }
       if (request.refusal !== null) return { refusal: request.refusal }
       return operation.primaryKey === null ? {} : { primaryKey: operation.primaryKey }
     case 'index-update': {
       if (request.refusal !== null) return { refusal: request.refusal }
-      if (operation.uid !== null && project.indexByName(operation.uid) !== undefined) {
+      const isRenamed = operation.uid !== null && operation.uid !== uid
+      if (isRenamed && project.indexByName(operation.uid) !== undefined) {
         return { refusal: alreadyExists(operation.uid) }
       }
-      const rename = operation.uid === null ? {} : { rename: operation.uid }
+      const rename = isRenamed ? { rename: operation.uid } : {}
       // An index that may hold documents: the engine says whether it does, and `complete` adopts the key on success.
       const adopts = operation.primaryKey !== null && (index.writePrimaryKey === null || !index.mayHoldDocuments)
       return adopts && operation.primaryKey !== null ? { ...rename, primaryKey: operation.primaryKey } : rename
@@ -190,12 +191,12 @@ function effectOf(project: ProjectDraft, index: WriteIndex, request: AppendReque
 }
 
 /** M-E2. */
-function effectOfPut(index: WriteIndex, request: AppendRequest, uid: string): Effect {
+function effectOfPut(index: WriteIndex, request: AppendRequest): Effect {
   const { operation, inferred, refusal } = request
   const argument = operation.kind === 'documents-put' ? operation.primaryKey : null
   const current = index.writePrimaryKey
   if (current !== null && argument !== null && current !== argument) {
-    const message = `Index \`${uid}\`: Index already has a primary key: \`${current}\`.`
+    const message = `Index already has a primary key: \`${current}\`.`
     return { refusal: errorBody('index_primary_key_already_exists', message) }
   }
   if (current === null && argument === null && inferred !== undefined && 'refusal' in inferred) {

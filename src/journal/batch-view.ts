@@ -19,7 +19,7 @@ export function batchView(uid: number, strategy: string, tasks: readonly TaskFac
   return {
     uid,
     progress: null,
-    details: tasks.reduce<Json>((sum, task) => addDetails(sum, task.details), {}),
+    details: tasks.reduce<Json>((sum, task) => addDetails(sum, task), {}),
     stats: { totalNbTasks: tasks.length, status, types, indexUids },
     duration: finishedAt === null ? null : renderDuration(finishedAt - startedAt),
     startedAt: renderTime(startedAt),
@@ -28,8 +28,8 @@ export function batchView(uid: number, strategy: string, tasks: readonly TaskFac
   }
 }
 
-/** Numbers are added, filters are joined by `&`, the rest is taken over. */
-function addDetails(sum: Json, more: Json): Json {
+/** Numbers are added, filters are joined by `&`, the rest is taken over; a null says something only in settings. */
+function addDetails(sum: Json, { type, details: more }: TaskFacts): Json {
   if (!isObject(sum) || !isObject(more)) return sum
   const result: Record<string, Json> = { ...sum }
   for (const [name, value] of Object.entries(more)) {
@@ -37,7 +37,7 @@ function addDetails(sum: Json, more: Json): Json {
     if (typeof before === 'number' && typeof value === 'number') result[name] = before + value
     else if (name === 'originalFilter' && typeof before === 'string' && typeof value === 'string') {
       result[name] = `${before}&${value}`
-    } else if (value !== null || before === undefined) result[name] = value
+    } else if (value !== null || (before === undefined && type === 'settingsUpdate')) result[name] = value
   }
   return result
 }

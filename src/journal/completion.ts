@@ -30,10 +30,18 @@ export interface NameGiven {
   readonly task: number
 }
 
+/** Tasks before `task` that show the name `from` show `to` from now on. */
+export interface TaskRenaming {
+  readonly task: number
+  readonly from: string
+  readonly to: string
+}
+
 export interface Completion {
   readonly endings: readonly Ending[]
   /** In order; see `giveName`. */
   readonly names: readonly NameGiven[]
+  readonly renamings: readonly TaskRenaming[]
   /** Open changes whose `refusal` or `deliver` is another now. */
   readonly rewritten: readonly OpenChange[]
   /** Something that the route table shows has changed. */
@@ -55,6 +63,7 @@ export function complete(
 ): Completion {
   const endings: Ending[] = []
   const names: NameGiven[] = []
+  const renamings: TaskRenaming[] = []
   let isVisible = false
   let mustRebuild = false
   for (const change of open) {
@@ -83,7 +92,11 @@ export function complete(
       isVisible = true
     }
     if (isDone) {
-      applySuccess(index, change, finishedAt, names)
+      applySuccess(index, change, finishedAt)
+      for (const { uid } of change.naming) {
+        names.push({ index, uid, task: change.task })
+        renamings.push({ task: change.task, from: change.indexUid, to: uid })
+      }
       isVisible = true
     } else if (change.refusal === null) mustRebuild = true
   }
@@ -91,11 +104,11 @@ export function complete(
   const rewritten = mustRebuild ? rebuild(index, open) : []
   // Whoever was to create it was cancelled or failed: nobody will ever see it.
   if (index.createdAt === null && index.writeUid === null && index.completed === index.head) index.isGone = true
-  return { endings, names, rewritten, isVisible: isVisible || index.isGone }
+  return { endings, names, renamings, rewritten, isVisible: isVisible || index.isGone }
 }
 
 /** Effects of a success on what reads see. */
-function applySuccess(index: IndexState, change: OpenChange, finishedAt: number, names: NameGiven[]): void {
+function applySuccess(index: IndexState, change: OpenChange, finishedAt: number): void {
   const { operation } = change
   if (operation.kind === 'settings') index.settingsDone = foldSettings(index.settingsDone, operation.settings)
   if (operation.kind === 'index-delete') index.isGone = true
@@ -105,7 +118,6 @@ function applySuccess(index: IndexState, change: OpenChange, finishedAt: number,
     // When the engine had to decide, writes learn of it only now.
     if (change.primaryKey !== operation.primaryKey) index.writePrimaryKey = operation.primaryKey
   }
-  for (const { uid } of change.naming) names.push({ index, uid, task: change.task })
   index.updatedAt = Math.max(index.updatedAt ?? 0, finishedAt)
 }
 
@@ -138,7 +150,7 @@ export function cancelledEnding(
     status: 'canceled',
     error: null,
     details: finishedDetails(change.operation, change.details, 'canceled', null),
-    startedAt: null,
+    startedAt: by.now,
     finishedAt: by.now,
     batchKey: by.batchKey,
     canceledBy: by.task,
@@ -207,4 +219,13 @@ export function giveName({ index, uid, task }: NameGiven, holder: IndexState | u
   }
   if (holder !== undefined) holder.readUid = null
   index.readUid = uid
+}
+
+/** An exchange renames tasks both ways, a rename one way. */
+export function swapRenamings(task: number, operation: OpenChange['operation']): readonly TaskRenaming[] {
+  if (operation.kind !== 'index-swap') return []
+  return operation.swaps.flatMap(({ indexes: [left, right], rename }) => {
+    const there = { task, from: left, to: right }
+    return rename ? [there] : [there, { task, from: right, to: left }]
+  })
 }

@@ -9,7 +9,7 @@ import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockIndexes, saveIndexes } from './index-rows.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof } from './ports.ts'
-import { completeSwaps, giveNames, indexesOfSwaps } from './read-names.ts'
+import { completeSwaps, giveNames, indexesOfSwaps, renameTasks } from './read-names.ts'
 
 export interface Progress {
   readonly placement: Placement
@@ -44,6 +44,7 @@ export async function recordProgress(
     const outcomes = new Map(progress.outcomes.map((outcome) => [outcome.position, outcome]))
     const completion = complete(state, open, moved.applied, outcomes, now)
     await giveNames(client, sealing, locked, completion.names)
+    await renameTasks(client, state.project, completion.renamings)
     await saveRewritten(client, sealing, state.project, completion.rewritten)
     endings.push(...completion.endings)
     isCatalogueChanged ||= completion.isVisible

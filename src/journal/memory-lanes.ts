@@ -10,6 +10,7 @@ import {
   openChanges,
   placementOf,
   projectIn,
+  renameTasks,
   type StoredChange,
   type StoredIndex,
   type StoredPlacement,
@@ -231,6 +232,7 @@ function advance(
     const byPosition = new Map(outcomes.map((outcome) => [outcome.position, outcome]))
     const completion = complete(one, openChanges(index), applied, byPosition, now)
     const renamed = giveNames(state, completion.names)
+    renameTasks(projectIn(state, one.project), completion.renamings)
     saveRewritten(index, completion.rewritten)
     endings.push(...completion.endings)
     isChanged = completion.isVisible

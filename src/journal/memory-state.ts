@@ -4,7 +4,7 @@ import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { MemoryPlaces } from '../store/memory-catalogue.ts'
 import { type Change, taskKindOf } from './change.ts'
-import { type Ending, giveName, type NameGiven } from './completion.ts'
+import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import type { LaneProof } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import type { IndexState, NewPlacement, OpenChange } from './write-index.ts'
@@ -185,7 +185,7 @@ export function completeSwaps(
     })
     for (const { index } of names) if (index.namedBy < task) index.readUid = null
     for (const index of giveNames(state, names)) renamed.add(index)
-    for (const { indexes } of swap.operation.swaps) renameTasks(stored, task, indexes)
+    renameTasks(stored, swapRenamings(task, swap.operation))
     const details = finishedDetails(swap.operation, swap.details, 'succeeded', null)
     endings.push({
       task,
@@ -201,9 +201,11 @@ export function completeSwaps(
   return { endings, renamed }
 }
 
-function renameTasks(project: StoredProject, task: number, [left, right]: readonly [string, string]): void {
-  for (const change of project.changes.slice(0, task)) {
-    if (change.indexUid === left) change.indexUid = right
-    else if (change.indexUid === right) change.indexUid = left
+export function renameTasks(project: StoredProject, renamings: readonly TaskRenaming[]): void {
+  for (const task of new Set(renamings.map((renaming) => renaming.task))) {
+    const names = new Map(renamings.filter((one) => one.task === task).map(({ from, to }) => [from, to]))
+    for (const change of project.changes.slice(0, task)) {
+      change.indexUid = names.get(change.indexUid ?? '') ?? change.indexUid
+    }
   }
 }

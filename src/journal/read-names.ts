@@ -4,7 +4,7 @@ import type { SealingKey } from '../lib/seal.ts'
 import type { IndexId, ProjectId } from '../store/catalogue.ts'
 import type { OpenRow } from './change-row.ts'
 import { decodeOpen, openColumns } from './change-row.ts'
-import { type Ending, giveName, type NameGiven } from './completion.ts'
+import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import { type LockedIndex, lockIndexes } from './index-rows.ts'
 import { finishedDetails } from './task-details.ts'
 
@@ -103,7 +103,7 @@ export async function completeSwaps(
       return state === undefined ? [] : [{ index: state, uid, task }]
     })
     await swapNames(client, sealing, locked, names)
-    await renameTasks(client, project, task, swap.operation.kind === 'index-swap' ? swap.operation.swaps : [])
+    await renameTasks(client, project, swapRenamings(task, swap.operation))
     endings.push({
       task,
       status: 'succeeded',
@@ -129,18 +129,24 @@ async function swapNames(
   await giveNames(client, sealing, locked, names)
 }
 
-/** Tasks before the swap follow the data, as on a stock server (P-13). */
-async function renameTasks(
+/** Tasks before a swap or a rename follow the data, as on a stock server (P-13). */
+export async function renameTasks(
   client: PoolClient,
   project: ProjectId,
-  task: number,
-  swaps: readonly { readonly indexes: readonly [string, string] }[],
+  renamings: readonly TaskRenaming[],
 ): Promise<void> {
-  for (const { indexes } of swaps) {
+  for (const [task, group] of groupByTask(renamings)) {
     await client.query(
-      `update changes set index_uid = case when index_uid = $3 then $4 else $3 end
-       where project_id = $1 and task < $2 and index_uid in ($3, $4)`,
-      [project, task, indexes[0], indexes[1]],
+      `update changes c set index_uid = r.after from unnest($3::text[], $4::text[]) as r (before, after)
+       where c.project_id = $1 and c.task < $2 and c.index_uid = r.before`,
+      [project, task, group.map(({ from }) => from), group.map(({ to }) => to)],
     )
   }
+}
+
+/** The renamings of one task happen at once: a swap must not rename twice what it has just renamed. */
+function groupByTask(renamings: readonly TaskRenaming[]): ReadonlyMap<number, readonly TaskRenaming[]> {
+  const groups = new Map<number, TaskRenaming[]>()
+  for (const renaming of renamings) groups.set(renaming.task, [...(groups.get(renaming.task) ?? []), renaming])
+  return groups
 }

@@ -147,7 +147,7 @@ function primaryKeys(source: StoreSource) {
     await world.deliver(first.index)
     assert.deepEqual((await world.task(none.task)).error, refusal)
     assert.equal((await world.task(first.task)).status, 'succeeded')
-    assert.equal((await world.task(second.task)).error?.message, 'Index `a`: Index already has a primary key: `sku`.')
+    assert.equal((await world.task(second.task)).error?.message, 'Index already has a primary key: `sku`.')
   })
 
   test('a primary key may change while the index is empty; later the engine decides', async () => {
@@ -269,9 +269,14 @@ function names(source: StoreSource) {
     await world.deliver(index)
     assert.deepEqual(await world.names(), { b: index })
     assert.deepEqual((await world.task(task)).details, { primaryKey: null, oldIndexUid: 'a', newIndexUid: 'b' })
-    const taken = await world.append('b', { kind: 'index-update', primaryKey: null, uid: 'b' })
-    await world.deliver(index)
+    assert.equal((await world.task(0)).indexUid, 'b')
+    const same = await world.append('b', { kind: 'index-update', primaryKey: null, uid: 'b' })
+    const other = await world.put('c')
+    const taken = await world.append('b', { kind: 'index-update', primaryKey: null, uid: 'c' })
+    await world.deliverAll()
+    assert.equal((await world.task(same.task)).status, 'succeeded')
     assert.equal((await world.task(taken.task)).error?.code, 'index_already_exists')
+    assert.deepEqual(await world.names(), { b: index, c: other.index })
   })
 
   test('a swap exchanges names when everything before it is applied, and past tasks follow', async () => {
