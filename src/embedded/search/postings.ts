@@ -2,12 +2,12 @@
  * What one query reads of the index's words: postings by word, prefix, field, position and pair, restricted to the fields
  * that are searched. Every answer is kept for the rest of the query, since rules ask for the same again and again.
  *
- * Prefixes of up to four bytes that begin a hundred words or more are *wide*: they are treated as one posting list and
+ * Prefixes of up to four bytes that begin a hundred words (that allow typos) or more are *wide*: they are treated as one posting list and
  * not word by word. Their unions are kept between queries, as long as the index does not change.
  */
 import { Bitmap } from '../../lib/bitmap.ts'
 import type { FieldId, IndexReader } from '../index-reader.ts'
-import { Vocabulary } from './vocabulary.ts'
+import { typoTest, Vocabulary } from './vocabulary.ts'
 
 /** The fields that `attributesToSearchOn` leaves, by whether they allow typos. */
 export interface FieldRestriction {
@@ -135,8 +135,9 @@ export class Postings {
     if (Buffer.byteLength(prefix) > widePrefixBytesMax) return false
     return remember(this.#shared.wide, prefix, () => {
       let count = 0
-      for (const _ of this.wordsFrom(prefix)) {
-        count += 1
+      const counts = typoTest(this.reader)
+      for (const word of this.wordsFrom(prefix)) {
+        if (counts(word)) count += 1
         if (count >= widePrefixWordsMin) return true
       }
       return false

@@ -118,7 +118,7 @@ export class Vocabulary {
 }
 
 /** Whether a word may be found by its likeness: not when it only occurs where no typo is allowed (M-F4). */
-function typoTest(reader: IndexReader): (word: string) => boolean {
+export function typoTest(reader: IndexReader): (word: string) => boolean {
   const { disableOnAttributes, disableOnNumbers } = reader.settings.typoTolerance
   if (disableOnAttributes.length === 0 && !disableOnNumbers) return () => true
   return (word) => !reader.wordDocids(word).isEmpty()
