@@ -63,6 +63,8 @@ export function readDocumentId(document: JsonObject, key: string, text: () => st
 }
 
 function readNumber(value: number, key: string, text: () => string): FoundId {
+  // The reference reads it as a double.
+  if (Object.is(value, -0)) return wrongId('-0.0')
   if (Number.isSafeInteger(value) && isWrittenPlainly(value, key, text())) return { id: String(value) }
   const written = writtenNumber(value, key, text())
   if (/^-?[0-9]+$/.test(written)) {

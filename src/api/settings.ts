@@ -7,7 +7,7 @@
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { bodyRoot, type Decoder, type Field, object } from './decode.ts'
 import { checkEmbedders, completeEmbedder, defaultDocumentTemplate } from './embedder-settings.ts'
-import { type ErrorBody, type ErrorCode, errorBody } from './errors.ts'
+import { ApiError, type ErrorCode } from './errors.ts'
 import { completeFeatures, type Feature, type Features, featureNotEnabled } from './features.ts'
 import type { FilterableRule, IndexSettings } from './index-settings.ts'
 import { longLocale } from './locales.ts'
@@ -166,23 +166,26 @@ function mergeEmbedders(before: Json, change: JsonObject): JsonObject {
 }
 
 /**
- * What shows only after folding (M-D1), as the error with which the task fails; null = all is well.
+ * What shows only after folding (M-D1), the error with which the task fails; null = all is well.
+ * @param uid     index that the message names first; null = none.
  * @param before  folded settings without the change.
  */
-export function foldedMistake(uid: string, before: JsonObject, change: JsonObject): ErrorBody | null {
+export function foldedMistake(uid: string | null, before: JsonObject, change: JsonObject): ApiError | null {
+  if (change.typoTolerance === undefined && change.embedders === undefined) return null
+  const index = uid === null ? '' : `Index \`${uid}\`: `
   const { minWordSizeForTypos } = completeSettings(foldSettings(before, change)).typoTolerance
   const { oneTypo, twoTypos } = minWordSizeForTypos
   if (oneTypo > twoTypos)
-    return errorBody(
+    return new ApiError(
       'invalid_settings_typo_tolerance',
-      `Index \`${uid}\`: \`minWordSizeForTypos\` setting is invalid. \`oneTypo\` and \`twoTypos\` fields should be between \`0\` and \`255\`, and \`twoTypos\` should be greater or equals to \`oneTypo\` but found \`oneTypo: ${oneTypo}\` and twoTypos: ${twoTypos}\`.`,
+      `${index}\`minWordSizeForTypos\` setting is invalid. \`oneTypo\` and \`twoTypos\` fields should be between \`0\` and \`255\`, and \`twoTypos\` should be greater or equals to \`oneTypo\` but found \`oneTypo: ${oneTypo}\` and twoTypos: ${twoTypos}\`.`,
     )
   for (const [name, embedder] of Object.entries(objectOf(change.embedders))) {
     const old = objectOf(objectOf(before.embedders)[name])
     if (old.binaryQuantized === true && isObject(embedder) && embedder.binaryQuantized === false)
-      return errorBody(
+      return new ApiError(
         'invalid_settings_embedders',
-        `Index \`${uid}\`: \`.embedders.${name}.binaryQuantized\`: Cannot disable the binary quantization.\n - Note: Binary quantization is a lossy operation that cannot be reverted.\n - Hint: Add a new embedder that is non-quantized and regenerate the vectors.`,
+        `${index}\`.embedders.${name}.binaryQuantized\`: Cannot disable the binary quantization.\n - Note: Binary quantization is a lossy operation that cannot be reverted.\n - Hint: Add a new embedder that is non-quantized and regenerate the vectors.`,
       )
   }
   return null

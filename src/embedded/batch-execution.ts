@@ -177,6 +177,8 @@ const namingCodes: ReadonlySet<string> = new Set([
   'invalid_vectors_type',
   'vector_embedding_error',
   'max_fields_limit_exceeded',
+  'invalid_settings_typo_tolerance',
+  'invalid_settings_embedders',
   'internal',
 ])
 

@@ -42,7 +42,9 @@ function nestedValue(document: JsonObject, path: string): Json | undefined {
 
 /** The primary key that a first document suggests. @throws ApiError messages 23, 24. */
 export function inferPrimaryKey(document: JsonObject): string {
-  const candidates = Object.keys(document).filter((name) => name.toLowerCase().endsWith('id'))
+  const candidates = Object.keys(document)
+    .filter((name) => name.toLowerCase().endsWith('id'))
+    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   if (candidates.length === 1) return candidates[0]!
   if (candidates.length === 0)
     throw new ApiError(
@@ -86,7 +88,8 @@ export function checkGeo(settings: IndexSettings, document: JsonObject, id: stri
 }
 
 const isCoordinate = (value: Json | undefined): boolean =>
-  (typeof value === 'number' || (typeof value === 'string' && value.trim() !== '')) && Number.isFinite(Number(value))
+  (typeof value === 'number' || (typeof value === 'string' && value !== '' && !/\s/.test(value))) &&
+  Number.isFinite(Number(value))
 
 /** What a document says about one embedder. */
 export interface GivenVectors {

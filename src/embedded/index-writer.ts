@@ -4,7 +4,7 @@
  */
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import { featureNotEnabled } from '../api/features.ts'
-import { completeSettings, foldSettings } from '../api/settings.ts'
+import { completeSettings, foldedMistake, foldSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import {
@@ -217,6 +217,8 @@ class BatchRun {
     const before = completeSettings(this.#facts.settings)
     const after = completeSettings(folded)
     if (JSON.stringify(folded) === JSON.stringify(this.#facts.settings)) return
+    const mistake = foldedMistake(null, this.#facts.settings, change)
+    if (mistake !== null) throw mistake
     this.#closeWriter()
     const plan = reindexingOf(before, after, this.#facts.fieldNames)
     const next = { ...this.#facts, settings: folded }

@@ -3,7 +3,7 @@
  * draft, decide each request in call order, and write the draft back.
  */
 import { type ErrorBody, errorBody } from '../api/errors.ts'
-import { foldSettings } from '../api/settings.ts'
+import { foldedMistake, foldSettings } from '../api/settings.ts'
 import { unreachable } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
@@ -171,7 +171,11 @@ function effectOf(project: ProjectDraft, index: WriteIndex, request: AppendReque
       const adopts = operation.primaryKey !== null && (index.writePrimaryKey === null || !index.mayHoldDocuments)
       return adopts && operation.primaryKey !== null ? { ...rename, primaryKey: operation.primaryKey } : rename
     }
-    case 'settings':
+    case 'settings': {
+      // What is wrong only after merging shows here, where the settings before are known.
+      const refusal = request.refusal ?? foldedMistake(uid, index.settings, operation.settings)?.body ?? null
+      return refusal === null ? {} : { refusal }
+    }
     case 'documents-delete':
     case 'documents-delete-by-filter':
     case 'documents-clear':
