@@ -153,11 +153,14 @@ function flushPairs(
   }
 }
 
+/** Where small values are put together: valid until the next one. */
+const pairBytes = new Uint8Array(1024)
+
 /** The bitmaps of distances 1, 2 and 3: each with its length before it, in up to five bytes. */
 export function joinPair(parts: readonly (Uint8Array | undefined)[]): Uint8Array {
   let byteCount = 15
   for (const part of parts) byteCount += part?.length ?? 0
-  const bytes = new Uint8Array(byteCount)
+  const bytes = byteCount <= pairBytes.length ? pairBytes : new Uint8Array(byteCount)
   let at = 0
   for (const part of parts) {
     let rest = part?.length ?? 0

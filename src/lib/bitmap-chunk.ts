@@ -84,6 +84,15 @@ export function eachValue(chunk: Chunk, visit: (value: number) => void): void {
   }
 }
 
+/** Where operations gather bits before the result's size is known: most results are small, and 8 KB each would be waste. */
+const scratch = new Uint32Array(wordCount)
+
+/** A chunk of the bits in `scratch`. */
+function fromScratch(): Chunk {
+  const size = countBits(scratch)
+  return size > arraySizeMax ? bitsChunk(scratch.slice(), size) : settled({ kind: 'bits', words: scratch, size })
+}
+
 /** The chunk in the form that its size asks for. */
 function settled(chunk: BitsChunk): Chunk {
   if (chunk.size > arraySizeMax) return chunk
@@ -144,9 +153,8 @@ export function erase(chunk: Chunk, value: number): Chunk {
 
 export function chunkAnd(left: Chunk, right: Chunk): Chunk {
   if (left.kind === 'bits' && right.kind === 'bits') {
-    const words = new Uint32Array(wordCount)
-    for (let index = 0; index < wordCount; index += 1) words[index] = left.words[index]! & right.words[index]!
-    return settled(bitsChunk(words))
+    for (let index = 0; index < wordCount; index += 1) scratch[index] = left.words[index]! & right.words[index]!
+    return fromScratch()
   }
   const small =
     left.kind === 'array' && (right.kind === 'bits' || left.size <= right.size) ? left : (right as ArrayChunk)
@@ -240,18 +248,18 @@ export function mergeInto(bits: BitsChunk, right: Chunk): BitsChunk {
 export function chunkUnion(chunks: readonly Chunk[]): Chunk {
   if (chunks.length === 1) return chunks[0]!
   if (chunks.length === 2) return chunkOr(chunks[0]!, chunks[1]!)
-  const words = new Uint32Array(wordCount)
+  scratch.fill(0)
   for (const chunk of chunks) {
     if (chunk.kind === 'bits') {
-      for (let index = 0; index < wordCount; index += 1) words[index]! |= chunk.words[index]!
+      for (let index = 0; index < wordCount; index += 1) scratch[index]! |= chunk.words[index]!
     } else {
       for (let index = 0; index < chunk.size; index += 1) {
         const value = chunk.values[index]!
-        words[value >>> 5]! |= 1 << (value & 31)
+        scratch[value >>> 5]! |= 1 << (value & 31)
       }
     }
   }
-  return settled(bitsChunk(words))
+  return fromScratch()
 }
 
 export function chunkAndNot(left: Chunk, right: Chunk): Chunk {
@@ -264,16 +272,16 @@ export function chunkAndNot(left: Chunk, right: Chunk): Chunk {
     }
     return arrayChunk(values, size)
   }
-  const words = left.words.slice()
   if (right.kind === 'bits') {
-    for (let index = 0; index < wordCount; index += 1) words[index]! &= ~right.words[index]!
+    for (let index = 0; index < wordCount; index += 1) scratch[index] = left.words[index]! & ~right.words[index]!
   } else {
+    scratch.set(left.words)
     for (let index = 0; index < right.size; index += 1) {
       const value = right.values[index]!
-      words[value >>> 5]! &= ~(1 << (value & 31))
+      scratch[value >>> 5]! &= ~(1 << (value & 31))
     }
   }
-  return settled(bitsChunk(words))
+  return fromScratch()
 }
 
 export function chunkEquals(left: Chunk, right: Chunk): boolean {

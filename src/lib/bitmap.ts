@@ -61,14 +61,14 @@ export class Bitmap implements BitmapReader {
   }
 
   /** From ascending values without repeats: the fast way in. */
-  static fromSorted(values: ArrayLike<number>): Bitmap {
+  static fromSorted(values: ArrayLike<number>, count = values.length): Bitmap {
     const keys: number[] = []
     const chunks: Chunk[] = []
     let start = 0
-    while (start < values.length) {
+    while (start < count) {
       const key = values[start]! >>> 16
       let end = start + 1
-      while (end < values.length && values[end]! >>> 16 === key) end += 1
+      while (end < count && values[end]! >>> 16 === key) end += 1
       const size = end - start
       keys.push(key)
       if (size <= arraySizeMax) {
@@ -428,26 +428,29 @@ export class Bitmap implements BitmapReader {
   }
 }
 
+const listBytes = new Uint8Array(1 + listSizeMax * 5)
+
 function writeList(values: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(1 + values.length * 5)
   let at = 0
   let before = 0
-  bytes[at++] = values.length
+  listBytes[at++] = values.length
   for (const value of values) {
     let rest = value - before
     before = value
     while (rest > 127) {
-      bytes[at++] = (rest & 127) | 128
+      listBytes[at++] = (rest & 127) | 128
       rest = Math.floor(rest / 128)
     }
-    bytes[at++] = rest
+    listBytes[at++] = rest
   }
-  return bytes.subarray(0, at)
+  return listBytes.slice(0, at)
 }
+
+/** Values of a list while it is read. */
+const listValues = new Float64Array(listSizeMax)
 
 function readList(bytes: Uint8Array, count: number): Bitmap {
   assert(count <= listSizeMax, `bitmap: unknown tag ${count}`)
-  const values: number[] = []
   let at = 1
   let value = 0
   for (let index = 0; index < count; index += 1) {
@@ -459,7 +462,7 @@ function readList(bytes: Uint8Array, count: number): Bitmap {
       byte = bytes[at++]!
     }
     value += byte * scale
-    values.push(value)
+    listValues[index] = value
   }
-  return Bitmap.fromSorted(values)
+  return Bitmap.fromSorted(listValues, count)
 }
