@@ -31,6 +31,7 @@ import {
 } from './parts.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { PostgresUnusable } from './store/postgres-server.ts'
+import { SchemaTooNew, WrongSealingKey } from './store/schema.ts'
 
 /** One part that does not stop may not hold the others for longer than this. */
 const stopMsMax = 20_000
@@ -158,6 +159,9 @@ export function exitOf(error: unknown): ExitName | undefined {
     return 'portInUse'
   }
   if (error instanceof EngineUnavailable || error instanceof ChildFailed) return 'engineUnavailable'
-  if (error instanceof StoreUnavailable || error instanceof PostgresUnusable) return 'storeUnavailable'
+  const isStore = [StoreUnavailable, PostgresUnusable, SchemaTooNew, WrongSealingKey].some(
+    (kind) => error instanceof kind,
+  )
+  if (isStore) return 'storeUnavailable'
   return undefined
 }

@@ -12,7 +12,7 @@ const version = isObject(description) ? String(description.version) : 'unknown'
 
 /** The first signal stops in order, the second at once. */
 const stopAsked = new Promise<string>((resolve) => {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       process.once(signal, () => process.exit(130))
       resolve(signal)

@@ -1,4 +1,5 @@
 /** Builds each part of the program from the configuration, and hands it to the supervisor that will stop it. */
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import pino, { type Logger } from 'pino'
 import type { Registry } from 'prom-client'
@@ -40,7 +41,7 @@ export interface Host {
   readonly clock: Clock
   readonly random: Random
   readonly version: string
-  /** Resolves at the first SIGINT or SIGTERM. */
+  /** Resolves at the first SIGINT, SIGTERM or SIGHUP. */
   readonly stopAsked: Promise<string>
 }
 
@@ -92,10 +93,18 @@ export async function openOwnStore(
 ): Promise<Store> {
   const dataDir = resolve(config.data.dir)
   const { sealingKey, connectionsMax, writeAdmission } = config.store
+  const keyFile = join(dataDir, 'sealing.key')
+  // Only `up` owns the folder, and may make its key. Anything else would make one that opens nothing.
+  if (!sealingKey && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
+    throw new CommandFailed(
+      'usage',
+      `there is no sealing key in ${dataDir}; name the data folder that the database was made with (--data-dir), or give its key (FLAPJACK_SEALING_KEY)`,
+    )
+  }
   return openStore({
     database,
     blobFolder: join(dataDir, 'blobs'),
-    sealingKey: sealingKey ? parseSealingKey(sealingKey.reveal()) : await loadSealingKey(join(dataDir, 'sealing.key')),
+    sealingKey: sealingKey ? parseSealingKey(sealingKey.reveal()) : await loadSealingKey(keyFile),
     clock,
     random,
     logger,
