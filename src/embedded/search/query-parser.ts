@@ -33,7 +33,7 @@ export class TermFactory {
   constructor(postings: Postings, settings: IndexSettings, tokenizer: Tokenizer) {
     this.#postings = postings
     this.#settings = settings
-    this.#synonyms = new Synonyms(settings, tokenizer)
+    this.#synonyms = synonymsOf(settings, tokenizer)
   }
 
   word(word: string, isPrefix: boolean): QueryTerm {
@@ -78,6 +78,17 @@ export class TermFactory {
     this.#count += 1
     return term
   }
+}
+
+const synonymsBySettings = new WeakMap<IndexSettings, Synonyms>()
+
+/** Tokenised once, and kept as long as the settings. */
+function synonymsOf(settings: IndexSettings, tokenizer: Tokenizer): Synonyms {
+  const known = synonymsBySettings.get(settings)
+  if (known !== undefined) return known
+  const made = new Synonyms(settings, tokenizer)
+  synonymsBySettings.set(settings, made)
+  return made
 }
 
 interface OpenPhrase {

@@ -137,7 +137,7 @@ export function allowedTypos(word: string, { typoTolerance }: IndexSettings): nu
   return length < minWordSizeForTypos.twoTypos ? 1 : 2
 }
 
-/** Synonyms by their words, tokenised and normalised once per query. */
+/** Synonyms by their words, tokenised and normalised. */
 export class Synonyms {
   readonly #phrases = new Map<string, Phrase[]>()
 

@@ -18,7 +18,7 @@ export class SortRule implements RankingRule {
   readonly #ascending: boolean
   readonly #isHidden: boolean
   #graph: QueryGraph | null = null
-  #buckets: Iterator<{ readonly value: number | string; readonly docids: Bitmap }> | undefined
+  #buckets: Iterator<ValueBucket> | undefined
 
   constructor(reader: IndexReader, field: string, ascending: boolean) {
     this.#reader = reader
@@ -55,7 +55,7 @@ export function* sortedBuckets(
   name: string,
   ascending: boolean,
   universe: Bitmap,
-): Generator<{ readonly value: number | string; readonly docids: Bitmap }> {
+): Generator<ValueBucket> {
   const field = reader.fieldId(name)
   if (field === undefined) return
   if (universe.size <= documentsReadMax) {
@@ -70,7 +70,7 @@ function* bucketsOfDocuments(
   field: number,
   ascending: boolean,
   universe: Bitmap,
-): Generator<{ readonly value: number | string; readonly docids: Bitmap }> {
+): Generator<ValueBucket> {
   const byValue = new Map<number | string, number[]>()
   for (const docid of universe) {
     const numbers = reader.facetNumbersOf(docid, field)
@@ -101,18 +101,67 @@ function* bucketsAlongValues(
   field: number,
   ascending: boolean,
   universe: Bitmap,
-): Generator<{ readonly value: number | string; readonly docids: Bitmap }> {
+): Generator<ValueBucket> {
+  const numbers = (from: number | null, before: number | null) =>
+    reader.facetNumbers(field, from ?? Number.NEGATIVE_INFINITY, before ?? Number.POSITIVE_INFINITY)
+  const strings = (from: string | null) => reader.facetStrings(field, from ?? '')
   let left = universe
-  const numbers = reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)
-  for (const entries of [numbers, reader.facetStrings(field, '')]) {
-    // A document with numbers is ranked by them alone, whatever strings it has as well.
-    for (const { value, docids } of ascending ? entries : [...entries].reverse()) {
+  function* within(entries: Iterable<ValueBucket>): Generator<ValueBucket> {
+    for (const { value, docids } of entries) {
       if (left.isEmpty()) return
       const found = docids.and(left)
       if (found.isEmpty()) continue
       left = left.andNot(found)
       yield { value, docids: found }
     }
+  }
+  // A document with numbers is ranked by them alone, whatever strings it has as well.
+  if (ascending) {
+    yield* within(numbers(null, null))
+    yield* within(strings(null))
+    return
+  }
+  const sample = sampleOf(universe)
+  const someNumbers = sample.flatMap((docid) => reader.facetNumbersOf(docid, field))
+  yield* within(descending(someNumbers, numbers))
+  const someStrings = sample.flatMap((docid) => reader.facetStringsOf(docid, field).map(({ value }) => value))
+  yield* within(descending(someStrings, strings))
+}
+
+interface ValueBucket {
+  readonly value: number | string
+  readonly docids: Bitmap
+}
+
+/** Documents looked at to guess where the high values begin. */
+const sampleSize = 256
+/** Shares of the sample at which a list of values is cut, so that its upper end can be read without the rest. */
+const sampleCuts = [0.98, 0.9, 0.7, 0.4]
+
+function sampleOf(universe: Bitmap): readonly number[] {
+  const docids = universe.toArray()
+  const step = Math.max(1, Math.floor(docids.length / sampleSize))
+  return docids.filter((_, index) => index % step === 0)
+}
+
+/** Values from the highest down, read in pieces: lists can only be read upwards. */
+function* descending<T extends number | string>(
+  sample: readonly T[],
+  read: (from: T | null, before: T | null) => Iterable<{ readonly value: T; readonly docids: Bitmap }>,
+): Generator<ValueBucket> {
+  const sorted = [...sample].sort((left, right) => (left < right ? -1 : left > right ? 1 : 0))
+  const cuts = new Set(sampleCuts.map((share) => sorted[Math.floor(share * sorted.length)] ?? null))
+  let before: T | null = null
+  for (const from of [...cuts, null]) {
+    if (from === before && from !== null) continue
+    const piece: ValueBucket[] = []
+    for (const entry of read(from, before)) {
+      if (before !== null && entry.value >= before) break
+      piece.push(entry)
+    }
+    yield* piece.reverse()
+    if (from === null) return
+    before = from
   }
 }
 
