@@ -52,7 +52,10 @@ export const webhookCountMax = 20
 /** Every method may throw `StoreUnavailable`. Writes are durable when they resolve and seen by `changesAfter` at once. */
 export interface Catalogue {
   snapshot(): Promise<CatalogueSnapshot>
-  /** Changes behind `version`, in order of version, without gaps, at most `limit` events. Duplicated entities may be folded. */
+  /**
+   * Changes behind `version`, in order of version, at most `limit` events. An entity that changed several times may appear
+   * at its last change only, with what it is now; nothing that changed is left out.
+   */
   changesAfter(
     version: number,
     limit: number,

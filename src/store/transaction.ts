@@ -35,7 +35,8 @@ async function tryOnce<T>(database: Database, work: (client: PoolClient) => Prom
 }
 
 /**
- * Writes events behind the newest version. The last statement of a transaction: it locks the version's row until the
+ * Writes events behind the newest version, in place of earlier ones of the same entities: whoever reads from before those
+ * needs to know only what the entity is now. The last statement of a transaction: it locks the version's row until the
  * commit, so that versions have no gaps and become visible in order.
  */
 export async function recordEvents(
@@ -46,6 +47,11 @@ export async function recordEvents(
   await client.query(
     `with version as (
        update instance set catalogue_version = catalogue_version + $1 where id = 1 returning catalogue_version - $1 as base
+     ), replaced as (
+       delete from catalogue_events e
+       using unnest($2::text[], $3::uuid[], $4::text[]) as event (entity, project_id, entity_id)
+       where e.entity_id = event.entity_id and e.entity = event.entity
+         and e.project_id is not distinct from event.project_id
      )
      insert into catalogue_events (version, entity, project_id, entity_id)
      select version.base + event.number, event.entity, event.project_id, event.entity_id
