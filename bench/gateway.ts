@@ -40,7 +40,7 @@ export async function benchGateway(
   const engine = `http://127.0.0.1:${enginePort}`
   bench.spawn(process.execPath, [
     join(import.meta.dirname, '..', 'bin', 'flapjack'),
-    ...['engine', '--db-path', join(bench.folder, 'engine'), '--http-addr', `127.0.0.1:${enginePort}`],
+    ...['engine', '--data-dir', join(bench.folder, 'engine'), '--http-addr', `127.0.0.1:${enginePort}`],
     ...['--master-key', engineKey],
   ])
   await until(`${engine}/health`, 60_000)

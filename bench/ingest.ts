@@ -64,9 +64,15 @@ export async function startUp(
 
 async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<SearchServer> {
   const port = await freePort()
-  const address = ['--db-path', join(bench.folder, 'alone'), '--http-addr', `127.0.0.1:${port}`, '--master-key', key]
-  if (meilisearch === undefined) bench.spawn(process.execPath, [launcher, 'engine', ...address])
-  else bench.spawn(meilisearch, [...address, '--no-analytics', '--max-indexing-memory', '256MiB'], bench.folder)
+  const folder = join(bench.folder, `alone-${meilisearch === undefined ? 'embedded' : 'meilisearch'}`)
+  const address = ['--http-addr', `127.0.0.1:${port}`, '--master-key', key]
+  if (meilisearch === undefined) bench.spawn(process.execPath, [launcher, 'engine', '--data-dir', folder, ...address])
+  else
+    bench.spawn(
+      meilisearch,
+      ['--db-path', folder, ...address, '--no-analytics', '--max-indexing-memory', '256MiB'],
+      bench.folder,
+    )
   const url = `http://127.0.0.1:${port}`
   await until(`${url}/health`, 60_000)
   return { name: 'alone', url, key }
