@@ -52,17 +52,18 @@ export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, 
   const from = Math.min(skip, maxTotalHits)
   const length = Math.min(take, maxTotalHits - from)
   const plan = planSearch(reader, query)
+  // A threshold and `distinct` judge every document from the first on, so the pages before must be ranked as well.
+  const ranksAll = query.rankingScoreThreshold !== null || (query.distinct ?? settings.distinctAttribute) !== null
+  const dropped = ranksAll ? from : 0
   const found = insideIndex(uid, () =>
-    // A threshold judges every document from the first on, so the pages before must be ranked as well.
     rankedSearch(reader, query, plan, prepared, {
-      from: query.rankingScoreThreshold === null ? from : 0,
-      length: query.rankingScoreThreshold === null ? length : from + length,
+      from: from - dropped,
+      length: length + dropped,
       needsScores: query.showRankingScore || query.showRankingScoreDetails,
       isExhaustive,
       isLate: cutoff(context.clock, settings.searchCutoffMs),
     }),
   )
-  const dropped = query.rankingScoreThreshold === null ? 0 : from
   const maker = new HitMaker(reader, query, found.words)
   const hits = found.docids
     .slice(dropped)
