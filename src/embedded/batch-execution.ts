@@ -11,6 +11,7 @@ import type { RegistryEntry } from './meta-env.ts'
 import { renamedTasks } from './renamed-tasks.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
+import type { CompactionSizes } from './worker-messages.ts'
 
 export interface TaskResult {
   readonly error: ErrorBody | null
@@ -26,6 +27,8 @@ export interface BatchResult {
   readonly putIndexes?: readonly RegistryEntry[]
   /** Their folders go with them. */
   readonly deletedIndexes?: readonly RegistryEntry[]
+  /** Their folders go while their names stay. */
+  readonly replacedIndexes?: readonly RegistryEntry[]
   /** Names that go while their folders stay. */
   readonly renamedIndexes?: readonly string[]
 }
@@ -34,6 +37,7 @@ export interface ExecutionDeps {
   readonly registry: IndexRegistry
   readonly store: TaskStore
   readonly runInIndex: (folder: string, tasks: readonly BatchTask[]) => Promise<BatchOutcome | 'aborted'>
+  readonly compact: (folder: string, target: string) => Promise<CompactionSizes>
   readonly payloadOf: (record: TaskRecord) => TaskPayload | null
   readonly documentCount: (folder: string) => Promise<number>
   readonly now: () => number
@@ -53,6 +57,8 @@ export async function executeBatch(
       return deleteTasks(records, deps.store)
     case 'index-swap':
       return swap(first, first.operation.swaps, deps)
+    case 'index-compact':
+      return compactIndex(first, deps)
     case 'dump':
     case 'snapshot':
       return failAll(records, errorBody('internal', `The embedded engine cannot make a ${first.operation.kind} yet.`))
@@ -100,6 +106,31 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
 const mayCreate = ({ operation, allowIndexCreation }: TaskRecord): boolean =>
   operation.kind === 'index-create' ||
   ((operation.kind === 'documents-put' || operation.kind === 'settings') && allowIndexCreation)
+
+/** The index goes on in its compact copy; the folder that it leaves goes with the commit. */
+async function compactIndex(record: TaskRecord, { registry, compact }: ExecutionDeps): Promise<BatchResult> {
+  const uid = record.indexUid ?? ''
+  const entry = registry.get(uid)
+  if (entry === undefined) return failAll([record], notFound(uid))
+  const next = { ...registry.draft(uid, entry.createdAt), primaryKey: entry.primaryKey, updatedAt: entry.updatedAt }
+  const { bytesBefore, bytesAfter } = await compact(registry.folderOf(entry), registry.folderOf(next))
+  const details = withDetails(record, {
+    preCompactionSize: sizeText(bytesBefore),
+    postCompactionSize: sizeText(bytesAfter),
+  })
+  return { results: new Map([[record.uid, { error: null, details }]]), putIndexes: [next], replacedIndexes: [entry] }
+}
+
+/** For people: binary units, at most two decimals. */
+function sizeText(byteCount: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let [size, unit] = [byteCount, 0]
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024
+    unit += 1
+  }
+  return `${Number(size.toFixed(2))} ${units[unit]}`
+}
 
 async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps): Promise<BatchResult> {
   const uid = records[0]!.indexUid ?? ''

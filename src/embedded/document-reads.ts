@@ -85,9 +85,10 @@ export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): Jso
 export function readFields(reader: LmdbIndexReader): JsonObject[] {
   const { settings } = reader
   return [...reader.fieldNames].sort().map((name) => {
+    // As in the reference, a star in a plain string counts here as a part of the name.
     const rule = settings.filterableAttributes.find((entry) =>
-      entry.attributePatterns.some(
-        (pattern) => matchesPattern(name, pattern) || (entry.plain && isCovered(name, pattern)),
+      entry.attributePatterns.some((pattern) =>
+        entry.plain ? isCovered(name, pattern) : matchesPattern(name, pattern),
       ),
     )
     const order = settings.rankingRules.find((entry) => entry === `${name}:asc` || entry === `${name}:desc`)

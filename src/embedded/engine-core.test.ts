@@ -161,6 +161,31 @@ test('indexes change places and names, and past tasks follow them', async () => 
   assert.deepEqual(await documents(engine, 'newer'), [{ id: 'of-b' }])
 })
 
+test('a compacted index answers as before and takes writes', async () => {
+  const folder = newFolder()
+  const engine = await start(folder)
+  const many = Array.from({ length: 500 }, (_, id) => ({ id, text: `document ${id} of many` }))
+  await run(engine, 'a', put(), many)
+  await run(
+    engine,
+    'a',
+    { kind: 'documents-delete' },
+    many.slice(5).map(({ id }) => String(id)),
+  )
+  const before = await documents(engine, 'a')
+  const task = await run(engine, 'a', { kind: 'index-compact' })
+  assert.match(
+    JSON.stringify(task.details),
+    /^{"preCompactionSize":"[\d.]+ .?i?B","postCompactionSize":"[\d.]+ .?i?B"}$/,
+  )
+  assert.deepEqual(await documents(engine, 'a'), before)
+  assert.equal(readdirSync(join(folder, 'indexes')).length, 1)
+  assert.equal((await run(engine, 'a', put(), [{ id: 1, text: 'new' }])).status, 'succeeded')
+  await stop(engine)
+  const again = await start(folder)
+  assert.deepEqual((await documents(again, 'a'))[1], { id: 1, text: 'new' })
+})
+
 test('waiting tasks are cancelled, ended ones deleted, by every filter', async () => {
   const engine = await start()
   const many = Array.from({ length: 3000 }, (_, id) => ({ id, text: `some words of document ${id}` }))

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { ApiError } from '../api/errors.ts'
 import { renderSummary, renderTime } from '../api/task-view.ts'
 import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { startWorker } from '../lib/worker-entry.ts'
@@ -115,7 +116,15 @@ class Engine implements EngineCore {
         const value = await this.#indexing.call(
           (call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage,
         )
-        return value ?? 'aborted'
+        assert(value === 'aborted' || (value !== null && 'outcomes' in value), 'the answer of a batch')
+        return value
+      },
+      compact: async (folder, target) => {
+        const value = await this.#indexing.call(
+          (call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage,
+        )
+        assert(value !== null && value !== 'aborted' && 'bytesAfter' in value, 'the answer of a compaction')
+        return value
       },
       payloadOf: (record) => this.#payloadOf(record),
       documentCount: async (folder) => (await this.#storedStats([{ uid: '', folder }]))['']?.numberOfDocuments ?? 0,

@@ -1,4 +1,6 @@
 /** Worker thread: the only writer of indexes. One batch at a time, each in one synced transaction. */
+import { mkdir, open, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { parseFilter } from '../api/filter.ts'
 import { assert } from '../lib/assert.ts'
@@ -7,6 +9,7 @@ import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import {
+  type CompactionSizes,
   errorReply,
   type IndexingMessage,
   type IndexingValue,
@@ -39,6 +42,19 @@ function envOf(folder: string): IndexEnv {
   return env
 }
 
+/** The copy is durable when it resolves. */
+async function compact(folder: string, target: string): Promise<CompactionSizes> {
+  await mkdir(target, { recursive: true })
+  await envOf(folder).root.backup(target, true)
+  const [before, after] = [join(folder, 'data.mdb'), join(target, 'data.mdb')]
+  for (const path of [after, target]) {
+    const handle = await open(path, 'r')
+    await handle.sync()
+    await handle.close()
+  }
+  return { bytesBefore: (await stat(before)).size, bytesAfter: (await stat(after)).size }
+}
+
 async function perform(message: IndexingMessage): Promise<IndexingValue> {
   if (message.kind === 'forget') {
     const env = envs.get(message.folder)
@@ -46,6 +62,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     await env?.root.close()
     return null
   }
+  if (message.kind === 'compact') return compact(message.folder, message.target)
   try {
     return runBatch(envOf(message.folder), message.tasks, deps)
   } catch (error) {

@@ -171,7 +171,7 @@ export class Scheduler {
     for (const name of files) this.#deps.removePayload(name)
     const canceled = others.filter(({ status }) => status === 'canceled')
     this.#tell([...finished, ...canceled])
-    for (const entry of deletedIndexes) await this.#deps.removeIndex(entry)
+    for (const entry of [...deletedIndexes, ...(result.replacedIndexes ?? [])]) await this.#deps.removeIndex(entry)
   }
 
   async #execute(records: readonly TaskRecord[]): Promise<BatchResult | 'aborted'> {

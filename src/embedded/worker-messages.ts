@@ -67,8 +67,15 @@ export type Reply<T> =
 export type IndexingMessage =
   | { readonly kind: 'batch'; readonly call: number; readonly folder: string; readonly tasks: readonly BatchTask[] }
   | { readonly kind: 'forget'; readonly call: number; readonly folder: string }
+  /** Copies an index into a new folder, without its free pages. */
+  | { readonly kind: 'compact'; readonly call: number; readonly folder: string; readonly target: string }
 
-export type IndexingValue = BatchOutcome | 'aborted' | null
+export interface CompactionSizes {
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+}
+
+export type IndexingValue = BatchOutcome | CompactionSizes | 'aborted' | null
 
 export interface WorkerSettings {
   readonly postingBytesMax: number
