@@ -3,10 +3,10 @@ import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { NodeId } from '../store/catalogue.ts'
+import { physicalName } from '../topology/physical-name.ts'
 import type { CreateIndex, ProjectDraft } from './append-decision.ts'
 import { newId } from './change-row.ts'
 import type { LockedIndex } from './index-rows.ts'
-import { physicalUid } from './physical-name.ts'
 import type { IndexState, NewPlacement } from './write-index.ts'
 
 const windowSizeMin = 8
@@ -67,7 +67,7 @@ export async function prepareCreation(
     let free = 0
     for (let size = Math.max(needed, windowSizeMin); free < needed && nodes.length > 0; size *= 2) {
       const start = from
-      const candidates = Array.from({ length: size }, (_, at) => physicalUid(project.ref, uid, start + at))
+      const candidates = Array.from({ length: size }, (_, at) => physicalName(project.ref, uid, start + at))
       from += size
       const { rows } = await client.query<{ node_id: NodeId; physical_uid: string }>(
         'select node_id, physical_uid from placements where node_id = any($1::text[]) and physical_uid = any($2::text[])',
@@ -89,8 +89,8 @@ export async function prepareCreation(
       if (node === undefined) return undefined
       const used = taken.get(node.id) ?? new Set()
       let n = 1
-      while (used.has(physicalUid(project.ref, uid, n))) n += 1
-      const name = physicalUid(project.ref, uid, n)
+      while (used.has(physicalName(project.ref, uid, n))) n += 1
+      const name = physicalName(project.ref, uid, n)
       used.add(name)
       node.index_count += 1
       const state = newIndexState(newId(clock, random), project, uid, [node.id])

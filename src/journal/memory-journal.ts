@@ -5,6 +5,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { MemoryCatalogue } from '../store/memory-catalogue.ts'
+import { physicalName } from '../topology/physical-name.ts'
 import { type CreateIndex, decideAppend, type ProjectDraft } from './append-decision.ts'
 import { batchView } from './batch-view.ts'
 import { newId } from './change-row.ts'
@@ -24,7 +25,6 @@ import {
   saveRewritten,
 } from './memory-state.ts'
 import type { PayloadStore } from './payload-store.ts'
-import { physicalUid } from './physical-name.ts'
 import type { AppendOutcome, AppendRequest, Journal } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import { isAuthorised, matches, pageOf } from './task-filter.ts'
@@ -188,10 +188,10 @@ function creator({ state, memory, clock, random }: MemoryDependencies): CreateIn
     if (node === undefined) return undefined
     let n = 1
     const isTaken = (name: string) => placements.some((one) => one.node === node.id && one.physicalUid === name)
-    while (isTaken(physicalUid(project.ref, uid, n))) n += 1
+    while (isTaken(physicalName(project.ref, uid, n))) n += 1
     const index = newIndexState(newId(clock, random), project, uid, [node.id])
     state.indexes.set(index.id, { state: index, placements: [], changes: [] })
-    const name = physicalUid(project.ref, uid, n)
+    const name = physicalName(project.ref, uid, n)
     const placement = { index: index.id, generation: 1, shard: 0, node: node.id, physicalUid: name }
     return { index, placements: [{ ...placement, state: 'active' }] }
   }
