@@ -27,6 +27,10 @@ export class FieldNames {
     this.#ids = new Map(names.map((name, id) => [name, id]))
   }
 
+  has(name: string): boolean {
+    return this.#ids.has(name)
+  }
+
   id(name: string): number {
     const known = this.#ids.get(name)
     if (known !== undefined) return known
@@ -34,6 +38,25 @@ export class FieldNames {
     this.names.push(name)
     this.#ids.set(name, id)
     return id
+  }
+}
+
+/** Every name that a document brings into the index, nested ones with dots. */
+export function eachFieldName(document: JsonObject, visit: (name: string) => void): void {
+  const walk = (name: string, value: Json, depth: number): void => {
+    if (typeof value !== 'object' || value === null || depth > depthMax) return
+    if (Array.isArray(value)) {
+      for (const item of value as readonly Json[]) walk(name, item, depth + 1)
+      return
+    }
+    for (const [key, inner] of Object.entries(value as JsonObject)) {
+      visit(`${name}.${key}`)
+      walk(`${name}.${key}`, inner, depth + 1)
+    }
+  }
+  for (const [key, value] of Object.entries(document)) {
+    visit(key)
+    if (key !== '_vectors') walk(key, value, 0)
   }
 }
 

@@ -6,7 +6,14 @@ import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { checkDimensions, type GivenVectors, givenVectors, MissingVectors, restOfVectors } from './document-check.ts'
-import { type DocumentFacts, type FactParts, FactReader, FieldNames, isHiddenPair } from './document-facts.ts'
+import {
+  type DocumentFacts,
+  eachFieldName,
+  type FactParts,
+  FactReader,
+  FieldNames,
+  isHiddenPair,
+} from './document-facts.ts'
 import { encodeFacetValues } from './facet-values.ts'
 import type { Reindexing } from './field-rules.ts'
 import { GeoBlocks } from './geo-blocks.ts'
@@ -23,6 +30,8 @@ export interface DocumentWriterOptions {
   readonly checkAborted: () => void
 }
 
+/** Field numbers are 16 bits (M-E4). */
+const fieldsMax = 65_535
 /** Text of changed documents that waits for comparison. */
 const pendingBytesMax = 8 * 1024 * 1024
 
@@ -82,6 +91,14 @@ export class DocumentWriter {
   has(id: string): boolean {
     const pending = this.#pending.get(id)
     return pending === undefined ? this.#storedDocid(id) !== undefined : pending.members !== undefined
+  }
+
+  /** Answers whether the index can take the document's field names; `fresh` gathers those that it does not know. */
+  hasRoomFor(document: JsonObject, fresh: Set<string>): boolean {
+    eachFieldName(document, (name) => {
+      if (!this.#fields.has(name)) fresh.add(name)
+    })
+    return this.#fields.names.length + fresh.size <= fieldsMax
   }
 
   /** The document says what its vectors are, or that it has none. */

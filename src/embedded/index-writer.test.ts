@@ -197,6 +197,15 @@ test('one bad document fails its own task and no other, and leaves nothing behin
   assert.deepEqual([...reader.words('')], ['a', 'c', 'good'])
 })
 
+test('a document with too many fields is refused before anything of its task is written', () => {
+  const env = freshEnv()
+  const wide = Object.fromEntries(Array.from({ length: 66_000 }, (_, index) => [`f${index}`, 1]))
+  const outcome = put(env, [{ id: 1 }, { id: 2, nested: wide }])
+  assert.equal(outcome.error?.code, 'max_fields_limit_exceeded')
+  assert.equal(put(env, [{ id: 3 }]).status, 'succeeded')
+  assert.equal(new LmdbIndexReader(env).documentIds.size, 1)
+})
+
 test('a batch that is given up leaves the index as it was', () => {
   const env = freshEnv()
   put(env, [{ id: 1, title: 'kept' }])

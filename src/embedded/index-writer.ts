@@ -168,6 +168,7 @@ class BatchRun {
 
   *#parse(task: BatchTask, primaryKey: string | null): Generator<ParsedDocument & { byteCount: number }> {
     const settings = this.#writer.settings
+    const fresh = new Set<string>()
     let count = 0
     for (const text of task.payload === null ? [] : payloadLines(task.payload)) {
       count += 1
@@ -176,6 +177,8 @@ class BatchRun {
       const members = splitMembers(text)
       const id = documentIdOf(primaryKey ?? '', document, members, text)
       checkGeo(settings, document, id)
+      if (!this.#writer.hasRoomFor(document, fresh))
+        throw new ApiError('max_fields_limit_exceeded', 'A document cannot contain more than 65,535 fields.')
       const vectors = givenVectors(settings, document, id)
       yield { id, document, members, vectors, byteCount: text.length }
     }
