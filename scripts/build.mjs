@@ -31,7 +31,7 @@ export async function buildWhenStale() {
 }
 
 async function build() {
-  const { build: bundle } = await import('esbuild')
+  const { build: bundle, stop } = await import('esbuild')
   const startedAt = new Date()
   const present = Object.entries(entries).filter(([, path]) => existsSync(join(root, path)))
   const { outputFiles } = await bundle({
@@ -48,6 +48,8 @@ async function build() {
     write: false,
     logLevel: 'error',
   })
+  // Its service is a process of its own, which would live as long as the program that we start next.
+  await stop()
   mkdirSync(target, { recursive: true })
   const isMain = (path) => basename(path) === 'main.js'
   for (const { path, contents } of outputFiles.sort((a, b) => Number(isMain(a.path)) - Number(isMain(b.path)))) {
