@@ -5,10 +5,18 @@ import type { Payload, Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { sliceCount } from './payload-slices.ts'
 
 /** One engine task. Document parts carry the mark themselves; the others are followed by an empty mark (NF-41). */
 export type Part =
-  | { readonly kind: 'put'; readonly merge: boolean; readonly payload: Payload; readonly documents: number }
+  /** The `slice`-th of the payload's slices: a long payload must not hold up the other indexes of the node. */
+  | {
+      readonly kind: 'put'
+      readonly merge: boolean
+      readonly payload: Payload
+      readonly slice: number
+      readonly byteCount: number
+    }
   | { readonly kind: 'delete'; readonly payload: Payload }
   | { readonly kind: 'clear' }
   | { readonly kind: 'settings'; readonly settings: JsonObject }
@@ -16,8 +24,6 @@ export type Part =
   | { readonly kind: 'update-index'; readonly primaryKey: string }
   | { readonly kind: 'delete-index' }
   | { readonly kind: 'compact-index' }
-
-type DocumentsPart = Extract<Part, { readonly payload: Payload }>
 
 export type Delivery =
   /** Nothing reaches the node. `ends` = what the client's task comes to; null = it ended before (cancelled, or a replay). */
@@ -33,23 +39,25 @@ export type Delivery =
        * spoil its count (NF-16, NF-21).
        */
       readonly isAlone: boolean
-      readonly byteCount: number
+      /** Distinct documents in its puts. */
+      readonly documents: number
     }
 
-export function planDelivery({ change, settings }: LaneChange): Delivery {
+/** @param sliceBytes  about how many bytes of documents go out at once. */
+export function planDelivery({ change, settings }: LaneChange, sliceBytes: number): Delivery {
   const isOver = change.status === 'failed' || change.status === 'canceled'
   if (isOver) return { kind: 'skip', ends: null }
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
-  if (change.resolution !== null) return planResolved(change.resolution)
+  if (change.resolution !== null) return planResolved(change.resolution, sliceBytes)
   const { operation, payload } = change
   switch (operation.kind) {
     case 'documents-put': {
       if (operation.received === 0 || payload === null) return nothing
       if (operation.skipCreation) return { kind: 'resolve' }
-      return documents([{ kind: 'put', merge: operation.merge, payload, documents: operation.distinct }])
+      return documents(puts(payload, operation.merge, sliceBytes), operation.distinct)
     }
     case 'documents-delete':
-      return operation.provided === 0 || payload === null ? nothing : documents([{ kind: 'delete', payload }])
+      return operation.provided === 0 || payload === null ? nothing : documents([{ kind: 'delete', payload }], 0)
     case 'documents-delete-by-filter':
     case 'documents-edit':
       return { kind: 'resolve' }
@@ -81,21 +89,36 @@ export function planDelivery({ change, settings }: LaneChange): Delivery {
 
 const nothing: Delivery = { kind: 'skip', ends: { error: null } }
 
-function planResolved({ puts, deletes, merge, putCount, error }: Resolution): Delivery {
-  if (error !== null) return { kind: 'skip', ends: { error } }
-  const parts: DocumentsPart[] = []
-  if (puts !== null) parts.push({ kind: 'put', merge, payload: puts, documents: putCount })
-  if (deletes !== null) parts.push({ kind: 'delete', payload: deletes })
-  return parts.length === 0 ? nothing : documents(parts)
+function planResolved(resolution: Resolution, sliceBytes: number): Delivery {
+  if (resolution.error !== null) return { kind: 'skip', ends: { error: resolution.error } }
+  const parts: Part[] = resolution.puts === null ? [] : puts(resolution.puts, resolution.merge, sliceBytes)
+  if (resolution.deletes !== null) parts.push({ kind: 'delete', payload: resolution.deletes })
+  return parts.length === 0 ? nothing : documents(parts, resolution.putCount)
 }
 
-function documents(parts: readonly DocumentsPart[]): Delivery {
-  const byteCount = parts.reduce((sum, { payload }) => sum + payloadByteCount(payload), 0)
-  return { kind: 'send', parts, isAlone: false, byteCount }
+function puts(payload: Payload, merge: boolean, sliceBytes: number): Part[] {
+  const byteCount = payloadByteCount(payload)
+  return Array.from({ length: sliceCount(byteCount, sliceBytes) }, (_, slice) => ({
+    kind: 'put',
+    merge,
+    payload,
+    slice,
+    byteCount: Math.min(sliceBytes, byteCount - slice * sliceBytes),
+  }))
+}
+
+function documents(parts: readonly Part[], count: number): Delivery {
+  return { kind: 'send', parts, isAlone: false, documents: count }
 }
 
 function alone(part: Part): Delivery {
-  return { kind: 'send', parts: [part], isAlone: true, byteCount: 0 }
+  return { kind: 'send', parts: [part], isAlone: true, documents: 0 }
+}
+
+/** What a part takes from the node's window. */
+export function partByteCount(part: Part): number {
+  if (part.kind === 'put') return part.byteCount
+  return part.kind === 'delete' ? payloadByteCount(part.payload) : 0
 }
 
 export function payloadByteCount(payload: Payload): number {

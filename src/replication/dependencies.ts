@@ -36,7 +36,11 @@ export interface ReplicationDeps {
   readonly random: Random
   readonly log: LaneLog
   readonly metrics: LaneMetrics
+  /** About how many bytes of documents go to a node at once; default 1 MiB. */
+  readonly sliceBytes?: number
 }
+
+export const defaultSliceBytes = 1024 * 1024
 
 export const silentLaneMetrics: LaneMetrics = {
   sent: () => {},

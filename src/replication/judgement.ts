@@ -1,7 +1,7 @@
 /** What the end of its tasks means for a change (design 2, rule 3; NF-06, NF-16, NF-21, NF-22, NF-29). Pure. */
 import type { ErrorBody } from '../api/errors.ts'
 import type { EngineTask } from '../engine/engine.ts'
-import type { Part } from './delivery.ts'
+import { type Part, taskTypeOf } from './delivery.ts'
 import { isNodeTrouble } from './node-trouble.ts'
 import type { OpenChange } from './open-change.ts'
 
@@ -33,6 +33,8 @@ export type Verdict =
       readonly tasks: readonly EngineTask[]
       /** false = the client's task ended before. */
       readonly isTold: boolean
+      /** It failed, and some of it is on the node all the same. */
+      readonly isPartial: boolean
       readonly batch: BatchSeen | undefined
     }
   /** The lane goes back to `position` and delivers again, one by one up to `singleUntil`. */
@@ -57,7 +59,7 @@ export interface JudgementView {
 }
 
 export function judge(entry: OpenChange, view: JudgementView): Verdict {
-  const over = { kind: 'done', tasks: [], batch: undefined } as const
+  const over = { kind: 'done', tasks: [], batch: undefined, isPartial: entry.parts.length > 0 } as const
   if (entry.ends === null) return { ...over, error: null, isTold: false }
   if (entry.ends !== undefined) return { ...over, error: entry.ends.error, isTold: true }
   if (entry.numbers.some((number) => view.taskOf(number) === undefined)) return { kind: 'open' }
@@ -71,10 +73,16 @@ export function judge(entry: OpenChange, view: JudgementView): Verdict {
     if ('kind' in found) return found
     error ??= found.error
   }
+  if (error === null && isShort(entry, tasks) && view.goneBack('short-count') < goneBackMax['short-count']) {
+    const { position } = entry.item.change
+    const isTrouble = view.goneBack('short-count') > 0
+    return { kind: 'again', position, singleUntil: 0, reason: 'short-count', isTrouble }
+  }
   const batchUid = tasks.at(-1)?.batchUid ?? null
   const wasGood = view.lastBatch?.batch === batchUid && view.lastBatch.isGood
   const batch = batchUid === null ? undefined : { batch: batchUid, isGood: error === null || wasGood }
-  return { kind: 'done', error, tasks, isTold: true, batch }
+  const isPartial = error !== null && tasks.some(({ status }) => status === 'succeeded')
+  return { kind: 'done', error, tasks, isTold: true, batch, isPartial }
 }
 
 function judgeTask(
@@ -92,12 +100,7 @@ function judgeTask(
     isTrouble,
   })
   const mayGoBack = (reason: keyof typeof goneBackMax) => view.goneBack(reason) < goneBackMax[reason]
-  if (task.status === 'succeeded') {
-    const written = task.details?.indexedDocuments
-    const isShort = part.kind === 'put' && typeof written === 'number' && written < part.documents
-    if (!isShort || !mayGoBack('short-count')) return 'good'
-    return again('short-count', 0, view.goneBack('short-count') > 0)
-  }
+  if (task.status === 'succeeded') return 'good'
   if (task.status === 'canceled') return again('cancelled', 0, false)
   const { error } = task
   if (error === null || isNodeTrouble(error)) return again('node-trouble', 0, true)
@@ -122,6 +125,17 @@ function judgeTask(
   }
   const last = Math.max(position, ...inBatch.map((other) => other.item.change.position))
   return again('failed-batch', last, false)
+}
+
+/** The node says that it wrote fewer documents than were sent (NF-06). */
+function isShort(entry: OpenChange, tasks: readonly EngineTask[]): boolean {
+  let written = 0
+  for (const { type, details } of tasks) {
+    if (type !== taskTypeOf.put) continue
+    if (typeof details?.indexedDocuments !== 'number') return false
+    written += details.indexedDocuments
+  }
+  return written < entry.documents
 }
 
 function isSameBatch(peer: EngineTask | undefined, task: EngineTask): boolean {

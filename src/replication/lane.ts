@@ -11,9 +11,11 @@
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal/ports.ts'
+import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery, taskTypeOf } from './delivery.ts'
+import { defaultSliceBytes } from './dependencies.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
@@ -36,6 +38,7 @@ type Halt =
   | { readonly kind: 'ended' }
   /** Learn from the marks again; `isIll` = after a pause. */
   | { readonly kind: 'resume'; readonly isIll: boolean; readonly reason: string }
+  | { readonly kind: 'rebuild' }
   | { readonly kind: 'rewind'; readonly verdict: Extract<Verdict, { readonly kind: 'again' }> }
 
 export class Lane {
@@ -100,8 +103,8 @@ export class Lane {
     return this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined
   }
 
-  get #key(): string {
-    return this.#tag
+  get #sliceBytes(): number {
+    return this.#session.deps.sliceBytes ?? defaultSliceBytes
   }
 
   /** Ends an idle lane; the next change of its index starts another. */
@@ -136,12 +139,20 @@ export class Lane {
         mustResume = true
         const halt = await this.#deliver()
         if (signal.aborted || halt.kind === 'ended') return
-        failures = halt.kind === 'rewind' ? failures : halt.isIll ? failures + 1 : 0
-        if (halt.kind === 'rewind') {
-          if (halt.verdict.isTrouble) failures += 1
-          mustResume = !(await this.#goBack(halt.verdict))
-        } else {
-          this.#log('info', { reason: halt.reason }, 'the lane reads its marks')
+        switch (halt.kind) {
+          case 'resume':
+            failures = halt.isIll ? failures + 1 : 0
+            this.#log('info', { reason: halt.reason }, 'the lane reads its marks')
+            break
+          case 'rewind':
+            if (halt.verdict.isTrouble) failures += 1
+            mustResume = !(await this.#goBack(halt.verdict))
+            break
+          case 'rebuild':
+            this.#mustRebuild = true
+            break
+          default:
+            unreachable(halt)
         }
       } catch (error) {
         if (signal.aborted) return
@@ -169,6 +180,7 @@ export class Lane {
     const { deps, leftovers, engine } = this.#session
     this.#giveBack()
     this.#halt = undefined
+    if (this.#mustRebuild) return this.#startAnew()
     const tasks = await this.#newestTasks()
     const highest = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
     const changes: LaneChange[] = []
@@ -178,10 +190,21 @@ export class Lane {
       if (page.length === 0) break
       changes.push(...page)
     }
-    const found = resumeFrom({ tasks, changes, applied: this.#applied, tag: this.#tag, wentBack: this.#wentBack })
+    const found = resumeFrom({
+      tasks,
+      changes,
+      applied: this.#applied,
+      tag: this.#tag,
+      sliceBytes: this.#sliceBytes,
+      wentBack: this.#wentBack,
+    })
+    if (found.mustRebuild) {
+      this.#mustRebuild = true
+      return this.#startAnew()
+    }
     if (!this.#hasResumed && (await this.#isStrange(found.unmarkedTypes))) this.#settled = 0
     this.#hasResumed = true
-    this.#settled = Math.min(this.#settled, this.#mustRebuild ? 0 : found.sent, await this.#firstDoubtful(tasks))
+    this.#settled = Math.min(this.#settled, found.sent, await this.#firstDoubtful(tasks))
     const isBehind = this.#settled < this.#applied
     const sent = isBehind ? this.#settled : found.sent
     const open = isBehind ? [] : found.open
@@ -190,7 +213,7 @@ export class Lane {
     for (const item of changes) {
       const { position } = item.change
       if (position > sent) break
-      const delivery = planDelivery(item)
+      const delivery = planDelivery(item, this.#sliceBytes)
       const entry = numbersOf.get(position)
       if (delivery.kind === 'skip') this.#open.push(skipped(item, delivery.ends))
       if (delivery.kind !== 'send' || entry === undefined) continue
@@ -204,19 +227,18 @@ export class Lane {
         numbers,
         proof: { task: markNumber, mark },
         ends: undefined,
-        byteCount: null,
-        isSingle: false,
+        documents: delivery.documents,
+        isSingle: delivery.isAlone,
         sentAt: deps.clock.monotonic(),
       })
       for (const number of numbers) this.#session.watch.follow(number)
     }
-    const isFresh = this.#mustRebuild || (found.isBlank && sent === 0)
-    if (isFresh && (this.#mustRebuild || leftovers.has(this.physicalUid))) {
+    const isFresh = found.isBlank && sent === 0
+    if (isFresh && leftovers.has(this.physicalUid)) {
       // Whatever an earlier life of the disk or of the name left behind is none of this index.
       const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
       if (reply.kind !== 'answered') throw new Error(`the left-over index stays: ${reply.kind}`)
       leftovers.delete(this.physicalUid)
-      this.#mustRebuild = false
     }
     this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
     if (!isFresh && found.endsUnmarked) {
@@ -224,6 +246,33 @@ export class Lane {
       const mark = { epoch: this.#session.lease.epoch, position: this.#sent, tag: this.#tag, part: 0, parts: 0 }
       await sendEmptyMark(this.#session, this.physicalUid, mark)
     }
+  }
+
+  /**
+   * Builds the index anew. What was applied once is refused now, because settings that came later do not fit it; or a change
+   * failed and left some of itself behind: only from the beginning do all changes meet what they met before.
+   *
+   * Before: `#mustRebuild`. First the mark of position 0 goes to the node, so that a successor does the same; then the
+   * store learns, so that nobody reads the index while it is incomplete; then it is dropped. Twice: safe.
+   */
+  async #startAnew(): Promise<void> {
+    const { deps, lease, engine } = this.#session
+    this.#log('error', {}, 'the index is built anew on its node')
+    deps.metrics.rewound(this.#placement.node, 'rebuild')
+    const mark = { epoch: lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
+    const begun = await sendEmptyMark(this.#session, this.physicalUid, mark)
+    if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
+    if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
+    this.#applied = 0
+    this.#settled = 0
+    this.#floor = 0
+    this.#sent = 0
+    this.#hasResumed = true
+    this.#existence = 'missing'
+    const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
+    if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
+    this.#wentBack = undefined
+    this.#mustRebuild = false
   }
 
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
@@ -249,7 +298,7 @@ export class Lane {
       const page = await this.#session.deps.journal.read(this.#placement.index, after, readChangesMax, readBytesMax)
       if (page.length === 0) break
       for (const item of page) {
-        const delivery = planDelivery(item)
+        const delivery = planDelivery(item, this.#sliceBytes)
         if (delivery.kind === 'skip') continue
         const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
         return types.some((type) => !expected.includes(type))
@@ -309,7 +358,6 @@ export class Lane {
 
   async #sendAll(): Promise<void> {
     const flow = this.#flow.signal
-    const { window } = this.#session
     while (!flow.aborted) {
       const item = await this.#next()
       if (flow.aborted) return
@@ -318,7 +366,7 @@ export class Lane {
         continue
       }
       const { position } = item.change
-      const delivery = planDelivery(item)
+      const delivery = planDelivery(item, this.#sliceBytes)
       if (this.#existence === 'missing' && !makesIndex(delivery)) {
         await this.#create()
         continue
@@ -342,20 +390,17 @@ export class Lane {
         continue
       }
       const version = this.#aheadVersion
-      if (!(await window.acquire(this.#key, delivery.byteCount, flow))) return
-      if (this.#aheadVersion !== version) {
-        window.release(this.#key, delivery.byteCount)
-        continue
-      }
-      const ended = await sendChange(this.#session, this.#placement, item, delivery)
+      const isOutdated = () => this.#aheadVersion !== version
+      const deps = { session: this.#session, placement: this.#placement, flow, isOutdated }
+      const ended = await sendChange(deps, item, delivery)
+      if (ended.kind === 'halted') return
+      if (ended.kind === 'outdated') continue
       if (ended.kind !== 'sent') {
-        window.release(this.#key, delivery.byteCount)
         const isIll = ended.kind === 'failed'
         return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
       }
-      this.#session.deps.metrics.sent(this.#placement.node, delivery.byteCount)
       if (this.#existence === 'missing') this.#existence = 'asked'
-      this.#take({ ...ended.open, isSingle: isSingle || delivery.isAlone, byteCount: delivery.byteCount })
+      this.#take({ ...ended.open, isSingle: isSingle || delivery.isAlone })
     }
   }
 
@@ -458,6 +503,8 @@ export class Lane {
         else await this.#create()
       }
       if (done.length > 0) await this.#advance(done)
+      // A part of what was refused is on the node: only without it from the beginning is the index as it must be.
+      if (done.some(({ verdict }) => verdict.isPartial)) return this.#stop({ kind: 'rebuild' })
       if (problem !== undefined) return this.#stop({ kind: 'rewind', verdict: problem })
     }
   }
@@ -481,7 +528,7 @@ export class Lane {
   async #advance(
     done: readonly { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[],
   ): Promise<void> {
-    const { deps, lease, watch, window, marker, prove } = this.#session
+    const { deps, lease, watch, marker, prove } = this.#session
     const { node, index, physicalUid } = this.#placement
     const now = deps.clock.now()
     const outcomes: ChangeOutcome[] = []
@@ -511,26 +558,15 @@ export class Lane {
     this.#lastBatch = done.at(-1)!.verdict.batch ?? this.#lastBatch
     for (const { entry } of done) {
       watch.forget(entry.numbers)
-      if (entry.byteCount !== null) window.release(this.#key, entry.byteCount)
       this.#goneBack.delete(entry.item.change.position)
       this.#removed.delete(entry.item.change.position)
     }
     const oldest = done[0]!.entry.sentAt
     deps.metrics.applied(node, done.length, deps.clock.monotonic() - oldest)
-    this.#measure(done.map(({ entry, verdict }) => ({ byteCount: entry.byteCount ?? 0, tasks: verdict.tasks })))
     this.#sendWake.ring()
     const last = done.at(-1)!.entry.item.change
     const isDeleted = last.operation.kind === 'index-delete' && done.at(-1)!.verdict.error === null
     if (isDeleted && last.position >= this.#head) this.#stop({ kind: 'ended' })
-  }
-
-  #measure(done: readonly { readonly byteCount: number; readonly tasks: readonly EngineTask[] }[]): void {
-    const tasks = done.flatMap((one) => one.tasks)
-    const starts = tasks.flatMap((task) => task.startedAt ?? [])
-    const ends = tasks.flatMap((task) => task.finishedAt ?? [])
-    if (starts.length === 0 || ends.length === 0) return
-    const byteCount = done.reduce((sum, one) => sum + one.byteCount, 0)
-    this.#session.window.measure(byteCount, Math.max(...ends) - Math.min(...starts))
   }
 
   // ---- Going back ----
@@ -542,7 +578,10 @@ export class Lane {
     this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
     deps.metrics.rewound(this.#placement.node, reason)
     this.#noteGoneBack(position, reason)
-    if (reason === 'failed-replay') return this.#rebuild()
+    if (reason === 'failed-replay') {
+      this.#mustRebuild = true
+      return false
+    }
     const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
     if (reply.kind !== 'answered') return false
     this.#wentBack = { position, number: reply.value }
@@ -563,24 +602,6 @@ export class Lane {
     return true
   }
 
-  /**
-   * What was applied once is refused now: settings that came later do not fit it. Only from the beginning do all changes
-   * meet what they met before. The store knows first, so that nobody reads the index while it is incomplete.
-   */
-  async #rebuild(): Promise<boolean> {
-    const { deps, lease } = this.#session
-    this.#log('error', {}, 'the index is built anew on its node')
-    if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
-    this.#giveBack()
-    this.#halt = undefined
-    this.#applied = 0
-    this.#settled = 0
-    this.#floor = 0
-    this.#sent = 0
-    this.#mustRebuild = true
-    return false
-  }
-
   #timesGoneBack(position: number, reason: GoBackReason): number {
     return this.#goneBack.get(position)?.get(reason) ?? 0
   }
@@ -593,10 +614,7 @@ export class Lane {
 
   /** Forgets what is open; the node or the marks on it know it. */
   #giveBack(): void {
-    for (const entry of this.#open) {
-      this.#session.watch.forget(entry.numbers)
-      if (entry.byteCount !== null) this.#session.window.release(this.#key, entry.byteCount)
-    }
+    for (const entry of this.#open) this.#session.watch.forget(entry.numbers)
     this.#open = []
     this.#forgetAhead()
   }
@@ -609,5 +627,5 @@ function makesIndex(delivery: Delivery): boolean {
 }
 
 function skipped(item: LaneChange, ends: OpenChange['ends'] | null): OpenChange {
-  return { item, parts: [], numbers: [], proof: null, ends: ends ?? null, byteCount: null, isSingle: false, sentAt: 0 }
+  return { item, parts: [], numbers: [], proof: null, ends: ends ?? null, documents: 0, isSingle: false, sentAt: 0 }
 }

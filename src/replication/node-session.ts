@@ -54,6 +54,7 @@ export async function send(
   session: NodeSession,
   byteCount: number,
   call: (signal: AbortSignal) => Promise<EngineReply<number>>,
+  onEnd?: (task: EngineTask | undefined) => void,
 ): Promise<EngineReply<number>> {
   const { deps, ledger, watch, signal } = session
   const ticket = ledger.begin()
@@ -63,7 +64,7 @@ export async function send(
     const reply = await withDeadline(deps.clock, limitMs, signal, call)
     if (reply.kind === 'answered') {
       number = reply.value
-      watch.follow(number)
+      watch.follow(number, onEnd)
     }
     return reply
   } finally {

@@ -16,8 +16,8 @@ export interface OpenChange {
    * before and is passed over; `undefined` = the node decides.
    */
   readonly ends: { readonly error: ErrorBody | null } | null | undefined
-  /** What it took from the window; null = nothing. */
-  readonly byteCount: number | null
+  /** Distinct documents in its puts. */
+  readonly documents: number
   /** It must be alone in its batch. */
   readonly isSingle: boolean
   /** Monotonic. */

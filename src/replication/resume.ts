@@ -26,6 +26,8 @@ export interface Resumption {
   readonly isBlank: boolean
   /** The newest task of the index is an unmarked one: an empty mark must come before anything else (NF-24). */
   readonly endsUnmarked: boolean
+  /** A rebuild of the index began and was cut short. */
+  readonly mustRebuild: boolean
   /** Task types of what stands unmarked behind the newest mark. */
   readonly unmarkedTypes: readonly string[]
 }
@@ -48,6 +50,7 @@ export function resumeFrom(options: {
   readonly changes: readonly LaneChange[]
   readonly applied: number
   readonly tag: string
+  readonly sliceBytes: number
   /** The lane went back to `position`: what it had sent of it and behind it before task `number` does not count. */
   readonly wentBack?: { readonly position: number; readonly number: number } | undefined
 }): Resumption {
@@ -64,6 +67,8 @@ export function resumeFrom(options: {
     if (wentBack !== undefined && mark.position >= wentBack.position && task.uid < wentBack.number) return []
     return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
   })
+  // Position 0: a rebuild began, and the deletion of the index that belongs to it is not there.
+  const mustRebuild = found.some(({ position }) => position === 0)
   const newest = found.at(-1)
   const lastTask = ascending.at(-1)
   const isUnmarked = (task: EngineTask) => parseMark(task.customMetadata) === undefined
@@ -72,7 +77,7 @@ export function resumeFrom(options: {
     newest === undefined
       ? []
       : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task)).map(({ type }) => type)
-  const tail = { endsUnmarked, unmarkedTypes }
+  const tail = { endsUnmarked, unmarkedTypes, mustRebuild }
   if (newest === undefined) {
     return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, ...tail }
   }
@@ -85,7 +90,7 @@ export function resumeFrom(options: {
     const { position } = item.change
     if (position <= applied) continue
     if (position > newest.position) break
-    const delivery = planDelivery(item)
+    const delivery = planDelivery(item, options.sliceBytes)
     if (delivery.kind === 'skip') {
       sent = position
       continue

@@ -5,6 +5,7 @@
  * the node's, in bytes that it finishes within a time, and lanes take turns for it (deficit round robin). A lone lane may
  * fill two seconds, which makes large batches; as soon as others write too, a quarter of a second.
  */
+import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
 
 /** Seconds of the node's measured speed that may be open: one lane alone, and several. */
@@ -27,6 +28,14 @@ const sharedForMs = 10_000
 /** Speed assumed before it was measured, bytes per second. */
 const firstBytesPerSecond = 4 * 1024 * 1024
 
+/** Smaller batches say nothing about bytes per second. */
+const measuredBytesMin = 128 * 1024
+
+export interface Ticket {
+  /** Once; `task` as it ended, `undefined` when that is not known. */
+  release(task: EngineTask | undefined): void
+}
+
 interface Waiter {
   readonly lane: string
   readonly cost: number
@@ -41,6 +50,7 @@ export class SendWindow {
   #openTasks = 0
   readonly #openOfLane = new Map<string, number>()
   #newestLane: string | undefined
+  #batch = { uid: -1, byteCount: 0, tookMs: 0 }
   #sharedUntil = 0
   #turns: Waiter[] = []
 
@@ -58,9 +68,9 @@ export class SendWindow {
     return Math.min(windowBytesMax, Math.max(isShared ? sharedBytesMin : aloneBytesMin, bytes))
   }
 
-  /** Waits for room; `false` when the signal aborted first. What was granted must be given back with `release`. */
-  acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<boolean> {
-    if (signal.aborted) return Promise.resolve(false)
+  /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
+  acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<Ticket | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined)
     if (lane !== this.#newestLane) {
       if (this.#newestLane !== undefined) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
       this.#newestLane = lane
@@ -68,7 +78,7 @@ export class SendWindow {
     return new Promise((resolve) => {
       const end = (isGranted: boolean) => {
         signal.removeEventListener('abort', onAbort)
-        resolve(isGranted)
+        resolve(isGranted ? this.#ticket(lane, byteCount) : undefined)
       }
       const waiter: Waiter = { lane, cost: Math.max(costBytesMin, byteCount), deficit: 0, grant: () => end(true) }
       const onAbort = () => {
@@ -81,7 +91,19 @@ export class SendWindow {
     })
   }
 
-  release(lane: string, byteCount: number): void {
+  #ticket(lane: string, byteCount: number): Ticket {
+    let isOpen = true
+    return {
+      release: (task) => {
+        if (!isOpen) return
+        isOpen = false
+        if (task !== undefined) this.#note(task, byteCount)
+        this.#release(lane, byteCount)
+      },
+    }
+  }
+
+  #release(lane: string, byteCount: number): void {
     const cost = Math.max(costBytesMin, byteCount)
     this.#openBytes -= cost
     this.#openTasks -= 1
@@ -91,11 +113,17 @@ export class SendWindow {
     this.#share()
   }
 
-  /** One batch of the node: its payload bytes and how long it ran. */
-  measure(byteCount: number, tookMs: number): void {
-    if (tookMs < 1 || byteCount < sharedBytesMin) return
-    const speed = (byteCount * 1000) / tookMs
-    this.#bytesPerSecond += (speed - this.#bytesPerSecond) / 4
+  /** The node's speed is that of whole batches: their payload bytes over the time that they ran. */
+  #note({ batchUid, startedAt, finishedAt }: EngineTask, byteCount: number): void {
+    if (batchUid === null || startedAt === null || finishedAt === null) return
+    if (batchUid !== this.#batch.uid) {
+      const { byteCount: bytes, tookMs } = this.#batch
+      if (tookMs >= 1 && bytes >= measuredBytesMin) {
+        this.#bytesPerSecond += ((bytes * 1000) / tookMs - this.#bytesPerSecond) / 4
+      }
+      this.#batch = { uid: batchUid, byteCount: 0, tookMs: finishedAt - startedAt }
+    }
+    this.#batch = { ...this.#batch, byteCount: this.#batch.byteCount + byteCount }
   }
 
   #share(): void {

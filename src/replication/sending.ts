@@ -1,65 +1,94 @@
 /** Sends one change to the node, part by part, each with its mark. */
-import type { EngineReply } from '../engine/engine.ts'
+import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import type { Payload } from '../journal/change.ts'
-import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import type { LaneChange, LaneJournal, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
-import { type Delivery, isMarked, type Part, payloadByteCount } from './delivery.ts'
+import { type Delivery, isMarked, type Part, partByteCount, payloadByteCount } from './delivery.ts'
+import { defaultSliceBytes, type ReplicationDeps } from './dependencies.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
 import { linesOf } from './ndjson.ts'
 import { type NodeSession, send } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
+import { PayloadSlices } from './payload-slices.ts'
+import type { Ticket } from './send-window.ts'
 
 export type Sending =
-  | { readonly kind: 'sent'; readonly open: Omit<OpenChange, 'isSingle' | 'byteCount'> }
+  | { readonly kind: 'sent'; readonly open: Omit<OpenChange, 'isSingle'> }
   /** Some parts may be on the node; the marks tell. */
   | { readonly kind: 'failed' | 'unknown'; readonly reason: string }
+  /** The lane stopped while it waited for room. */
+  | { readonly kind: 'halted' }
+  /** While it waited for room, what it was to send became another. Nothing was sent. */
+  | { readonly kind: 'outdated' }
+
+export interface SendingDeps {
+  readonly session: NodeSession
+  readonly placement: Placement
+  /** Ends the wait for room, not a request. */
+  readonly flow: AbortSignal
+  readonly isOutdated: () => boolean
+}
 
 export async function sendChange(
-  session: NodeSession,
-  placement: Placement,
+  { session, placement, flow, isOutdated }: SendingDeps,
   item: LaneChange,
   delivery: Extract<Delivery, { readonly kind: 'send' }>,
 ): Promise<Sending> {
-  const { position } = item.change
   const { physicalUid } = placement
+  const { deps, window } = session
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  let proof = { task: 0, mark: '' }
-  for (const [index, part] of delivery.parts.entries()) {
-    const mark: Mark = {
-      epoch: session.lease.epoch,
-      position,
-      tag,
-      part: index + 1,
-      parts: delivery.parts.length,
-    }
-    const reply = await sendPart(session, physicalUid, item, part, markText(mark))
-    if (reply.kind === 'refused') {
-      const open = {
-        item,
-        parts,
-        numbers,
-        proof: null,
-        ends: { error: reply.error },
-        sentAt: session.deps.clock.monotonic(),
-      }
-      return { kind: 'sent', open }
-    }
-    if (reply.kind !== 'answered') return reply
-    parts.push({ part, number: reply.value })
-    numbers.push(reply.value)
-    proof = { task: reply.value, mark: markText(mark) }
-    if (isMarked(part)) continue
-    const marked = await sendEmptyMark(session, physicalUid, mark)
-    if (marked.kind === 'refused') return { kind: 'failed', reason: `an empty mark was refused: ${marked.error.code}` }
-    if (marked.kind !== 'answered') return marked
-    numbers.push(marked.value)
-    proof = { task: marked.value, mark: markText(mark) }
+  const slices = openSlices(deps, delivery.parts)
+  const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
+    const { documents } = delivery
+    return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
   }
-  const open = { item, parts, numbers, proof, ends: undefined, sentAt: session.deps.clock.monotonic() }
-  return { kind: 'sent', open }
+  let proof: LaneProof | null = null
+  let isWhole = false
+  try {
+    for (const [index, part] of delivery.parts.entries()) {
+      const ticket = await window.acquire(tag, partByteCount(part), flow)
+      if (ticket === undefined) return { kind: 'halted' }
+      if (index === 0 && isOutdated()) {
+        ticket.release(undefined)
+        return { kind: 'outdated' }
+      }
+      const { epoch } = session.lease
+      const mark: Mark = { epoch, position: item.change.position, tag, part: index + 1, parts: delivery.parts.length }
+      const reply = await sendPart({ session, uid: physicalUid, slices, ticket }, item, part, markText(mark))
+      if (reply.kind !== 'answered') ticket.release(undefined)
+      if (reply.kind === 'refused') {
+        isWhole = true
+        return { kind: 'sent', open: opened(null, { error: reply.error }) }
+      }
+      if (reply.kind !== 'answered') return reply
+      deps.metrics.sent(placement.node, partByteCount(part))
+      parts.push({ part, number: reply.value })
+      numbers.push(reply.value)
+      proof = { task: reply.value, mark: markText(mark) }
+      if (isMarked(part)) continue
+      const marked = await sendEmptyMark(session, physicalUid, mark)
+      if (marked.kind === 'refused')
+        return { kind: 'failed', reason: `an empty mark was refused: ${marked.error.code}` }
+      if (marked.kind !== 'answered') return marked
+      numbers.push(marked.value)
+      proof = { task: marked.value, mark: markText(mark) }
+    }
+    isWhole = true
+  } finally {
+    await slices?.close()
+    if (!isWhole) session.watch.forget(numbers)
+  }
+  return { kind: 'sent', open: opened(proof, undefined) }
+}
+
+/** One pass over the payload of puts that are cut up; the parts are sent in order. */
+function openSlices({ journal, sliceBytes }: ReplicationDeps, parts: readonly Part[]): PayloadSlices | undefined {
+  const put = parts.find((part) => part.kind === 'put')
+  if (put === undefined || parts.filter(({ kind }) => kind === 'put').length === 1) return undefined
+  return new PayloadSlices(journal.open(put.payload), payloadByteCount(put.payload), sliceBytes ?? defaultSliceBytes)
 }
 
 /** A deletion of nothing: it carries the mark of what cannot (NF-41), and keeps settings changes apart (NF-24). */
@@ -67,37 +96,48 @@ export function sendEmptyMark(session: NodeSession, physicalUid: string, mark: M
   return send(session, 0, (signal) => session.engine.deleteDocuments(physicalUid, [], markText(mark), signal))
 }
 
+interface PartDeps {
+  readonly session: NodeSession
+  readonly uid: string
+  readonly slices: PayloadSlices | undefined
+  readonly ticket: Ticket
+}
+
 async function sendPart(
-  session: NodeSession,
-  uid: string,
+  { session, uid, slices, ticket }: PartDeps,
   item: LaneChange,
   part: Part,
   mark: string,
 ): Promise<EngineReply<number>> {
   const { engine } = session
   const { journal } = session.deps
+  const release = (task: EngineTask | undefined) => ticket.release(task)
+  const write = (call: (signal: AbortSignal) => Promise<EngineReply<number>>) =>
+    send(session, partByteCount(part), call, release)
   switch (part.kind) {
     case 'put': {
+      // An empty put would cost a whole batch (NF-41).
+      if (slices?.isEmpty(part.slice)) return write((signal) => engine.deleteDocuments(uid, [], mark, signal))
       const options = { merge: part.merge, primaryKey: item.primaryKey, mark }
-      const size = payloadByteCount(part.payload)
-      return send(session, size, (signal) => engine.putDocuments(uid, options, journal.open(part.payload), signal))
+      const chunks = slices === undefined ? journal.open(part.payload) : slices.read(part.slice)
+      return write((signal) => engine.putDocuments(uid, options, chunks, signal))
     }
     case 'delete': {
       const ids = await readIds(journal, part.payload)
-      return send(session, payloadByteCount(part.payload), (signal) => engine.deleteDocuments(uid, ids, mark, signal))
+      return write((signal) => engine.deleteDocuments(uid, ids, mark, signal))
     }
     case 'clear':
-      return send(session, 0, (signal) => engine.clearDocuments(uid, mark, signal))
+      return write((signal) => engine.clearDocuments(uid, mark, signal))
     case 'settings':
-      return send(session, 0, (signal) => engine.applySettings(uid, part.settings, signal))
+      return write((signal) => engine.applySettings(uid, part.settings, signal))
     case 'create-index':
-      return send(session, 0, (signal) => engine.createIndex(uid, part.primaryKey, signal))
+      return write((signal) => engine.createIndex(uid, part.primaryKey, signal))
     case 'update-index':
-      return send(session, 0, (signal) => engine.updateIndex(uid, part.primaryKey, signal))
+      return write((signal) => engine.updateIndex(uid, part.primaryKey, signal))
     case 'delete-index':
-      return send(session, 0, (signal) => engine.deleteIndex(uid, signal))
+      return write((signal) => engine.deleteIndex(uid, signal))
     case 'compact-index':
-      return send(session, 0, (signal) => engine.compactIndex(uid, signal))
+      return write((signal) => engine.compactIndex(uid, signal))
     default:
       return unreachable(part)
   }

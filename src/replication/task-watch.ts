@@ -25,7 +25,7 @@ export interface TaskWatchDeps {
 
 export class TaskWatch {
   readonly #deps: TaskWatchDeps
-  readonly #pending = new Set<number>()
+  readonly #pending = new Map<number, (task: EngineTask | undefined) => void>()
   readonly #ended = new Map<number, EngineTask>()
   readonly #waiters = new Set<{ readonly numbers: readonly number[]; readonly resolve: () => void }>()
   readonly #wake = new Wake()
@@ -35,10 +35,11 @@ export class TaskWatch {
     this.#deps = deps
   }
 
-  follow(number: number): void {
-    if (this.#ended.has(number)) return
+  /** `onEnd` is called once: when the task has ended, or with `undefined` when it is forgotten before. */
+  follow(number: number, onEnd?: (task: EngineTask | undefined) => void): void {
+    if (this.#ended.has(number) || this.#pending.has(number)) return
     if (this.#pending.size === 0) this.#progressAt = this.#deps.clock.monotonic()
-    this.#pending.add(number)
+    this.#pending.set(number, onEnd ?? (() => {}))
     this.#wake.ring()
   }
 
@@ -49,6 +50,7 @@ export class TaskWatch {
 
   forget(numbers: readonly number[]): void {
     for (const number of numbers) {
+      this.#pending.get(number)?.(undefined)
       this.#pending.delete(number)
       this.#ended.delete(number)
     }
@@ -87,7 +89,7 @@ export class TaskWatch {
   /** One read of the oldest open tasks. */
   async read(signal: AbortSignal): Promise<void> {
     const { engine, clock, onAnswer, onLost } = this.#deps
-    const numbers = [...this.#pending].sort((a, b) => a - b).slice(0, numbersPerRead)
+    const numbers = [...this.#pending.keys()].sort((a, b) => a - b).slice(0, numbersPerRead)
     if (numbers.length === 0) return
     const reply = await withDeadline(clock, readDeadlineMs, signal, (limit) => engine.tasks(numbers, limit))
     if (signal.aborted) return
@@ -96,8 +98,11 @@ export class TaskWatch {
     const seen = new Set<number>()
     for (const task of reply.value) {
       seen.add(task.uid)
-      if (task.status === 'enqueued' || task.status === 'processing' || !this.#pending.delete(task.uid)) continue
+      const onEnd = this.#pending.get(task.uid)
+      if (task.status === 'enqueued' || task.status === 'processing' || onEnd === undefined) continue
+      this.#pending.delete(task.uid)
       this.#ended.set(task.uid, task)
+      onEnd(task)
       this.#progressAt = clock.monotonic()
     }
     const lost = numbers.find((number) => !seen.has(number) && this.#pending.has(number))

@@ -52,6 +52,8 @@ export async function simulate(seed: number): Promise<SimulationResult> {
   const isLate = network.late > 0 || network.lostReply > 0
   const storeFaults: StoreFaults = { unavailable: chance(0.1), lostReply: chance(0.1) }
   for (const node of nodes.values()) node.troubleChance = chance(0.1)
+  // Small enough that payloads are cut up, in half of the runs.
+  const sliceBytes = random.float() < 0.5 ? 60 : 1_000_000
   let started = 0
   const workers: Worker[] = []
 
@@ -68,6 +70,7 @@ export async function simulate(seed: number): Promise<SimulationResult> {
       random,
       log: logTo(worker, note),
       metrics: silentLaneMetrics,
+      sliceBytes,
     })
     workers.push(worker)
     note(`start ${worker.name}`)
