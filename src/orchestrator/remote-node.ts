@@ -1,11 +1,12 @@
 /** An engine that somebody else runs: it is only registered. */
+import { request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
 import type { Catalogue } from '../store/ports.ts'
-import { localRegion, waitForHealth } from './local-driver.ts'
+import { EngineUnavailable, localRegion, waitForHealth } from './local-driver.ts'
 
 const reachableMsMax = 10_000
 
-/** @throws EngineUnavailable when it does not answer. */
+/** @throws EngineUnavailable when it does not answer, or refuses the key. */
 export async function registerRemoteNode(
   node: { readonly id: string; readonly url: string; readonly key: string | null },
   {
@@ -15,5 +16,17 @@ export async function registerRemoteNode(
   }: { readonly catalogue: Pick<Catalogue, 'putNode'>; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<void> {
   await waitForHealth(node.url, reachableMsMax, clock, signal)
+  await checkKey(node.url, node.key)
   await catalogue.putNode({ ...node, engine: 'meilisearch', region: localRegion })
+}
+
+/** A wrong key would otherwise show only as writes that never end. */
+async function checkKey(url: string, key: string | null): Promise<void> {
+  const headers = key === null ? {} : { authorization: `Bearer ${key}` }
+  const { statusCode, body } = await request(`${url}/keys?limit=1`, { headers, headersTimeout: reachableMsMax })
+  await body.dump()
+  // Without a master key the engine has no keys to show, and answers 401 to anybody.
+  if (statusCode === 403 || (statusCode === 401 && key !== null)) {
+    throw new EngineUnavailable(`the engine at ${url} refuses this key; give its master key with --engine-key`)
+  }
 }
