@@ -36,19 +36,13 @@ export async function benchGateway(
   say: (line: string) => void,
 ): Promise<Record<string, WayResult>> {
   const go = await bench.goBinary()
-  const enginePort = await freePort()
-  const engine = `http://127.0.0.1:${enginePort}`
-  bench.spawn(process.execPath, [
-    join(import.meta.dirname, '..', 'bin', 'flapjack'),
-    ...['engine', '--data-dir', join(bench.folder, 'engine'), '--http-addr', `127.0.0.1:${enginePort}`],
-    ...['--master-key', engineKey],
-  ])
-  await until(`${engine}/health`, 60_000)
-  const stub = await bench.start('direct', go, ['stub', '-bytes', '8192', '-target', engine])
+  const stub = await startStub(bench, go, 'direct')
   const up = await startUp(bench, 'gateway', { args: ['--engine-url', stub.url, '--engine-key', engineKey] })
   await createIndex(up, 'products')
+  // A node belongs to one fleet, so the second `up` gets an engine of its own.
+  const other = await startStub(bench, go, 'direct-2')
   const two = await startUp(bench, 'gateways', {
-    args: ['--engine-url', stub.url, '--engine-key', engineKey, '--gateways', '2'],
+    args: ['--engine-url', other.url, '--engine-key', engineKey, '--gateways', '2'],
   })
   await createIndex(two, 'products')
   const nginx = await bench.startNginx(stub.url, await freePort())
@@ -59,6 +53,10 @@ export async function benchGateway(
     { part: { name: 'gateway ×2', url: two.url, pid: 0 }, path: search, key: two.key },
     { part: await bench.startScript('node:http + undici', 'bare-proxy.ts', stub.url), path: search },
     { part: await bench.start('Go ReverseProxy', go, ['proxy', '-target', stub.url]), path: search },
+    {
+      part: await bench.start('Go, one core', go, ['proxy', '-target', stub.url], { GOMAXPROCS: '1' }),
+      path: search,
+    },
     ...(nginx === undefined ? [] : [{ part: nginx, path: search }]),
   ]
 
@@ -101,4 +99,17 @@ export async function benchGateway(
   )
   for (const line of table) say(line)
   return Object.fromEntries(rows)
+}
+
+/** An embedded engine, and before it the stub that answers its searches. */
+async function startStub(bench: Bench, go: string, name: string): Promise<Part> {
+  const port = await freePort()
+  const engine = `http://127.0.0.1:${port}`
+  bench.spawn(process.execPath, [
+    join(import.meta.dirname, '..', 'bin', 'flapjack'),
+    ...['engine', '--data-dir', join(bench.folder, `engine-${name}`), '--http-addr', `127.0.0.1:${port}`],
+    ...['--master-key', engineKey],
+  ])
+  await until(`${engine}/health`, 60_000)
+  return bench.start(name, go, ['stub', '-bytes', '8192', '-target', engine])
 }
