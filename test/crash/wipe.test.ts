@@ -1,5 +1,5 @@
 /**
- * The engine's disk is lost or replaced by an older one, with the process killed as in `crash.test.ts`: the journal is the
+ * The engine's disk is lost or replaced by an older one, with the process killed as in `crash-suite.ts`: the journal is the
  * truth, and the node is rebuilt from it.
  *
  * Against the embedded engine, or a real Meilisearch when MEILISEARCH_BIN names one.
