@@ -2,6 +2,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { EngineTask } from '../engine/engine.ts'
 import { type Part, taskTypeOf } from './delivery.ts'
+import { parseMark } from './mark.ts'
 import { isNodeTrouble } from './node-trouble.ts'
 import type { OpenChange } from './open-change.ts'
 
@@ -13,12 +14,6 @@ const goneBackMax = {
   'short-count': 3,
   /** What succeeded before must succeed when it is repeated, unless the engine is another by now; then it is built anew. */
   'failed-replay': 2,
-}
-
-export interface BatchSeen {
-  readonly batch: number
-  /** Some task of the batch succeeded, so that a failed one failed by itself. */
-  readonly isGood: boolean
 }
 
 export type GoBackReason = 'cancelled' | 'node-trouble' | 'failed-batch' | keyof typeof goneBackMax
@@ -35,7 +30,7 @@ export type Verdict =
       readonly isTold: boolean
       /** It failed, and some of it is on the node all the same. */
       readonly isPartial: boolean
-      readonly batch: BatchSeen | undefined
+      readonly batch: number | null
     }
   /** The lane goes back to `position` and delivers again, one by one up to `singleUntil`. */
   | {
@@ -50,18 +45,18 @@ export type Verdict =
 export interface JudgementView {
   /** `undefined` = still open. */
   readonly taskOf: (number: number) => EngineTask | undefined
-  readonly open: readonly OpenChange[]
-  readonly lastBatch: BatchSeen | undefined
   /** How often the lane went back for this change and reason. */
   readonly goneBack: (reason: GoBackReason) => number
-  /** What is open was read after this change had ended. */
-  readonly isRead?: boolean
+  /** The tasks of the index around this change, read after it had ended; `undefined` = not read. */
+  readonly around: readonly EngineTask[] | undefined
 }
 
 export function judge(entry: OpenChange, view: JudgementView): Verdict {
-  const over = { kind: 'done', tasks: [], batch: undefined, isPartial: entry.parts.length > 0 } as const
-  if (entry.ends === null) return { ...over, error: null, isTold: false }
-  if (entry.ends !== undefined) return { ...over, error: entry.ends.error, isTold: true }
+  const over = { kind: 'done', tasks: [], batch: null } as const
+  if (entry.ends === null) return { ...over, error: null, isTold: false, isPartial: false }
+  if (entry.ends !== undefined) {
+    return { ...over, error: entry.ends.error, isTold: true, isPartial: entry.parts.length > 0 }
+  }
   if (entry.numbers.some((number) => view.taskOf(number) === undefined)) return { kind: 'open' }
   const tasks: EngineTask[] = []
   let error: ErrorBody | null = null
@@ -78,11 +73,9 @@ export function judge(entry: OpenChange, view: JudgementView): Verdict {
     const isTrouble = view.goneBack('short-count') > 0
     return { kind: 'again', position, singleUntil: 0, reason: 'short-count', isTrouble }
   }
-  const batchUid = tasks.at(-1)?.batchUid ?? null
-  const wasGood = view.lastBatch?.batch === batchUid && view.lastBatch.isGood
-  const batch = batchUid === null ? undefined : { batch: batchUid, isGood: error === null || wasGood }
-  const isPartial = error !== null && tasks.some(({ status }) => status === 'succeeded')
-  return { kind: 'done', error, tasks, isTold: true, batch, isPartial }
+  // Any of several parts may be on the node, from this attempt or an earlier one.
+  const isPartial = error !== null && entry.parts.length > 1
+  return { kind: 'done', error, tasks, isTold: true, batch: tasks.at(-1)?.batchUid ?? null, isPartial }
 }
 
 function judgeTask(
@@ -105,25 +98,15 @@ function judgeTask(
   const { error } = task
   if (error === null || isNodeTrouble(error)) return again('node-trouble', 0, true)
   if (isAsWanted(part, error)) return 'good'
-  const peers = view.open.filter((other) => other !== entry)
-  const isOthersOpen = peers.some((other) => other.numbers.some((number) => view.taskOf(number) === undefined))
-  if (isOthersOpen && view.isRead !== true) return { kind: 'unsure' }
-  const inBatch = peers.filter((other) => other.numbers.some((number) => isSameBatch(view.taskOf(number), task)))
-  const isGoodBefore = view.lastBatch?.batch === task.batchUid && view.lastBatch.isGood
-  const isFailedBefore = view.lastBatch?.batch === task.batchUid && !view.lastBatch.isGood
-  const isGoodBeside = inBatch.some((other) =>
-    other.numbers.some((number) => {
-      const peer = view.taskOf(number)
-      return isSameBatch(peer, task) && peer?.status === 'succeeded'
-    }),
-  )
-  const isAlone = inBatch.length === 0 && !isFailedBefore
+  if (view.around === undefined) return { kind: 'unsure' }
+  const beside = view.around.filter(({ uid, batchUid }) => batchUid === task.batchUid && !entry.numbers.includes(uid))
   if (error.code === 'internal' && mayGoBack('internal')) return again('internal', position, false)
-  if (isAlone || isGoodBefore || isGoodBeside) {
+  // Where another task of the batch is good, this one failed by itself.
+  if (beside.length === 0 || beside.some(({ status }) => status === 'succeeded')) {
     const isReplay = entry.item.change.status === 'succeeded'
     return isReplay && mayGoBack('failed-replay') ? again('failed-replay', position, true) : { error }
   }
-  const last = Math.max(position, ...inBatch.map((other) => other.item.change.position))
+  const last = Math.max(position, ...beside.map((other) => parseMark(other.customMetadata)?.position ?? 0))
   return again('failed-batch', last, false)
 }
 
@@ -136,10 +119,6 @@ function isShort(entry: OpenChange, tasks: readonly EngineTask[]): boolean {
     written += details.indexedDocuments
   }
   return written < entry.documents
-}
-
-function isSameBatch(peer: EngineTask | undefined, task: EngineTask): boolean {
-  return peer !== undefined && peer.batchUid !== null && peer.batchUid === task.batchUid
 }
 
 /** A repeated create or delete finds the index as it should be (NF-29). */

@@ -23,6 +23,7 @@ import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
 import { resolveChange } from './resolution.ts'
 import { resumeFrom, suspects } from './resume.ts'
+import { windowTasksMax } from './send-window.ts'
 import { sendChange, sendEmptyMark } from './sending.ts'
 import { Wake } from './wake.ts'
 
@@ -32,6 +33,8 @@ const readBytesMax = 4 * 1024 * 1024
 /** Newest tasks read to find our marks; a lane has at most a window of them open. */
 const markPage = 200
 const markPagesMax = 20
+/** Tasks read around a failed change. */
+const aroundMax = 2_000
 
 /** Why both loops stop. */
 type Halt =
@@ -75,8 +78,6 @@ export class Lane {
   #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
-  /** The last batch that settled, with whether any of its tasks was good. */
-  #lastBatch: { readonly batch: number; readonly isGood: boolean } | undefined
 
   /** `isDoubtful`: an unmarked task of unknown age lies over an index that is not behind. */
   constructor(session: NodeSession, { placement, head }: LaneState, isDoubtful: boolean) {
@@ -259,9 +260,7 @@ export class Lane {
     const { deps, lease, engine } = this.#session
     this.#log('error', {}, 'the index is built anew on its node')
     deps.metrics.rewound(this.#placement.node, 'rebuild')
-    const mark = { epoch: lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
-    const begun = await sendEmptyMark(this.#session, this.physicalUid, mark)
-    if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
+    await this.#announceRebuild()
     if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
     this.#applied = 0
     this.#settled = 0
@@ -273,6 +272,13 @@ export class Lane {
     if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
     this.#wentBack = undefined
     this.#mustRebuild = false
+  }
+
+  /** The mark of position 0: whoever finds it builds the index anew. */
+  async #announceRebuild(): Promise<void> {
+    const mark = { epoch: this.#session.lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
+    const begun = await sendEmptyMark(this.#session, this.physicalUid, mark)
+    if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
   }
 
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
@@ -492,7 +498,7 @@ export class Lane {
       const done: { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[] = []
       let problem: Extract<Verdict, { readonly kind: 'again' }> | undefined
       for (const entry of this.#open) {
-        const verdict = await this.#judge(entry, done.at(-1)?.verdict)
+        const verdict = await this.#judge(entry)
         if (verdict.kind === 'done') done.push({ entry, verdict })
         if (verdict.kind === 'again') problem = verdict
         if (verdict.kind !== 'done') break
@@ -502,27 +508,37 @@ export class Lane {
         if (isMade) this.#existence = 'sure'
         else await this.#create()
       }
+      const isPartial = done.some(({ verdict }) => verdict.isPartial)
+      // Before it is told, so that a successor knows as well.
+      if (isPartial) await this.#announceRebuild()
       if (done.length > 0) await this.#advance(done)
       // A part of what was refused is on the node: only without it from the beginning is the index as it must be.
-      if (done.some(({ verdict }) => verdict.isPartial)) return this.#stop({ kind: 'rebuild' })
+      if (isPartial) return this.#stop({ kind: 'rebuild' })
       if (problem !== undefined) return this.#stop({ kind: 'rewind', verdict: problem })
     }
   }
 
-  async #judge(entry: OpenChange, before: Extract<Verdict, { readonly kind: 'done' }> | undefined): Promise<Verdict> {
-    const { watch, signal } = this.#session
-    const position = entry.item.change.position
+  async #judge(entry: OpenChange): Promise<Verdict> {
+    const { watch } = this.#session
+    const { position } = entry.item.change
     const view = {
       taskOf: (number: number) => watch.ended(number),
-      open: this.#open,
-      lastBatch: before?.batch ?? this.#lastBatch,
       goneBack: (reason: GoBackReason) => this.#timesGoneBack(position, reason),
+      around: undefined,
     }
     const verdict = judge(entry, view)
-    if (verdict.kind !== 'unsure') return verdict
-    // Tasks of one batch end together: one more read says which of the others were in it.
-    await watch.read(signal)
-    return judge(entry, { ...view, isRead: true })
+    return verdict.kind === 'unsure' ? judge(entry, { ...view, around: await this.#around(entry.numbers) }) : verdict
+  }
+
+  /** The tasks of the index that may have been in one batch with these. */
+  async #around(numbers: readonly number[]): Promise<readonly EngineTask[]> {
+    const { engine } = this.#session
+    const reach = 2 * windowTasksMax
+    const from = numbers.at(-1)! + reach
+    const limit = Math.min(aroundMax, from - numbers[0]! + reach)
+    const reply = await ask(this.#session, (signal) => engine.newestTasks(this.physicalUid, limit, from, signal))
+    if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
+    return reply.value
   }
 
   async #advance(
@@ -538,8 +554,8 @@ export class Lane {
       proof = entry.proof ?? proof
       if (change.position <= this.#applied || change.status === 'succeeded' || !verdict.isTold) continue
       const removed = Math.max(removedBy(verdict.tasks), this.#removed.get(change.position) ?? 0)
-      const batch = verdict.batch?.batch
-      const batchKey = batch === undefined ? `${index}:${change.position}` : `${node}:${marker}:${batch}`
+      const { batch } = verdict
+      const batchKey = batch === null ? `${index}:${change.position}` : `${node}:${marker}:${batch}`
       outcomes.push(
         outcomeOf(entry.item, { error: verdict.error, tasks: verdict.tasks, removed, physicalUid, batchKey, now }),
       )
@@ -555,7 +571,6 @@ export class Lane {
     if (outcomes.some(({ status }) => status === 'failed')) this.#forgetAhead()
     this.#settled = Math.max(this.#settled, applied)
     this.#open.splice(0, done.length)
-    this.#lastBatch = done.at(-1)!.verdict.batch ?? this.#lastBatch
     for (const { entry } of done) {
       watch.forget(entry.numbers)
       this.#goneBack.delete(entry.item.change.position)

@@ -55,8 +55,14 @@ function fold(state: rules.IndexState, change: Change): Change['status'] {
     case 'documents-edit': {
       const found = rules.matching(state, operation.filter)
       if (!Array.isArray(found)) return 'failed'
-      if (operation.kind === 'documents-edit') rules.edit(state, found)
-      else rules.remove(state, found)
+      if (operation.kind === 'documents-edit') {
+        // What an edit came to is put again, and must be good under the settings of its position.
+        const after = rules.copyIndex(state)
+        rules.edit(after, found)
+        const changed = [...after.documents.values()].filter((document) => found.includes(String(document.id)))
+        if (rules.lateRefusal(state, changed) !== undefined) return 'failed'
+        rules.edit(state, found)
+      } else rules.remove(state, found)
       return 'succeeded'
     }
     case 'documents-clear':
