@@ -13,7 +13,7 @@ import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { IndexId, NodeId, ProjectId } from '../store/catalogue.ts'
-import { asUnavailable, type Database, isConflict, type StoreLogger } from '../store/database.ts'
+import { asUnavailable, type Database, inTime, isConflict, type StoreLogger } from '../store/database.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Signals } from '../store/signals.ts'
 import { type DecisionContext, decideAppend, type ProjectDraft } from './append-decision.ts'
@@ -157,9 +157,10 @@ async function commitOnce(
   const client = await deps.database.pool.connect()
   let broken: Error | undefined
   try {
-    const { transaction, wake, ...committed } = await decideAndWrite(deps, appender, client, requests)
+    const writing = decideAndWrite(deps, appender, client, requests)
+    const { transaction, wake, ...committed } = await inTime(writing)
     try {
-      await client.query('commit')
+      await inTime(client.query('commit'))
     } catch (error) {
       broken = error instanceof Error ? error : new Error(String(error))
       if (!(await wasCommitted(deps, transaction))) throw error
@@ -167,9 +168,13 @@ async function commitOnce(
     wake()
     return committed
   } catch (error) {
-    await client.query('rollback').catch((failure: Error) => {
-      broken = failure
-    })
+    // A connection that broke or went silent is closed, which rolls back as well.
+    if (error instanceof StoreUnavailable) broken ??= error
+    if (broken === undefined) {
+      await client.query('rollback').catch((failure: Error) => {
+        broken = failure
+      })
+    }
     throw error
   } finally {
     client.release(broken)
@@ -181,9 +186,10 @@ async function wasCommitted({ database, clock }: AppenderDependencies, transacti
   const deadline = clock.monotonic() + doubtMsMax
   for (;;) {
     try {
-      const { rows } = await database.pool.query<{ status: string | null }>(
-        'select pg_xact_status($1::text::xid8) as status',
-        [transaction],
+      const { rows } = await inTime(
+        database.pool.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [
+          transaction,
+        ]),
       )
       const status = rows[0]?.status
       if (status === 'committed') return true

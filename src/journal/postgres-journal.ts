@@ -2,7 +2,7 @@
 import type { JsonObject } from '../lib/json.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
-import { type Database, reach } from '../store/database.ts'
+import { type Database, reachInTime } from '../store/database.ts'
 import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { decodeChange, openSettings, parseText, sealContexts } from './change-row.ts'
@@ -27,14 +27,14 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
     stage: (bytes) => payloads.stage(bytes),
     discard: (payload) => payloads.discard(payload),
     open: (payload) => payloads.open(payload),
-    writeState: (project, uid) => reach(() => writeState(deps, project, uid)),
-    task: (project, task) => reach(() => findTask(db, project, task)),
-    tasks: (project, query, authorised) => reach(() => listTasks(db, project, query, authorised)),
-    batches: (project, query, authorised) => reach(() => listBatches(db, project, query, authorised)),
-    batch: (project, batch) => reach(() => findBatch(db, project, batch)),
-    matchingTasks: (project, filter, authorised) => reach(() => matchingTasks(db, project, filter, authorised)),
+    writeState: (project, uid) => reachInTime(() => writeState(deps, project, uid)),
+    task: (project, task) => reachInTime(() => findTask(db, project, task)),
+    tasks: (project, query, authorised) => reachInTime(() => listTasks(db, project, query, authorised)),
+    batches: (project, query, authorised) => reachInTime(() => listBatches(db, project, query, authorised)),
+    batch: (project, batch) => reachInTime(() => findBatch(db, project, batch)),
+    matchingTasks: (project, filter, authorised) => reachInTime(() => matchingTasks(db, project, filter, authorised)),
     async busyIndexes(project) {
-      const { rows } = await reach(() =>
+      const { rows } = await reachInTime(() =>
         pool.query<{ read_uid: string }>(
           `select read_uid from indexes
            where project_id = $1 and read_uid is not null and completed < head order by read_uid`,
@@ -44,7 +44,7 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
       return rows.map((row) => row.read_uid)
     },
     async change(project, task) {
-      const { rows } = await reach(() =>
+      const { rows } = await reachInTime(() =>
         pool.query<ChangeRow>('select * from changes where project_id = $1 and task = $2 and not is_hidden', [
           project,
           task,
@@ -52,9 +52,9 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
       )
       return rows[0] === undefined ? undefined : decodeChange(sealing, rows[0])
     },
-    finishedAfter: (project, cursor, limit) => reach(() => finishedAfter(db, project, cursor, limit)),
+    finishedAfter: (project, cursor, limit) => reachInTime(() => finishedAfter(db, project, cursor, limit)),
     async feedsBehind(consumer, limit) {
-      const { rows } = await reach(() =>
+      const { rows } = await reachInTime(() =>
         pool.query<{ project: string; cursor: number }>(
           `select p.project_id as project, coalesce(c.cursor, 0) as cursor from project_progress p
            left join feed_cursors c on c.project_id = p.project_id and c.consumer = $1
@@ -65,7 +65,7 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
       return rows
     },
     async saveFeedCursor(consumer, project, cursor) {
-      await reach(() =>
+      await reachInTime(() =>
         pool.query(
           `insert into feed_cursors as f (consumer, project_id, cursor) values ($1, $2, $3)
            on conflict (consumer, project_id) do update set cursor = greatest(f.cursor, excluded.cursor)`,

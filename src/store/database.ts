@@ -29,6 +29,8 @@ export interface Database {
 const connectMsMax = 5_000
 /** A statement that takes longer is stuck: the largest rewrite (names of a million tasks) takes seconds. */
 const statementMsMax = 60_000
+/** A server that says nothing for this long while a client waits counts as away: stopped, or cut off without a reset. */
+const silenceMsMax = 10_000
 
 /** Connects lazily. `connectionCountMax` bounds the pool; waiters beyond it queue. */
 export function openDatabase(
@@ -40,6 +42,8 @@ export function openDatabase(
     application_name: 'flapjack',
     connectionTimeoutMillis: connectMsMax,
     statement_timeout: statementMsMax,
+    // The server's own limit does not help when it is the server that is stuck.
+    query_timeout: statementMsMax + connectMsMax,
     idle_in_transaction_session_timeout: statementMsMax,
     keepAlive: true,
     types: { getTypeParser },
@@ -82,6 +86,24 @@ export async function reach<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** As `reach`, for what a client waits for. What was asked may still happen after the answer: only for reads. */
+export function reachInTime<T>(work: () => Promise<T>): Promise<T> {
+  return reach(() => inTime(work()))
+}
+
+/** The work's own result, or `StoreUnavailable` when the server is silent for too long; the work itself goes on. */
+export async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new StoreUnavailable('the store does not answer')), silenceMsMax)
+  })
+  try {
+    return await Promise.race([work, silence])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** The error itself when it is not about availability. */
 export function asUnavailable(error: unknown): unknown {
   if (error instanceof StoreUnavailable || !(error instanceof Error)) return error
@@ -109,7 +131,7 @@ const stateCodes = new Set(['25006', '55000', '40001', '40P01', '25P03'])
 function isAway(error: Error): boolean {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
   if (code === undefined) {
-    return /terminated|timeout exceeded|timeout expired|not queryable|Connection ended|closed the connection|after calling end/i.test(
+    return /terminated|read timeout|timeout exceeded|timeout expired|not queryable|Connection ended|closed the connection|after calling end/i.test(
       error.message,
     )
   }
