@@ -135,6 +135,12 @@ export class CrashServer {
     if (victim === 'server' || victim === 'all') await this.#ended()
   }
 
+  /** Every process of PostgreSQL: the first one and those it started. */
+  async postgresPids(): Promise<readonly number[]> {
+    const rows = await this.tree()
+    return rows.filter((row) => row.command.includes('postgres')).map((row) => row.pid)
+  }
+
   async #ended(): Promise<void> {
     const child = this.#child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
