@@ -11,7 +11,6 @@ import { assert } from '../lib/assert.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Lane } from './lane.ts'
-import { parseMark } from './mark.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
 import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
 import { NumberLedger } from './number-ledger.ts'
@@ -259,12 +258,12 @@ export class Dispatcher {
   }
 
   /** The running lane of a placement, started if it is not. */
-  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState, isDoubtful = false): Lane {
+  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
     const { index, generation, shard } = state.placement
     const key = `${index}:${generation}:${shard}`
     const running = lanes.get(key)
     if (running !== undefined) return running.lane
-    const lane = new Lane(session, state, isDoubtful)
+    const lane = new Lane(session, state)
     lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
     return lane
   }
@@ -318,8 +317,7 @@ export class Dispatcher {
         const state = await this.#deps.journal.laneOn(this.#lease.node.id, uid)
         // A task of an index that is not ours, or not any more.
         if (state === undefined || session.signal.aborted) continue
-        const isUnmarked = parseMark(task.customMetadata) === undefined
-        lane = this.#ensure(session, lanes, state, isUnmarked && state.placement.applied >= state.head)
+        lane = this.#ensure(session, lanes, state)
         known.set(uid, lane)
       }
       lane.noteStranger(task)

@@ -61,8 +61,6 @@ export class Lane {
   #aheadVersion = 0
   /** Up to here changes go out alone, each in a batch of its own. */
   #singleUntil = 0
-  /** Where `applied` stood when this lane began: an unmarked task that comes late may be of any change behind it. */
-  #floor: number
   /** The physical index is dropped before anything else is sent. */
   #mustRebuild = false
   /** How often the lane went back, by position and reason. */
@@ -74,13 +72,13 @@ export class Lane {
   #flow = manyWaiting()
   /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
   #existence: 'missing' | 'asked' | 'sure' = 'missing'
-  #hasResumed = false
+  /** Newest task of the index that the marks were read up to. */
+  #seenThrough = -1
   #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
 
-  /** `isDoubtful`: an unmarked task of unknown age lies over an index that is not behind. */
-  constructor(session: NodeSession, { placement, head }: LaneState, isDoubtful: boolean) {
+  constructor(session: NodeSession, { placement, head }: LaneState) {
     this.#session = session
     this.#placement = placement
     this.#tag = laneTag(placement, session.marker)
@@ -88,7 +86,6 @@ export class Lane {
     this.#applied = placement.applied
     this.#sent = placement.applied
     this.#settled = placement.applied
-    this.#floor = isDoubtful ? 0 : placement.applied
   }
 
   get tag(): string {
@@ -122,10 +119,9 @@ export class Lane {
   /** A task of this lane's index came that no request of ours was answered with. */
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
-    if (this.#open.some((entry) => entry.numbers.includes(task.uid))) return
-    // A mark of another life of the disk still tells the position; without one it may be any since this lane began.
-    if (mark?.tag !== this.#tag)
-      this.#settled = Math.min(this.#settled, mark ? Math.max(0, mark.position - 1) : this.#floor)
+    if (task.uid <= this.#seenThrough || this.#open.some((entry) => entry.numbers.includes(task.uid))) return
+    // A mark of another life of the disk still tells the position; without one it may be any.
+    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, (mark?.position ?? 1) - 1))
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
 
@@ -203,8 +199,8 @@ export class Lane {
       this.#mustRebuild = true
       return this.#startAnew()
     }
-    if (!this.#hasResumed && (await this.#isStrange(found.unmarkedTypes))) this.#settled = 0
-    this.#hasResumed = true
+    if (await this.#isStrange(found.unmarkedTypes)) this.#settled = 0
+    this.#seenThrough = tasks[0]?.uid ?? this.#seenThrough
     this.#settled = Math.min(this.#settled, found.sent, await this.#firstDoubtful(tasks))
     const isBehind = this.#settled < this.#applied
     const sent = isBehind ? this.#settled : found.sent
@@ -264,9 +260,7 @@ export class Lane {
     if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
     this.#applied = 0
     this.#settled = 0
-    this.#floor = 0
     this.#sent = 0
-    this.#hasResumed = true
     this.#existence = 'missing'
     const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
     if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
@@ -295,8 +289,8 @@ export class Lane {
   }
 
   /**
-   * At the start of a lane, an unmarked task behind all marks is what the worker before us sent last, if it can be: such
-   * changes go out alone, right behind what is applied. Anything else came late and may be of any age.
+   * An unmarked task behind all marks is what was sent last, if it can be: such changes go out alone, right behind what is
+   * applied. Anything else came late and may be of any age.
    */
   async #isStrange(types: readonly string[]): Promise<boolean> {
     if (types.length === 0) return false

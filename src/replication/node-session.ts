@@ -62,6 +62,10 @@ export async function send(
   try {
     const limitMs = writeDeadlineMs + byteCount / writeBytesPerMs
     const reply = await withDeadline(deps.clock, limitMs, signal, call)
+    if (reply.kind === 'answered' && ledger.isReused(reply.value)) {
+      session.end('other-disk')
+      return { kind: 'unknown', reason: 'a task number came twice' }
+    }
     if (reply.kind === 'answered') {
       number = reply.value
       watch.follow(number, onEnd)

@@ -27,6 +27,11 @@ export class NumberLedger {
     return this.#sends
   }
 
+  /** A number that was given before: the disk under the node is an older one (NF-31). */
+  isReused(number: number): boolean {
+    return number <= this.#highest && !this.#unclaimed.has(number)
+  }
+
   /** The request came to its end; `number` when it was answered with one. */
   end(send: number, number: number | undefined): void {
     this.#open.delete(send)
