@@ -52,7 +52,6 @@ export class CrashServer {
   readonly folder: string
   readonly url: string
   readonly #args: readonly string[]
-  readonly #seen = new Set<number>()
   #child: ChildProcess | undefined
   #output = ''
 
@@ -91,10 +90,7 @@ export class CrashServer {
       if (this.#child?.exitCode !== null && this.#child?.exitCode !== undefined)
         throw new Error(`the server ended with ${this.#child.exitCode}:\n${this.#output}`)
       const tasks = await this.request('GET', '/tasks?limit=1').catch(() => undefined)
-      if (tasks?.status === 200) {
-        for (const row of await this.tree()) this.#seen.add(row.pid)
-        return
-      }
+      if (tasks?.status === 200) return
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
     throw new Error(`the server did not become ready:\n${this.#output}`)
@@ -118,7 +114,6 @@ export class CrashServer {
   /** `kill -9`. The whole process group of PostgreSQL goes with its first process, as after a crash of the machine's daemon. */
   async kill(victim: Victim): Promise<void> {
     const rows = await this.tree()
-    for (const row of rows) this.#seen.add(row.pid)
     const isEngine = (row: ProcessRow) =>
       row.pid !== this.#child?.pid && /\bengine\b|meilisearch/.test(row.command) && !isPostgres(row)
     const isPostgres = (row: ProcessRow) => row.command.includes('postgres')
