@@ -3,6 +3,7 @@ import { v7 as uuidV7 } from 'uuid'
 import type { ErrorBody } from '../api/errors.ts'
 import type { TaskFacts } from '../api/task-view.ts'
 import type { TaskKind, TaskStatus } from '../api/tasks.ts'
+import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { Random } from '../lib/random.ts'
@@ -103,6 +104,13 @@ export function decodeOpen(sealing: SealingKey, row: OpenRow): OpenChange {
     deliver: openDeliver(sealing, row),
     status: row.status as TaskStatus,
   }
+}
+
+/** The tasks that a row of a deletion names. */
+export function doomedTasks({ body }: Pick<ChangeRow, 'body'>): readonly number[] {
+  const { operation } = JSON.parse(body) as Body
+  assert(operation?.kind === 'task-delete', 'only deletions name tasks to delete')
+  return operation.tasks
 }
 
 export function openDeliver(

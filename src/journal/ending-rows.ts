@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg'
 import type { ProjectId } from '../store/catalogue.ts'
 import { jsonText } from './change-row.ts'
 import type { Ending } from './completion.ts'
+import { endDeletions } from './task-deletion.ts'
 
 export const batchStrategy = 'batched all enqueued tasks'
 
@@ -11,15 +12,20 @@ export async function numberEndings(
   client: PoolClient,
   project: ProjectId,
   endings: readonly Pick<Ending, 'batchKey'>[],
-): Promise<{ readonly batches: ReadonlyMap<string, number>; readonly firstFinish: number }> {
+): Promise<{
+  readonly batches: ReadonlyMap<string, number>
+  readonly firstFinish: number
+  /** Deletions of tasks that wait for others to end. */
+  readonly waitingDeletions: number
+}> {
   const keys = [...new Set(endings.map(({ batchKey }) => batchKey))]
-  const locked = await client.query<{ next_batch: number; next_finish: number }>(
+  const locked = await client.query<{ next_batch: number; next_finish: number; waiting_deletions: number }>(
     `insert into project_progress (project_id) values ($1)
      on conflict (project_id) do update set next_finish = project_progress.next_finish
-     returning next_batch, next_finish`,
+     returning next_batch, next_finish, waiting_deletions`,
     [project],
   )
-  const progress = locked.rows[0] ?? { next_batch: 0, next_finish: 1 }
+  const progress = locked.rows[0] ?? { next_batch: 0, next_finish: 1, waiting_deletions: 0 }
   const known = await client.query<{ uid: number; key: string }>(
     'select uid, key from batches where project_id = $1 and key = any($2::text[])',
     [project, keys],
@@ -35,13 +41,18 @@ export async function numberEndings(
      select $1, uid, key, $4 from unnest($5::bigint[], $6::text[]) as fresh (uid, key)`,
     [project, fresh.length, endings.length, batchStrategy, fresh.map((key) => batches.get(key)), fresh],
   )
-  return { batches, firstFinish: progress.next_finish }
+  return { batches, firstFinish: progress.next_finish, waitingDeletions: progress.waiting_deletions }
 }
 
-/** Tasks that have ended already are left as they are. */
-export async function saveEndings(client: PoolClient, project: ProjectId, endings: readonly Ending[]): Promise<void> {
+/** Tasks that have ended already are left as they are. Deletions that waited for these tasks end with them. */
+export async function saveEndings(
+  client: PoolClient,
+  project: ProjectId,
+  endings: readonly Ending[],
+  now: number,
+): Promise<void> {
   if (endings.length === 0) return
-  const { batches, firstFinish } = await numberEndings(client, project, endings)
+  const { batches, firstFinish, waitingDeletions } = await numberEndings(client, project, endings)
   await client.query({
     name: 'save-endings',
     text: `update changes c set status = e.status, error = e.error, details = e.details, started_at = e.started_at,
@@ -63,4 +74,7 @@ export async function saveEndings(client: PoolClient, project: ProjectId, ending
       endings.map((_, at) => firstFinish + at),
     ],
   })
+  if (waitingDeletions === 0) return
+  const ended = endings.map(({ task }) => task)
+  await saveEndings(client, project, await endDeletions(client, project, ended, now), now)
 }

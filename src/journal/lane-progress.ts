@@ -55,7 +55,7 @@ export async function recordProgress(
   endings.push(...swaps)
   const touched = [...locked.values()].filter((index) => index.state.id === id || isRenamed(index))
   await saveIndexes(client, sealing, touched)
-  await saveEndings(client, state.project, endings)
+  await saveEndings(client, state.project, endings, now)
   const changed = touched.filter((index) => isRenamed(index) || (index.state.id === id && isCatalogueChanged))
   await recordEvents(
     client,

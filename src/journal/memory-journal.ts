@@ -13,6 +13,7 @@ import { cancel, cancelledEnding, type Ending } from './completion.ts'
 import { batchStrategy } from './ending-rows.ts'
 import { newIndexState } from './index-creation.ts'
 import {
+  beginDeletion,
   changeOf,
   completeSwaps,
   factsOf,
@@ -218,7 +219,7 @@ function store({ state }: MemoryDependencies, project: ProjectId, change: NewCha
   }
   projectIn(state, project).changes.push(stored)
   if (index !== null) state.indexes.get(index.id)?.changes.push(stored)
-  if (status === 'failed') saveEndings(state, project, [{ ...endingOf(change, now, 'failed'), error: refusal }])
+  if (status === 'failed') saveEndings(state, project, [{ ...endingOf(change, now, 'failed'), error: refusal }], now)
   return stored
 }
 
@@ -246,7 +247,7 @@ function carryOut(
 ): void {
   const { state, memory } = deps
   if (change.index !== null || change.status === 'failed') return
-  const { changes, waits } = projectIn(state, project)
+  const { changes, waits, deletions } = projectIn(state, project)
   switch (change.operation.kind) {
     case 'index-swap': {
       const heads = new Map(change.naming.map(({ index }) => [index, state.indexes.get(index)?.state.head ?? 0]))
@@ -255,7 +256,7 @@ function carryOut(
       }
       waits.set(change.task, heads)
       const { endings, renamed } = completeSwaps(state, project, now)
-      saveEndings(state, project, endings)
+      saveEndings(state, project, endings, now)
       memory.record([...renamed].map(({ id }) => ({ entity: 'index', project, entityId: id })))
       break
     }
@@ -271,20 +272,20 @@ function carryOut(
         saveRewritten(index, cancelled.rewritten)
         endings.push(...cancelled.endings)
       }
-      for (const task of wanted) {
+      for (const task of [...wanted].sort((a, b) => a - b)) {
         const work = changes[task]
         const isWork = work?.index === null && work.status === 'enqueued' && work.operation.kind !== 'index-swap'
-        if (work !== undefined && work !== stored && isWork) endings.push(cancelledEnding(work, by))
+        if (work === undefined || work === stored || !isWork) continue
+        deletions.delete(task)
+        endings.push(cancelledEnding(work, by))
       }
       const count = { canceledTasks: endings.length }
-      saveEndings(state, project, [...endings, endingOf(change, now, 'succeeded', count)])
+      saveEndings(state, project, [...endings, endingOf(change, now, 'succeeded', count)], now)
       break
     }
     case 'task-delete': {
-      const doomed = [...new Set(change.operation.tasks)].flatMap((task) => changes[task] ?? [])
-      const ended = doomed.filter((one) => one.finishedAt !== null && !one.isHidden)
-      for (const one of ended) one.isHidden = true
-      saveEndings(state, project, [endingOf(change, now, 'succeeded', { deletedTasks: ended.length })])
+      const ending = beginDeletion(state, stored, change.operation.tasks, now)
+      if (ending !== undefined) saveEndings(state, project, [ending], now)
       break
     }
     default:

@@ -155,18 +155,23 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (stored === undefined) return false
       const finishedAt = clock.now()
       const details = finishedDetails(stored.operation, stored.details, outcome.status, outcome.details)
-      saveEndings(state, stored.project, [
-        {
-          task: stored.task,
-          status: outcome.status,
-          error: outcome.error,
-          details,
-          startedAt: stored.startedAt ?? finishedAt,
-          finishedAt,
-          batchKey: `task:${stored.task}`,
-          canceledBy: null,
-        },
-      ])
+      saveEndings(
+        state,
+        stored.project,
+        [
+          {
+            task: stored.task,
+            status: outcome.status,
+            error: outcome.error,
+            details,
+            startedAt: stored.startedAt ?? finishedAt,
+            finishedAt,
+            batchKey: `task:${stored.task}`,
+            canceledBy: null,
+          },
+        ],
+        finishedAt,
+      )
       wakeFinished(stored.project)
       return true
     },
@@ -255,7 +260,7 @@ function advance(
   } else if (index.placements.every((replica) => replica.isGone || replica.applied >= one.head)) one.behindSince = null
   const swaps = completeSwaps(state, one.project, now)
   endings.push(...swaps.endings)
-  saveEndings(state, one.project, endings)
+  saveEndings(state, one.project, endings, now)
   const changed = new Set([...swaps.renamed].map(({ id }) => id))
   if (isChanged) changed.add(one.id)
   memory.record([...changed].map((entityId) => ({ entity: 'index', project: one.project, entityId })))

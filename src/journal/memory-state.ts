@@ -1,5 +1,6 @@
 /** What the twin in memory holds, and the steps that its two faces share. */
 import type { TaskFacts } from '../api/task-view.ts'
+import { assert } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { MemoryPlaces } from '../store/memory-catalogue.ts'
@@ -43,6 +44,8 @@ export interface StoredProject {
   nextFinish: number
   /** Waiting swaps: what each waits for. */
   readonly waits: Map<number, Map<IndexId, number>>
+  /** Waiting deletions of tasks: the tasks that each waits for. */
+  readonly deletions: Map<number, Set<number>>
 }
 
 export interface MemoryState {
@@ -66,7 +69,13 @@ export function emptyState(): MemoryState {
 export function projectIn(state: MemoryState, id: ProjectId): StoredProject {
   const known = state.projects.get(id)
   if (known !== undefined) return known
-  const fresh: StoredProject = { changes: [], batches: new Map(), nextFinish: 1, waits: new Map() }
+  const fresh: StoredProject = {
+    changes: [],
+    batches: new Map(),
+    nextFinish: 1,
+    waits: new Map(),
+    deletions: new Map(),
+  }
   state.projects.set(id, fresh)
   return fresh
 }
@@ -132,7 +141,7 @@ export function saveRewritten(index: StoredIndex, rewritten: readonly OpenChange
   }
 }
 
-export function saveEndings(state: MemoryState, project: ProjectId, endings: readonly Ending[]): void {
+export function saveEndings(state: MemoryState, project: ProjectId, endings: readonly Ending[], now: number): void {
   const stored = projectIn(state, project)
   for (const ending of endings) {
     const change = stored.changes[ending.task]
@@ -148,6 +157,58 @@ export function saveEndings(state: MemoryState, project: ProjectId, endings: rea
     change.batch = batch
     change.finishSeq = stored.nextFinish
     stored.nextFinish += 1
+  }
+  if (endings.length === 0 || stored.deletions.size === 0) return
+  saveEndings(state, project, endDeletions(stored, endings, now), now)
+}
+
+/** Starts a deletion of tasks. Answers its ending, or `undefined` = it waits for tasks that an engine works on. */
+export function beginDeletion(
+  state: MemoryState,
+  deletion: StoredChange,
+  doomed: readonly number[],
+  now: number,
+): Ending | undefined {
+  const project = projectIn(state, deletion.project)
+  const awaited = doomed.filter((task) => {
+    const change = project.changes[task]
+    if (change === undefined || task >= deletion.task || change.finishedAt !== null) return false
+    const index = change.index === null ? undefined : state.indexes.get(change.index)
+    return change.status === 'processing' || (index !== undefined && openChanges(index)[0]?.task === task)
+  })
+  if (awaited.length === 0) return endDeletion(project, deletion, now)
+  project.deletions.set(deletion.task, new Set(awaited))
+  return undefined
+}
+
+/** Carries out the deletions that waited for nothing but these tasks. */
+function endDeletions(project: StoredProject, ended: readonly Ending[], now: number): readonly Ending[] {
+  const endings: Ending[] = []
+  for (const [task, awaited] of [...project.deletions].sort(([a], [b]) => a - b)) {
+    for (const ending of ended) awaited.delete(ending.task)
+    const deletion = project.changes[task]
+    if (awaited.size > 0 || deletion === undefined) continue
+    project.deletions.delete(task)
+    endings.push(endDeletion(project, deletion, now))
+  }
+  return endings
+}
+
+function endDeletion({ changes }: StoredProject, deletion: StoredChange, now: number): Ending {
+  const { operation, task } = deletion
+  assert(operation.kind === 'task-delete', 'only deletions name tasks to delete')
+  const named = [...new Set(operation.tasks)].filter((one) => one < task).flatMap((one) => changes[one] ?? [])
+  const ended = named.filter((one) => one.finishedAt !== null && !one.isHidden)
+  for (const one of ended) one.isHidden = true
+  return {
+    task,
+    status: 'succeeded',
+    error: null,
+    details: finishedDetails(operation, deletion.details, 'succeeded', { deletedTasks: ended.length }),
+    startedAt: now,
+    finishedAt: now,
+    batchKey: `task:${task}`,
+    canceledBy: null,
   }
 }
 

@@ -10,6 +10,7 @@ import { saveEndings } from './ending-rows.ts'
 import { lockIndexes, saveIndexes } from './index-rows.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import { completeSwaps, indexesOfSwaps, saveWaits } from './read-names.ts'
+import { beginDeletion, forgetDeletions } from './task-deletion.ts'
 import type { NewChange } from './write-index.ts'
 
 export interface Effects {
@@ -18,7 +19,7 @@ export interface Effects {
   readonly finished: readonly ProjectId[]
 }
 
-/** Carries out cancels, deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
+/** Carries out cancels, and deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
 export async function carryOut(
   client: PoolClient,
   sealing: SealingKey,
@@ -36,8 +37,7 @@ export async function carryOut(
         finished.add(project)
         break
       case 'task-delete':
-        await deleteTasks(client, project, change, change.operation.tasks, now)
-        finished.add(project)
+        if (await deleteTasks(client, project, change.task, change.operation.tasks, now)) finished.add(project)
         break
       case 'index-swap': {
         const isDone = await beginSwap(client, sealing, project, change, now)
@@ -69,7 +69,7 @@ async function beginSwap(
   const endings = await completeSwaps(client, sealing, project, locked, ids, now)
   if (endings.length === 0 && ids.length > 0) return false
   await saveIndexes(client, sealing, [...locked.values()])
-  await saveEndings(client, project, endings.length > 0 ? endings : [endingOf(change, now, {})])
+  await saveEndings(client, project, endings.length > 0 ? endings : [endingOf(change, now, {})], now)
   await recordEvents(
     client,
     [...locked.keys()].map((entityId) => ({ entity: 'index', project, entityId })),
@@ -106,10 +106,10 @@ async function cancelTasks(
   }
   await saveIndexes(client, sealing, [...locked.values()])
   endings.push(...(await cancelWork(client, sealing, project, tasks, by)))
-  await saveEndings(client, project, [...endings, endingOf(change, now, { canceledTasks: endings.length })])
+  await saveEndings(client, project, [...endings, endingOf(change, now, { canceledTasks: endings.length })], now)
 }
 
-/** Dumps and the like that no worker has claimed. */
+/** Dumps and the like that no worker has claimed, and deletions that wait. */
 async function cancelWork(
   client: PoolClient,
   sealing: SealingKey,
@@ -117,31 +117,31 @@ async function cancelWork(
   tasks: readonly number[],
   by: { readonly task: number; readonly now: number; readonly batchKey: string },
 ): Promise<readonly Ending[]> {
+  const deletions = await forgetDeletions(client, project, tasks)
   const { rows } = await client.query<OpenRow>(
     `with taken as (
        delete from project_work where project_id = $1 and task = any($2::bigint[]) and owner is null returning task
      )
-     select ${openColumns} from changes where project_id = $1 and task in (select task from taken) and finished_at is null
+     select ${openColumns} from changes
+     where project_id = $1 and (task in (select task from taken) or task = any($3::bigint[])) and finished_at is null
      order by task`,
-    [project, tasks],
+    [project, tasks, deletions],
   )
   return rows.map((row) => cancelledEnding(decodeOpen(sealing, row), by))
 }
 
-/** Hidden at once; retention removes the rows when no replica needs them any more. */
+/** `false` = the deletion waits for tasks that are running. */
 async function deleteTasks(
   client: PoolClient,
   project: ProjectId,
-  change: NewChange,
-  tasks: readonly number[],
+  task: number,
+  doomed: readonly number[],
   now: number,
-): Promise<void> {
-  const { rowCount } = await client.query(
-    `update changes set is_hidden = true
-     where project_id = $1 and task = any($2::bigint[]) and finished_at is not null and not is_hidden`,
-    [project, tasks],
-  )
-  await saveEndings(client, project, [endingOf(change, now, { deletedTasks: rowCount ?? 0 })])
+): Promise<boolean> {
+  const ending = await beginDeletion(client, project, task, doomed, now)
+  if (ending === undefined) return false
+  await saveEndings(client, project, [ending], now)
+  return true
 }
 
 function endingOf(change: NewChange, now: number, counts: Readonly<Record<string, number>>): Ending {

@@ -6,6 +6,7 @@ import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { transact } from '../store/transaction.ts'
 import { decodeChange } from './change-row.ts'
+import type { Ending } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { nowMs } from './lane-leases.ts'
 import type { LaneJournal } from './ports.ts'
@@ -60,18 +61,17 @@ export function openProjectWork({
         )
         if (rowCount === 0) return false
         const finishedAt = clock.now()
-        await saveEndings(client, change.project, [
-          {
-            task: change.task,
-            status: outcome.status,
-            error: outcome.error,
-            details: finishedDetails(change.operation, change.details, outcome.status, outcome.details),
-            startedAt: change.startedAt ?? finishedAt,
-            finishedAt,
-            batchKey: `task:${change.task}`,
-            canceledBy: null,
-          },
-        ])
+        const ending: Ending = {
+          task: change.task,
+          status: outcome.status,
+          error: outcome.error,
+          details: finishedDetails(change.operation, change.details, outcome.status, outcome.details),
+          startedAt: change.startedAt ?? finishedAt,
+          finishedAt,
+          batchKey: `task:${change.task}`,
+          canceledBy: null,
+        }
+        await saveEndings(client, change.project, [ending], finishedAt)
         return true
       })
       if (isOurs) sendFinished(change.project)

@@ -18,7 +18,13 @@ export interface Tables {
     next_task: number
     created_at: number
   }
-  project_progress: { project_id: string; next_batch: number; next_finish: number }
+  project_progress: {
+    project_id: string
+    next_batch: number
+    next_finish: number
+    /** Deletions of tasks in `deletion_waits`. */
+    waiting_deletions: Generated<number>
+  }
   api_keys: {
     seq: Generated<number>
     project_id: string
@@ -85,6 +91,7 @@ export interface Tables {
   changes: ChangeRow
   batches: { project_id: string; uid: number; key: string; strategy: string }
   waits: { project_id: string; task: number; index_id: string; position: number }
+  deletion_waits: { project_id: string; task: number; awaited: number }
   project_work: { project_id: string; task: number; enqueued_at: number; owner: string | null; until: number }
   feed_cursors: { consumer: string; project_id: string; cursor: number }
   webhooks: {

@@ -369,15 +369,73 @@ function cancelling(source: StoreSource) {
     const world = await World.open(await source.open())
     const { index, task } = await world.put('a')
     await world.deliver(index)
-    const open = await world.put('a')
+    const first = await world.put('a')
+    const second = await world.put('a')
     const { batchUid } = await world.task(task)
-    const gone = await world.append(null, { kind: 'task-delete', filter: '?uids=*', tasks: [task, open.task] })
+    const gone = await world.append(null, { kind: 'task-delete', filter: '?uids=*', tasks: [task, second.task] })
     const view = await world.task(gone.task)
     assert.deepEqual(view.details, { matchedTasks: 2, deletedTasks: 1, originalFilter: '?uids=*' })
     const { journal } = world.store
     assert.equal(await journal.task(world.project.id, task), undefined)
     assert.equal(await journal.batch(world.project.id, batchUid ?? -1), undefined)
-    assert.equal((await world.task(open.task)).status, 'enqueued')
+    assert.equal((await world.task(first.task)).status, 'enqueued')
+    assert.equal((await world.task(second.task)).status, 'enqueued')
+  })
+
+  // Clients write, delete the task of the write at once, and expect it to be gone when the deletion has ended.
+  test('a deletion of tasks that are running ends behind them and takes them along', async () => {
+    const world = await World.open(await source.open())
+    const first = await world.put('a')
+    const other = await world.put('b')
+    const { placement } = await world.laneOf(first.index)
+    await world.store.laneJournal.markSent(world.lease, placement.index, [1], 1_000)
+    const tasks = [first.task, other.task]
+    const { task } = await world.append(null, { kind: 'task-delete', filter: '?uids=0,1', tasks })
+    const waiting = await world.task(task)
+    assert.equal(waiting.status, 'enqueued')
+    assert.deepEqual(waiting.details, { matchedTasks: 2, deletedTasks: null, originalFilter: '?uids=0,1' })
+    await world.deliver(first.index)
+    assert.equal((await world.task(first.task)).status, 'succeeded', 'all go together')
+    assert.equal((await world.task(task)).status, 'enqueued')
+    const { batchUid } = await world.task(first.task)
+    await world.deliver(other.index, { fail: [1] })
+    const done = await world.task(task)
+    assert.equal(done.status, 'succeeded')
+    assert.deepEqual(done.details, { matchedTasks: 2, deletedTasks: 2, originalFilter: '?uids=0,1' })
+    for (const one of tasks) assert.equal(await world.store.journal.task(world.project.id, one), undefined)
+    assert.equal(await world.store.journal.batch(world.project.id, batchUid ?? -1), undefined)
+    const { tasks: finished } = await world.store.journal.finishedAfter(world.project.id, 0, 10)
+    assert.deepEqual(
+      finished.map(({ uid }) => uid),
+      [first.task, other.task, task],
+    )
+  })
+
+  test('a deletion waits neither for what came after it nor for what an engine has not begun', async () => {
+    const world = await World.open(await source.open())
+    const { index, task } = await world.put('a')
+    const behind = await world.put('a')
+    const tasks = [task, behind.task]
+    const deletion = await world.append(null, { kind: 'task-delete', filter: '?uids=*', tasks })
+    await world.put('a')
+    await world.deliver(index, { through: 1 })
+    assert.equal((await world.task(deletion.task)).status, 'succeeded')
+    assert.equal(await world.store.journal.task(world.project.id, task), undefined)
+    assert.equal((await world.task(behind.task)).status, 'enqueued')
+  })
+
+  test('a deletion that waits can be cancelled, and ends when what it waits for is cancelled', async () => {
+    const world = await World.open(await source.open())
+    const { task } = await world.put('a')
+    const deletion = { kind: 'task-delete', filter: '?uids=0', tasks: [task] } as const
+    const cancelled = await world.append(null, deletion)
+    const kept = await world.append(null, deletion)
+    await world.cancel(cancelled.task)
+    assert.equal((await world.task(cancelled.task)).status, 'canceled')
+    assert.equal((await world.task(kept.task)).status, 'enqueued')
+    await world.cancel(task)
+    assert.equal((await world.task(kept.task)).status, 'succeeded')
+    assert.equal(await world.store.journal.task(world.project.id, task), undefined)
   })
 }
 

@@ -1,6 +1,7 @@
 /** Every step of the schema, in order. Forward only: a step that was released is never edited, a correction is a new step. */
 import { firstSchema } from './0001-first-schema.ts'
 import { foldEvents } from './0002-fold-events.ts'
+import { deletionWaits } from './0003-deletion-waits.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -9,4 +10,4 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [firstSchema, foldEvents]
+export const migrations: readonly Migration[] = [firstSchema, foldEvents, deletionWaits]
