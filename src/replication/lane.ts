@@ -22,7 +22,7 @@ import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-sess
 import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
 import { resolveChange } from './resolution.ts'
-import { resumeFrom, suspects } from './resume.ts'
+import { changesDocuments, type FoundMark, readMarks, resumeFrom, suspects } from './resume.ts'
 import { windowTasksMax } from './send-window.ts'
 import { sendChange, sendEmptyMark } from './sending.ts'
 import { Wake } from './wake.ts'
@@ -195,7 +195,7 @@ export class Lane {
       sliceBytes: this.#sliceBytes,
       wentBack: this.#wentBack,
     })
-    if (found.mustRebuild) {
+    if (found.mustRebuild || (await this.#isTainted(tasks))) {
       this.#mustRebuild = true
       return this.#startAnew()
     }
@@ -306,6 +306,26 @@ export class Lane {
       after = page.at(-1)!.change.position
     }
     return true
+  }
+
+  /** Something of a change that failed is on the node: a request came late and met settings that let it pass. */
+  async #isTainted(tasks: readonly EngineTask[]): Promise<boolean> {
+    const isNew = ({ position, task }: FoundMark) => task.uid > this.#seenThrough && position <= this.#applied
+    const positions = new Set(
+      readMarks(tasks, this.#tag)
+        .filter((mark) => isNew(mark) && changesDocuments(mark.task))
+        .map(({ position }) => position),
+    )
+    const last = Math.max(0, ...positions)
+    for (let after = Math.min(...positions) - 1; after < last; ) {
+      const { journal } = this.#session.deps
+      const page = await journal.read(this.#placement.index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
+      if (page.length === 0) return false
+      const isFailed = ({ change }: LaneChange) => positions.has(change.position) && change.status === 'failed'
+      if (page.some(isFailed)) return true
+      after = page.at(-1)!.change.position
+    }
+    return false
   }
 
   /** Before the first change that was applied and that a repeat left failed on the node when its worker ended. */

@@ -34,7 +34,7 @@ export interface Resumption {
 
 const dropType = taskTypeOf['delete-index']
 
-interface Found {
+export interface FoundMark {
   readonly position: number
   readonly part: number
   readonly parts: number
@@ -55,18 +55,11 @@ export function resumeFrom(options: {
   readonly wentBack?: { readonly position: number; readonly number: number } | undefined
 }): Resumption {
   const { applied, changes, wentBack } = options
-  const ascending = [...options.tasks].sort((a, b) => a.uid - b.uid)
-  // What stood before a deletion of the index is not on the node any more.
-  const dropped = ascending.findLast(
-    ({ type, status }) => type === dropType && status !== 'failed' && status !== 'canceled',
+  const ascending = byNumber(options.tasks)
+  const found = readMarks(options.tasks, options.tag).filter(
+    ({ position, task }) => wentBack === undefined || position < wentBack.position || task.uid >= wentBack.number,
   )
-  const found = ascending.flatMap((task): readonly Found[] => {
-    const mark = parseMark(task.customMetadata)
-    if (mark === undefined || mark.tag !== options.tag || mark.part === 0) return []
-    if (dropped !== undefined && task.uid < dropped.uid) return []
-    if (wentBack !== undefined && mark.position >= wentBack.position && task.uid < wentBack.number) return []
-    return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
-  })
+  const dropped = newestDrop(ascending)
   // Position 0: a rebuild began, and the deletion of the index that belongs to it is not there.
   const mustRebuild = found.some(({ position }) => position === 0)
   const newest = found.at(-1)
@@ -105,6 +98,32 @@ export function resumeFrom(options: {
   return { sent, open, isBlank: false, ...tail }
 }
 
+/** The marks of a lane that count, oldest first: what stood before a deletion of the index is not on the node any more. */
+export function readMarks(tasks: readonly EngineTask[], tag: string): readonly FoundMark[] {
+  const ascending = byNumber(tasks)
+  const dropped = newestDrop(ascending)
+  return ascending.flatMap((task): readonly FoundMark[] => {
+    const mark = parseMark(task.customMetadata)
+    if (mark === undefined || mark.tag !== tag || mark.part === 0) return []
+    if (dropped !== undefined && task.uid < dropped.uid) return []
+    return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
+  })
+}
+
+function byNumber(tasks: readonly EngineTask[]): readonly EngineTask[] {
+  return [...tasks].sort((a, b) => a.uid - b.uid)
+}
+
+function newestDrop(ascending: readonly EngineTask[]): EngineTask | undefined {
+  return ascending.findLast(({ type, status }) => type === dropType && status !== 'failed' && status !== 'canceled')
+}
+
+/** It wrote or removed documents, or still may. */
+export function changesDocuments({ type, status, details }: EngineTask): boolean {
+  if (status === 'failed' || status === 'canceled') return false
+  return type === taskTypeOf.put || (type === taskTypeOf.delete && details?.providedIds !== 0)
+}
+
 /**
  * Positions up to `applied` that the node has more than once, the last time without success. Either the change failed, or
  * a repeat of it did and nobody noticed.
@@ -128,7 +147,7 @@ export function suspects(tasks: readonly EngineTask[], applied: number, tag: str
 function matchParts(
   parts: readonly Part[],
   position: number,
-  found: readonly Found[],
+  found: readonly FoundMark[],
   tasks: readonly EngineTask[],
   after: number,
 ): { readonly sent: SentChange; readonly last: number } | undefined {
@@ -160,8 +179,8 @@ function matchParts(
  * The first position that is covered by an older one: a request for an earlier change came late and lies over it. It and
  * everything behind it must be sent again. A lane that went back leaves no such place once it is forward again.
  */
-function lateFrom(found: readonly Found[]): number | undefined {
-  const lastNumbers = new Map<string, Found>()
+function lateFrom(found: readonly FoundMark[]): number | undefined {
+  const lastNumbers = new Map<string, FoundMark>()
   for (const one of found) lastNumbers.set(`${one.position}.${one.part}`, one)
   const inOrder = [...lastNumbers.values()].sort((a, b) => a.position - b.position || a.part - b.part)
   for (const [at, { position, task }] of inOrder.entries()) {
@@ -173,6 +192,6 @@ function lateFrom(found: readonly Found[]): number | undefined {
 }
 
 /** Where the newest change up to `position` stands last. */
-function lastNumberOf(found: readonly Found[], position: number): number | undefined {
+function lastNumberOf(found: readonly FoundMark[], position: number): number | undefined {
   return found.findLast((one) => one.position <= position)?.task.uid
 }
