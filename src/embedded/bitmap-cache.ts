@@ -12,6 +12,10 @@ export class BitmapCache {
     })
   }
 
+  clear(): void {
+    this.#bitmaps.clear()
+  }
+
   get(key: string, read: () => Bitmap): Bitmap {
     const known = this.#bitmaps.get(key)
     if (known !== undefined) return known

@@ -152,6 +152,8 @@ export interface EngineOptions {
   readonly batchBytesMax?: number
   /** Searches that may wait, then 503 (M-A1). Default 1000. */
   readonly searchQueueMax?: number
+  /** Quiet milliseconds after which an index is closed and its memory given back. Default 60,000. */
+  readonly restMs?: number
   /** Folder of dumps. Default `dumps` in the database folder. */
   readonly dumpFolder?: string
   /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */

@@ -9,7 +9,7 @@ import { defaultSearchQuery } from '../api/search-query.ts'
 import type { TaskView } from '../api/tasks.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { seededRandom } from '../lib/random.ts'
-import type { EngineCore, EngineOperation } from './core.ts'
+import type { EngineCore, EngineOperation, EngineOptions } from './core.ts'
 import { openEngine } from './engine-core.ts'
 import { EngineFolderInUse } from './folder-lock.ts'
 
@@ -23,8 +23,8 @@ after(async () => {
 let folders = 0
 const newFolder = (): string => join(root, String(folders++))
 
-async function start(folder = newFolder()): Promise<EngineCore> {
-  const engine = await openEngine(folder, { searchWorkersMax: 1 })
+async function start(folder = newFolder(), options: EngineOptions = {}): Promise<EngineCore> {
+  const engine = await openEngine(folder, { searchWorkersMax: 1, ...options })
   engines.add(engine)
   return engine
 }
@@ -286,5 +286,26 @@ test('what was acknowledged survives kill -9 at any moment, once and in order', 
     assert.equal(stored.get('many7'), last - (last % 7))
     next = last + 1
     await stop(engine)
+  }
+})
+
+// A search thread that opened the index for writing waited for the batch that was being written.
+test('the first search of a thread does not wait for the batch that runs', async () => {
+  const engine = await start()
+  await run(engine, 'books', put(), [{ id: 'first', title: 'whale' }])
+  const lines = Array.from({ length: 20_000 }, (_, id) => ({ id, title: `whale ${id} ${id * 7} ${id * 13}` }))
+  const { taskUid } = await enqueue(engine, 'books', put(), lines)
+  while (engine.task(taskUid)?.status === 'enqueued') await engine.waitForTask(taskUid, 1)
+  assert.equal((await documents(engine, 'books')).length, 1)
+  assert.equal((await engine.waitForTask(taskUid, waitMsMax))?.status, 'succeeded')
+  assert.equal((await documents(engine, 'books')).length, 20_001)
+})
+
+test('an index that rested is read and written as before', async () => {
+  const engine = await start(newFolder(), { restMs: 4 })
+  for (let round = 1; round <= 30; round += 1) {
+    await run(engine, 'books', put(), [{ id: round, title: 'whale' }])
+    assert.equal((await documents(engine, 'books')).length, round)
+    await new Promise((resolve) => setTimeout(resolve, round % 7))
   }
 })

@@ -7,6 +7,7 @@ import { renderSummary, renderTime } from '../api/task-view.ts'
 import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
+import { collectGarbage } from '../lib/heap.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { startWorker } from '../lib/worker-entry.ts'
 import { viewOfBatch } from './batch-record.ts'
@@ -26,6 +27,7 @@ import type { TaskPayload } from './index-batch.ts'
 import { IndexRegistry } from './index-registry.ts'
 import type { StoredStats } from './index-stats.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
+import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
@@ -43,6 +45,8 @@ const defaults = {
 /** Tasks that are kept; above it the oldest finished ones go (M-C7). */
 const tasksMax = 1_000_000
 const tasksCleaned = 100_000
+/** Quiet time after which an index is closed and memory given back. */
+const restMs = 60_000
 const indexingHeapMbMax = 2048
 const indexingYoungMbMax = 16
 
@@ -71,6 +75,7 @@ class Engine implements EngineCore {
   readonly #registry: IndexRegistry
   readonly #payloads: PayloadFiles
   readonly #reads: ReadPool
+  readonly #open: OpenIndexes
   readonly #indexing: WorkerCalls<IndexingValue>
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
@@ -102,6 +107,12 @@ class Engine implements EngineCore {
         resourceLimits: { maxOldGenerationSizeMb: indexingHeapMbMax, maxYoungGenerationSizeMb: indexingYoungMbMax },
       }),
     )
+    this.#open = new OpenIndexes({
+      clock,
+      restMs: options.restMs ?? restMs,
+      forgetInWorkers: (folder) => this.#forgetInWorkers(folder),
+      onRest: collectGarbage,
+    })
     this.#scheduler = new Scheduler({
       registry: this.#registry,
       store: this.#tasks,
@@ -113,15 +124,15 @@ class Engine implements EngineCore {
       },
       runInIndex: async (folder, tasks) => {
         Atomics.store(this.#abort, 0, 0)
-        const value = await this.#indexing.call(
-          (call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage,
+        const value = await this.#open.use([folder], () =>
+          this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
         )
         assert(value === 'aborted' || (value !== null && 'outcomes' in value), 'the answer of a batch')
         return value
       },
       compact: async (folder, target) => {
-        const value = await this.#indexing.call(
-          (call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage,
+        const value = await this.#open.use([folder], () =>
+          this.#indexing.call((call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage),
         )
         assert(value !== null && value !== 'aborted' && 'bytesAfter' in value, 'the answer of a compaction')
         return value
@@ -189,7 +200,7 @@ class Engine implements EngineCore {
   multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
     const uids = new Set(query.queries.map(({ indexUid }) => indexUid))
     const places = [...uids].flatMap((uid) => this.#registry.placeOf(uid) ?? [])
-    return this.#reads.read({ kind: 'multi-search', query, options }, places)
+    return this.#readPlaces({ kind: 'multi-search', query, options }, places)
   }
 
   facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
@@ -285,14 +296,22 @@ class Engine implements EngineCore {
     await this.#scheduler.close()
     await this.#lastInsert
     await Promise.all([this.#reads.close(), this.#indexing.close()])
+    await this.#open.close()
     await this.#meta.root.close()
     this.#unlock()
   }
 
   #read(request: ReadRequest, uids: readonly string[]): Promise<Uint8Array> {
-    return this.#reads.read(
+    return this.#readPlaces(
       request,
       uids.map((uid) => this.#place(uid)),
+    )
+  }
+
+  #readPlaces(request: ReadRequest, places: readonly IndexPlace[]): Promise<Uint8Array> {
+    return this.#open.use(
+      places.map(({ folder }) => folder),
+      () => this.#reads.read(request, places),
     )
   }
 
@@ -303,7 +322,7 @@ class Engine implements EngineCore {
   }
 
   async #storedStats(places: readonly IndexPlace[]): Promise<Readonly<Record<string, StoredStats>>> {
-    return parseBytes(await this.#reads.read({ kind: 'stats' }, places))
+    return parseBytes(await this.#readPlaces({ kind: 'stats' }, places))
   }
 
   #withActivity(uid: string, stats: StoredStats): IndexStats {
@@ -319,14 +338,17 @@ class Engine implements EngineCore {
   }
 
   async #removeIndex(entry: RegistryEntry): Promise<void> {
-    const folder = this.#registry.folderOf(entry)
+    await this.#open.forget(this.#registry.folderOf(entry))
+    this.#registry.removeFolder(entry)
+  }
+
+  async #forgetInWorkers(folder: string): Promise<void> {
     await Promise.all([
       this.#reads.forget(folder),
       this.#indexing.isStarted
         ? this.#indexing.call((call) => ({ kind: 'forget', call, folder }) satisfies IndexingMessage)
         : undefined,
     ])
-    this.#registry.removeFolder(entry)
   }
 
   #abortRunning(selected: readonly number[]): void {

@@ -48,8 +48,12 @@ const formatVersion = 1
 /** Address space that an index may map; the file grows only with what it holds. */
 const mapBytes = 64 * 2 ** 30
 
-export function openIndexEnv(folder: string): IndexEnv {
-  mkdirSync(folder, { recursive: true })
+/**
+ * Opens an index; for writing, it is made where it does not exist. `read` needs that this process has it open for writing
+ * already: see `open-indexes.ts`.
+ */
+export function openIndexEnv(folder: string, access: 'write' | 'read'): IndexEnv {
+  if (access === 'write') mkdirSync(folder, { recursive: true })
   const root: RootDatabase<Uint8Array, Uint8Array> = open({
     path: folder,
     encoding: 'binary',
@@ -59,6 +63,7 @@ export function openIndexEnv(folder: string): IndexEnv {
     noSubdir: false,
     overlappingSync: false,
     cache: false,
+    readOnly: access === 'read',
   })
   const table = (name: string): Table => root.openDB({ name, encoding: 'binary', keyEncoding: 'binary', cache: false })
   return {

@@ -21,7 +21,7 @@ after(async () => {
 let opened = 0
 function freshEnv(): IndexEnv {
   opened += 1
-  const env = openIndexEnv(join(folder, String(opened)))
+  const env = openIndexEnv(join(folder, String(opened)), 'write')
   envs.push(env)
   return env
 }

@@ -36,7 +36,7 @@ const deps: WriterDeps = {
 function envOf(folder: string): IndexEnv {
   let env = envs.get(folder)
   if (env === undefined) {
-    env = openIndexEnv(folder)
+    env = openIndexEnv(folder, 'write')
     envs.set(folder, env)
   }
   return env

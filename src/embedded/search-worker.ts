@@ -4,6 +4,7 @@ import { v7 } from 'uuid'
 import { ApiError } from '../api/errors.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
+import { collectGarbage } from '../lib/heap.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
 import { fieldsOf, readDocument, readDocuments, readFields } from './document-reads.ts'
@@ -41,7 +42,7 @@ const encoder = new TextEncoder()
 function readerOf(folder: string): LmdbIndexReader {
   let index = open.get(folder)
   if (index === undefined) {
-    index = { env: openIndexEnv(folder), snapshot: undefined }
+    index = { env: openIndexEnv(folder, 'read'), snapshot: undefined }
     open.set(folder, index)
   }
   // A batch may have been committed since this thread last read.
@@ -104,6 +105,9 @@ async function forget(folder: string): Promise<void> {
   const index = open.get(folder)
   open.delete(folder)
   await index?.env.root.close()
+  if (open.size > 0) return
+  cache.clear()
+  setImmediate(collectGarbage)
 }
 
 port.on('message', (message: SearchWorkerMessage) => {

@@ -1,0 +1,129 @@
+/**
+ * The indexes that this process has open. Threads share LMDB's handle of an index, and the first to open it decides
+ * whether it can be written; opening it for writing waits for the transaction that runs. So the main thread opens an index
+ * for writing before any worker touches it, and search threads open it for reading alone: a search never waits for a batch.
+ *
+ * An index that nobody used for a while is closed everywhere. LMDB then frees the pages that it keeps for the next batch,
+ * and the address space that the index maps.
+ */
+import { assert } from '../lib/assert.ts'
+import type { Clock } from '../lib/clock.ts'
+import { type IndexEnv, openIndexEnv } from './index-env.ts'
+
+export interface OpenIndexesOptions {
+  readonly clock: Clock
+  /** Quiet time after which an index is closed. */
+  readonly restMs: number
+  /** All workers let go of the index's files. */
+  readonly forgetInWorkers: (folder: string) => Promise<void>
+  /** Indexes were closed because nobody used them. */
+  readonly onRest: () => void
+}
+
+interface OpenIndex {
+  readonly env: IndexEnv
+  userCount: number
+  usedAt: number
+  closing: Promise<void> | undefined
+}
+
+/** Each maps 64 GiB of the 128 TiB that a process can address. */
+const openMax = 1000
+
+export class OpenIndexes {
+  readonly #options: OpenIndexesOptions
+  readonly #open = new Map<string, OpenIndex>()
+  readonly #sweeper: NodeJS.Timeout
+
+  constructor(options: OpenIndexesOptions) {
+    this.#options = options
+    this.#sweeper = setInterval(() => this.#closeUnused(), options.restMs / 4)
+    this.#sweeper.unref()
+  }
+
+  /** Runs `work` while the indexes are open. Many at once are opened turn by turn. */
+  async use<T>(folders: readonly string[], work: () => Promise<T>): Promise<T> {
+    const used: OpenIndex[] = []
+    try {
+      for (const folder of folders) {
+        const known = this.#open.get(folder)
+        if (known !== undefined && known.closing === undefined) {
+          known.userCount += 1
+          used.push(known)
+          continue
+        }
+        if (used.length > 0) await new Promise((resolve) => setImmediate(resolve))
+        used.push(await this.#openOne(folder))
+      }
+      return await work()
+    } finally {
+      const now = this.#options.clock.monotonic()
+      for (const index of used) {
+        index.userCount -= 1
+        index.usedAt = now
+      }
+    }
+  }
+
+  /** Closes an index for good, or until it is used again. */
+  async forget(folder: string): Promise<void> {
+    const index = this.#open.get(folder)
+    if (index === undefined) return
+    index.closing ??= this.#options
+      .forgetInWorkers(folder)
+      .then(() => index.env.root.close())
+      .finally(() => this.#open.delete(folder))
+    await index.closing
+  }
+
+  /** After the workers have ended. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweeper)
+    for (const index of this.#open.values()) await (index.closing ?? index.env.root.close())
+    this.#open.clear()
+  }
+
+  async #openOne(folder: string): Promise<OpenIndex> {
+    for (;;) {
+      const known = this.#open.get(folder)
+      if (known?.closing !== undefined) {
+        await known.closing
+        continue
+      }
+      if (known !== undefined) {
+        known.userCount += 1
+        return known
+      }
+      if (this.#open.size >= openMax) this.#closeLongestUnused()
+      const index: OpenIndex = {
+        env: openIndexEnv(folder, 'write'),
+        userCount: 1,
+        usedAt: this.#options.clock.monotonic(),
+        closing: undefined,
+      }
+      this.#open.set(folder, index)
+      return index
+    }
+  }
+
+  #closeUnused(): void {
+    const before = this.#options.clock.monotonic() - this.#options.restMs
+    const unused = [...this.#open].filter(
+      ([, { userCount, usedAt, closing }]) => userCount === 0 && usedAt <= before && closing === undefined,
+    )
+    if (unused.length === 0) return
+    void Promise.allSettled(unused.map(([folder]) => this.forget(folder))).then(() => this.#options.onRest())
+  }
+
+  #closeLongestUnused(): void {
+    let oldest: [string, OpenIndex] | undefined
+    for (const entry of this.#open) {
+      const [, { userCount, usedAt, closing }] = entry
+      if (userCount > 0 || closing !== undefined) continue
+      if (oldest === undefined || usedAt < oldest[1].usedAt) oldest = entry
+    }
+    if (oldest === undefined) return
+    assert(oldest[1].userCount === 0, 'an index in use stays open')
+    void this.forget(oldest[0]).catch(() => undefined)
+  }
+}
