@@ -21,7 +21,7 @@ import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
-import { resolveChange } from './resolution.ts'
+import { IndexMissing, resolveChange } from './resolution.ts'
 import { changesDocuments, type FoundMark, readMarks, resumeFrom, suspects } from './resume.ts'
 import { windowTasksMax } from './send-window.ts'
 import { sendChange, sendEmptyMark } from './sending.ts'
@@ -72,6 +72,8 @@ export class Lane {
   #flow = manyWaiting()
   /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
   #existence: 'missing' | 'asked' | 'sure' = 'missing'
+  /** Positions of which a request ended without an answer: an attempt that nobody counts may be on the node. */
+  readonly #uncertain = new Set<number>()
   /** Newest task of the index that the marks were read up to. */
   #seenThrough = -1
   #wentBack: { readonly position: number; readonly number: number } | undefined
@@ -174,7 +176,7 @@ export class Lane {
   // ---- Learning where the node stands ----
 
   async #resume(): Promise<void> {
-    const { deps, leftovers, engine } = this.#session
+    const { deps, leftovers } = this.#session
     this.#giveBack()
     this.#halt = undefined
     if (this.#mustRebuild) return this.#startAnew()
@@ -233,8 +235,7 @@ export class Lane {
     const isFresh = found.isBlank && sent === 0
     if (isFresh && leftovers.has(this.physicalUid)) {
       // Whatever an earlier life of the disk or of the name left behind is none of this index.
-      const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
-      if (reply.kind !== 'answered') throw new Error(`the left-over index stays: ${reply.kind}`)
+      await this.#drop()
       leftovers.delete(this.physicalUid)
     }
     this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
@@ -253,7 +254,7 @@ export class Lane {
    * store learns, so that nobody reads the index while it is incomplete; then it is dropped. Twice: safe.
    */
   async #startAnew(): Promise<void> {
-    const { deps, lease, engine } = this.#session
+    const { deps, lease } = this.#session
     this.#log('error', {}, 'the index is built anew on its node')
     deps.metrics.rewound(this.#placement.node, 'rebuild')
     await this.#announceRebuild()
@@ -262,10 +263,17 @@ export class Lane {
     this.#settled = 0
     this.#sent = 0
     this.#existence = 'missing'
-    const reply = await send(this.#session, 0, (signal) => engine.deleteIndex(this.physicalUid, signal))
-    if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
+    await this.#drop()
     this.#wentBack = undefined
     this.#mustRebuild = false
+  }
+
+  async #drop(): Promise<void> {
+    const { engine } = this.#session
+    const reply = await sendAndWait(this.#session, (limit) => engine.deleteIndex(this.physicalUid, limit))
+    if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
+    const { status, error } = reply.value
+    if (status !== 'succeeded' && error?.code !== 'index_not_found') throw new Error(`the index stays: ${error?.code}`)
   }
 
   /** The mark of position 0: whoever finds it builds the index anew. */
@@ -416,6 +424,7 @@ export class Lane {
       if (ended.kind === 'halted') return
       if (ended.kind === 'outdated') continue
       if (ended.kind !== 'sent') {
+        this.#uncertain.add(position)
         const isIll = ended.kind === 'failed'
         return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
       }
@@ -484,8 +493,9 @@ export class Lane {
       },
       item,
     )
-    const resolution = await resolving.catch((error) => {
+    const resolution = await resolving.catch(async (error) => {
       this.#noteGoneBack(position, 'internal')
+      if (error instanceof IndexMissing) await this.#missIndex()
       throw error
     })
     // What was read counts only if the disk that it was read from is still ours: it is recorded for good.
@@ -494,6 +504,12 @@ export class Lane {
     if (!isKept) throw new LeaseLost()
     // Read again rather than trusted: another delivery may have recorded its own before.
     this.#forgetAhead()
+  }
+
+  /** On a disk that is ours, an index that is gone was deleted behind our back. */
+  async #missIndex(): Promise<void> {
+    await this.#session.verify()
+    this.#mustRebuild = true
   }
 
   // ---- Settling ----
@@ -522,7 +538,9 @@ export class Lane {
         if (isMade) this.#existence = 'sure'
         else await this.#create()
       }
-      const isPartial = done.some(({ verdict }) => verdict.isPartial)
+      const isUncertain = ({ entry, verdict }: (typeof done)[number]) =>
+        verdict.error !== null && entry.parts.length > 0 && this.#uncertain.has(entry.item.change.position)
+      const isPartial = done.some((one) => one.verdict.isPartial || isUncertain(one))
       // Before it is told, so that a successor knows as well.
       if (isPartial) await this.#announceRebuild()
       if (done.length > 0) await this.#advance(done)
@@ -588,6 +606,7 @@ export class Lane {
     for (const { entry } of done) {
       watch.forget(entry.numbers)
       this.#goneBack.delete(entry.item.change.position)
+      this.#uncertain.delete(entry.item.change.position)
       this.#removed.delete(entry.item.change.position)
     }
     const oldest = done[0]!.entry.sentAt

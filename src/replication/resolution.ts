@@ -23,6 +23,9 @@ export class ResolutionInterrupted extends Error {
   override readonly name = 'ResolutionInterrupted'
 }
 
+/** The index is not on the node. */
+export class IndexMissing extends ResolutionInterrupted {}
+
 export interface ResolutionDeps {
   readonly engine: Engine
   readonly journal: Pick<LaneJournal, 'open' | 'stage'>
@@ -144,5 +147,6 @@ export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fet
   if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') {
     return { kind: 'refused', error: reply.error, results: [] }
   }
-  throw new ResolutionInterrupted(reply.kind === 'refused' ? reply.error.message : reply.reason)
+  if (reply.kind === 'refused') throw new IndexMissing(reply.error.message)
+  throw new ResolutionInterrupted(reply.reason)
 }
