@@ -90,6 +90,8 @@ export interface BatchView {
     readonly status: Readonly<Partial<Record<TaskStatus, number>>>
     readonly types: Readonly<Partial<Record<TaskKind, number>>>
     readonly indexUids: Readonly<Record<string, number>>
+    /** How long each step took, as text; absent while the batch runs. */
+    readonly progressTrace?: Readonly<Record<string, string>>
   }
   readonly duration: string | null
   readonly startedAt: string

@@ -27,6 +27,7 @@ import {
   readVersion,
   renderTemplate,
   updateFeatures,
+  updateNetwork,
 } from './instance-handlers.ts'
 import { createKey, deleteKey, listKeys, readKey, updateKey } from './key-handlers.ts'
 import { multiSearch } from './multi-search.ts'
@@ -101,4 +102,5 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   createSnapshot,
   createExport,
   readNetwork,
+  updateNetwork,
 }

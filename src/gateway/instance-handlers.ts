@@ -16,6 +16,7 @@ import { completeFeatures, decodeFeatures, type Feature } from '../api/features.
 import { filterJson } from '../api/filter-value.ts'
 import { isIndexPattern, wrongIndexPattern } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
+import { applyNetwork, decodeNetwork, renderNetwork } from '../api/network-body.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { askOnce, askRead } from '../upstream/ask.ts'
 import { json } from './answer.ts'
@@ -74,9 +75,20 @@ export const createDump: Handler = (call) => append(call, { uid: null, operation
 /** `POST /snapshots`. */
 export const createSnapshot: Handler = (call) => append(call, { uid: null, operation: { kind: 'snapshot' } })
 
-/** `GET /network`: one server, which is all that a tenant may know of the topology. */
-export const readNetwork: Handler = async () =>
-  json(200, { self: null, leader: null, remotes: {}, shards: {}, version: '00000000-0000-0000-0000-000000000000' })
+/** `GET /network`. */
+export const readNetwork: Handler = async ({ parts, principal }) =>
+  json(200, renderNetwork(await parts.catalogue.network(principal.project.id)))
+
+/** `PATCH /network`: kept for the project, and without any effect: topology belongs to the operator. */
+export const updateNetwork: Handler = async (call) => {
+  const { catalogue, limits, random } = call.parts
+  const sent = decodeNetwork(await readJson(call.exchange.request, call.headers, limits.bodyBytesMax))
+  const version = random.uuid()
+  const network = await catalogue.changeNetwork(call.principal.project.id, (before) =>
+    applyNetwork(before, sent, version),
+  )
+  return json(200, renderNetwork(network))
+}
 
 interface ExportBody {
   readonly url: string

@@ -64,6 +64,7 @@ export type HandlerName =
   | 'createSnapshot'
   | 'createExport'
   | 'readNetwork'
+  | 'updateNetwork'
 
 /** Why a route is never available: as an action that no key holds, as a feature that is off, or as another edition's. */
 export type Refusal =
@@ -118,7 +119,6 @@ const settingsRoutes: readonly RoutePolicy[] = settingRoutes.flatMap(({ path, na
   ]
 })
 
-const noNetwork: Refusal = { kind: 'feature', feature: 'network', action: 'Using the /network route' }
 const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal => ({
   kind: 'feature',
   feature: 'dynamicSearchRules',
@@ -213,7 +213,10 @@ export const routePolicies: readonly RoutePolicy[] = [
     ...emulate('readNetwork'),
     feature: { feature: 'network', action: 'Using the /network route' },
   }),
-  route('PATCH', '/network', 'network.update', refuse(noNetwork)),
+  route('PATCH', '/network', 'network.update', {
+    ...write('updateNetwork', 'small'),
+    feature: { feature: 'network', action: 'Using the /network route' },
+  }),
   route('POST', '/network/control', 'network.update', refuse({ kind: 'edition' })),
 
   route('POST', '/logs/stream', 'metrics.get', refuse(notGranted)),

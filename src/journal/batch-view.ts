@@ -4,7 +4,7 @@ import type { BatchView, TaskKind, TaskStatus } from '../api/tasks.ts'
 import { isObject, type Json } from '../lib/json.ts'
 
 /** @param tasks  every task of the batch that is still listed, at least one, ascending. */
-export function batchView(uid: number, strategy: string, tasks: readonly TaskFacts[]): BatchView {
+export function batchView(uid: number, tasks: readonly TaskFacts[]): BatchView {
   const finished = tasks.map((task) => task.finishedAt)
   const startedAt = Math.min(...tasks.map((task) => task.startedAt ?? task.finishedAt ?? task.enqueuedAt))
   const finishedAt = finished.includes(null) ? null : Math.max(...finished.map((at) => at ?? 0))
@@ -20,12 +20,41 @@ export function batchView(uid: number, strategy: string, tasks: readonly TaskFac
     uid,
     progress: null,
     details: tasks.reduce<Json>((sum, task) => addDetails(sum, task), {}),
-    stats: { totalNbTasks: tasks.length, status, types, indexUids },
+    stats: {
+      totalNbTasks: tasks.length,
+      status,
+      types,
+      indexUids,
+      ...(finishedAt === null ? {} : { progressTrace: { 'processing tasks': `${finishedAt - startedAt}.00ms` } }),
+    },
     duration: finishedAt === null ? null : renderDuration(finishedAt - startedAt),
     startedAt: renderTime(startedAt),
     finishedAt: finishedAt === null ? null : renderTime(finishedAt),
-    batchStrategy: strategy,
+    batchStrategy: strategyOf(tasks),
   }
+}
+
+const lonely: ReadonlySet<TaskKind> = new Set([
+  'indexCreation',
+  'indexUpdate',
+  'indexSwap',
+  'indexCompaction',
+  'documentEdition',
+  'dumpCreation',
+  'export',
+  'taskCancelation',
+])
+
+/** Why the batch holds these tasks, in the reference's words. Cancelled tasks are in the batch of what cancelled them. */
+function strategyOf(tasks: readonly TaskFacts[]): string {
+  const alone = tasks.findLast(({ type }) => lonely.has(type))
+  if (alone !== undefined) {
+    return `created batch containing only task with id ${alone.uid} of type \`${alone.type}\` that cannot be batched with any other task.`
+  }
+  const deletion = tasks.find(({ type }) => type === 'indexDeletion')
+  if (deletion !== undefined) return `stopped after task with id ${deletion.uid} because it deletes the index`
+  const uid = tasks[0]?.indexUid ?? null
+  return uid === null ? 'batched all enqueued tasks' : `batched all enqueued tasks for index \`${uid}\``
 }
 
 /** Numbers are added, filters are joined by `&`, the rest is taken over; a null says something only in settings. */

@@ -5,8 +5,6 @@ import { jsonText } from './change-row.ts'
 import type { Ending } from './completion.ts'
 import { endDeletions } from './task-deletion.ts'
 
-export const batchStrategy = 'batched all enqueued tasks'
-
 /** Numbers for endings, from rows that stay locked until the commit: the feed becomes visible in order. */
 export async function numberEndings(
   client: PoolClient,
@@ -37,9 +35,9 @@ export async function numberEndings(
     `with counted as (
        update project_progress set next_batch = next_batch + $2, next_finish = next_finish + $3 where project_id = $1
      )
-     insert into batches (project_id, uid, key, strategy)
-     select $1, uid, key, $4 from unnest($5::bigint[], $6::text[]) as fresh (uid, key)`,
-    [project, fresh.length, endings.length, batchStrategy, fresh.map((key) => batches.get(key)), fresh],
+     insert into batches (project_id, uid, key)
+     select $1, uid, key from unnest($4::bigint[], $5::text[]) as fresh (uid, key)`,
+    [project, fresh.length, endings.length, fresh.map((key) => batches.get(key)), fresh],
   )
   return { batches, firstFinish: progress.next_finish, waitingDeletions: progress.waiting_deletions }
 }

@@ -10,7 +10,6 @@ import { type CreateIndex, decideAppend, type ProjectDraft } from './append-deci
 import { batchView } from './batch-view.ts'
 import { newId } from './change-row.ts'
 import { cancel, cancelledEnding, type Ending } from './completion.ts'
-import { batchStrategy } from './ending-rows.ts'
 import { newIndexState } from './index-creation.ts'
 import {
   beginDeletion,
@@ -53,7 +52,7 @@ export function openMemoryJournal(deps: MemoryDependencies): Journal {
   }
   const viewBatch = (project: ProjectId, uid: number) => {
     const tasks = factsIn(project).filter(({ batchUid }) => batchUid === uid)
-    return tasks.length === 0 ? undefined : batchView(uid, batchStrategy, tasks)
+    return tasks.length === 0 ? undefined : batchView(uid, tasks)
   }
   return {
     append: async (request) => append(deps, request),

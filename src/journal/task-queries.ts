@@ -84,16 +84,9 @@ export async function findBatch(db: Db, project: ProjectId, batch: number): Prom
 async function batchViews(db: Db, project: ProjectId, uids: readonly number[]): Promise<readonly BatchView[]> {
   if (uids.length === 0) return []
   const tasks = await visible(db, project).select(taskColumns).where('batch', 'in', uids).orderBy('task').execute()
-  const batches = await db
-    .selectFrom('batches')
-    .select(['uid', 'strategy'])
-    .where('project_id', '=', project)
-    .where('uid', 'in', uids)
-    .execute()
   return uids.flatMap((uid) => {
     const records = tasks.filter(({ batch }) => batch === uid).map(decodeTask)
-    const strategy = batches.find((batch) => batch.uid === uid)?.strategy ?? ''
-    return records.length === 0 ? [] : [batchView(uid, strategy, records)]
+    return records.length === 0 ? [] : [batchView(uid, records)]
   })
 }
 

@@ -1,9 +1,11 @@
 /** Rows of the catalogue as domain types. */
+import type { Network } from '../api/network-body.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { ApiKey, CatalogueEvent, IndexEntry, Organisation, Project, Webhook } from './catalogue.ts'
+import type { ApiKey, CatalogueEvent, IndexEntry, Organisation, Project, ProjectId, Webhook } from './catalogue.ts'
 import type { Tables } from './tables.ts'
 
 export const masterKeyContext = (project: string) => `project:${project}:master-key`
+export const networkContext = (project: string) => `network:${project}`
 export const webhookContext = (project: string, uuid: string) => `webhook:${project}:${uuid}:headers`
 
 export function decodeOrganisation(row: Tables['organisations']): Organisation {
@@ -79,4 +81,8 @@ export function decodeEvent(row: Tables['catalogue_events']): CatalogueEvent {
     project: row.project_id,
     entityId: row.entity_id,
   }
+}
+
+export function openNetwork(sealing: SealingKey, project: ProjectId, sealed: Buffer): Network {
+  return JSON.parse(sealing.open(sealed, networkContext(project)).toString()) as Network
 }

@@ -1,5 +1,6 @@
 /** The catalogue in memory: the same promises as over PostgreSQL, without durability. */
 import { v7 as uuidV7 } from 'uuid'
+import { emptyNetwork, type Network } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -46,6 +47,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
   const projects = new Map<ProjectId, Project>()
   const keys: ApiKey[] = []
   const webhooks: Webhook[] = []
+  const networks = new Map<ProjectId, Network>()
   const nodes = new Map<NodeId, Node>()
   const events: CatalogueEvent[] = []
   const listeners = new Set<() => void>()
@@ -195,6 +197,12 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
       webhooks.splice(at, 1)
       record([{ entity: 'webhook', project, entityId: uuid }])
       return true
+    },
+    network: async (project) => networks.get(project) ?? emptyNetwork,
+    async changeNetwork(project, change) {
+      const after = change(networks.get(project) ?? emptyNetwork)
+      networks.set(project, after)
+      return after
     },
     nodes: async () => [...nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
     async putNode(node) {

@@ -1,4 +1,5 @@
 /** What the catalogue offers, seen from its users. `PostgresCatalogue` and its in-memory twin pass the same contract suite. */
+import type { Network } from '../api/network-body.ts'
 import type {
   ApiKey,
   CatalogueEvent,
@@ -93,6 +94,11 @@ export interface Catalogue {
   /** Inserts or replaces by uuid. `too-many` above 20. */
   putWebhook(webhook: Webhook): Promise<'stored' | 'too-many'>
   deleteWebhook(project: ProjectId, uuid: string): Promise<boolean>
+
+  /** What the project wrote to `/network`. Sealed at rest because of keys. */
+  network(project: ProjectId): Promise<Network>
+  /** Replaces it by what `change` makes of it, one change after the other. What `change` throws is thrown. */
+  changeNetwork(project: ProjectId, change: (before: Network) => Network): Promise<Network>
 
   nodes(): Promise<readonly Node[]>
   /** Inserts or updates by id. */

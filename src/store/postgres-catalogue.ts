@@ -1,6 +1,7 @@
 /** The catalogue over PostgreSQL. Every write records its events in its own transaction, then wakes the followers. */
 import type { PoolClient } from 'pg'
 import { v7 as uuidV7 } from 'uuid'
+import { emptyNetwork } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -14,6 +15,8 @@ import {
   decodeWebhook,
   type KeyRow,
   masterKeyContext,
+  networkContext,
+  openNetwork,
   type WebhookRow,
   webhookContext,
 } from './catalogue-rows.ts'
@@ -233,6 +236,31 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
           result: rowCount === 1,
           events: rowCount === 1 ? [{ entity: 'webhook', project, entityId: uuid }] : [],
         }
+      }),
+
+    async network(project) {
+      const { rows } = await reach(() =>
+        pool.query<{ network_sealed: Buffer }>('select network_sealed from networks where project_id = $1', [project]),
+      )
+      return rows[0] === undefined ? emptyNetwork : openNetwork(sealing, project, rows[0].network_sealed)
+    },
+    changeNetwork: (project, change) =>
+      transact(database, async (client) => {
+        // The project's row is the lock: there may be no network yet.
+        await client.query('select 1 from projects where id = $1 for no key update', [project])
+        const { rows } = await client.query<{ network_sealed: Buffer }>(
+          'select network_sealed from networks where project_id = $1',
+          [project],
+        )
+        const after = change(
+          rows[0] === undefined ? emptyNetwork : openNetwork(sealing, project, rows[0].network_sealed),
+        )
+        await client.query(
+          `insert into networks (project_id, network_sealed) values ($1, $2)
+           on conflict (project_id) do update set network_sealed = excluded.network_sealed`,
+          [project, sealing.seal(JSON.stringify(after), networkContext(project))],
+        )
+        return after
       }),
 
     async nodes() {

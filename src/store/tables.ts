@@ -89,7 +89,8 @@ export interface Tables {
     is_gone: boolean
   }
   changes: ChangeRow
-  batches: { project_id: string; uid: number; key: string; strategy: string }
+  /** `strategy` is no longer read: it follows from the tasks. */
+  batches: { project_id: string; uid: number; key: string; strategy: Generated<string> }
   waits: { project_id: string; task: number; index_id: string; position: number }
   deletion_waits: { project_id: string; task: number; awaited: number }
   project_work: { project_id: string; task: number; enqueued_at: number; owner: string | null; until: number }
@@ -102,6 +103,7 @@ export interface Tables {
     headers_sealed: Buffer
     is_editable: boolean
   }
+  networks: { project_id: string; network_sealed: Buffer }
   catalogue_events: { version: number; entity: string; project_id: string | null; entity_id: string }
 }
 

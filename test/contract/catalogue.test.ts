@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac } from 'node:crypto'
 import { after, afterEach, describe, test } from 'node:test'
+import { emptyNetwork } from '../../src/api/network-body.ts'
 import { World } from './journal-world.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 
@@ -129,6 +130,28 @@ function catalogue(source: StoreSource) {
     await waiting
     await stop()
     assert(calls > 0)
+  })
+
+  test('a project keeps what it wrote to its network, and no other project sees it', async () => {
+    const { store, project } = await World.open(await source.open())
+    const { catalogue } = store
+    const other = await catalogue.createProject({ organisation: project.organisation, name: 'other' })
+    const written = {
+      self: 'a',
+      remotes: { b: { url: 'http://b', searchApiKey: 'secret', writeApiKey: null } },
+      shards: { s: ['b'] },
+      version: 'v1',
+    }
+    assert.deepEqual(await catalogue.network(project.id), emptyNetwork)
+    assert.deepEqual(await catalogue.changeNetwork(project.id, () => written), written)
+    assert.deepEqual(await catalogue.network(project.id), written)
+    assert.deepEqual(await catalogue.network(other.id), emptyNetwork)
+    await Promise.all(
+      ['c', 'd'].map((name) =>
+        catalogue.changeNetwork(project.id, (before) => ({ ...before, shards: { ...before.shards, [name]: [] } })),
+      ),
+    )
+    assert.deepEqual((await catalogue.network(project.id)).shards, { s: ['b'], c: [], d: [] })
   })
 
   test('a project has at most twenty webhooks of its own, and their headers come back', async () => {
