@@ -9,6 +9,7 @@ import { type Random, seededRandom } from '../../src/lib/random.ts'
 import { silentLaneMetrics } from '../../src/replication/dependencies.ts'
 import { type Replication, startReplication } from '../../src/replication/replication.ts'
 import type { Node } from '../../src/store/catalogue.ts'
+import type { IndexState } from './document-rules.ts'
 import { violations } from './model.ts'
 import { Scheduler } from './scheduler.ts'
 import { createSimEngine, type NetworkFaults } from './sim-engine.ts'
@@ -34,7 +35,8 @@ interface Worker {
   replication: Replication | undefined
 }
 
-export async function simulate(seed: number): Promise<SimulationResult> {
+/** @param spoil  takes one document from every index at the end, behind everybody's back: the model must see it. */
+export async function simulate(seed: number, { spoil = false } = {}): Promise<SimulationResult> {
   const random = seededRandom(seed)
   const scheduler = new Scheduler()
   const trace: string[] = []
@@ -94,6 +96,7 @@ export async function simulate(seed: number): Promise<SimulationResult> {
     calmMsMax,
     () => store.isSettled && [...nodes.values()].every(({ isQuiet }) => isQuiet),
   )
+  if (spoil) for (const node of nodes.values()) for (const index of node.disk.indexes.values()) spoilIndex(index)
   const found = isDone ? [] : ['not everything was delivered']
   const mayLinger = isLate || [...nodes.values()].some(({ disksLost }) => disksLost > 0)
   found.push(...violations(store, nodes, mayLinger))
@@ -101,6 +104,11 @@ export async function simulate(seed: number): Promise<SimulationResult> {
   const virtualMs = scheduler.now
   const digest = createHash('sha256').update(trace.join('\n')).digest('hex')
   return { violations: found, digest, trace, virtualMs }
+}
+
+function spoilIndex({ documents }: IndexState): void {
+  const [first] = documents.keys()
+  if (first !== undefined) documents.delete(first)
 }
 
 function logTo(worker: Worker, note: (text: string) => void) {
