@@ -4,14 +4,14 @@
  */
 import { type ErrorBody, errorBody } from '../api/errors.ts'
 import type { Json } from '../lib/json.ts'
-import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
+import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
 import type { RegistryEntry } from './meta-env.ts'
 import { renamedTasks } from './renamed-tasks.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
-import type { CompactionSizes } from './worker-messages.ts'
+import type { CompactionSizes, SentPayload, SentTask } from './worker-messages.ts'
 
 export interface TaskResult {
   readonly error: ErrorBody | null
@@ -36,12 +36,20 @@ export interface BatchResult {
 export interface ExecutionDeps {
   readonly registry: IndexRegistry
   readonly store: TaskStore
-  readonly runInIndex: (folder: string, tasks: readonly BatchTask[]) => Promise<BatchOutcome | 'aborted'>
+  readonly runInIndex: (folder: string, tasks: readonly SentTask[]) => Promise<BatchOutcome | 'aborted'>
   readonly compact: (folder: string, target: string) => Promise<CompactionSizes>
-  readonly payloadOf: (record: TaskRecord) => TaskPayload | null
+  readonly payloadOf: (record: TaskRecord) => SentPayload | null
   readonly documentCount: (folder: string) => Promise<number>
   readonly now: () => number
+  /** Tasks that end because another task says so, ahead of the batch's own commit. Durable when it resolves. */
+  readonly endTasks: (records: readonly TaskRecord[]) => Promise<void>
 }
+
+/**
+ * Tasks that one commit cancels or deletes. A batch that asks for more commits the others before, so that requests are
+ * answered in between; after a crash it runs again, for what is left.
+ */
+const pieceMax = 500
 
 /** `records`: the tasks of one batch, at least one, as `batchOf` chose them. */
 export async function executeBatch(
@@ -54,7 +62,7 @@ export async function executeBatch(
     case 'task-cancel':
       return cancelTasks(first, deps)
     case 'task-delete':
-      return deleteTasks(records, deps.store)
+      return deleteTasks(records, deps)
     case 'index-swap':
       return swap(first, first.operation.swaps, deps)
     case 'index-compact':
@@ -87,8 +95,9 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
   const outcome = await deps.runInIndex(registry.folderOf(entry), tasks)
   if (outcome === 'aborted') return 'aborted'
   const results = new Map<number, TaskResult>()
+  const byUid = new Map(records.map((record) => [record.uid, record]))
   for (const { uid: task, error, details } of outcome.outcomes) {
-    const record = records.find((candidate) => candidate.uid === task)
+    const record = byUid.get(task)
     if (record !== undefined) results.set(task, { error: named(error, record), details: withDetails(record, details) })
   }
   const next = withState(entry, outcome.index)
@@ -164,33 +173,44 @@ function swap(record: TaskRecord, swaps: readonly IndexSwap[], { registry, store
   }
 }
 
-function cancelTasks(record: TaskRecord, { store, now }: ExecutionDeps): BatchResult {
+async function cancelTasks(record: TaskRecord, { store, now, endTasks }: ExecutionDeps): Promise<BatchResult> {
   const time = now()
-  const otherTasks = (record.selected ?? []).flatMap((uid) => {
+  let piece: TaskRecord[] = []
+  let count = 0
+  for (const uid of record.selected ?? []) {
     const task = store.get(uid)
-    if (task === undefined || task.status !== 'enqueued') return []
-    return [
-      { ...task, status: 'canceled' as const, canceledBy: record.uid, finishedAt: time, details: idleDetails(task) },
-    ]
-  })
-  const details = withDetails(record, { canceledTasks: otherTasks.length })
-  return { results: new Map([[record.uid, { error: null, details }]]), otherTasks }
+    if (task?.canceledBy === record.uid) count += 1
+    if (task?.status !== 'enqueued') continue
+    if (piece.length === pieceMax) {
+      await endTasks(piece)
+      piece = []
+    }
+    count += 1
+    piece.push({ ...task, status: 'canceled', canceledBy: record.uid, finishedAt: time, details: idleDetails(task) })
+  }
+  const details = withDetails(record, { canceledTasks: count })
+  return { results: new Map([[record.uid, { error: null, details }]]), otherTasks: piece }
 }
 
-function deleteTasks(records: readonly TaskRecord[], store: TaskStore): BatchResult {
-  const deleted = new Set<number>()
+async function deleteTasks(records: readonly TaskRecord[], { store }: ExecutionDeps): Promise<BatchResult> {
+  let piece: number[] = []
   const results = new Map<number, TaskResult>()
   for (const record of records) {
+    const inPiece = new Set(piece)
     let count = 0
     for (const uid of record.selected ?? []) {
       const task = store.get(uid)
-      if (task === undefined || !isEnded(task.status) || deleted.has(uid)) continue
-      deleted.add(uid)
+      if (task === undefined || !isEnded(task.status) || inPiece.has(uid)) continue
+      if (piece.length === pieceMax) {
+        await store.commit({ tasks: [], deletedTasks: piece })
+        piece = []
+      }
+      piece.push(uid)
       count += 1
     }
     results.set(record.uid, { error: null, details: withDetails(record, { deletedTasks: count }) })
   }
-  return { results, deletedTasks: [...deleted] }
+  return { results, deletedTasks: piece }
 }
 
 export function failAll(records: readonly TaskRecord[], error: ErrorBody): BatchResult {

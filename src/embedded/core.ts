@@ -146,7 +146,7 @@ export interface EngineOptions {
   readonly indexingBytesMax?: number
   /** Bytes of decoded bitmaps kept per search thread. Default 32 MiB. */
   readonly cacheBytesMax?: number
-  /** Tasks per batch at most (M-H9). Default: no bound. */
+  /** Tasks per batch at most (M-H9). Default 1,000: the main thread commits them in one turn. */
   readonly batchTasksMax?: number
   /** Payload bytes per batch at most. Default 256 MiB. */
   readonly batchBytesMax?: number

@@ -23,7 +23,6 @@ import type {
   Page,
 } from './core.ts'
 import { lockFolder } from './folder-lock.ts'
-import type { TaskPayload } from './index-batch.ts'
 import { IndexRegistry } from './index-registry.ts'
 import type { StoredStats } from './index-stats.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
@@ -34,11 +33,19 @@ import { Scheduler } from './scheduler.ts'
 import { firstDetails, isEnded, type TaskRecord, taskKinds, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
 import { WorkerCalls } from './worker-calls.ts'
-import type { IndexingMessage, IndexingValue, IndexPlace, ReadRequest, WorkerSettings } from './worker-messages.ts'
+import type {
+  IndexingMessage,
+  IndexingValue,
+  IndexPlace,
+  ReadRequest,
+  SentPayload,
+  WorkerSettings,
+} from './worker-messages.ts'
 
 const defaults = {
   indexingBytesMax: 64 * 2 ** 20,
   cacheBytesMax: 32 * 2 ** 20,
+  batchTasksMax: 1000,
   batchBytesMax: 256 * 2 ** 20,
   searchQueueMax: 1000,
 }
@@ -92,6 +99,7 @@ class Engine implements EngineCore {
     this.#payloads = new PayloadFiles(join(dbPath, 'payloads'), this.#usedFiles())
     this.store = storeOf(this.#meta)
     const settings: WorkerSettings = {
+      metaFolder: join(dbPath, 'tasks'),
       postingBytesMax: options.indexingBytesMax ?? defaults.indexingBytesMax,
       cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
       abort: this.#abort.buffer as SharedArrayBuffer,
@@ -119,7 +127,7 @@ class Engine implements EngineCore {
       clock,
       now: () => clock.now(),
       limits: {
-        tasksMax: options.batchTasksMax ?? Number.POSITIVE_INFINITY,
+        tasksMax: options.batchTasksMax ?? defaults.batchTasksMax,
         payloadBytesMax: options.batchBytesMax ?? defaults.batchBytesMax,
       },
       runInIndex: async (folder, tasks) => {
@@ -331,10 +339,9 @@ class Engine implements EngineCore {
     return { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, isIndexing, ...others }
   }
 
-  #payloadOf({ uid, payload }: TaskRecord): TaskPayload | null {
+  #payloadOf({ payload }: TaskRecord): SentPayload | null {
     if (payload === null) return null
-    if (payload.kind === 'file') return { kind: 'file', path: this.#payloads.path(payload.name) }
-    return { kind: 'inline', bytes: this.#tasks.payload(uid) ?? new Uint8Array() }
+    return payload.kind === 'file' ? { kind: 'file', path: this.#payloads.path(payload.name) } : { kind: 'stored' }
   }
 
   async #removeIndex(entry: RegistryEntry): Promise<void> {

@@ -5,8 +5,8 @@ import type { JsonObject } from '../lib/json.ts'
 import type { EngineOperation } from './core.ts'
 
 export type TaskPayload =
-  | { readonly kind: 'inline'; readonly bytes: Uint8Array }
-  | { readonly kind: 'file'; readonly path: string }
+  /** `bytes` may read them anew each time. */
+  { readonly kind: 'inline'; readonly bytes: Uint8Array } | { readonly kind: 'file'; readonly path: string }
 
 export interface BatchTask {
   readonly uid: number

@@ -5,8 +5,10 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { parseFilter } from '../api/filter.ts'
 import { assert } from '../lib/assert.ts'
 import { collectGarbage } from '../lib/heap.ts'
+import type { BatchTask } from './index-batch.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
+import { openPayloadReader, type PayloadReader } from './meta-env.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import {
   type CompactionSizes,
@@ -14,6 +16,7 @@ import {
   type IndexingMessage,
   type IndexingValue,
   type Reply,
+  type SentTask,
   type WorkerSettings,
 } from './worker-messages.ts'
 
@@ -42,6 +45,26 @@ function envOf(folder: string): IndexEnv {
   return env
 }
 
+let payloadReader: PayloadReader | undefined
+
+function received(task: SentTask): BatchTask {
+  const { payload, uid } = task
+  if (payload === null || payload.kind === 'file') return { ...task, payload }
+  return {
+    ...task,
+    payload: {
+      kind: 'inline',
+      get bytes() {
+        payloadReader ??= openPayloadReader(settings.metaFolder)
+        payloadReader.root.resetReadTxn()
+        const bytes = payloadReader.payloads.getBinary(uid)
+        assert(bytes !== undefined, `task ${uid} waits and its payload is not stored`)
+        return bytes
+      },
+    },
+  }
+}
+
 /** The copy is durable when it resolves. */
 async function compact(folder: string, target: string): Promise<CompactionSizes> {
   await mkdir(target, { recursive: true })
@@ -64,7 +87,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
   }
   if (message.kind === 'compact') return compact(message.folder, message.target)
   try {
-    return runBatch(envOf(message.folder), message.tasks, deps)
+    return runBatch(envOf(message.folder), message.tasks.map(received), deps)
   } catch (error) {
     if (error instanceof BatchAborted) return 'aborted'
     throw error

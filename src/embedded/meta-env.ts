@@ -5,6 +5,12 @@ import type { Json } from '../lib/json.ts'
 import type { BatchRecord } from './batch-record.ts'
 import type { TaskRecord } from './task-record.ts'
 
+/** The payloads alone, read from another thread of the process that has the tasks open. */
+export interface PayloadReader {
+  readonly root: RootDatabase
+  readonly payloads: Database<Uint8Array, number>
+}
+
 /** Where an index is and what lists show of it. */
 export interface RegistryEntry {
   readonly uid: string
@@ -28,14 +34,7 @@ const mapBytes = 16 * 2 ** 30
 
 export function openMetaEnv(folder: string): MetaEnv {
   mkdirSync(folder, { recursive: true })
-  const root = open({
-    path: folder,
-    maxDbs: 8,
-    mapSize: mapBytes,
-    noSubdir: false,
-    overlappingSync: false,
-    encoding: 'json',
-  })
+  const root = openRoot(folder, false)
   return {
     root,
     tasks: root.openDB({ name: 'tasks', encoding: 'json' }),
@@ -45,3 +44,19 @@ export function openMetaEnv(folder: string): MetaEnv {
     store: root.openDB({ name: 'store', encoding: 'json' }),
   }
 }
+
+export function openPayloadReader(folder: string): PayloadReader {
+  const root = openRoot(folder, true)
+  return { root, payloads: root.openDB({ name: 'payloads', encoding: 'binary' }) }
+}
+
+const openRoot = (folder: string, readOnly: boolean): RootDatabase =>
+  open({
+    path: folder,
+    maxDbs: 8,
+    mapSize: mapBytes,
+    noSubdir: false,
+    overlappingSync: false,
+    encoding: 'json',
+    readOnly,
+  })

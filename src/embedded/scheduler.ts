@@ -13,7 +13,7 @@ import type { RegistryEntry } from './meta-env.ts'
 import { type TaskRecord, taskKinds, viewOf } from './task-record.ts'
 import type { TaskCommit } from './task-store.ts'
 
-export interface SchedulerDeps extends ExecutionDeps {
+export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks'> {
   readonly limits: BatchLimits
   readonly clock: Clock
   /** Workers let go of a deleted index, then its folder goes. */
@@ -176,12 +176,19 @@ export class Scheduler {
 
   async #execute(records: readonly TaskRecord[]): Promise<BatchResult | 'aborted'> {
     try {
-      return await executeBatch(records, this.#deps)
+      return await executeBatch(records, { ...this.#deps, endTasks: (others) => this.#endTasks(others) })
     } catch (error) {
       const isFull = error instanceof Error && /ENOSPC|MDB_MAP_FULL|No space left/.test(error.message)
       const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
       return failAll(records, isFull ? errorBody('no_space_left_on_device', message) : errorBody('internal', message))
     }
+  }
+
+  async #endTasks(records: readonly TaskRecord[]): Promise<void> {
+    const ended = records.map((record): TaskRecord => ({ ...record, payload: null }))
+    await this.#deps.store.commit({ tasks: ended })
+    for (const { payload } of records) if (payload?.kind === 'file') this.#deps.removePayload(payload.name)
+    this.#tell(ended)
   }
 
   /** The batch is done and only its record is missing: it is written however long the disk refuses. */

@@ -8,6 +8,7 @@ import type { BatchRecord } from './batch-record.ts'
 import type { Page } from './core.ts'
 import type { MetaEnv, RegistryEntry } from './meta-env.ts'
 import { isEnded, type TaskRecord, taskKinds } from './task-record.ts'
+import { type TaskTime, TaskTimes } from './task-times.ts'
 
 /** Everything that one commit changes. */
 export interface TaskCommit {
@@ -25,6 +26,7 @@ export class TaskStore {
   readonly #byKind = new Map<string, Bitmap>()
   readonly #byIndex = new Map<string, Bitmap>()
   readonly #byCanceler = new Map<number, Bitmap>()
+  readonly #times = new TaskTimes()
   readonly #batchTasks = new Map<number, Bitmap>()
   /** Records that differ from what is stored: tasks of the running batch. */
   readonly #running = new Map<number, TaskRecord>()
@@ -159,14 +161,9 @@ export class TaskStore {
     narrow(filter.types, (kind) => this.#byKind.get(kind))
     narrow(filter.indexUids, (uid) => this.#byIndex.get(uid))
     narrow(filter.canceledBy, (uid) => this.#byCanceler.get(uid))
-    const tests = timeTests(filter)
+    const tests = timeTests(filter, this.#times)
     if (tests.length === 0) return found
-    return Bitmap.fromSorted(
-      found.toArray().filter((uid) => {
-        const record = this.get(uid)
-        return record !== undefined && tests.every((test) => test(record))
-      }),
-    )
+    return Bitmap.fromSorted(found.toArray().filter((uid) => tests.every((test) => test(uid))))
   }
 
   page(query: TaskPageQuery): Page<TaskRecord> {
@@ -194,16 +191,17 @@ export class TaskStore {
 
   #emptiedBatches(deleted: readonly number[]): number[] {
     if (deleted.length === 0) return []
-    const gone = Bitmap.from(deleted)
-    const left = this.#all.andNot(gone)
-    return [...this.#batchTasks].flatMap(([uid, tasks]) =>
-      tasks.intersects(gone) && !tasks.intersects(left) ? [uid] : [],
+    const left = this.#all.andNot(Bitmap.from(deleted))
+    const batches = new Set(deleted.map((uid) => this.get(uid)?.batchUid ?? null))
+    return [...batches].flatMap((uid) =>
+      uid !== null && this.#batchTasks.get(uid)?.intersects(left) === false ? [uid] : [],
     )
   }
 
   #note(record: TaskRecord): void {
     const { uid } = record
     this.#all.add(uid)
+    this.#times.set(uid, record)
     add(this.#byStatus, record.status, uid)
     add(this.#byKind, taskKinds[record.operation.kind], uid)
     for (const name of indexesOf(record)) add(this.#byIndex, name, uid)
@@ -214,6 +212,7 @@ export class TaskStore {
     if (record === undefined) return
     const { uid } = record
     this.#all.remove(uid)
+    this.#times.delete(uid)
     remove(this.#byStatus, record.status, uid)
     remove(this.#byKind, taskKinds[record.operation.kind], uid)
     for (const name of indexesOf(record)) remove(this.#byIndex, name, uid)
@@ -253,23 +252,18 @@ function remove<K>(map: Map<K, Bitmap>, key: K, uid: number): void {
 }
 
 /** Bounds are exclusive; a task without the time does not match. */
-function timeTests(filter: TaskFilter): ((record: TaskRecord) => boolean)[] {
-  const test = (bound: number | undefined, timeOf: (record: TaskRecord) => number | null, sign: 1 | -1) =>
-    bound === undefined
-      ? []
-      : [
-          (record: TaskRecord) => {
-            const time = timeOf(record)
-            return time !== null && (time - bound) * sign > 0
-          },
-        ]
+function timeTests(filter: TaskFilter, times: TaskTimes): ((uid: number) => boolean)[] {
+  const before = (bound: number | undefined, time: TaskTime) =>
+    bound === undefined ? [] : [(uid: number) => times.get(uid, time) < bound]
+  const after = (bound: number | undefined, time: TaskTime) =>
+    bound === undefined ? [] : [(uid: number) => times.get(uid, time) > bound]
   return [
-    ...test(filter.beforeEnqueuedAt, (record) => record.enqueuedAt, -1),
-    ...test(filter.afterEnqueuedAt, (record) => record.enqueuedAt, 1),
-    ...test(filter.beforeStartedAt, (record) => record.startedAt, -1),
-    ...test(filter.afterStartedAt, (record) => record.startedAt, 1),
-    ...test(filter.beforeFinishedAt, (record) => record.finishedAt, -1),
-    ...test(filter.afterFinishedAt, (record) => record.finishedAt, 1),
+    ...before(filter.beforeEnqueuedAt, 'enqueuedAt'),
+    ...after(filter.afterEnqueuedAt, 'enqueuedAt'),
+    ...before(filter.beforeStartedAt, 'startedAt'),
+    ...after(filter.afterStartedAt, 'startedAt'),
+    ...before(filter.beforeFinishedAt, 'finishedAt'),
+    ...after(filter.afterFinishedAt, 'finishedAt'),
   ]
 }
 

@@ -7,7 +7,7 @@ import type { MultiSearch } from '../api/multi-search-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { DocumentQuery, ReadOptions } from './core.ts'
-import type { BatchOutcome, BatchTask } from './index-batch.ts'
+import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
 
 /** An index, and the folder where it is. */
 export interface IndexPlace {
@@ -64,8 +64,15 @@ export type Reply<T> =
   | { readonly call: number; readonly kind: 'refused'; readonly code: string; readonly message: string }
   | { readonly call: number; readonly kind: 'failed'; readonly message: string }
 
+/** A payload that stands beside its task is read by the worker, so that it does not pass through the main thread. */
+export type SentPayload = Extract<TaskPayload, { kind: 'file' }> | { readonly kind: 'stored' }
+
+export interface SentTask extends Omit<BatchTask, 'payload'> {
+  readonly payload: SentPayload | null
+}
+
 export type IndexingMessage =
-  | { readonly kind: 'batch'; readonly call: number; readonly folder: string; readonly tasks: readonly BatchTask[] }
+  | { readonly kind: 'batch'; readonly call: number; readonly folder: string; readonly tasks: readonly SentTask[] }
   | { readonly kind: 'forget'; readonly call: number; readonly folder: string }
   /** Copies an index into a new folder, without its free pages. */
   | { readonly kind: 'compact'; readonly call: number; readonly folder: string; readonly target: string }
@@ -78,6 +85,8 @@ export interface CompactionSizes {
 export type IndexingValue = BatchOutcome | CompactionSizes | 'aborted' | null
 
 export interface WorkerSettings {
+  /** Folder of the tasks, which the main thread has open. */
+  readonly metaFolder: string
   readonly postingBytesMax: number
   readonly cacheBytesMax: number
   /** One 32-bit number: not 0 = give the running batch up. */
