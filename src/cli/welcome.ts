@@ -46,7 +46,7 @@ export function suggestSearch(terminal: Terminal, url: string, project: Project,
       '',
       'Try a search, with a typo:',
       '',
-      `  curl '${url}/indexes/${demoIndex}/search?q=star+wras&limit=3' -H 'Authorization: Bearer ${key ?? project.masterKey}'`,
+      `  curl '${url}/indexes/${demoIndex}/search?q=jurasic+park&limit=3' -H 'Authorization: Bearer ${key ?? project.masterKey}'`,
       '',
     ].join('\n'),
   )

@@ -24,7 +24,7 @@ const quantumBytes = 256 * 1024
 /** A change without payload costs the node about as much as this. */
 const costBytesMin = 512
 /** Another lane counts as active for this long after it sent. */
-const sharedForMs = 10_000
+const sharedForMs = 2_000
 /** Speed assumed before it was measured, bytes per second. */
 const firstBytesPerSecond = 4 * 1024 * 1024
 
