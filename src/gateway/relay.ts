@@ -39,19 +39,35 @@ export interface RelayPlan {
 }
 
 /** Answer headers that are sent on (P-11). */
-const passedHeaders = ['content-type', 'content-encoding', 'content-length', 'etag', 'retry-after'] as const
+type PassedHeader = 'content-type' | 'content-encoding' | 'content-length' | 'etag' | 'retry-after'
+const passedHeaders: readonly PassedHeader[] = [
+  'content-type',
+  'content-encoding',
+  'content-length',
+  'etag',
+  'retry-after',
+]
+/** Names that are longer or shorter than these are not even read. */
+const passedLengths: readonly (PassedHeader | undefined)[] = Array.from({ length: 17 }, (_, length) =>
+  passedHeaders.find((name) => name.length === length),
+)
 
 export function relay(exchange: Exchange, plan: RelayPlan): void {
   new Relay(exchange, plan).send()
 }
 
+/**
+ * Speaks undici's plainer handler form, which gives headers as they came: most are dropped, and need not become an object
+ * first.
+ */
 class Relay implements Dispatcher.DispatchHandler {
   readonly #exchange: Exchange
   readonly #plan: RelayPlan
   readonly #startedAt: number
   #attempt = 1
   #connection: NodeConnection | undefined
-  #controller: Dispatcher.DispatchController | undefined
+  #abort: ((error: Error) => void) | undefined
+  #resume: (() => void) | undefined
   #status = 0
   #isHeld = false
   #held: Buffer[] = []
@@ -75,12 +91,13 @@ class Relay implements Dispatcher.DispatchHandler {
         plan.onError(new ClientGone(undefined))
         return
       }
-      if (!exchange.response.writableFinished) this.#controller?.abort(new Error('the client closed the connection'))
+      if (!exchange.response.writableFinished) this.#abort?.(new Error('the client closed the connection'))
     })
   }
 
   send(): void {
-    const { plan, headers } = { plan: this.#plan, headers: [] as string[] }
+    const plan = this.#plan
+    const headers: string[] = []
     try {
       this.#connection = plan.connect()
     } catch (error) {
@@ -97,41 +114,44 @@ class Relay implements Dispatcher.DispatchHandler {
     dispatcher.dispatch({ method: plan.method, path: plan.path, headers, body: plan.body }, this)
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#isClosed) controller.abort(new Error('the client closed the connection'))
+  onConnect(abort: (error?: Error) => void): void {
+    this.#abort = abort
+    if (this.#isClosed) abort(new Error('the client closed the connection'))
   }
 
-  onResponseStart(
-    _: Dispatcher.DispatchController,
-    status: number,
-    headers: Record<string, string | string[] | undefined>,
-  ): void {
-    if (status < 200) return
+  /** @returns whether to go on reading. */
+  onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
+    if (status < 200) return true
     this.#status = status
-    const { response } = this.#exchange
+    this.#resume = resume
     if (status >= 400 || this.#plan.places !== undefined) {
       this.#isHeld = true
-      this.#encoding = text(headers['content-encoding'])
-      this.#retryAfter = text(headers['retry-after'])
-      return
+      this.#encoding = headerValue(headers, 'content-encoding')
+      this.#retryAfter = headerValue(headers, 'retry-after')
+      return true
     }
     const sent = commonHeaders(this.#exchange.requestId)
-    for (const name of passedHeaders) {
-      const value = headers[name]
-      if (value !== undefined) sent.push(name, text(value) ?? '')
+    // One bit for each length, which tells the names apart.
+    let seen = 0
+    for (let at = 0; at < headers.length; at += 2) {
+      const name = passedName(headers[at]!)
+      if (name === undefined || (seen & (1 << name.length)) !== 0) continue
+      seen |= 1 << name.length
+      const value = headers[at + 1]!.toString('latin1')
+      sent.push(name, value)
+      if (name === 'content-length') this.#missingBytes = Number(value)
     }
-    const length = headers['content-length']
-    this.#missingBytes = length === undefined ? -1 : Number(length)
-    response.writeHead(status, sent)
+    this.#exchange.response.writeHead(status, sent)
+    return true
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  /** @returns whether to go on reading; otherwise `resume` is called when the client has read. */
+  onData(chunk: Buffer): boolean {
     if (this.#isHeld) {
       this.#held.push(chunk)
       this.#heldBytes += chunk.length
-      if (this.#heldBytes > heldBytesMax) controller.abort(new Error('the answer is too large to be translated'))
-      return
+      if (this.#heldBytes > heldBytesMax) this.#abort?.(new Error('the answer is too large to be translated'))
+      return true
     }
     const { response } = this.#exchange
     if (this.#missingBytes >= 0) {
@@ -139,16 +159,15 @@ class Relay implements Dispatcher.DispatchHandler {
       // The last piece goes out with the end of the message, in one packet.
       if (this.#missingBytes === 0) {
         response.end(chunk)
-        return
+        return true
       }
     }
-    if (!response.write(chunk)) {
-      controller.pause()
-      response.once('drain', () => controller.resume())
-    }
+    if (response.write(chunk)) return true
+    response.once('drain', () => this.#resume?.())
+    return false
   }
 
-  onResponseEnd(): void {
+  onComplete(): void {
     this.#connection?.answered()
     if (!this.#isHeld) {
       this.#exchange.response.end()
@@ -162,7 +181,7 @@ class Relay implements Dispatcher.DispatchHandler {
     }
   }
 
-  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+  onError(error: Error): void {
     if (this.#isClosed) {
       this.#plan.onError(new ClientGone(error))
       return
@@ -179,6 +198,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#held = []
     this.#heldBytes = 0
     this.#status = 0
+    this.#missingBytes = -1
     const pauseMs = mayRepeatRead(failure)
       ? pauseBefore(this.#attempt, this.#exchange.parts.clock.monotonic() - this.#startedAt)
       : undefined
@@ -219,8 +239,16 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 }
 
-function text(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value
+/** The name of a header that is sent on, in lower case. */
+function passedName(sent: Buffer): PassedHeader | undefined {
+  const name = passedLengths[sent.length]
+  return name !== undefined && sent.toString('latin1').toLowerCase() === name ? name : undefined
+}
+
+/** @param headers  names and values in turn. The first of equal names counts. */
+function headerValue(headers: readonly Buffer[], wanted: PassedHeader): string | undefined {
+  const at = headers.findIndex((sent, place) => place % 2 === 0 && passedName(sent) === wanted)
+  return at < 0 ? undefined : headers[at + 1]!.toString('latin1')
 }
 
 function decodeContent(body: Buffer, encoding: string | undefined): Buffer {

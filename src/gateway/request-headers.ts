@@ -17,7 +17,7 @@ export interface RequestHeaders {
 
 type Known = { -readonly [K in keyof RequestHeaders]: RequestHeaders[K] }
 
-const names: ReadonlyMap<string, keyof RequestHeaders> = new Map([
+const lowerCaseNames: readonly (readonly [string, keyof RequestHeaders])[] = [
   ['authorization', 'authorization'],
   ['x-meili-api-key', 'meiliApiKey'],
   ['x-flapjack-api-key', 'flapjackApiKey'],
@@ -29,7 +29,15 @@ const names: ReadonlyMap<string, keyof RequestHeaders> = new Map([
   ['meili-include-metadata', 'includeMetadata'],
   ['access-control-request-headers', 'requestedHeaders'],
   ['access-control-request-method', 'requestedMethod'],
-])
+]
+
+/** In the two spellings that nearly all clients use, so that few names are changed to be found: `x-request-id`, `X-Request-Id`. */
+const names: ReadonlyMap<string, keyof RequestHeaders> = new Map(
+  lowerCaseNames.flatMap(([name, field]) => [
+    [name, field],
+    [name.replace(/(?<![a-z])[a-z]/g, (letter) => letter.toUpperCase()), field],
+  ]),
+)
 
 /** Lists by nature: several are one. */
 const mayRepeat: ReadonlySet<keyof RequestHeaders> = new Set(['acceptEncoding', 'requestedHeaders'])

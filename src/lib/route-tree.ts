@@ -33,7 +33,11 @@ export class RouteTree<R> {
   find(method: string, path: string): RouteMatch<R> {
     let at = this.#root
     const params: string[] = []
-    for (const segment of path.split('/').slice(1)) {
+    for (let start = 1; start < path.length; ) {
+      const slash = path.indexOf('/', start)
+      const end = slash < 0 ? path.length : slash
+      const segment = path.slice(start, end)
+      start = end + 1
       if (segment === '') continue
       const fixed = at.statics.get(segment)
       if (fixed !== undefined) at = fixed
