@@ -8,6 +8,7 @@ import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
 import { createEgressPolicy } from './control/egress-policy.ts'
+import type { RateLimitOptions } from './control/rate-limits.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
 import type { Engine } from './engine/engine.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
@@ -228,11 +229,26 @@ export async function startOneGateway(
         clock,
         random,
         limits: { documentBytesMax: bodyBytesMax },
+        rateLimits: rateLimitsOf(config),
+        authFailuresPerMinute: config.limits.authFailuresPerMinute,
         allowPrivateUrls: config.outbound.allowedIpNetworks === 'any',
       }),
     (started) => started.close(drainMs),
   )
   return gateway.url
+}
+
+function rateLimitsOf({ limits, http }: Config): RateLimitOptions {
+  return {
+    key: { search: limits.keySearchPerSecond, write: limits.keyWritePerSecond, admin: limits.keyAdminPerSecond },
+    project: {
+      search: limits.projectSearchPerSecond,
+      write: limits.projectWritePerSecond,
+      admin: limits.projectAdminPerSecond,
+    },
+    burstSeconds: limits.burstSeconds,
+    shareCount: limits.shareCount ?? http.gateways,
+  }
 }
 
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */

@@ -19,6 +19,20 @@ import {
 
 const mebibyte = 1024 ** 2
 
+function perSecond(whose: string, limitClass: keyof typeof limited) {
+  const name = `${whose.split(' ')[1]}_${limitClass}`
+  return field(optional(integer(1, 1_000_000)), null, {
+    env: [`FLAPJACK_LIMITS_${name.toUpperCase()}_PER_SECOND`],
+    about: `Most requests per second of ${whose} that ${limited[limitClass]}. More are refused with \`too_many_requests\`.`,
+  })
+}
+
+const limited = {
+  search: 'search or read documents',
+  write: 'change documents, settings or indexes',
+  admin: 'do anything else: tasks, statistics, keys, webhooks, dumps',
+} as const
+
 export const configTable = {
   data: {
     dir: field(text, './flapjack-data', {
@@ -153,6 +167,29 @@ export const configTable = {
       flag: 'max-indexing-memory',
       initialText: '256 MiB',
       about: 'How much memory one Meilisearch process may use while it indexes.',
+    }),
+  },
+  limits: {
+    keySearchPerSecond: perSecond('one key', 'search'),
+    keyWritePerSecond: perSecond('one key', 'write'),
+    keyAdminPerSecond: perSecond('one key', 'admin'),
+    projectSearchPerSecond: perSecond('one project', 'search'),
+    projectWritePerSecond: perSecond('one project', 'write'),
+    projectAdminPerSecond: perSecond('one project', 'admin'),
+    burstSeconds: field(integer(1, 3_600), 1, {
+      env: ['FLAPJACK_LIMITS_BURST_SECONDS'],
+      about: "How many seconds' worth of a rate limit may come at once after a quiet time.",
+    }),
+    shareCount: field(optional(integer(1, 1_000)), null, {
+      env: ['FLAPJACK_LIMITS_SHARE_COUNT'],
+      initialText: '`http.gateways`',
+      about:
+        'Gateway processes that serve the same clients. Each allows its share of every limit, so that all together keep it. Set it when `flapjack serve` runs on several machines.',
+    }),
+    authFailuresPerMinute: field(integer(0, 1_000_000), 20, {
+      env: ['FLAPJACK_LIMITS_AUTH_FAILURES_PER_MINUTE'],
+      about:
+        'Failed authentications of one address before it gets `auth_throttled` for a delay that doubles with each further one. Credentials that worked before go on working, and loopback addresses are never held. `0` turns this off.',
     }),
   },
   worker: {

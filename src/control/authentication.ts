@@ -29,6 +29,8 @@ interface Known {
 export interface Authentication {
   /** @throws ApiError `invalid_api_key` with message 2, 6 or 7. */
   authenticate(table: RouteTable, credential: string, action: Action | null): Principal
+  /** Whose credential it is, if that was worked out before and still holds. */
+  recall(table: RouteTable, credential: string): Principal | undefined
 }
 
 export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'now'> }): Authentication {
@@ -39,14 +41,19 @@ export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'n
     return known.principal
   }
 
+  function recall(table: RouteTable, credential: string): Principal | undefined {
+    const cached = cache.get(credential)
+    if (cached === undefined || !(cached.table === table || isCurrent(table, cached))) return undefined
+    if (cached.table !== table) cache.set(credential, { ...cached, table })
+    const { expiresAt } = cached.principal
+    return expiresAt === null || clock.now() < expiresAt ? cached.principal : undefined
+  }
+
   return {
+    recall,
     authenticate(table, credential, action) {
-      const cached = cache.get(credential)
-      if (cached !== undefined && (cached.table === table || isCurrent(table, cached))) {
-        if (cached.table !== table) cache.set(credential, { ...cached, table })
-        const { expiresAt } = cached.principal
-        if (expiresAt === null || clock.now() < expiresAt) return cached.principal
-      }
+      const known = recall(table, credential)
+      if (known !== undefined) return known
       if (credential.length > credentialLengthMax) throw invalidKey()
       const token = readToken(credential)
       if (token !== undefined) {

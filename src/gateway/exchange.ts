@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { ApiError } from '../api/errors.ts'
 import type { EgressPolicy } from '../control/egress-policy.ts'
 import type { Principal } from '../control/principal.ts'
+import type { LimitClass } from '../control/rate-limits.ts'
 import type { Journal } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -39,6 +40,7 @@ export interface BoundRoute {
   readonly parameters: readonly string[]
   /** Position of `{uid}` among the parameters; -1 = the route names no index in its path. */
   readonly uidAt: number
+  readonly limitClass: LimitClass
   readonly tally: RouteTally
 }
 

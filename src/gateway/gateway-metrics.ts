@@ -8,6 +8,10 @@ export interface RouteTally {
 
 export interface GatewayMetrics {
   tally(route: string): RouteTally
+  /** Requests over a rate limit. */
+  readonly rateLimited: Counter<'scope' | 'class'>
+  /** Addresses that were held for failed authentications. */
+  readonly authHolds: Counter
   /** Error texts of engines that named what they must not. */
   readonly leaks: Counter
   /** Answers of engines that could not be used. */
@@ -60,6 +64,17 @@ export function createGatewayMetrics(
         },
       }
     },
+    rateLimited: new Counter({
+      name: 'flapjack_rate_limited_total',
+      help: 'Requests refused by a rate limit of a key or a project.',
+      labelNames: ['scope', 'class'],
+      registers: [registry],
+    }),
+    authHolds: new Counter({
+      name: 'flapjack_auth_holds_total',
+      help: 'Times an address was held for failed authentications.',
+      registers: [registry],
+    }),
     leaks: new Counter({
       name: 'flapjack_leak_guard_total',
       help: 'Error texts of engines that were withheld because they named something foreign.',

@@ -1,6 +1,7 @@
 /** What a gateway is started with, and what it is then. */
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
+import type { RateLimitOptions } from '../control/rate-limits.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -37,6 +38,10 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly limits?: Partial<GatewayLimits>
+  /** Absent = no rate limits (P-19). */
+  readonly rateLimits?: RateLimitOptions
+  /** Of one address, before it is held; 0 = never. Default 20. */
+  readonly authFailuresPerMinute?: number
   /** Emulated Meilisearch release. Default: the one that we speak. */
   readonly version?: string
   /** Connections to one node. Default 128. */

@@ -1,8 +1,10 @@
 /** The public listener: one pipeline, as data, from request id to render. */
 import { errorBody } from '../api/errors.ts'
 import { emulatedRelease } from '../api/names.ts'
+import { createAuthThrottle } from '../control/auth-throttle.ts'
 import { createAuthentication } from '../control/authentication.ts'
 import { createEgressPolicy } from '../control/egress-policy.ts'
+import { createRateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { listenHttp } from '../lib/http-server.ts'
@@ -14,11 +16,12 @@ import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
 import { type Pipeline, run } from './pipeline.ts'
 import { followRoutes } from './route-follower.ts'
-import { parameterNames, routePolicies } from './route-policy.ts'
+import { limitClassOf, parameterNames, routePolicies } from './route-policy.ts'
 
 export type { Gateway, GatewayLimits, GatewayOptions } from './gateway-options.ts'
 
 const drainMsDefault = 10_000
+const authFailuresDefault = 20
 
 /** Listens when it resolves. Rejects when the store cannot be read or the address is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
@@ -52,6 +55,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
     authentication: createAuthentication({ clock }),
+    authThrottle: createAuthThrottle(options.authFailuresPerMinute ?? authFailuresDefault, {
+      clock,
+      onHold: () => metrics.authHolds.inc(),
+    }),
+    rateLimits:
+      options.rateLimits &&
+      createRateLimits(options.rateLimits, {
+        clock,
+        onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
+      }),
     isClosing: () => isClosing,
     isFull: () => openRequests > limits.openRequestsMax,
     onEnd(exchange) {
@@ -101,7 +114,13 @@ function bindRoutes(metrics: GatewayMetrics): RouteTree<BoundRoute> {
     assert((policy.handler === undefined) === (policy.treatment === 'refuse'), `${policy.path} is not answered`)
     const parameters = parameterNames(policy)
     const tally = metrics.tally(`${policy.method} ${policy.path}`)
-    tree.add(policy.method, policy.path, { policy, parameters, uidAt: parameters.indexOf('uid'), tally })
+    tree.add(policy.method, policy.path, {
+      policy,
+      parameters,
+      uidAt: parameters.indexOf('uid'),
+      limitClass: limitClassOf(policy),
+      tally,
+    })
   }
   return tree
 }

@@ -1,14 +1,16 @@
 /**
  * What happens to a request, in this order, which carries meaning: request id → canonical path → match → headers →
- * authenticate → project state → authorise → feature → handler → render. An unauthorised caller learns nothing of what
+ * authenticate → rate limits → project state → authorise → feature → handler → render. An unauthorised caller learns nothing of what
  * comes behind (M-A1): neither whether its body was valid nor whether an index exists.
  */
 import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
 import { completeFeatures, featureNotEnabled } from '../api/features.ts'
 import { checkIndexUid } from '../api/index-uid.ts'
+import type { AuthThrottle } from '../control/auth-throttle.ts'
 import type { Authentication } from '../control/authentication.ts'
 import { authorise, invalidKey, type Principal } from '../control/principal.ts'
+import { limitHeaders, type RateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
 import type { RouteTree } from '../lib/route-tree.ts'
 import type { Answer } from './answer.ts'
@@ -23,6 +25,10 @@ import type { Refusal, RoutePolicy } from './route-policy.ts'
 export interface Pipeline {
   readonly routes: RouteTree<BoundRoute>
   readonly authentication: Authentication
+  /** Absent = failed authentications are not counted. */
+  readonly authThrottle: AuthThrottle | undefined
+  /** Absent = no limit is set. */
+  readonly rateLimits: RateLimits | undefined
   readonly isClosing: () => boolean
   /** More requests are being answered than the gateway takes on. */
   readonly isFull: () => boolean
@@ -91,6 +97,7 @@ function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer>
   if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
   const principal = identify(exchange, pipeline, action)
   exchange.principal = principal
+  if (pipeline.rateLimits !== undefined) count(exchange, pipeline.rateLimits, principal, route)
   admit(principal, route.policy, exchange.uid)
   if (refusal !== undefined) throw refused(refusal, route.policy, principal)
   assert(handler !== undefined, `${route.policy.method} ${route.policy.path} has neither handler nor refusal`)
@@ -111,7 +118,25 @@ function identify(exchange: Exchange, pipeline: Pipeline, action: Action | null)
       'The Authorization header is missing. It must use the bearer authorization method.',
     )
   }
-  return pipeline.authentication.authenticate(exchange.table, credential, action)
+  const { authentication, authThrottle } = pipeline
+  if (authThrottle === undefined) return authentication.authenticate(exchange.table, credential, action)
+  const known = authentication.recall(exchange.table, credential)
+  if (known !== undefined) return known
+  const address = exchange.request.socket.remoteAddress
+  authThrottle.check(address)
+  try {
+    return authentication.authenticate(exchange.table, credential, action)
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 'invalid_api_key') authThrottle.fail(address)
+    throw error
+  }
+}
+
+/** The headers are set beside those of the answer, whoever writes it. */
+function count(exchange: Exchange, rateLimits: RateLimits, principal: Principal, route: BoundRoute): void {
+  const state = rateLimits.take(principal, route.limitClass)
+  if (state === undefined) return
+  for (const [name, value] of Object.entries(limitHeaders(state))) exchange.response.setHeader(name, value)
 }
 
 /** Project state, then actions, then the index that the path names, then flags. */

@@ -9,6 +9,7 @@
 import type { Action } from '../api/actions.ts'
 import type { Feature } from '../api/features.ts'
 import { type SettingName, settingRoutes } from '../api/settings.ts'
+import type { LimitClass } from '../control/rate-limits.ts'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
@@ -262,6 +263,13 @@ export const routePolicies: readonly RoutePolicy[] = [
     refuse(noChats('using the /chats chat completions route')),
   ),
 ]
+
+/** Which rate limit counts the route (P-19): what reads documents, what queues work for an index, everything else. */
+export function limitClassOf({ action, writes }: RoutePolicy): LimitClass {
+  if (action === 'search' || action === 'documents.get') return 'search'
+  const isOfIndex = /^(documents|indexes|settings)\./.test(action ?? '')
+  return writes === true && isOfIndex ? 'write' : 'admin'
+}
 
 /** Names of a route's parameters, in order. */
 export function parameterNames({ path }: RoutePolicy): readonly string[] {
