@@ -29,6 +29,7 @@ export interface GatewayParts {
   readonly egress: EgressPolicy
   readonly clock: Clock
   readonly random: Random
+  readonly nextRequestId: () => string
   readonly limits: GatewayLimits
   readonly version: string
   readonly log: Logger

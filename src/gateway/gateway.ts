@@ -9,6 +9,7 @@ import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { listenHttp } from '../lib/http-server.ts'
 import { systemRandom } from '../lib/random.ts'
+import { createRequestIds } from '../lib/request-ids.ts'
 import { RouteTree } from '../lib/route-tree.ts'
 import { createNodePools } from '../upstream/node-pools.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
@@ -47,6 +48,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     egress: createEgressPolicy({ allowPrivate: options.allowPrivateUrls ?? false }),
     clock,
     random,
+    nextRequestId: createRequestIds(random),
     limits,
     version: options.version ?? emulatedRelease,
     log,

@@ -70,7 +70,8 @@ function fail(exchange: Exchange, pipeline: Pipeline, error: unknown): void {
 
 function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer> | typeof relayed {
   const { request, parts } = exchange
-  exchange.requestId = parts.random.uuid()
+  // Before anything can go wrong: an error names it too.
+  exchange.requestId = parts.nextRequestId()
   const headers = readHeaders(request.rawHeaders)
   if (headers.requestId !== undefined && requestIdForm.test(headers.requestId)) exchange.requestId = headers.requestId
   exchange.headers = headers
