@@ -36,11 +36,12 @@ export interface ReplicationDeps {
   readonly random: Random
   readonly log: LaneLog
   readonly metrics: LaneMetrics
-  /** About how many bytes of documents go to a node at once; default 1 MiB. */
+  /** About how many bytes of documents go to a node at once; default 512 KiB. */
   readonly sliceBytes?: number
 }
 
-export const defaultSliceBytes = 1024 * 1024
+/** A few tenths of a second of a node: what another index waits for at least while this one has a backlog. */
+export const defaultSliceBytes = 512 * 1024
 
 export const silentLaneMetrics: LaneMetrics = {
   sent: () => {},
