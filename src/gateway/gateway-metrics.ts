@@ -1,7 +1,14 @@
 /** What the gateway counts. Labels are routes of the policy table and classes of statuses: bounded by construction. */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import {
+  Counter,
+  Gauge,
+  Histogram,
+  type MetricObjectWithValues,
+  type MetricValueWithName,
+  type Registry,
+} from 'prom-client'
 
-/** Counts of one route, bound once, so that a request only adds. */
+/** Counts of one route. A request only adds to numbers; the metrics are made of them when somebody reads them. */
 export interface RouteTally {
   add(status: number, tookMs: number): void
 }
@@ -19,24 +26,100 @@ export interface GatewayMetrics {
 }
 
 const classes = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
+const upperSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+const upperMs = upperSeconds.map((seconds) => seconds * 1_000)
+const secondsName = 'flapjack_http_request_seconds'
+
+class Tally implements RouteTally {
+  readonly route: string
+  /** By class of status. */
+  readonly answered: number[] = classes.map(() => 0)
+  /** By upper bound, the last one for all that took longer. */
+  readonly lasted: number[] = [...upperMs, Number.POSITIVE_INFINITY].map(() => 0)
+  sumMs = 0
+
+  constructor(route: string) {
+    this.route = route
+  }
+
+  add(status: number, tookMs: number): void {
+    const at = Math.floor(status / 100) - 1
+    // An engine may answer with a status of no class.
+    if (at < classes.length) this.answered[at]! += 1
+    let bucket = 0
+    while (bucket < upperMs.length && tookMs > upperMs[bucket]!) bucket += 1
+    this.lasted[bucket]! += 1
+    this.sumMs += tookMs
+  }
+
+  seconds(): MetricValueWithName<'route' | 'le'>[] {
+    const { route } = this
+    let count = 0
+    const buckets = this.lasted.map((more, bucket) => {
+      count += more
+      return {
+        metricName: `${secondsName}_bucket`,
+        labels: { le: upperSeconds[bucket] ?? '+Inf', route },
+        value: count,
+      }
+    })
+    return [
+      ...buckets,
+      { metricName: `${secondsName}_sum`, labels: { route }, value: this.sumMs / 1_000 },
+      { metricName: `${secondsName}_count`, labels: { route }, value: count },
+    ]
+  }
+}
+
+/** A histogram that is read from tallies instead of being told of each request. */
+class RouteSeconds extends Histogram<'route' | 'le'> {
+  readonly #tallies: readonly Tally[]
+  readonly #description: Histogram<'route'>
+
+  /** @param description  says what the histogram is; it is told nothing. */
+  constructor(registry: Registry, description: Histogram<'route'>, tallies: readonly Tally[]) {
+    super({ name: secondsName, help: 'See the description.', registers: [registry] })
+    this.#description = description
+    this.#tallies = tallies
+  }
+
+  override async get(): Promise<MetricObjectWithValues<MetricValueWithName<'route' | 'le'>>> {
+    return { ...(await this.#description.get()), values: this.#tallies.flatMap((tally) => tally.seconds()) }
+  }
+
+  /** What a registry writes as text. */
+  getForPromString(): ReturnType<RouteSeconds['get']> {
+    return this.get()
+  }
+}
 
 export function createGatewayMetrics(
   registry: Registry,
   state: { readonly version: () => number; readonly openRequests: () => number },
 ): GatewayMetrics {
-  const requests = new Counter({
+  const tallies: Tally[] = []
+  new Counter({
     name: 'flapjack_http_requests_total',
     help: 'Requests answered by the gateway.',
     labelNames: ['route', 'status'],
     registers: [registry],
+    collect() {
+      this.reset()
+      for (const { route, answered } of tallies) {
+        classes.forEach((status, at) => {
+          this.inc({ route, status }, answered[at])
+        })
+      }
+    },
   })
   const seconds = new Histogram({
     name: 'flapjack_http_request_seconds',
     help: 'Time from the request to the end of its answer.',
     labelNames: ['route'],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [registry],
+    buckets: [...upperSeconds],
+    registers: [],
   })
+  new RouteSeconds(registry, seconds, tallies)
   new Gauge({
     name: 'flapjack_route_table_version',
     help: 'Version of the catalogue that the route table shows.',
@@ -55,14 +138,9 @@ export function createGatewayMetrics(
   })
   return {
     tally(route) {
-      const counters = classes.map((status) => requests.labels(route, status))
-      const timer = seconds.labels(route)
-      return {
-        add(status, tookMs) {
-          counters[Math.floor(status / 100) - 1]?.inc()
-          timer.observe(tookMs / 1000)
-        },
-      }
+      const tally = new Tally(route)
+      tallies.push(tally)
+      return tally
     },
     rateLimited: new Counter({
       name: 'flapjack_rate_limited_total',
