@@ -62,6 +62,7 @@ export class DocumentWriter {
   readonly #vectors: VectorTable
   readonly #documentIds: Bitmap
   readonly #usedBefore: Bitmap
+  readonly #lastUsed: number | undefined
   readonly #distribution: Map<string, number>
   readonly #pending = new Map<string, PendingDocument>()
   #pendingBytes = 0
@@ -79,6 +80,7 @@ export class DocumentWriter {
     this.#geo = new GeoBlocks(env.facets)
     this.#vectors = new VectorTable(env, Object.keys(this.settings.embedders))
     this.#usedBefore = readBitmap(env.main, mainKeys.documentIds)
+    this.#lastUsed = this.#usedBefore.max()
     this.#documentIds = this.#usedBefore.clone()
     this.#distribution = new Map(Object.entries(facts.fieldDistribution))
     this.#documentBytes = facts.documentBytes
@@ -269,7 +271,7 @@ export class DocumentWriter {
   /** The smallest number that no document had before the batch and none took since. */
   #freeDocid(): number {
     const used = this.#usedBefore
-    const last = used.max()
+    const last = this.#lastUsed
     if (last === undefined || this.#nextDocid > last) return this.#nextDocid++
     const base = this.#nextDocid === 0 ? 0 : used.rank(this.#nextDocid - 1)
     let [low, high] = [this.#nextDocid, last + 1]

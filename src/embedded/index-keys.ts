@@ -23,19 +23,32 @@ export const facetKind = {
 /** Documents per block of positions. */
 export const geoBlockSize = 256
 
+const asciiMax = 24
+
 /** Builds keys in one buffer that is used again: a key lasts until the next one is built. */
 export class KeyBuilder {
   readonly #buffer = Buffer.allocUnsafe(2048)
 
+  /** Answers the number of bytes. Short words in ASCII are written without a call into native code. */
+  #write(word: string, at: number): number {
+    if (word.length > asciiMax) return this.#buffer.write(word, at)
+    for (let index = 0; index < word.length; index += 1) {
+      const code = word.charCodeAt(index)
+      if (code > 127) return this.#buffer.write(word, at)
+      this.#buffer[at + index] = code
+    }
+    return word.length
+  }
+
   word(kind: number, word: string): Buffer {
     this.#buffer[0] = kind
-    return this.#buffer.subarray(0, 1 + this.#buffer.write(word, 1))
+    return this.#buffer.subarray(0, 1 + this.#write(word, 1))
   }
 
   /** A word and a number: field or position bucket. */
   wordNumber(kind: number, word: string, number: number): Buffer {
     this.#buffer[0] = kind
-    let at = 1 + this.#buffer.write(word, 1)
+    let at = 1 + this.#write(word, 1)
     this.#buffer[at++] = 0
     this.#buffer.writeUInt16BE(number, at)
     return this.#buffer.subarray(0, at + 2)
@@ -43,9 +56,9 @@ export class KeyBuilder {
 
   pair(left: string, right: string): Buffer {
     this.#buffer[0] = postingKind.pair
-    let at = 1 + this.#buffer.write(left, 1)
+    let at = 1 + this.#write(left, 1)
     this.#buffer[at++] = 0
-    at += this.#buffer.write(right, at)
+    at += this.#write(right, at)
     return this.#buffer.subarray(0, at)
   }
 

@@ -6,11 +6,11 @@ import { assert } from '../lib/assert.ts'
 import { Bitmap } from '../lib/bitmap.ts'
 import type { IndexEnv, Table } from './index-env.ts'
 import { facetKind, KeyBuilder, postingKind } from './index-keys.ts'
+import { orderLists } from './list-order.ts'
 import { type Interner, kindShift, kinds, type PostingChange, type PostingTable, valueMask } from './posting-table.ts'
 
-/** Strings that one flush may hold: their ranks share a float with other numbers. */
+/** Strings that one flush may hold: their ranks share 32 bits with other numbers. */
 export const internedMax = 2 ** 22
-const rankScale = 2 ** 24
 
 const noBytes = new Uint8Array([1])
 
@@ -21,37 +21,21 @@ export function flushPostings(
   interner: Interner,
   numbers: readonly number[],
 ): boolean {
-  assert(interner.strings.length <= rankScale, 'too many strings in one flush')
+  assert(interner.strings.length <= 2 * internedMax, 'too many strings in one flush')
   const { strings } = interner
   const keys = new KeyBuilder()
-  const byRank = sortedPlaces(strings.length, (l, r) =>
-    strings[l]! < strings[r]! ? -1 : strings[l] === strings[r] ? 0 : 1,
+  const ranks = inverse(
+    sortedPlaces(strings.length, (l, r) => (strings[l]! < strings[r]! ? -1 : strings[l] === strings[r] ? 0 : 1)),
   )
-  const ranks = inverse(byRank)
-  const numberByRank = sortedPlaces(numbers.length, (l, r) => numbers[l]! - numbers[r]!)
-  const numberRanks = inverse(numberByRank)
+  const numberRanks = inverse(sortedPlaces(numbers.length, (l, r) => numbers[l]! - numbers[r]!))
 
-  const groups: number[][] = Array.from({ length: 16 }, () => [])
-  table.eachList((a, b) => {
-    const kind = b >>> kindShift
-    const value = b & valueMask
-    const group = groups[kind >= kinds.pair1 && kind <= kinds.pair3 ? kinds.pair1 : kind]!
-    if (kind <= kinds.position) group.push(ranks[a]! * 65536 + value)
-    else if (kind <= kinds.pair3) group.push((ranks[a]! * rankScale + ranks[value]!) * 4 + (kind - kinds.pair1))
-    else if (kind === kinds.facetString) group.push(value * rankScale + ranks[a]!)
-    else if (kind === kinds.facetNumber) group.push(value * rankScale + numberRanks[a]!)
-    else group.push(a * 65536 + value)
-  })
-  const each = (kind: number, visit: (high: number, low: number, change: PostingChange) => void) => {
-    for (const packed of Float64Array.from(groups[kind]!).sort()) {
-      const [high, low] = [Math.floor(packed / 65536), packed % 65536]
-      const a = kind <= kinds.position ? byRank[high]! : high
-      visit(a, low, table.changes(a, ((kind << kindShift) | low) >>> 0))
-    }
+  const groups = groupLists(table, ranks, numberRanks)
+  const each = (group: number, visit: (a: number, value: number, change: PostingChange) => void) => {
+    for (const list of groups[group]!) visit(table.aOf(list), table.bOf(list) & valueMask, table.changes(list))
   }
 
   const touched = new Set<string>()
-  each(kinds.exact, (a, _low, change) => {
+  each(kinds.exact, (a, _value, change) => {
     if (merge(env.postings, keys.word(postingKind.exact, strings[a]!), change)) touched.add(strings[a]!)
   })
   each(kinds.field, (a, field, change) => {
@@ -60,8 +44,8 @@ export function flushPostings(
   each(kinds.position, (a, bucket, change) => {
     merge(env.postings, keys.wordNumber(postingKind.position, strings[a]!, bucket), change)
   })
-  flushPairs(env.postings, Float64Array.from(groups[kinds.pair1]!).sort(), strings, byRank, table, keys)
-  each(kinds.word, (a, _low, change) => {
+  flushPairs(env.postings, groups[kinds.pair1]!, strings, table, keys)
+  each(kinds.word, (a, _value, change) => {
     if (merge(env.postings, keys.word(postingKind.word, strings[a]!), change)) touched.add(strings[a]!)
   })
   each(kinds.count, (a, count, change) => {
@@ -69,24 +53,55 @@ export function flushPostings(
   })
   const isVocabularyChanged = updateVocabulary(env, touched, keys)
 
-  for (const packed of Float64Array.from(groups[kinds.facetString]!).sort()) {
-    const [field, a] = [Math.floor(packed / rankScale), byRank[packed % rankScale]!]
-    const change = table.changes(a, ((kinds.facetString << kindShift) | field) >>> 0)
+  each(kinds.facetString, (a, field, change) => {
     merge(env.facets, keys.facetString(field, strings[a]!), change)
-  }
-  for (const packed of Float64Array.from(groups[kinds.facetNumber]!).sort()) {
-    const [field, a] = [Math.floor(packed / rankScale), numberByRank[packed % rankScale]!]
-    const change = table.changes(a, ((kinds.facetNumber << kindShift) | field) >>> 0)
+  })
+  each(kinds.facetNumber, (a, field, change) => {
     merge(env.facets, keys.facetNumber(field, numbers[a]!), change)
-  }
-  each(kinds.exists, (field, _low, change) => void merge(env.facets, keys.field(facetKind.exists, field), change))
-  each(kinds.isNull, (field, _low, change) => void merge(env.facets, keys.field(facetKind.isNull, field), change))
-  each(kinds.isEmpty, (field, _low, change) => void merge(env.facets, keys.field(facetKind.isEmpty, field), change))
-  each(kinds.geo, (_a, _low, change) => void merge(env.facets, keys.field(facetKind.geoDocids, 0), change))
+  })
+  each(kinds.exists, (field, _value, change) => void merge(env.facets, keys.field(facetKind.exists, field), change))
+  each(kinds.isNull, (field, _value, change) => void merge(env.facets, keys.field(facetKind.isNull, field), change))
+  each(kinds.isEmpty, (field, _value, change) => void merge(env.facets, keys.field(facetKind.isEmpty, field), change))
+  each(kinds.geo, (_a, _value, change) => void merge(env.facets, keys.field(facetKind.geoDocids, 0), change))
 
   table.clear()
   interner.clear()
   return isVocabularyChanged
+}
+
+/** The lists of each kind in the order of their keys; the three distances of a pair together, under the first. */
+function groupLists(table: PostingTable, ranks: Uint32Array, numberRanks: Uint32Array): Uint32Array[] {
+  const groupOf = (kind: number) => (kind >= kinds.pair1 && kind <= kinds.pair3 ? kinds.pair1 : kind)
+  const sizes = new Uint32Array(16)
+  for (let list = 0; list < table.listCount; list += 1) sizes[groupOf(table.bOf(list) >>> kindShift)]! += 1
+  const groups = Array.from(sizes, (size) => ({
+    lists: new Uint32Array(size),
+    highs: new Uint32Array(size),
+    lows: new Uint32Array(size),
+    size: 0,
+  }))
+  for (let list = 0; list < table.listCount; list += 1) {
+    const [a, b] = [table.aOf(list), table.bOf(list)]
+    const kind = b >>> kindShift
+    const value = b & valueMask
+    const group = groups[groupOf(kind)]!
+    const at = group.size++
+    group.lists[at] = list
+    if (kind <= kinds.position) {
+      group.highs[at] = ranks[a]!
+      group.lows[at] = value
+    } else if (kind <= kinds.pair3) {
+      group.highs[at] = ranks[a]!
+      group.lows[at] = ranks[value]! * 4 + (kind - kinds.pair1)
+    } else if (kind === kinds.facetString || kind === kinds.facetNumber) {
+      group.highs[at] = value
+      group.lows[at] = kind === kinds.facetString ? ranks[a]! : numberRanks[a]!
+    } else {
+      group.highs[at] = a
+      group.lows[at] = value
+    }
+  }
+  return groups.map(({ lists, highs, lows }) => orderLists(lists, highs, lows))
 }
 
 /** Places 0 to `count` − 1 in the order of what stands there. */
@@ -119,6 +134,8 @@ function merge(table: Table, key: Buffer, change: PostingChange): boolean {
 
 /** undefined when nothing is left. */
 function mergedBytes(stored: Uint8Array, { added, removed }: PostingChange): Uint8Array | undefined {
+  const longer = removed.length === 0 ? Bitmap.appendToList(stored, added) : undefined
+  if (longer !== undefined) return longer
   let bitmap = Bitmap.deserialize(stored)
   if (removed.length > 0) bitmap = bitmap.andNot(Bitmap.fromSorted(removed))
   if (added.length > 0) bitmap = bitmap.or(Bitmap.fromSorted(added))
@@ -128,22 +145,23 @@ function mergedBytes(stored: Uint8Array, { added, removed }: PostingChange): Uin
 /** The three distances of a pair stand under one key. */
 function flushPairs(
   postings: Table,
-  sorted: Float64Array,
+  lists: Uint32Array,
   strings: readonly string[],
-  byRank: Uint32Array,
   table: PostingTable,
   keys: KeyBuilder,
 ): void {
-  for (let at = 0; at < sorted.length; ) {
-    const pair = Math.floor(sorted[at]! / 4)
-    const left = byRank[Math.floor(pair / rankScale)]!
-    const right = byRank[pair % rankScale]!
+  for (let at = 0; at < lists.length; ) {
+    const left = table.aOf(lists[at]!)
+    const right = table.bOf(lists[at]!) & valueMask
     const key = keys.pair(strings[left]!, strings[right]!)
     const stored = postings.getBinaryFast(key)
     const parts = stored === undefined ? [undefined, undefined, undefined] : splitPair(stored)
-    for (; at < sorted.length && Math.floor(sorted[at]! / 4) === pair; at += 1) {
-      const distance = sorted[at]! % 4
-      const change = table.changes(left, (((kinds.pair1 + distance) << kindShift) | right) >>> 0)
+    for (; at < lists.length; at += 1) {
+      const list = lists[at]!
+      const b = table.bOf(list)
+      if (table.aOf(list) !== left || (b & valueMask) !== right) break
+      const distance = (b >>> kindShift) - kinds.pair1
+      const change = table.changes(list)
       const part = parts[distance]
       if (part !== undefined) parts[distance] = mergedBytes(part, change)
       else if (change.added.length > 0) parts[distance] = Bitmap.serializeSorted(change.added)

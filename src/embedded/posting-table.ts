@@ -168,21 +168,29 @@ export class PostingTable {
     this.#heads[list] = entry
   }
 
-  /** Names of all lists: `a` and `b` in turn. */
-  eachList(visit: (a: number, b: number) => void): void {
-    for (let list = 0; list < this.#listCount; list += 1) visit(this.#a[list]!, this.#b[list]!)
+  /** Lists are numbered from 0; `a` and `b` are their names. */
+  aOf(list: number): number {
+    return this.#a[list]!
+  }
+
+  bOf(list: number): number {
+    return this.#b[list]!
   }
 
   /** What came for one posting: documents added and removed, ascending; the last word on a document counts. */
-  changes(a: number, b: number): PostingChange {
+  changes(list: number): PostingChange {
     const added: number[] = []
     const removed: number[] = []
-    const list = this.#slots[this.#slotOf(a, b)]!
-    if (list === absent) return { added, removed }
+    const head = this.#heads[list]!
+    if (this.#nexts[head]! === absent) {
+      const only = this.#entries[head]!
+      ;(only % 2 === 1 ? removed : added).push(only >>> 1)
+      return { added, removed }
+    }
     const newestFirst: number[] = []
     let isDescending = true
     let before = Number.POSITIVE_INFINITY
-    for (let entry = this.#heads[list]!; entry !== absent; entry = this.#nexts[entry]!) {
+    for (let entry = head; entry !== absent; entry = this.#nexts[entry]!) {
       const docid = this.#entries[entry]! >>> 1
       if (docid >= before) isDescending = false
       before = docid

@@ -107,3 +107,16 @@ test('ranges hold every value from the first to before the last', () => {
     )
   }
 })
+
+test('a list that grows at its end is written as if it had been written whole', () => {
+  fc.assert(
+    fc.property(values, fc.nat(100), (numbers, cut) => {
+      const all = sorted(numbers)
+      const before = all.slice(0, cut)
+      const longer = Bitmap.appendToList(Bitmap.serializeSorted(before), all.slice(cut))
+      if (longer !== undefined) assert.deepEqual(longer, Bitmap.serializeSorted(all))
+      else assert.ok(all.length > 64 || cut >= all.length)
+    }),
+  )
+  assert.equal(Bitmap.appendToList(Bitmap.serializeSorted([5, 9]), [9]), undefined)
+})

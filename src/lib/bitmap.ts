@@ -150,6 +150,28 @@ export class Bitmap implements BitmapReader {
     return values.length <= listSizeMax ? writeList(values) : Bitmap.fromSorted(values).serialize()
   }
 
+  /** A written list with `values` behind its own; undefined when they do not all come after, or when it gets too long. */
+  static appendToList(bytes: Uint8Array, values: readonly number[]): Uint8Array | undefined {
+    const count = bytes[0] ?? 0
+    const first = values[0]
+    if (first === undefined || count + values.length > listSizeMax) return undefined
+    let last = 0
+    let at = 1
+    for (let index = 0; index < count; index += 1) {
+      let scale = 1
+      let byte = bytes[at++]!
+      while (byte > 127) {
+        last += (byte & 127) * scale
+        scale *= 128
+        byte = bytes[at++]!
+      }
+      last += byte * scale
+    }
+    if (count > 0 && first <= last) return undefined
+    listBytes.set(bytes.subarray(0, at))
+    return writeListFrom(count, last, at, values)
+  }
+
   serialize(): Uint8Array {
     if (this.size <= listSizeMax) return writeList(this.toArray())
     let byteCount = 4 + this.#chunks.length * 4
@@ -430,10 +452,13 @@ export class Bitmap implements BitmapReader {
 
 const listBytes = new Uint8Array(1 + listSizeMax * 5)
 
-function writeList(values: readonly number[]): Uint8Array {
-  let at = 0
-  let before = 0
-  listBytes[at++] = values.length
+const writeList = (values: readonly number[]): Uint8Array => writeListFrom(0, 0, 1, values)
+
+/** Goes on behind `count` values that end at byte `at`. */
+function writeListFrom(count: number, last: number, start: number, values: readonly number[]): Uint8Array {
+  let at = start
+  let before = last
+  listBytes[0] = count + values.length
   for (const value of values) {
     let rest = value - before
     before = value
