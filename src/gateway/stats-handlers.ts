@@ -78,8 +78,7 @@ export const readStats: Handler = async (call) => {
   const raw = await projectStats(call, showInternalDatabaseSizes ? '?showInternalDatabaseSizes=true' : '')
   const byteCount = [...raw.indexes.values()].reduce((sum, stats) => sum + numberOf(stats.rawDocumentDbSize), 0)
   const size = sizeFormat === 'human' ? humanSize(byteCount) : byteCount
-  const routes = call.exchange.table.indexes(call.principal.project.id)
-  const lastUpdate = routes.reduce((latest, { index }) => Math.max(latest, index.updatedAt), 0)
+  const lastUpdate = lastUpdateOf(call)
   const indexes = [...raw.indexes].map(([uid, stats]) => [uid, sizeFormat === 'human' ? humanStats(stats) : stats])
   return json(
     200,
@@ -91,6 +90,12 @@ export const readStats: Handler = async (call) => {
     },
     raw.isPartial ? { 'Flapjack-Partial': 'true' } : {},
   )
+}
+
+/** Milliseconds since 1970; 0 = never. */
+function lastUpdateOf({ exchange, principal }: Call): number {
+  const routes = exchange.table.indexes(principal.project.id)
+  return routes.reduce((latest, { index }) => Math.max(latest, index.updatedAt), 0)
 }
 
 function humanStats(stats: JsonObject): JsonObject {
@@ -130,6 +135,7 @@ export const readMetrics: Handler = async (call) => {
     ...series('index_docs_count', 'Index Docs Count', documents),
     ...series('db_size_bytes', 'DB Size In Bytes', [`meilisearch_db_size_bytes ${byteCount}`]),
     ...series('used_db_size_bytes', 'Used DB Size In Bytes', [`meilisearch_used_db_size_bytes ${byteCount}`]),
+    ...series('last_update', 'Last Update', [`meilisearch_last_update ${Math.floor(lastUpdateOf(call) / 1000)}`]),
     ...series('is_indexing', 'Meilisearch Is Indexing', [`meilisearch_is_indexing ${busy.length > 0 ? 1 : 0}`]),
   ]
   return {
