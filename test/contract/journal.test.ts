@@ -668,6 +668,7 @@ function work(source: StoreSource) {
       status: { succeeded: 1, failed: 1 },
       types: { documentAdditionOrUpdate: 2 },
       indexUids: { a: 2 },
+      progressTrace: { 'processing tasks': '33.00ms' },
     })
     assert.deepEqual(await journal.batch(id, batch?.uid ?? -1), batch)
     assert.deepEqual(await uids({ batchUids: [batch?.uid] }), [1, 0])
