@@ -28,6 +28,8 @@ export type Part =
 export type Delivery =
   /** Nothing reaches the node. `ends` = what the client's task comes to; null = it ended before (cancelled, or a replay). */
   | { readonly kind: 'skip'; readonly ends: { readonly error: ErrorBody | null } | null }
+  /** It was delivered once, and what it delivered was dropped since (design 2, rule 7). */
+  | { readonly kind: 'lost' }
   /** State-dependent and not resolved yet (NF-04, NF-05). */
   | { readonly kind: 'resolve' }
   | {
@@ -50,6 +52,7 @@ export function planDelivery({ change, settings }: LaneChange, sliceBytes: numbe
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
   if (change.resolution !== null) return planResolved(change.resolution, sliceBytes)
   const { operation, payload } = change
+  if (change.status === 'succeeded' && isDropped(change)) return { kind: 'lost' }
   switch (operation.kind) {
     case 'documents-put': {
       if (operation.received === 0 || payload === null) return nothing
@@ -84,6 +87,18 @@ export function planDelivery({ change, settings }: LaneChange, sliceBytes: numbe
       return nothing
     default:
       return unreachable(operation)
+  }
+}
+
+/** What depends on the state of the index must never be resolved a second time, on another state. */
+function isDropped({ operation, payload }: LaneChange['change']): boolean {
+  switch (operation.kind) {
+    case 'documents-put':
+      return operation.received > 0 && (operation.skipCreation || payload === null)
+    case 'documents-delete':
+      return operation.provided > 0 && payload === null
+    default:
+      return operation.kind === 'documents-delete-by-filter' || operation.kind === 'documents-edit'
   }
 }
 

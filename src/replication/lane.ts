@@ -14,27 +14,27 @@ import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
-import { type Delivery, planDelivery, taskTypeOf } from './delivery.ts'
+import { type Delivery, planDelivery } from './delivery.ts'
 import { defaultSliceBytes } from './dependencies.ts'
+import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
-import type { OpenChange } from './open-change.ts'
+import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
 import { IndexMissing, resolveChange } from './resolution.ts'
-import { changesDocuments, type FoundMark, readMarks, resumeFrom, suspects } from './resume.ts'
-import { windowTasksMax } from './send-window.ts'
-import { sendChange, sendEmptyMark } from './sending.ts'
+import { resumeFrom } from './resume.ts'
+import { sendChange } from './sending.ts'
+import {
+  firstDoubtful,
+  isStrange,
+  isTainted,
+  readBytesMax,
+  readChangesMax,
+  readSent,
+  type StandingView,
+} from './standing.ts'
 import { Wake } from './wake.ts'
-
-/** Changes read from the journal at once, and their payload. */
-const readChangesMax = 64
-const readBytesMax = 4 * 1024 * 1024
-/** Newest tasks read to find our marks; a lane has at most a window of them open. */
-const markPage = 200
-const markPagesMax = 20
-/** Tasks read around a failed change. */
-const aroundMax = 2_000
 
 /** Why both loops stop. */
 type Halt =
@@ -48,6 +48,7 @@ export class Lane {
   readonly #session: NodeSession
   readonly #placement: Placement
   readonly #tag: string
+  readonly #onNode: IndexOnNode
   #head: number
   /** As the store has it. */
   #applied: number
@@ -84,6 +85,7 @@ export class Lane {
     this.#session = session
     this.#placement = placement
     this.#tag = laneTag(placement, session.marker)
+    this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
@@ -180,15 +182,9 @@ export class Lane {
     this.#giveBack()
     this.#halt = undefined
     if (this.#mustRebuild) return this.#startAnew()
-    const tasks = await this.#newestTasks()
-    const highest = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
-    const changes: LaneChange[] = []
-    while ((changes.at(-1)?.change.position ?? this.#applied) < Math.min(highest, this.#head)) {
-      const after = changes.at(-1)?.change.position ?? this.#applied
-      const page = await deps.journal.read(this.#placement.index, after, readChangesMax, readBytesMax)
-      if (page.length === 0) break
-      changes.push(...page)
-    }
+    const tasks = await this.#onNode.newestTasks(this.#applied)
+    const view = this.#view(tasks)
+    const changes = await readSent(view)
     const found = resumeFrom({
       tasks,
       changes,
@@ -197,13 +193,13 @@ export class Lane {
       sliceBytes: this.#sliceBytes,
       wentBack: this.#wentBack,
     })
-    if (found.mustRebuild || (await this.#isTainted(tasks))) {
+    if (found.mustRebuild || (await isTainted(view))) {
       this.#mustRebuild = true
       return this.#startAnew()
     }
-    if (await this.#isStrange(found.unmarkedTypes)) this.#settled = 0
+    if (await isStrange(view, found.unmarkedTypes)) this.#settled = 0
     this.#seenThrough = tasks[0]?.uid ?? this.#seenThrough
-    this.#settled = Math.min(this.#settled, found.sent, await this.#firstDoubtful(tasks))
+    this.#settled = Math.min(this.#settled, found.sent, await firstDoubtful(view))
     const isBehind = this.#settled < this.#applied
     const sent = isBehind ? this.#settled : found.sent
     const open = isBehind ? [] : found.open
@@ -216,33 +212,19 @@ export class Lane {
       const entry = numbersOf.get(position)
       if (delivery.kind === 'skip') this.#open.push(skipped(item, delivery.ends))
       if (delivery.kind !== 'send' || entry === undefined) continue
-      const parts = delivery.parts.map((part, at) => ({ part, number: entry.parts[at]! }))
-      const markNumber = entry.emptyMark ?? entry.parts.at(-1)!
-      const mark = tasks.find((task) => task.uid === markNumber)?.customMetadata ?? ''
-      const numbers = entry.emptyMark === null ? entry.parts : [...entry.parts, entry.emptyMark]
-      this.#open.push({
-        item,
-        parts,
-        numbers,
-        proof: { task: markNumber, mark },
-        ends: undefined,
-        documents: delivery.documents,
-        isSingle: delivery.isAlone,
-        sentAt: deps.clock.monotonic(),
-      })
-      for (const number of numbers) this.#session.watch.follow(number)
+      const adopted = adoptSent(item, delivery, entry, tasks, deps.clock.monotonic())
+      this.#open.push(adopted)
+      for (const number of adopted.numbers) this.#session.watch.follow(number)
     }
     const isFresh = found.isBlank && sent === 0
     if (isFresh && leftovers.has(this.physicalUid)) {
       // Whatever an earlier life of the disk or of the name left behind is none of this index.
-      await this.#drop()
+      await this.#onNode.drop()
       leftovers.delete(this.physicalUid)
     }
     this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
     if (!isFresh && found.endsUnmarked) {
-      // It only separates; part 0 says that it proves nothing.
-      const mark = { epoch: this.#session.lease.epoch, position: this.#sent, tag: this.#tag, part: 0, parts: 0 }
-      await sendEmptyMark(this.#session, this.physicalUid, mark)
+      await this.#onNode.separate(this.#sent)
     }
   }
 
@@ -257,111 +239,34 @@ export class Lane {
     const { deps, lease } = this.#session
     this.#log('error', {}, 'the index is built anew on its node')
     deps.metrics.rewound(this.#placement.node, 'rebuild')
-    await this.#announceRebuild()
+    await this.#onNode.announceRebuild()
     if (!(await deps.journal.restart(lease, this.#placement))) throw new LeaseLost()
     this.#applied = 0
     this.#settled = 0
     this.#sent = 0
     this.#existence = 'missing'
-    await this.#drop()
+    await this.#onNode.drop()
     this.#wentBack = undefined
     this.#mustRebuild = false
   }
 
-  async #drop(): Promise<void> {
-    const { engine } = this.#session
-    const reply = await sendAndWait(this.#session, (limit) => engine.deleteIndex(this.physicalUid, limit))
-    if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
-    const { status, error } = reply.value
-    if (status !== 'succeeded' && error?.code !== 'index_not_found') throw new Error(`the index stays: ${error?.code}`)
-  }
-
-  /** The mark of position 0: whoever finds it builds the index anew. */
-  async #announceRebuild(): Promise<void> {
-    const mark = { epoch: this.#session.lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
-    const begun = await sendEmptyMark(this.#session, this.physicalUid, mark)
-    if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
+  #view(tasks: readonly EngineTask[]): StandingView {
+    return {
+      journal: this.#session.deps.journal,
+      index: this.#placement.index,
+      tag: this.#tag,
+      applied: this.#applied,
+      head: this.#head,
+      sliceBytes: this.#sliceBytes,
+      tasks,
+      seenThrough: this.#seenThrough,
+    }
   }
 
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
   async #create(): Promise<void> {
-    const { engine } = this.#session
-    const create = (limit: AbortSignal) => engine.createIndex(this.physicalUid, null, limit)
-    const reply = await sendAndWait(this.#session, create)
-    if (reply.kind !== 'answered') throw new Error(`the index cannot be created: ${reply.kind}`)
-    const { status, error } = reply.value
-    if (status !== 'succeeded' && error?.code !== 'index_already_exists') {
-      throw new Error(`the index cannot be created: ${error?.code ?? status}`)
-    }
+    await this.#onNode.create()
     this.#existence = 'sure'
-  }
-
-  /**
-   * An unmarked task behind all marks is what was sent last, if it can be: such changes go out alone, right behind what is
-   * applied. Anything else came late and may be of any age.
-   */
-  async #isStrange(types: readonly string[]): Promise<boolean> {
-    if (types.length === 0) return false
-    for (let after = this.#applied; after < this.#head; ) {
-      const page = await this.#session.deps.journal.read(this.#placement.index, after, readChangesMax, readBytesMax)
-      if (page.length === 0) break
-      for (const item of page) {
-        const delivery = planDelivery(item, this.#sliceBytes)
-        if (delivery.kind === 'skip') continue
-        const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
-        return types.some((type) => !expected.includes(type))
-      }
-      after = page.at(-1)!.change.position
-    }
-    return true
-  }
-
-  /** Something of a change that failed is on the node: a request came late and met settings that let it pass. */
-  async #isTainted(tasks: readonly EngineTask[]): Promise<boolean> {
-    const isNew = ({ position, task }: FoundMark) => task.uid > this.#seenThrough && position <= this.#applied
-    const positions = new Set(
-      readMarks(tasks, this.#tag)
-        .filter((mark) => isNew(mark) && changesDocuments(mark.task))
-        .map(({ position }) => position),
-    )
-    const last = Math.max(0, ...positions)
-    for (let after = Math.min(...positions) - 1; after < last; ) {
-      const { journal } = this.#session.deps
-      const page = await journal.read(this.#placement.index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
-      if (page.length === 0) return false
-      const isFailed = ({ change }: LaneChange) => positions.has(change.position) && change.status === 'failed'
-      if (page.some(isFailed)) return true
-      after = page.at(-1)!.change.position
-    }
-    return false
-  }
-
-  /** Before the first change that was applied and that a repeat left failed on the node when its worker ended. */
-  async #firstDoubtful(tasks: readonly EngineTask[]): Promise<number> {
-    const { journal } = this.#session.deps
-    for (const position of suspects(tasks, this.#applied, this.#tag)) {
-      const [item] = await journal.read(this.#placement.index, position - 1, 1, readBytesMax)
-      if (item?.change.status === 'succeeded') return position - 1
-    }
-    return this.#applied
-  }
-
-  /** Back to the newest mark of an applied position, at least. */
-  async #newestTasks(): Promise<EngineTask[]> {
-    const { engine, ledger } = this.#session
-    const tasks: EngineTask[] = []
-    for (let page = 0; page < markPagesMax; page += 1) {
-      const from = tasks.length === 0 ? undefined : tasks.at(-1)!.uid - 1
-      if (from !== undefined && from < 0) break
-      const reply = await ask(this.#session, (signal) => engine.newestTasks(this.physicalUid, markPage, from, signal))
-      if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
-      tasks.push(...reply.value)
-      const isOurs = (task: EngineTask) => parseMark(task.customMetadata)?.tag === this.#tag
-      if (reply.value.length < markPage) break
-      if (reply.value.some((task) => isOurs(task) && parseMark(task.customMetadata)!.position <= this.#applied)) break
-    }
-    if (tasks[0] !== undefined && tasks[0].uid > ledger.highest) ledger.observe(tasks[0].uid)
-    return tasks
   }
 
   // ---- Delivering ----
@@ -397,6 +302,12 @@ export class Lane {
       const delivery = planDelivery(item, this.#sliceBytes)
       if (this.#existence === 'missing' && !makesIndex(delivery)) {
         await this.#create()
+        continue
+      }
+      if (delivery.kind === 'lost') {
+        this.#log('error', { position }, 'the payload of a change that must be delivered again is not kept any more')
+        if (position > this.#applied) throw new Error(`position ${position} cannot be delivered again`)
+        this.#take(skipped(item, null))
         continue
       }
       if (delivery.kind === 'skip') {
@@ -542,7 +453,7 @@ export class Lane {
         verdict.error !== null && entry.parts.length > 0 && this.#uncertain.has(entry.item.change.position)
       const isPartial = done.some((one) => one.verdict.isPartial || isUncertain(one))
       // Before it is told, so that a successor knows as well.
-      if (isPartial) await this.#announceRebuild()
+      if (isPartial) await this.#onNode.announceRebuild()
       if (done.length > 0) await this.#advance(done)
       // A part of what was refused is on the node: only without it from the beginning is the index as it must be.
       if (isPartial) return this.#stop({ kind: 'rebuild' })
@@ -559,18 +470,9 @@ export class Lane {
       around: undefined,
     }
     const verdict = judge(entry, view)
-    return verdict.kind === 'unsure' ? judge(entry, { ...view, around: await this.#around(entry.numbers) }) : verdict
-  }
-
-  /** The tasks of the index that may have been in one batch with these. */
-  async #around(numbers: readonly number[]): Promise<readonly EngineTask[]> {
-    const { engine } = this.#session
-    const reach = 2 * windowTasksMax
-    const from = numbers.at(-1)! + reach
-    const limit = Math.min(aroundMax, from - numbers[0]! + reach)
-    const reply = await ask(this.#session, (signal) => engine.newestTasks(this.physicalUid, limit, from, signal))
-    if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
-    return reply.value
+    return verdict.kind === 'unsure'
+      ? judge(entry, { ...view, around: await this.#onNode.around(entry.numbers) })
+      : verdict
   }
 
   async #advance(
@@ -672,8 +574,4 @@ export class Lane {
 function makesIndex(delivery: Delivery): boolean {
   const kind = delivery.kind === 'send' ? delivery.parts[0]?.kind : undefined
   return kind === 'put' || kind === 'create-index' || kind === 'settings' || kind === 'delete-index'
-}
-
-function skipped(item: LaneChange, ends: OpenChange['ends'] | null): OpenChange {
-  return { item, parts: [], numbers: [], proof: null, ends: ends ?? null, documents: 0, isSingle: false, sentAt: 0 }
 }

@@ -1,7 +1,9 @@
 /** A change between sending and settling. */
 import type { ErrorBody } from '../api/errors.ts'
+import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneProof } from '../journal/ports.ts'
-import type { Part } from './delivery.ts'
+import type { Delivery, Part } from './delivery.ts'
+import type { SentChange } from './resume.ts'
 
 export interface OpenChange {
   readonly item: LaneChange
@@ -22,4 +24,31 @@ export interface OpenChange {
   readonly isSingle: boolean
   /** Monotonic. */
   readonly sentAt: number
+}
+
+/** @param ends  as in `OpenChange`. */
+export function skipped(item: LaneChange, ends: { readonly error: ErrorBody | null } | null): OpenChange {
+  return { item, parts: [], numbers: [], proof: null, ends, documents: 0, isSingle: false, sentAt: 0 }
+}
+
+/** A change that was found on the node by its marks. */
+export function adoptSent(
+  item: LaneChange,
+  delivery: Extract<Delivery, { readonly kind: 'send' }>,
+  sent: SentChange,
+  tasks: readonly EngineTask[],
+  now: number,
+): OpenChange {
+  const last = sent.emptyMark ?? sent.parts.at(-1)!
+  const mark = tasks.find((task) => task.uid === last)?.customMetadata ?? ''
+  return {
+    item,
+    parts: delivery.parts.map((part, at) => ({ part, number: sent.parts[at]! })),
+    numbers: sent.emptyMark === null ? sent.parts : [...sent.parts, sent.emptyMark],
+    proof: { task: last, mark },
+    ends: undefined,
+    documents: delivery.documents,
+    isSingle: delivery.isAlone,
+    sentAt: now,
+  }
 }

@@ -88,7 +88,7 @@ export function resumeFrom(options: {
       sent = position
       continue
     }
-    if (delivery.kind === 'resolve') break
+    if (delivery.kind !== 'send') break
     const match = matchParts(delivery.parts, position, found, ascending, last)
     if (match === undefined) break
     open.push(match.sent)

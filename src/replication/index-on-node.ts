@@ -1,0 +1,91 @@
+/** The physical index of one lane: what the lane does to it beside delivering changes, and how it reads its tasks. */
+import type { EngineTask } from '../engine/engine.ts'
+import { parseMark } from './mark.ts'
+import { ask, type NodeSession, sendAndWait } from './node-session.ts'
+import { windowTasksMax } from './send-window.ts'
+import { sendEmptyMark } from './sending.ts'
+
+/** Newest tasks read to find our marks; a lane has at most a window of them open. */
+const markPage = 200
+const markPagesMax = 20
+/** Tasks read around a failed change. */
+const aroundMax = 2_000
+
+export class IndexOnNode {
+  readonly #session: NodeSession
+  readonly #uid: string
+  readonly #tag: string
+
+  constructor(session: NodeSession, uid: string, tag: string) {
+    this.#session = session
+    this.#uid = uid
+    this.#tag = tag
+  }
+
+  /** It exists when this resolves. */
+  async create(): Promise<void> {
+    const { engine } = this.#session
+    const reply = await sendAndWait(this.#session, (limit) => engine.createIndex(this.#uid, null, limit))
+    if (reply.kind !== 'answered') throw new Error(`the index cannot be created: ${reply.kind}`)
+    const { status, error } = reply.value
+    if (status === 'succeeded' || error?.code === 'index_already_exists') return
+    throw new Error(`the index cannot be created: ${error?.code ?? status}`)
+  }
+
+  /** It is gone when this resolves. */
+  async drop(): Promise<void> {
+    const { engine } = this.#session
+    const reply = await sendAndWait(this.#session, (limit) => engine.deleteIndex(this.#uid, limit))
+    if (reply.kind !== 'answered') throw new Error(`the index stays: ${reply.kind}`)
+    const { status, error } = reply.value
+    if (status === 'succeeded' || error?.code === 'index_not_found') return
+    throw new Error(`the index stays: ${error?.code ?? status}`)
+  }
+
+  /** The mark of position 0: whoever finds it builds the index anew. */
+  async announceRebuild(): Promise<void> {
+    const mark = { epoch: this.#session.lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
+    const begun = await sendEmptyMark(this.#session, this.#uid, mark)
+    if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
+  }
+
+  /** Keeps what follows apart from an unmarked task (NF-24). Part 0 says that the mark proves nothing. */
+  async separate(position: number): Promise<void> {
+    await sendEmptyMark(this.#session, this.#uid, {
+      epoch: this.#session.lease.epoch,
+      position,
+      tag: this.#tag,
+      part: 0,
+      parts: 0,
+    })
+  }
+
+  /** The newest tasks, newest first, back to a mark of an applied position at least. */
+  async newestTasks(applied: number): Promise<readonly EngineTask[]> {
+    const { engine, ledger } = this.#session
+    const tasks: EngineTask[] = []
+    for (let page = 0; page < markPagesMax; page += 1) {
+      const from = tasks.length === 0 ? undefined : tasks.at(-1)!.uid - 1
+      if (from !== undefined && from < 0) break
+      const reply = await ask(this.#session, (signal) => engine.newestTasks(this.#uid, markPage, from, signal))
+      if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
+      tasks.push(...reply.value)
+      if (reply.value.length < markPage) break
+      const marks = reply.value.map((task) => parseMark(task.customMetadata))
+      if (marks.some((mark) => mark?.tag === this.#tag && mark.position <= applied)) break
+    }
+    if (tasks[0] !== undefined && tasks[0].uid > ledger.highest) ledger.observe(tasks[0].uid)
+    return tasks
+  }
+
+  /** The tasks that may have been in one batch with these. */
+  async around(numbers: readonly number[]): Promise<readonly EngineTask[]> {
+    const { engine } = this.#session
+    const reach = 2 * windowTasksMax
+    const from = numbers.at(-1)! + reach
+    const limit = Math.min(aroundMax, from - numbers[0]! + reach)
+    const reply = await ask(this.#session, (signal) => engine.newestTasks(this.#uid, limit, from, signal))
+    if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
+    return reply.value
+  }
+}

@@ -1,0 +1,88 @@
+/** What the marks on a node mean in the light of the journal: questions that a lane asks before it goes on. */
+import type { EngineTask } from '../engine/engine.ts'
+import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import type { IndexId } from '../store/catalogue.ts'
+import { planDelivery, taskTypeOf } from './delivery.ts'
+import { parseMark } from './mark.ts'
+import { changesDocuments, readMarks, suspects } from './resume.ts'
+
+/** Changes read from the journal at once, and their payload. */
+export const readChangesMax = 64
+export const readBytesMax = 4 * 1024 * 1024
+
+export interface StandingView {
+  readonly journal: Pick<LaneJournal, 'read'>
+  readonly index: IndexId
+  readonly tag: string
+  readonly applied: number
+  readonly head: number
+  readonly sliceBytes: number
+  /** The newest tasks of the index, newest first. */
+  readonly tasks: readonly EngineTask[]
+  /** Tasks up to this number were looked at before. */
+  readonly seenThrough: number
+}
+
+/** The changes behind `applied`, as far as marks reach. */
+export async function readSent({ journal, index, applied, head, tasks }: StandingView): Promise<readonly LaneChange[]> {
+  const highest = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
+  const changes: LaneChange[] = []
+  for (let after = applied; after < Math.min(highest, head); ) {
+    const page = await journal.read(index, after, readChangesMax, readBytesMax)
+    if (page.length === 0) break
+    changes.push(...page)
+    after = page.at(-1)!.change.position
+  }
+  return changes
+}
+
+/**
+ * An unmarked task behind all marks is what was sent last, if it can be: such changes go out alone, right behind what is
+ * applied. Anything else came late and may be of any age.
+ *
+ * @param types  task types of what stands unmarked behind the newest mark.
+ */
+export async function isStrange(view: StandingView, types: readonly string[]): Promise<boolean> {
+  if (types.length === 0) return false
+  for (let after = view.applied; after < view.head; ) {
+    const page = await view.journal.read(view.index, after, readChangesMax, readBytesMax)
+    if (page.length === 0) break
+    for (const item of page) {
+      const delivery = planDelivery(item, view.sliceBytes)
+      if (delivery.kind === 'skip') continue
+      const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
+      return types.some((type) => !expected.includes(type))
+    }
+    after = page.at(-1)!.change.position
+  }
+  return true
+}
+
+/** Something of a change that failed is on the node: a request came late and met settings that let it pass. */
+export async function isTainted({ journal, index, tag, applied, tasks, seenThrough }: StandingView): Promise<boolean> {
+  const positions = new Set(
+    readMarks(tasks, tag)
+      .filter(({ position, task }) => task.uid > seenThrough && position <= applied && changesDocuments(task))
+      .map(({ position }) => position),
+  )
+  const last = Math.max(0, ...positions)
+  for (let after = Math.min(...positions) - 1; after < last; ) {
+    const page = await journal.read(index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
+    if (page.length === 0) return false
+    if (page.some(({ change }) => positions.has(change.position) && change.status === 'failed')) return true
+    after = page.at(-1)!.change.position
+  }
+  return false
+}
+
+/**
+ * Before the first change that was applied once and that a repeat left failed on the node when its worker ended; `applied`
+ * when there is none.
+ */
+export async function firstDoubtful({ journal, index, tag, applied, tasks }: StandingView): Promise<number> {
+  for (const position of suspects(tasks, applied, tag)) {
+    const [item] = await journal.read(index, position - 1, 1, readBytesMax)
+    if (item?.change.status === 'succeeded') return position - 1
+  }
+  return applied
+}
