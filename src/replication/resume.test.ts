@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { EngineTask } from '../engine/engine.ts'
+import type { Operation } from '../journal/change.ts'
+import type { LaneChange } from '../journal/ports.ts'
+import { markText, parseMark } from './mark.ts'
+import { resumeFrom } from './resume.ts'
+
+const tag = '0123456789ab'
+
+function task(
+  uid: number,
+  position: number | null,
+  type = 'documentAdditionOrUpdate',
+  part = 1,
+  parts = 1,
+): EngineTask {
+  const mark = position === null ? null : markText({ epoch: 3, position, tag, part, parts })
+  return {
+    uid,
+    batchUid: uid,
+    indexUid: 'a',
+    status: 'succeeded',
+    type,
+    error: null,
+    details: null,
+    startedAt: null,
+    finishedAt: null,
+    customMetadata: mark,
+  }
+}
+
+function change(position: number, operation?: Operation): LaneChange {
+  return {
+    change: {
+      project: 'p',
+      task: position,
+      index: 'i',
+      position,
+      indexUid: 'a',
+      operation: operation ?? {
+        kind: 'documents-put',
+        merge: false,
+        skipCreation: false,
+        primaryKey: null,
+        received: 1,
+        distinct: 1,
+      },
+      payload: { kind: 'inline', bytes: Buffer.from('{"id":1}\n') },
+      refusal: null,
+      resolution: null,
+      customMetadata: null,
+      status: 'processing',
+      error: null,
+      details: null,
+      batch: null,
+      canceledBy: null,
+      enqueuedAt: 0,
+      startedAt: 0,
+      finishedAt: null,
+    },
+    settings: null,
+    primaryKey: 'id',
+  }
+}
+
+const resume = (applied: number, tasks: readonly EngineTask[], changes: readonly LaneChange[]) =>
+  resumeFrom({ tasks: [...tasks].sort((a, b) => b.uid - a.uid), changes, applied, tag, sliceBytes: 1000 })
+
+test('a mark reads back as it was written, and other texts are none of ours', () => {
+  const mark = { epoch: 12, position: 345, tag, part: 2, parts: 7 }
+  assert.deepEqual(parseMark(markText(mark)), mark)
+  for (const text of [null, '', 'fj1:1:2:x.1.1', 'mine', `${markText(mark)} `]) assert.equal(parseMark(text), undefined)
+})
+
+test('what the node holds behind the applied position is not sent again', () => {
+  const found = resume(1, [task(5, 1), task(6, 2), task(9, 3)], [change(2), change(3), change(4)])
+  assert.equal(found.sent, 3)
+  assert.deepEqual(
+    found.open.map(({ position, parts }) => [position, parts]),
+    [
+      [2, [6]],
+      [3, [9]],
+    ],
+  )
+})
+
+test('settings count only with the empty mark behind them', () => {
+  const settings = change(2, { kind: 'settings', settings: {} })
+  const marked = resume(1, [task(5, 1), task(6, null, 'settingsUpdate'), task(7, 2, 'documentDeletion')], [settings])
+  assert.deepEqual(marked.open, [{ position: 2, parts: [6], emptyMark: 7 }])
+  const cut = resume(1, [task(5, 1), task(6, null, 'settingsUpdate')], [settings])
+  assert.equal(cut.sent, 1)
+  assert.equal(cut.endsUnmarked, true)
+})
+
+test('a change of several parts counts only when all of them are there', () => {
+  const long = change(2)
+  const payload = { kind: 'blob' as const, name: 'b', byteCount: 2500 }
+  const cut = { ...long, change: { ...long.change, payload } }
+  const parts = [task(6, 2, undefined, 1, 3), task(7, 2, undefined, 2, 3)]
+  assert.equal(resume(1, [task(5, 1), ...parts], [cut]).sent, 1)
+  assert.equal(resume(1, [task(5, 1), ...parts, task(8, 2, undefined, 3, 3)], [cut]).sent, 2)
+})
+
+// A request that timed out may be executed minutes later (NF-43).
+test('behind a change that came late everything is sent again', () => {
+  const found = resume(4, [task(5, 1), task(6, 2), task(7, 3), task(8, 4), task(9, 2)], [])
+  assert.equal(found.sent, 2)
+})
+
+test('marks of another disk, and those before a deletion of the index, do not count', () => {
+  const other = {
+    ...task(6, 2),
+    customMetadata: markText({ epoch: 1, position: 2, tag: 'ffffffffffff', part: 1, parts: 1 }),
+  }
+  assert.equal(resume(1, [task(5, 1), other], [change(2)]).sent, 1)
+  const dropped = resume(1, [task(5, 1), task(6, null, 'indexDeletion')], [change(2)])
+  assert.equal(dropped.isBlank, true)
+  assert.equal(dropped.sent, 0)
+})

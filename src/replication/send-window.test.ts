@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SendWindow, type Ticket, windowTasksMax } from './send-window.ts'
+
+const megabyte = 1024 * 1024
+const still = { now: () => 0, monotonic: () => 0, sleep: async () => {} }
+const never = new AbortController().signal
+
+/** What was granted so far, in order. */
+function collect(window: SendWindow) {
+  const granted: { readonly lane: string; readonly ticket: Ticket }[] = []
+  return {
+    granted,
+    ask: (lane: string, byteCount: number) =>
+      void window.acquire(lane, byteCount, never).then((ticket) => {
+        if (ticket !== undefined) granted.push({ lane, ticket })
+      }),
+    settle: () => new Promise((resolve) => setImmediate(resolve)),
+  }
+}
+
+test('nothing is held back while the node is idle, however long it is', async () => {
+  const { granted, ask, settle } = collect(new SendWindow(still))
+  ask('a', 100 * megabyte)
+  await settle()
+  assert.equal(granted.length, 1)
+})
+
+test('a lane with a backlog fills the window and no more', async () => {
+  const { granted, ask, settle } = collect(new SendWindow(still))
+  for (let at = 0; at < 100; at += 1) ask('a', megabyte)
+  await settle()
+  assert.ok(granted.length > 2 && granted.length <= 16, `${granted.length}`)
+  for (const { ticket } of granted.splice(0)) ticket.release(undefined)
+  await settle()
+  assert.ok(granted.length > 0)
+})
+
+test('very many small changes are bounded by their count', async () => {
+  const { granted, ask, settle } = collect(new SendWindow(still))
+  for (let at = 0; at < 1000; at += 1) ask('a', 10)
+  await settle()
+  assert.equal(granted.length, windowTasksMax)
+})
+
+// Behind the window a small index would wait for the whole backlog of another.
+test('a small change of another index goes out at once although the window is full', async () => {
+  const { granted, ask, settle } = collect(new SendWindow(still))
+  for (let at = 0; at < 100; at += 1) ask('big', megabyte)
+  await settle()
+  granted.splice(0)
+  ask('small', 300)
+  await settle()
+  assert.deepEqual(
+    granted.map(({ lane }) => lane),
+    ['small'],
+  )
+})
+
+test('two lanes with a backlog take turns', async () => {
+  const { granted, ask, settle } = collect(new SendWindow(still))
+  for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)
+  await settle()
+  const count = { a: 0, b: 0 }
+  for (let round = 0; round < 40; round += 1) {
+    for (const { lane, ticket } of granted.splice(0)) {
+      count[lane as 'a' | 'b'] += 1
+      ticket.release(undefined)
+    }
+    await settle()
+    assert.ok(Math.abs(count.a - count.b) <= 10, JSON.stringify(count))
+  }
+  assert.deepEqual(count, { a: 40, b: 40 })
+})
+
+test('who stops waiting takes nothing', async () => {
+  const window = new SendWindow(still)
+  const { ask, granted, settle } = collect(window)
+  ask('a', 50 * megabyte)
+  await settle()
+  const stop = new AbortController()
+  const waiting = window.acquire('a', megabyte, stop.signal)
+  stop.abort()
+  assert.equal(await waiting, undefined)
+  granted[0]!.ticket.release(undefined)
+  assert.equal(window.openBytes, 0)
+})
