@@ -9,7 +9,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { documentId } from './document-id.ts'
 import { bytesOf } from './ndjson.ts'
 import { isNodeTrouble } from './node-trouble.ts'
-import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted } from './resolution.ts'
+import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted } from './resolution-reads.ts'
 
 type Edit = Extract<Operation, { readonly kind: 'documents-edit' }>
 

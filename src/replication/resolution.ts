@@ -6,50 +6,17 @@
  * that reading it page by page is reading one state.
  * Twice:  safe; nothing of the change was delivered before its resolution is recorded.
  */
-import type { Engine, EngineReply } from '../engine/engine.ts'
 import type { Payload, Resolution } from '../journal/change.ts'
-import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import type { LaneChange } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { documentId } from './document-id.ts'
 import { resolveEdit } from './edit-resolution.ts'
 import { bytesOf, linesOf } from './ndjson.ts'
+import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted } from './resolution-reads.ts'
 
 const idsPerPage = 10_000
 const idsPerLookUp = 1_000
-
-/** Ends a resolution without a result: the node did not answer. The lane tries again later. */
-export class ResolutionInterrupted extends Error {
-  override readonly name = 'ResolutionInterrupted'
-}
-
-/** The index is not on the node. */
-export class IndexMissing extends ResolutionInterrupted {}
-
-export interface ResolutionDeps {
-  readonly engine: Engine
-  readonly journal: Pick<LaneJournal, 'open' | 'stage'>
-  readonly physicalUid: string
-  /** Name of an index on the node that nobody else uses. */
-  readonly scratchUid: string
-  /** The first try was cut short: an `internal` error is believed now (NF-21). */
-  readonly isSecondTry: boolean
-  /** One call, with its deadline. */
-  readonly ask: <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
-  /** Sends a task and waits for its end. */
-  readonly run: (
-    send: (signal: AbortSignal) => Promise<EngineReply<number>>,
-  ) => Promise<EngineReply<import('../engine/engine.ts').EngineTask>>
-}
-
-export const emptyResolution: Resolution = {
-  puts: null,
-  merge: false,
-  deletes: null,
-  putCount: 0,
-  deleteCount: 0,
-  error: null,
-}
 
 /** @throws ResolutionInterrupted, StoreUnavailable */
 export async function resolveChange(deps: ResolutionDeps, item: LaneChange): Promise<Resolution> {
@@ -134,19 +101,4 @@ async function resolveKnown(
   }
   const puts = await deps.journal.stage(bytesOf(known()))
   return written.size === 0 ? emptyResolution : { ...emptyResolution, puts, merge, putCount: written.size }
-}
-
-export type Page =
-  | { readonly kind: 'page'; readonly results: readonly JsonObject[] }
-  | { readonly kind: 'refused'; readonly error: import('../api/errors.ts').ErrorBody; readonly results: readonly [] }
-
-/** One page of documents. @throws ResolutionInterrupted when the node does not answer. */
-export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fetchDocuments']>[1]): Promise<Page> {
-  const reply = await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal))
-  if (reply.kind === 'answered') return { kind: 'page', results: reply.value.results }
-  if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') {
-    return { kind: 'refused', error: reply.error, results: [] }
-  }
-  if (reply.kind === 'refused') throw new IndexMissing(reply.error.message)
-  throw new ResolutionInterrupted(reply.reason)
 }

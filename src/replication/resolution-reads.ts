@@ -1,0 +1,52 @@
+/** How a resolution reads the node, and how it is cut short. */
+import type { ErrorBody } from '../api/errors.ts'
+import type { Engine, EngineReply, EngineTask } from '../engine/engine.ts'
+import type { Resolution } from '../journal/change.ts'
+import type { LaneJournal } from '../journal/ports.ts'
+import type { JsonObject } from '../lib/json.ts'
+
+/** Ends a resolution without a result: the node did not answer. The lane tries again later. */
+export class ResolutionInterrupted extends Error {
+  override readonly name = 'ResolutionInterrupted'
+}
+
+/** The index is not on the node. */
+export class IndexMissing extends ResolutionInterrupted {}
+
+export interface ResolutionDeps {
+  readonly engine: Engine
+  readonly journal: Pick<LaneJournal, 'open' | 'stage'>
+  readonly physicalUid: string
+  /** Name of an index on the node that nobody else uses. */
+  readonly scratchUid: string
+  /** The first try was cut short: an `internal` error is believed now (NF-21). */
+  readonly isSecondTry: boolean
+  /** One call, with its deadline. */
+  readonly ask: <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
+  /** Sends a task and waits for its end. */
+  readonly run: (send: (signal: AbortSignal) => Promise<EngineReply<number>>) => Promise<EngineReply<EngineTask>>
+}
+
+export const emptyResolution: Resolution = {
+  puts: null,
+  merge: false,
+  deletes: null,
+  putCount: 0,
+  deleteCount: 0,
+  error: null,
+}
+
+export type Page =
+  | { readonly kind: 'page'; readonly results: readonly JsonObject[] }
+  | { readonly kind: 'refused'; readonly error: ErrorBody; readonly results: readonly [] }
+
+/** One page of documents. @throws ResolutionInterrupted when the node does not answer. */
+export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fetchDocuments']>[1]): Promise<Page> {
+  const reply = await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal))
+  if (reply.kind === 'answered') return { kind: 'page', results: reply.value.results }
+  if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') {
+    return { kind: 'refused', error: reply.error, results: [] }
+  }
+  if (reply.kind === 'refused') throw new IndexMissing(reply.error.message)
+  throw new ResolutionInterrupted(reply.reason)
+}
