@@ -112,6 +112,9 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
       '\nExample:\n  $ flapjack engine --data-dir ./node-1 --http-addr 127.0.0.1:7711 --master-key itsMasterKey',
     )
   addConfigOptions(engine, engineFlags)
+  // As Meilisearch calls it, so that scripts that start one start this engine too.
+  engine.option('--db-path <value>', 'another name of --data-dir')
+  engine.on('option:db-path', (folder: string) => engine.setOptionValue('dataDir', folder))
   engine.action((options: { endWithParent?: boolean }) => {
     const engineOptions: EngineOptions = { endsWithParent: options.endWithParent === true }
     return runWith(engine)((context) => line.programs.engine(context, engineOptions))
