@@ -424,6 +424,28 @@ function cancelling(source: StoreSource) {
     assert.equal((await world.task(behind.task)).status, 'enqueued')
   })
 
+  // An ending that is written while a deletion begins must not be missed: nothing else would wake it.
+  test('no deletion waits for ever, however it meets the ends of what it waits for', async () => {
+    const world = await World.open(await source.open())
+    const uids = Array.from({ length: 12 }, (_, at) => `i${at}`)
+    const puts = await Promise.all(uids.map((uid) => world.put(uid)))
+    const tasks = puts.map(({ task }) => task)
+    const deletions = await Promise.all(
+      puts.flatMap(({ index, task }) => [
+        world.append(null, { kind: 'task-delete', filter: '?x', tasks: [task, ...tasks] }),
+        world.deliver(index),
+      ]),
+    )
+    for (const deletion of deletions) {
+      if (deletion !== undefined) assert.equal((await world.task(deletion.task)).status, 'succeeded')
+    }
+    const { results } = await world.store.journal.tasks(world.project.id, { filter: {}, limit: 100, reverse: false })
+    assert.deepEqual(
+      results.filter(({ type }) => type !== 'taskDeletion'),
+      [],
+    )
+  })
+
   test('a deletion that waits can be cancelled, and ends when what it waits for is cancelled', async () => {
     const world = await World.open(await source.open())
     const { task } = await world.put('a')

@@ -90,6 +90,10 @@ test('no secret can be read from the tables', async () => {
     headers: { Authorization: secret },
     isEditable: true,
   })
+  await store.catalogue.changeNetwork(world.project.id, (before) => ({
+    ...before,
+    remotes: { a: { url: 'http://a', searchApiKey: secret, writeApiKey: secret } },
+  }))
   const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined }
   const direct = openDatabase(target, { connectionCountMax: 2, logger: quiet })
   const tables = await direct.pool.query<{ name: string }>(
