@@ -28,6 +28,7 @@ import type { PayloadStore } from './payload-store.ts'
 import type { AppendOutcome, AppendRequest, Journal } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import { isAuthorised, matches, pageOf } from './task-filter.ts'
+import { projectWork } from './work-waiter.ts'
 import type { NewChange, WriteIndex } from './write-index.ts'
 
 export interface MemoryDependencies {
@@ -146,6 +147,7 @@ function append(deps: MemoryDependencies, request: AppendRequest): AppendOutcome
   const stored = store(deps, project.id, change, now)
   carryOut(deps, project.id, change, stored, now)
   for (const node of decision.nodes) deps.wakeNode(node)
+  if (change.index === null) deps.wakeNode(projectWork)
   if (stored.finishedAt !== null) for (const listener of deps.finished) listener(project.id)
   assert(memory.projects.has(project.id), 'a request names a project that exists')
   return {

@@ -19,7 +19,7 @@ import {
 } from './memory-state.ts'
 import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
-import type { WorkWaiter } from './work-waiter.ts'
+import { projectWork, type WorkWaiter } from './work-waiter.ts'
 
 export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): LaneJournal {
   const { state, memory, payloads, clock } = deps
@@ -133,6 +133,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       return true
     },
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
+    waitForProjectWork: (timeoutMs, signal) => waiter.wait(projectWork, timeoutMs, signal),
     async claimProjectChange(worker, leaseMs) {
       const now = clock.now()
       const [due] = working()

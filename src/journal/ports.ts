@@ -233,6 +233,8 @@ export interface LaneJournal {
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 
+  /** The same for work of whole projects. */
+  waitForProjectWork(timeoutMs: number, signal: AbortSignal): Promise<void>
   /** Work of a whole project (`dump`, `snapshot`, `export`), oldest first, for `leaseMs`; marked as processing. */
   claimProjectChange(worker: string, leaseMs: number): Promise<Change | undefined>
   renewProjectChange(worker: string, change: Change, leaseMs: number): Promise<boolean>

@@ -23,6 +23,7 @@ import { type IndexCreation, prepareCreation } from './index-creation.ts'
 import { decodeIndex, type LockedIndex, saveIndexes, selectIndexes } from './index-rows.ts'
 import type { AppendOutcome, AppendRequest } from './ports.ts'
 import { carryOut } from './project-effects.ts'
+import { projectWork } from './work-waiter.ts'
 import type { WriteIndex } from './write-index.ts'
 
 export interface AppenderDependencies {
@@ -235,6 +236,7 @@ async function decideAndWrite(
   const touched = [...indexes, ...(creation?.indexes ?? [])]
   const finished = new Set<ProjectId>()
   let isCatalogueChanged = false
+  let hasProjectWork = false
   if (insertions.length > 0) {
     await creation?.save(client)
     await saveIndexes(client, deps.sealing, touched)
@@ -242,6 +244,7 @@ async function decideAndWrite(
     await insertChanges(client, deps.sealing, insertions, next)
     const effects = await carryOut(client, deps.sealing, insertions, now)
     isCatalogueChanged = effects.isCatalogueChanged
+    hasProjectWork = effects.hasProjectWork
     for (const project of effects.finished) finished.add(project)
   }
   return {
@@ -253,6 +256,7 @@ async function decideAndWrite(
         for (const { state } of touched) appender.remember(state.id, state.settingsVersion, state.settings)
       }
       for (const node of nodes) deps.signals.send('flapjack_work', node)
+      if (hasProjectWork) deps.signals.send('flapjack_work', projectWork)
       for (const project of finished) deps.signals.send('flapjack_finished', project)
       if (isCatalogueChanged) deps.signals.send('flapjack_catalogue', '')
     },

@@ -19,7 +19,7 @@ import type { PayloadStore } from './payload-store.ts'
 import type { LaneChange, LaneJournal, LaneState } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
 import { openRetention } from './retention.ts'
-import { openWorkWaiter } from './work-waiter.ts'
+import { openWorkWaiter, projectWork } from './work-waiter.ts'
 
 export interface LaneDependencies {
   readonly database: Database
@@ -133,6 +133,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       return isRestarted
     },
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
+    waitForProjectWork: (timeoutMs, signal) => waiter.wait(projectWork, timeoutMs, signal),
     ...openProjectWork({ database, sealing, clock, sendFinished }),
     ...openRetention(deps),
   }

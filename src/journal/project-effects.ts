@@ -17,6 +17,8 @@ export interface Effects {
   readonly isCatalogueChanged: boolean
   /** Projects with tasks that ended. */
   readonly finished: readonly ProjectId[]
+  /** Something was handed to the workers. */
+  readonly hasProjectWork: boolean
 }
 
 /** Carries out cancels, and deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
@@ -28,6 +30,7 @@ export async function carryOut(
 ): Promise<Effects> {
   const finished = new Set<ProjectId>()
   let isCatalogueChanged = false
+  let hasProjectWork = false
   for (const { project, change } of insertions) {
     if (change.status === 'failed') finished.add(project)
     if (change.status === 'failed' || change.index !== null) continue
@@ -46,13 +49,14 @@ export async function carryOut(
         break
       }
       default:
+        hasProjectWork = true
         await client.query(
           'insert into project_work (project_id, task, enqueued_at, owner, until) values ($1, $2, $3, null, 0)',
           [project, change.task, now],
         )
     }
   }
-  return { isCatalogueChanged, finished: [...finished] }
+  return { isCatalogueChanged, finished: [...finished], hasProjectWork }
 }
 
 async function beginSwap(

@@ -2,6 +2,9 @@
 import type { Clock } from '../lib/clock.ts'
 import type { NodeId } from '../store/catalogue.ts'
 
+/** Waited for in place of a node: work of whole projects. No node has this id. */
+export const projectWork: NodeId = '*'
+
 export interface WorkWaiter {
   wait(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 }

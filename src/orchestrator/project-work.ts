@@ -20,7 +20,10 @@ import { WorkFailure } from './work-failure.ts'
 export interface ProjectWorkDeps {
   readonly worker: string
   readonly journal: Pick<Journal, 'writeState'>
-  readonly work: Pick<LaneJournal, 'claimProjectChange' | 'renewProjectChange' | 'finishProjectChange'>
+  readonly work: Pick<
+    LaneJournal,
+    'waitForProjectWork' | 'claimProjectChange' | 'renewProjectChange' | 'finishProjectChange'
+  >
   readonly catalogue: Pick<Catalogue, 'keys' | 'webhooks'>
   readonly table: () => RouteTable
   readonly engineOf: (node: Node) => Engine
@@ -38,7 +41,8 @@ export interface ProjectWork {
 }
 
 const leaseMs = 30_000
-const idleMs = 250
+/** How long work may lie whose call was lost, or whose worker died. */
+const idleMs = 5_000
 /** Documents read from a node per request (NF-50). */
 export const documentsPerPage = 1000
 
@@ -50,7 +54,7 @@ export function startProjectWork(deps: ProjectWorkDeps): ProjectWork {
   const loop = async () => {
     while (!stopped.signal.aborted) {
       const change = await claim(deps)
-      if (change === undefined) await deps.clock.sleep(idleMs, stopped.signal).catch(() => {})
+      if (change === undefined) await deps.work.waitForProjectWork(idleMs, stopped.signal)
       else await runClaimed(deps, change, stopped.signal)
     }
   }

@@ -609,6 +609,17 @@ function work(source: StoreSource) {
     assert.equal(await laneJournal.claimProjectChange('one', 60_000), undefined)
   })
 
+  test('a dump wakes the worker that waits for work of projects', async () => {
+    const world = await World.open(await source.open())
+    const { laneJournal } = world.store
+    const { signal } = new AbortController()
+    await laneJournal.waitForProjectWork(1, signal)
+    const woken = laneJournal.waitForProjectWork(600_000, signal)
+    const { task } = await world.append(null, { kind: 'dump' })
+    await woken
+    assert.equal((await laneJournal.claimProjectChange('one', 60_000))?.task, task)
+  })
+
   test('an export keeps its key for the worker and hides it from the task', async () => {
     const world = await World.open(await source.open())
     const { task } = await world.append(null, {

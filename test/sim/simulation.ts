@@ -125,6 +125,7 @@ function withUnused(side: LaneSide): LaneJournal {
   }
   return {
     ...side,
+    waitForProjectWork: unused,
     claimProjectChange: unused,
     renewProjectChange: unused,
     finishProjectChange: unused,
