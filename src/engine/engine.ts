@@ -70,7 +70,10 @@ export interface Engine {
     signal: AbortSignal,
   ): Promise<EngineReply<readonly EngineTask[]>>
   cancelTasks(indexUid: string, signal: AbortSignal): Promise<EngineReply<number>>
-  /** Documents as the engine returns them. */
+  /**
+   * Documents as the engine returns them. With `fields`, which is for lists of ids, whole numbers beyond a double come as
+   * strings; without, they are rounded.
+   */
   fetchDocuments(
     uid: string,
     query: {

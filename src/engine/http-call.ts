@@ -24,6 +24,8 @@ export interface Call {
   /** With query string. */
   readonly path: string
   readonly body?: CallBody
+  /** Whole numbers that a double cannot hold come as strings: for answers of which only document ids are used (M-E3). */
+  readonly hasExactIds?: boolean
   /** The request changes nothing: an error without an answer is then `failed`, not `unknown`. */
   readonly isRead: boolean
   readonly signal: AbortSignal
@@ -49,7 +51,7 @@ export async function callEngine(
       signal: call.signal,
     })
     const text = await answer.body.text()
-    return classify(answer.statusCode, text)
+    return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text)
   } catch (error) {
     const reason = describe(error)
     const isUnsent = unsentCodes.has(codeOf(error)) || !sending.isComplete()
@@ -84,6 +86,14 @@ export function errorOf(value: Json | undefined): ErrorBody | undefined {
     type: type === 'auth' || type === 'internal' || type === 'system' ? type : 'invalid_request',
     link: typeof value.link === 'string' ? value.link : '',
   }
+}
+
+/** Strings are matched first, so that digits within them are left alone. */
+const longInteger = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+])-?\d{16,}(?![\d.eE])/g
+
+/** JSON with every whole number of 16 digits or more made a string. */
+export function quoteLongIntegers(text: string): string {
+  return text.replace(longInteger, (match) => (match.startsWith('"') ? match : `"${match}"`))
 }
 
 function parse(text: string): Json | undefined {

@@ -45,8 +45,8 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
 
   const call = (request: Call) => callEngine(pool, headers, { ...request, path: prefix + request.path })
   const get = (path: string, signal: AbortSignal) => call({ method: 'GET', path, isRead: true, signal })
-  const read = (path: string, value: Json, signal: AbortSignal) =>
-    call({ method: 'POST', path, body: { kind: 'json', value }, isRead: true, signal })
+  const read = (path: string, value: Json, hasExactIds: boolean, signal: AbortSignal) =>
+    call({ method: 'POST', path, body: { kind: 'json', value }, isRead: true, hasExactIds, signal })
   const write = async (request: Omit<Call, 'isRead'>) => taskNumber(await call({ ...request, isRead: false }))
   const writeJson = (method: 'POST' | 'PATCH', path: string, value: Json, signal: AbortSignal) =>
     write({ method, path, body: { kind: 'json', value }, signal })
@@ -129,7 +129,7 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         ...(fields === undefined ? {} : { fields }),
         ...(retrieveVectors === undefined ? {} : { retrieveVectors }),
       }
-      return map(await read(`${indexPath(uid)}/documents/fetch`, body, signal), (value) => {
+      return map(await read(`${indexPath(uid)}/documents/fetch`, body, fields !== undefined, signal), (value) => {
         const results = resultsOf(value)
         const total = isObject(value) ? value.total : undefined
         return results && typeof total === 'number' ? { results, total } : undefined
