@@ -10,6 +10,7 @@ import type { Change, Operation } from '../journal/change.ts'
 import type { Journal, LaneJournal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { documentId } from '../replication/document-id.ts'
 import type { Node, Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
@@ -200,7 +201,7 @@ async function* documentsOf(
     index.uid,
     await engine.fetchDocuments(uid, { fields: [primaryKey], limit: 2 ** 32 - 1 }, signal),
   )
-  const ids = listed.results.map((document) => documentId(document, primaryKey))
+  const ids = listed.results.flatMap((document) => documentId(document, primaryKey) ?? [])
   for (let start = 0; start < ids.length; start += documentsPerPage) {
     const page = ids.slice(start, start + documentsPerPage)
     const query = { ids: page, limit: documentsPerPage, retrieveVectors: true }
@@ -211,14 +212,6 @@ async function* documentsOf(
 function answered<T>(uid: string, reply: EngineReply<T>): T {
   if (reply.kind === 'answered') return reply.value
   throw new WorkFailure(`The documents of index \`${uid}\` could not be read.`, { cause: reply })
-}
-
-/** The value at a primary key, which may be a path with dots (M-E2). */
-function documentId(document: JsonObject, primaryKey: string): string {
-  if (primaryKey in document) return String(document[primaryKey])
-  let value: Json | undefined = document
-  for (const name of primaryKey.split('.')) value = isObject(value) ? value[name] : undefined
-  return String(value)
 }
 
 function withoutEmptyVectors(document: JsonObject): JsonObject {

@@ -6,6 +6,7 @@
  * that reading it page by page is reading one state.
  * Twice:  safe; nothing of the change was delivered before its resolution is recorded.
  */
+import { quoteLongIntegers } from '../engine/http-call.ts'
 import type { Payload, Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
@@ -81,7 +82,7 @@ async function resolveKnown(
   async function* known(): AsyncGenerator<string> {
     let group: { readonly line: string; readonly id: string }[] = []
     for await (const line of linesOf(deps.journal.open(payload))) {
-      const id = documentId(JSON.parse(line) as JsonObject, key)
+      const id = documentId(JSON.parse(quoteLongIntegers(line)) as JsonObject, key)
       if (id !== undefined) group.push({ line, id })
       if (group.length < idsPerLookUp) continue
       yield* await keepKnown(group)
