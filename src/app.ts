@@ -86,7 +86,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   await applyLaunchWebhook(store.catalogue, project, config.project)
 
   announce(lock, null, database)
-  const metrics = createMetrics()
+  const metrics = createMetrics(config)
   await startOperator(config, metrics, supervisor)
   await startEngines(host, context, store, supervisor, logger)
   await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger)
@@ -108,7 +108,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const database = databaseOf(config)
   const store = await startStore(host, config, database, supervisor, logger)
   const roles = config.worker.roles
-  const metrics = createMetrics()
+  const metrics = createMetrics(config)
   await startOperator(config, metrics, supervisor)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }

@@ -6,9 +6,10 @@ import { startOperatorServer } from './gateway/operator-server.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 
 /** One registry for each process. */
-export function createMetrics(): Registry {
+export function createMetrics({ operator }: Pick<Config, 'operator'>): Registry {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  // Watching the event loop wakes the process a hundred times a second: only where somebody may read it.
+  if (operator.address !== null) collectDefaultMetrics({ register: registry })
   // With several gateway processes, the first process asks the others for theirs.
   AggregatorRegistry.setRegistries(registry)
   // Its constructor begins to answer them.
