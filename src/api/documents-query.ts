@@ -167,7 +167,7 @@ export function decodeDeleteBatch(bytes: Uint8Array): readonly string[] {
       'bad_request',
       `Json deserialize error: invalid type: ${serdeKind(body)}, expected a sequence at line 1 column ${isObject(body) ? 0 : text.toString().trimEnd().length}`,
     )
-  return body.map((id: Json) => (typeof id === 'string' ? id : JSON.stringify(id)))
+  return body.map((id: Json) => (typeof id === 'string' ? id : typeof id === 'number' ? `${id}` : JSON.stringify(id)))
 }
 
 function serdeKind(value: Json): string {
