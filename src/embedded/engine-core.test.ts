@@ -179,10 +179,10 @@ test('a compacted index answers as before and takes writes', async () => {
     /^{"preCompactionSize":"[\d.]+ .?i?B","postCompactionSize":"[\d.]+ .?i?B"}$/,
   )
   assert.deepEqual(await documents(engine, 'a'), before)
-  assert.equal(readdirSync(join(folder, 'indexes')).length, 1)
   assert.equal((await run(engine, 'a', put(), [{ id: 1, text: 'new' }])).status, 'succeeded')
   await stop(engine)
   const again = await start(folder)
+  assert.equal(readdirSync(join(folder, 'indexes')).length, 1)
   assert.deepEqual((await documents(again, 'a'))[1], { id: 1, text: 'new' })
 })
 

@@ -4,6 +4,7 @@ import { emulatedRelease } from '../api/names.ts'
 import { createAuthThrottle } from '../control/auth-throttle.ts'
 import { createAuthentication } from '../control/authentication.ts'
 import { createEgressPolicy } from '../control/egress-policy.ts'
+import { createKeyConfirmation } from '../control/key-confirmation.ts'
 import { createRateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
@@ -57,6 +58,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
     authentication: createAuthentication({ clock }),
+    keyConfirmation: createKeyConfirmation({ clock }),
     authThrottle: createAuthThrottle(options.authFailuresPerMinute ?? authFailuresDefault, {
       clock,
       onHold: () => metrics.authHolds.inc(),

@@ -9,6 +9,7 @@ import { completeFeatures, featureNotEnabled } from '../api/features.ts'
 import { checkIndexUid } from '../api/index-uid.ts'
 import type { AuthThrottle } from '../control/auth-throttle.ts'
 import type { Authentication } from '../control/authentication.ts'
+import type { KeyConfirmation } from '../control/key-confirmation.ts'
 import { authorise, invalidKey, type Principal } from '../control/principal.ts'
 import { limitHeaders, type RateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
@@ -25,6 +26,7 @@ import type { Refusal, RoutePolicy } from './route-policy.ts'
 export interface Pipeline {
   readonly routes: RouteTree<BoundRoute>
   readonly authentication: Authentication
+  readonly keyConfirmation: KeyConfirmation
   /** Absent = failed authentications are not counted. */
   readonly authThrottle: AuthThrottle | undefined
   /** Absent = no limit is set. */
@@ -44,7 +46,9 @@ export function run(exchange: Exchange, pipeline: Pipeline): void {
     if (answer === relayed) return
     if (answer instanceof Promise) {
       answer.then(
-        (answered) => give(exchange, pipeline, answered),
+        (answered) => {
+          if (answered !== relayed) give(exchange, pipeline, answered)
+        },
         (error: unknown) => fail(exchange, pipeline, error),
       )
     } else give(exchange, pipeline, answer)
@@ -68,7 +72,9 @@ function fail(exchange: Exchange, pipeline: Pipeline, error: unknown): void {
   pipeline.onEnd(exchange)
 }
 
-function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer> | typeof relayed {
+type Outcome = Answer | typeof relayed | Promise<Answer | typeof relayed>
+
+function enter(exchange: Exchange, pipeline: Pipeline): Outcome {
   const { request, parts } = exchange
   // Before anything can go wrong: an error names it too.
   exchange.requestId = parts.nextRequestId()
@@ -93,10 +99,29 @@ function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer>
     )
   }
   if (pipeline.isClosing()) throw new ApiError('shutting_down', 'The server is shutting down. Try again.')
-  const { handler, refusal, action } = route.policy
+  const { handler, action } = route.policy
   if (handler === 'root' || handler === 'health') return openAnswers[handler]
   if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
-  const principal = identify(exchange, pipeline, action)
+  const known = identify(exchange, pipeline, action)
+  if (known !== undefined) return proceed(exchange, pipeline, route, handler, known)
+  // Unknown here: another process may have made the key a moment ago.
+  return parts.follower.refresh().then(
+    () => {
+      exchange.table = parts.follower.table
+      return proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action))
+    },
+    () => proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action)),
+  )
+}
+
+function proceed(
+  exchange: Exchange,
+  pipeline: Pipeline,
+  route: BoundRoute,
+  handler: Exclude<RoutePolicy['handler'], 'root' | 'health'>,
+  principal: Principal,
+): Outcome {
+  const { refusal } = route.policy
   exchange.principal = principal
   if (pipeline.rateLimits !== undefined) count(exchange, pipeline.rateLimits, principal, route)
   admit(principal, route.policy, exchange.uid)
@@ -110,27 +135,47 @@ function enter(exchange: Exchange, pipeline: Pipeline): Answer | Promise<Answer>
   return relayed
 }
 
-function identify(exchange: Exchange, pipeline: Pipeline, action: Action | null): Principal {
-  assert(exchange.headers !== undefined, 'headers are read before a caller is identified')
-  const credential = credentialOf(exchange.headers)
-  if (credential === undefined) {
-    throw new ApiError(
-      'missing_authorization_header',
-      'The Authorization header is missing. It must use the bearer authorization method.',
-    )
+/** `undefined`: the credential is unknown, and a look at the store may tell more. */
+function identify(exchange: Exchange, pipeline: Pipeline, action: Action | null): Principal | undefined {
+  const credential = sentCredential(exchange)
+  const { authentication, authThrottle, keyConfirmation } = pipeline
+  if (authThrottle !== undefined) {
+    const known = authentication.recall(exchange.table, credential)
+    if (known !== undefined) return known
+    authThrottle.check(exchange.request.socket.remoteAddress)
   }
-  const { authentication, authThrottle } = pipeline
-  if (authThrottle === undefined) return authentication.authenticate(exchange.table, credential, action)
-  const known = authentication.recall(exchange.table, credential)
-  if (known !== undefined) return known
-  const address = exchange.request.socket.remoteAddress
-  authThrottle.check(address)
   try {
     return authentication.authenticate(exchange.table, credential, action)
   } catch (error) {
-    if (error instanceof ApiError && error.code === 'invalid_api_key') authThrottle.fail(address)
-    throw error
+    if (isInvalidKey(error) && keyConfirmation.take(credential)) return undefined
+    throw counted(exchange, pipeline, error)
   }
+}
+
+function identifyNow(exchange: Exchange, pipeline: Pipeline, action: Action | null): Principal {
+  try {
+    return pipeline.authentication.authenticate(exchange.table, sentCredential(exchange), action)
+  } catch (error) {
+    throw counted(exchange, pipeline, error)
+  }
+}
+
+const isInvalidKey = (error: unknown) => error instanceof ApiError && error.code === 'invalid_api_key'
+
+/** The error itself, or that of the throttle when it was one too many. */
+function counted(exchange: Exchange, { authThrottle }: Pipeline, error: unknown): unknown {
+  if (isInvalidKey(error)) authThrottle?.fail(exchange.request.socket.remoteAddress)
+  return error
+}
+
+function sentCredential({ headers }: Exchange): string {
+  assert(headers !== undefined, 'headers are read before a caller is identified')
+  const credential = credentialOf(headers)
+  if (credential !== undefined) return credential
+  throw new ApiError(
+    'missing_authorization_header',
+    'The Authorization header is missing. It must use the bearer authorization method.',
+  )
 }
 
 /** The headers are set beside those of the answer, whoever writes it. */
