@@ -13,12 +13,17 @@ export interface Insertion {
   readonly change: NewChange
 }
 
-/** Also writes the projects' next task numbers, and ends at once what no lane will ever deliver. */
+/**
+ * Also writes the projects' next task numbers, and ends at once what no lane will ever deliver.
+ *
+ * @param token  random, one for the transaction: by it the rows are found again when the connection breaks in the commit.
+ */
 export async function insertChanges(
   client: PoolClient,
   sealing: SealingKey,
   insertions: readonly Insertion[],
   nextTasks: ReadonlyMap<ProjectId, number>,
+  token: number,
 ): Promise<void> {
   const ended = await numberEnded(client, insertions)
   const inline = insertions.map(({ change }) => (change.payload?.kind === 'inline' ? change.payload.bytes : null))
@@ -39,11 +44,11 @@ export async function insertChanges(
       )
       insert into changes (project_id, task, index_id, position, index_uid, operation, kind, body, secret_sealed, payload,
         blob, byte_count, bytes_through, refusal, primary_key, deliver_sealed, may_create, status, error, details, batch,
-        enqueued_at, started_at, finished_at, finish_seq)
+        enqueued_at, started_at, finished_at, finish_seq, append_token)
       select c.project_id, c.task, c.index_id, c.position, c.index_uid, c.operation, c.kind, c.body, c.secret,
         case when c.payload_at is null then null else substring($10::bytea from c.payload_at for c.payload_size) end,
         c.blob, c.byte_count, c.bytes_through, c.refusal, c.primary_key, c.deliver, c.may_create, c.status, c.error,
-        c.details, c.batch, c.enqueued_at, c.ended_at, c.ended_at, c.finish_seq
+        c.details, c.batch, c.enqueued_at, c.ended_at, c.ended_at, c.finish_seq, $29::bigint
       from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::bytea[], $11::int[], $12::int[], $13::text[], $14::bigint[], $15::bigint[], $16::text[], $17::text[],
         $18::bytea[], $19::boolean[], $20::text[], $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[],
@@ -86,6 +91,7 @@ export async function insertChanges(
       column((change) => ended.get(change)?.finish ?? null),
       [...nextTasks.keys()],
       [...nextTasks.values()],
+      token,
     ],
   })
 }

@@ -4,6 +4,7 @@
  * Order of locks, here and in the lanes: projects, indexes, nodes (each by id), then a project's progress, then the
  * catalogue's version.
  */
+import { randomInt } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { PoolClient } from 'pg'
 import { assert } from '../lib/assert.ts'
@@ -52,6 +53,7 @@ const waitingCountMax = 50_000
 const triesMax = 4
 /** After a connection broke during the commit, how long to ask whether it was committed. */
 const doubtMsMax = 10_000
+const appendTokenMax = 2 ** 47
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 /** The API refuses everything else; here it keeps a mistake there from becoming SQL. */
 const uidPattern = /^[A-Za-z0-9_.-]{1,512}$/
@@ -145,6 +147,13 @@ async function commitGroup(deps: AppenderDependencies, appender: Appender, group
   }
 }
 
+/** A row that is there exactly when the transaction was committed. */
+interface Witness {
+  readonly project: ProjectId
+  readonly task: number
+  readonly token: number
+}
+
 interface Committed {
   readonly outcomes: readonly AppendOutcome[]
   readonly unusedBlobs: readonly string[]
@@ -159,12 +168,12 @@ async function commitOnce(
   let broken: Error | undefined
   try {
     const writing = decideAndWrite(deps, appender, client, requests)
-    const { transaction, wake, ...committed } = await inTime(writing)
+    const { transaction, witness, wake, ...committed } = await inTime(writing)
     try {
       await inTime(client.query('commit'))
     } catch (error) {
       broken = error instanceof Error ? error : new Error(String(error))
-      if (!(await wasCommitted(deps, transaction))) throw error
+      if (witness !== undefined && !(await wasCommitted(deps, transaction, witness))) throw error
     }
     wake()
     return committed
@@ -182,19 +191,28 @@ async function commitOnce(
   }
 }
 
-/** The connection broke while committing: the server knows what became of it. Throws when it cannot be asked in time. */
-async function wasCommitted({ database, clock }: AppenderDependencies, transaction: string): Promise<boolean> {
+/**
+ * The connection broke while committing: the server knows what became of it. The transaction's number only tells whether it
+ * still runs, since a server that crashed gives the number to another one. Throws when it cannot be asked in time.
+ */
+async function wasCommitted(
+  { database, clock }: AppenderDependencies,
+  transaction: string,
+  { project, task, token }: Witness,
+): Promise<boolean> {
   const deadline = clock.monotonic() + doubtMsMax
   for (;;) {
     try {
-      const { rows } = await inTime(
-        database.pool.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [
-          transaction,
-        ]),
-      )
-      const status = rows[0]?.status
-      if (status === 'committed') return true
-      if (status === 'aborted') return false
+      if (!(await isRunning(database, transaction))) {
+        const { rows } = await inTime(
+          database.pool.query('select 1 from changes where project_id = $1 and task = $2 and append_token = $3', [
+            project,
+            task,
+            token,
+          ]),
+        )
+        return rows.length > 0
+      }
     } catch (error) {
       if (clock.monotonic() > deadline) throw error
     }
@@ -203,12 +221,27 @@ async function wasCommitted({ database, clock }: AppenderDependencies, transacti
   }
 }
 
+async function isRunning(database: Database, transaction: string): Promise<boolean> {
+  try {
+    const { rows } = await inTime(
+      database.pool.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [transaction]),
+    )
+    return rows[0]?.status === 'in progress'
+  } catch (error) {
+    // A number that the server has not reached again: it crashed before anything of the transaction was on disk.
+    if (error instanceof Error && 'code' in error && error.code === '22023') return false
+    throw error
+  }
+}
+
 async function decideAndWrite(
   deps: AppenderDependencies,
   appender: Appender,
   client: PoolClient,
   requests: readonly AppendRequest[],
-): Promise<Committed & { readonly transaction: string; readonly wake: () => void }> {
+): Promise<
+  Committed & { readonly transaction: string; readonly witness: Witness | undefined; readonly wake: () => void }
+> {
   const now = deps.clock.now()
   const { transaction, projects, indexes } = await lock(deps, client, requests)
   const areSettingsKnown = await loadSettings(deps, appender, client, requests, indexes)
@@ -219,6 +252,8 @@ async function decideAndWrite(
     createIndex: (project, uid) => creation?.create(project, uid),
   }
   const insertions: Insertion[] = []
+  // Not from `random`: it shows nowhere, and the twin in memory has no use for it.
+  const token = randomInt(1, appendTokenMax)
   const nodes = new Set<NodeId>()
   const unusedBlobs: string[] = []
   const outcomes = requests.map((request): AppendOutcome => {
@@ -241,16 +276,18 @@ async function decideAndWrite(
     await creation?.save(client)
     await saveIndexes(client, deps.sealing, touched)
     const next = new Map(insertions.map(({ project }) => [project, projects.get(project)?.nextTask ?? 0]))
-    await insertChanges(client, deps.sealing, insertions, next)
+    await insertChanges(client, deps.sealing, insertions, next, token)
     const effects = await carryOut(client, deps.sealing, insertions, now)
     isCatalogueChanged = effects.isCatalogueChanged
     hasProjectWork = effects.hasProjectWork
     for (const project of effects.finished) finished.add(project)
   }
+  const [first] = insertions
   return {
     outcomes,
     unusedBlobs,
     transaction,
+    witness: first && { project: first.project, task: first.change.task, token },
     wake: () => {
       if (areSettingsKnown) {
         for (const { state } of touched) appender.remember(state.id, state.settingsVersion, state.settings)

@@ -3,6 +3,7 @@ import { firstSchema } from './0001-first-schema.ts'
 import { foldEvents } from './0002-fold-events.ts'
 import { deletionWaits } from './0003-deletion-waits.ts'
 import { networks } from './0004-networks.ts'
+import { appendTokens } from './0005-append-tokens.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -11,4 +12,4 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [firstSchema, foldEvents, deletionWaits, networks]
+export const migrations: readonly Migration[] = [firstSchema, foldEvents, deletionWaits, networks, appendTokens]
