@@ -27,6 +27,26 @@ export const taskKinds = [
 ] as const
 export type TaskKind = (typeof taskKinds)[number]
 
+/** The task kind that a client sees for each kind of operation; a kind that is missing here fails to compile where it is asked for. */
+export const taskKindOf = {
+  'documents-put': 'documentAdditionOrUpdate',
+  'documents-delete': 'documentDeletion',
+  'documents-delete-by-filter': 'documentDeletion',
+  'documents-clear': 'documentDeletion',
+  'documents-edit': 'documentEdition',
+  settings: 'settingsUpdate',
+  'index-create': 'indexCreation',
+  'index-update': 'indexUpdate',
+  'index-delete': 'indexDeletion',
+  'index-compact': 'indexCompaction',
+  'index-swap': 'indexSwap',
+  'task-cancel': 'taskCancelation',
+  'task-delete': 'taskDeletion',
+  dump: 'dumpCreation',
+  snapshot: 'snapshotCreation',
+  export: 'export',
+} as const satisfies Record<string, TaskKind>
+
 /** Answer of every write (M-C2), in this key order. */
 export interface SummarizedTask {
   readonly taskUid: number

@@ -1,8 +1,10 @@
 /** Batches as the engine keeps them and as clients see them (M-C9). */
+
 import { renderDuration, renderTime } from '../api/task-view.ts'
+import { taskKindOf } from '../api/tasks.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { BatchView } from './core.ts'
-import { type TaskRecord, taskKinds } from './task-record.ts'
+import type { TaskRecord } from './task-record.ts'
 
 export interface BatchRecord {
   readonly uid: number
@@ -29,7 +31,7 @@ export function batchRecord(
     ...times,
     details: sumDetails(tasks.map(({ details }) => details)),
     statuses: counts(tasks.map(({ status }) => status)),
-    types: counts(tasks.map(({ operation }) => taskKinds[operation.kind])),
+    types: counts(tasks.map(({ operation }) => taskKindOf[operation.kind])),
     indexUids: counts(tasks.flatMap(({ indexUid }) => (indexUid === null ? [] : [indexUid]))),
     strategy,
   }

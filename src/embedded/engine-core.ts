@@ -1,10 +1,12 @@
 /** The engine of one database folder: see `core.ts` for what it offers. */
+
 import { readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { ApiError } from '../api/errors.ts'
 import { renderSummary, renderTime } from '../api/task-view.ts'
 import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import { collectGarbage } from '../lib/heap.ts'
@@ -30,7 +32,7 @@ import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
-import { firstDetails, isEnded, type TaskRecord, taskKinds, viewOf } from './task-record.ts'
+import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
 import { WorkerCalls } from './worker-calls.ts'
 import type {
@@ -259,7 +261,7 @@ class Engine implements EngineCore {
     if (operation.kind === 'task-cancel') this.#abortRunning(selected ?? [])
     this.#cleanTasks()
     this.#scheduler.wake()
-    return renderSummary({ ...record, type: taskKinds[operation.kind] })
+    return renderSummary({ ...record, type: taskKindOf[operation.kind] })
   }
 
   task(uid: number): TaskView | undefined {

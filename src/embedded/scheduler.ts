@@ -2,15 +2,17 @@
  * Runs waiting tasks, batch after batch (M-C5). Results become visible in one commit; after a crash, what was not
  * committed waits again, and the index itself remembers what it already did.
  */
+
 import { errorBody } from '../api/errors.ts'
 import type { TaskView } from '../api/tasks.ts'
+import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type Batch, type BatchLimits, batchOf, globalKinds, type WaitingTask } from './auto-batch.ts'
 import { type BatchResult, type ExecutionDeps, executeBatch, failAll } from './batch-execution.ts'
 import { batchRecord } from './batch-record.ts'
 import type { RegistryEntry } from './meta-env.ts'
-import { type TaskRecord, taskKinds, viewOf } from './task-record.ts'
+import { type TaskRecord, viewOf } from './task-record.ts'
 import type { TaskCommit } from './task-store.ts'
 
 export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks'> {
@@ -97,7 +99,7 @@ export class Scheduler {
     const oldest = waiting.min()
     if (oldest === undefined) return undefined
     for (const { kind, take } of globalKinds) {
-      const found = store.ofKind(taskKinds[kind]).and(waiting)
+      const found = store.ofKind(taskKindOf[kind]).and(waiting)
       if (found.isEmpty()) continue
       if (take === 'all') return { uids: found.toArray(), strategy: 'batched all enqueued tasks' }
       const uid = take === 'newest' ? found.max()! : found.min()!

@@ -3,7 +3,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import { maskSettings } from '../api/secrets.ts'
 import { renderTask } from '../api/task-view.ts'
-import type { TaskKind, TaskStatus, TaskView } from '../api/tasks.ts'
+import { type TaskStatus, type TaskView, taskKindOf } from '../api/tasks.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { EngineOperation } from './core.ts'
 
@@ -32,29 +32,11 @@ export interface TaskRecord {
   readonly customMetadata: string | null
 }
 
-export const taskKinds: Record<EngineOperation['kind'], TaskKind> = {
-  'documents-put': 'documentAdditionOrUpdate',
-  'documents-delete': 'documentDeletion',
-  'documents-delete-by-filter': 'documentDeletion',
-  'documents-clear': 'documentDeletion',
-  'documents-edit': 'documentEdition',
-  settings: 'settingsUpdate',
-  'index-create': 'indexCreation',
-  'index-update': 'indexUpdate',
-  'index-delete': 'indexDeletion',
-  'index-compact': 'indexCompaction',
-  'index-swap': 'indexSwap',
-  'task-cancel': 'taskCancelation',
-  'task-delete': 'taskDeletion',
-  dump: 'dumpCreation',
-  snapshot: 'snapshotCreation',
-}
-
 export const isEnded = (status: TaskStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'canceled'
 
 export const viewOf = (record: TaskRecord): TaskView =>
-  renderTask({ ...record, type: taskKinds[record.operation.kind] })
+  renderTask({ ...record, type: taskKindOf[record.operation.kind] })
 
 /** Details of a task that waits. */
 export function firstDetails(

@@ -2,12 +2,14 @@
  * The tasks of the engine: durable in LMDB, with bitmaps in memory for every filter of M-C6 but times. A task is visible
  * once it is durable. Used by one thread.
  */
+
 import type { TaskFilter, TaskPageQuery, TaskStatus } from '../api/tasks.ts'
+import { taskKindOf } from '../api/tasks.ts'
 import { Bitmap } from '../lib/bitmap.ts'
 import type { BatchRecord } from './batch-record.ts'
 import type { Page } from './core.ts'
 import type { MetaEnv, RegistryEntry } from './meta-env.ts'
-import { isEnded, type TaskRecord, taskKinds } from './task-record.ts'
+import { isEnded, type TaskRecord } from './task-record.ts'
 import { type TaskTime, TaskTimes } from './task-times.ts'
 
 /** Everything that one commit changes. */
@@ -203,7 +205,7 @@ export class TaskStore {
     this.#all.add(uid)
     this.#times.set(uid, record)
     add(this.#byStatus, record.status, uid)
-    add(this.#byKind, taskKinds[record.operation.kind], uid)
+    add(this.#byKind, taskKindOf[record.operation.kind], uid)
     for (const name of indexesOf(record)) add(this.#byIndex, name, uid)
     if (record.canceledBy !== null) add(this.#byCanceler, record.canceledBy, uid)
   }
@@ -214,7 +216,7 @@ export class TaskStore {
     this.#all.remove(uid)
     this.#times.delete(uid)
     remove(this.#byStatus, record.status, uid)
-    remove(this.#byKind, taskKinds[record.operation.kind], uid)
+    remove(this.#byKind, taskKindOf[record.operation.kind], uid)
     for (const name of indexesOf(record)) remove(this.#byIndex, name, uid)
     if (record.canceledBy !== null) remove(this.#byCanceler, record.canceledBy, uid)
   }

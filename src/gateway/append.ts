@@ -1,7 +1,8 @@
 /** Appends a change to the journal and answers the summarised task (M-C2): the one way in which a request writes. */
 import { ApiError, type ErrorBody } from '../api/errors.ts'
 import { renderSummary } from '../api/task-view.ts'
-import { type Operation, taskKindOf } from '../journal/change.ts'
+import { taskKindOf } from '../api/tasks.ts'
+import type { Operation } from '../journal/change.ts'
 import type { AppendOutcome, AppendRequest } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import { type Answer, json } from './answer.ts'

@@ -104,14 +104,12 @@ function enter(exchange: Exchange, pipeline: Pipeline): Outcome {
   if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
   const known = identify(exchange, pipeline, action)
   if (known !== undefined) return proceed(exchange, pipeline, route, handler, known)
-  // Unknown here: another process may have made the key a moment ago.
-  return parts.follower.refresh().then(
-    () => {
-      exchange.table = parts.follower.table
-      return proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action))
-    },
-    () => proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action)),
-  )
+  // Unknown here: another process may have made the key a moment ago. While the store is away the table stays as it is.
+  const again = () => {
+    exchange.table = parts.follower.table
+    return proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action))
+  }
+  return parts.follower.refresh().then(again, again)
 }
 
 function proceed(

@@ -1,8 +1,8 @@
 /** Inserts appended changes: many in one statement. */
 import type { PoolClient } from 'pg'
+import { taskKindOf } from '../api/tasks.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
-import { taskKindOf } from './change.ts'
 import { encodeBody, hasSecret, jsonText, sealContexts, sealJson } from './change-row.ts'
 import { numberEndings } from './ending-rows.ts'
 import { finishedDetails } from './task-details.ts'

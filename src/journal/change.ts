@@ -5,7 +5,7 @@
  * (swap, cancel, dump …), and changes refused for want of an index, have none.
  */
 import type { ErrorBody } from '../api/errors.ts'
-import type { TaskKind, TaskStatus } from '../api/tasks.ts'
+import type { TaskStatus } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, ProjectId } from '../store/catalogue.ts'
 
@@ -58,26 +58,6 @@ export type Operation =
     }
 
 export type OperationKind = Operation['kind']
-
-/** The task kind that a client sees for each operation. */
-export const taskKindOf: Record<OperationKind, TaskKind> = {
-  'documents-put': 'documentAdditionOrUpdate',
-  'documents-delete': 'documentDeletion',
-  'documents-delete-by-filter': 'documentDeletion',
-  'documents-clear': 'documentDeletion',
-  'documents-edit': 'documentEdition',
-  settings: 'settingsUpdate',
-  'index-create': 'indexCreation',
-  'index-update': 'indexUpdate',
-  'index-delete': 'indexDeletion',
-  'index-compact': 'indexCompaction',
-  'index-swap': 'indexSwap',
-  'task-cancel': 'taskCancelation',
-  'task-delete': 'taskDeletion',
-  dump: 'dumpCreation',
-  snapshot: 'snapshotCreation',
-  export: 'export',
-}
 
 /** Where a payload is. Inline up to `inlinePayloadBytesMax`, else a blob that was written and synced before the change became visible. */
 export type Payload =

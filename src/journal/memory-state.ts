@@ -1,10 +1,11 @@
 /** What the twin in memory holds, and the steps that its two faces share. */
 import type { TaskFacts } from '../api/task-view.ts'
+import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { MemoryPlaces } from '../store/memory-catalogue.ts'
-import { type Change, taskKindOf } from './change.ts'
+import type { Change } from './change.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import type { LaneProof } from './ports.ts'
 import { finishedDetails } from './task-details.ts'

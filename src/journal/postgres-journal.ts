@@ -2,7 +2,7 @@
 import type { JsonObject } from '../lib/json.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
-import { type Database, reachInTime } from '../store/database.ts'
+import { type Database, reach, reachInTime } from '../store/database.ts'
 import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { decodeChange, openSettings, parseText, sealContexts } from './change-row.ts'
@@ -65,7 +65,7 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
       return rows
     },
     async saveFeedCursor(consumer, project, cursor) {
-      await reachInTime(() =>
+      await reach(() =>
         pool.query(
           `insert into feed_cursors as f (consumer, project_id, cursor) values ($1, $2, $3)
            on conflict (consumer, project_id) do update set cursor = greatest(f.cursor, excluded.cursor)`,

@@ -20,7 +20,7 @@ import {
   type WebhookRow,
   webhookContext,
 } from './catalogue-rows.ts'
-import { type Database, reach } from './database.ts'
+import { type Database, reach, reachInTime } from './database.ts'
 import { defaultKeys } from './default-keys.ts'
 import { keyHash } from './key-hash.ts'
 import { decodeNode, type NodeRow, nodeKeyContext } from './node-row.ts'
@@ -73,7 +73,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
 
   return {
     snapshot: () => reach(() => readSnapshot(db, sealing)),
-    changesAfter: (version, limit) => reach(() => readChanges(db, sealing, version, limit)),
+    changesAfter: (version, limit) => reachInTime(() => readChanges(db, sealing, version, limit)),
     async onChange(listener) {
       const stop = signals.listen('flapjack_catalogue', () => listener())
       return async () => stop()
