@@ -38,9 +38,10 @@ export interface CorpusDocument {
 
 export class Corpus {
   readonly words: readonly string[]
-  readonly #random: Random
+  #random: Random
 
-  constructor(seed: number, wordCount = 30_000) {
+  /** `textSeed`: other texts of the same words; absent = the texts go on from the words' seed. */
+  constructor(seed: number, wordCount = 30_000, textSeed?: number) {
     this.#random = seededRandom(seed)
     const words = new Set<string>()
     while (words.size < wordCount) {
@@ -50,6 +51,7 @@ export class Corpus {
       words.add(word)
     }
     this.words = [...words]
+    if (textSeed !== undefined) this.#random = seededRandom(textSeed)
   }
 
   #pick<T>(values: readonly T[]): T {

@@ -1,10 +1,11 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, up, routes (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, up, routes (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { benchEngine } from './engine.ts'
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
 import { Bench } from './parts.ts'
@@ -19,6 +20,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '3' },
     documents: { type: 'string', default: '50000' },
     backlog: { type: 'string', default: '500' },
+    queries: { type: 'string', default: '100' },
   },
 })
 const meilisearch = process.env.MEILISEARCH_BIN
@@ -38,6 +40,17 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       ? [embedded]
       : [embedded, await benchIngest(bench, { ...options, meilisearch }, say)]
   },
+  engine: (bench) =>
+    benchEngine(
+      bench,
+      {
+        documents: Number(values.documents),
+        queries: Number(values.queries),
+        flags: process.env.ENGINE_FLAGS?.split(' ') ?? [],
+        ...(meilisearch === undefined ? {} : { meilisearch }),
+      },
+      say,
+    ),
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
 }
