@@ -4,6 +4,7 @@
  * rewriting, limits and metrics on; its other requests go on to a real embedded engine.
  */
 import { join } from 'node:path'
+import { cpuMs } from './cpu-time.ts'
 import { freePort, startUp } from './ingest.ts'
 import { type Bench, type Load, median, type Part, until } from './parts.ts'
 import { createIndex } from './search-server.ts'
@@ -24,6 +25,8 @@ export interface WayResult {
   /** Added to the direct way at 1,000 requests/s, medians over the rounds. */
   readonly addedMsP50: number
   readonly addedMsP99: number
+  /** Of the way's processes, all of them, at full speed. */
+  readonly cpuMicrosPerRequest: number | undefined
   readonly errors: number
 }
 
@@ -37,7 +40,10 @@ export async function benchGateway(
 ): Promise<Record<string, WayResult>> {
   const go = await bench.goBinary()
   const stub = await startStub(bench, go, 'direct')
-  const up = await startUp(bench, 'gateway', { args: ['--engine-url', stub.url, '--engine-key', engineKey] })
+  const up = await startUp(bench, 'gateway', {
+    args: ['--engine-url', stub.url, '--engine-key', engineKey],
+    side: 'measured',
+  })
   await createIndex(up, 'products')
   // A node belongs to one fleet, so the second `up` gets an engine of its own.
   const other = await startStub(bench, go, 'direct-2')
@@ -49,12 +55,11 @@ export async function benchGateway(
   const search = '/indexes/products/search'
   const ways: Way[] = [
     { part: stub, path: search },
-    { part: { name: 'gateway', url: up.url, pid: 0 }, path: search, key: up.key },
-    { part: { name: 'gateway ×2', url: two.url, pid: 0 }, path: search, key: two.key },
-    { part: await bench.startScript('node:http + undici', 'bare-proxy.ts', stub.url), path: search },
-    { part: await bench.start('Go ReverseProxy', go, ['proxy', '-target', stub.url]), path: search },
+    { part: { ...up, name: 'gateway' }, path: search, key: up.key },
+    { part: { ...two, name: 'gateway ×2' }, path: search, key: two.key },
+    { part: await bench.startScript('node:http + undici', 'bare-proxy.ts', [stub.url], 'measured'), path: search },
     {
-      part: await bench.start('Go, one core', go, ['proxy', '-target', stub.url], { GOMAXPROCS: '1' }),
+      part: await bench.start('Go ReverseProxy', go, ['proxy', '-target', stub.url], { side: 'measured' }),
       path: search,
     },
     ...(nginx === undefined ? [] : [{ part: nginx, path: search }]),
@@ -62,11 +67,14 @@ export async function benchGateway(
 
   const slow = new Map<Way, Load[]>(ways.map((way) => [way, []]))
   const fast = new Map<Way, Load[]>(ways.map((way) => [way, []]))
+  const cpuSpent = new Map<Way, number>()
   for (let round = 0; round < rounds; round += 1) {
     for (const way of round % 2 === 0 ? ways : [...ways].reverse()) {
       const request = { path: way.path, body, ...(way.key === undefined ? {} : { key: way.key }) }
       slow.get(way)!.push(await bench.load(way.part, request, { connections: 16, seconds, rate: 1_000 }))
+      const cpuBefore = cpuMs(way.part.pid)
       fast.get(way)!.push(await bench.load(way.part, request, { connections: 32, seconds }))
+      if (cpuBefore !== undefined) cpuSpent.set(way, (cpuSpent.get(way) ?? 0) + cpuMs(way.part.pid)! - cpuBefore)
     }
     say(`round ${round + 1} of ${rounds}`)
   }
@@ -75,12 +83,15 @@ export async function benchGateway(
   const direct = slow.get(ways[0]!)!
   const rows = ways.map((way): [string, WayResult] => {
     const [paced, full] = [slow.get(way)!, fast.get(way)!]
+    const cpuMicros = cpuSpent.has(way) ? cpuSpent.get(way)! * 1_000 : undefined
+    const requests = full.reduce((sum, load) => sum + load.requests, 0)
     return [
       way.part.name,
       {
         requestsPerSecond: Math.round(of(full, (load) => load.requestsPerSecond)),
         addedMsP50: of(paced, (load) => load.latencyMsP50) - of(direct, (load) => load.latencyMsP50),
         addedMsP99: of(paced, (load) => load.latencyMsP99) - of(direct, (load) => load.latencyMsP99),
+        cpuMicrosPerRequest: cpuMicros === undefined ? undefined : cpuMicros / requests,
         errors: [...paced, ...full].reduce((sum, load) => sum + load.errors, 0),
       },
     ]
@@ -91,11 +102,12 @@ export async function benchGateway(
       String(row.requestsPerSecond).padStart(8),
       row.addedMsP50.toFixed(3).padStart(9),
       row.addedMsP99.toFixed(3).padStart(9),
+      (row.cpuMicrosPerRequest?.toFixed(1) ?? '').padStart(8),
       String(row.errors).padStart(7),
     ].join(' '),
   )
   say(
-    `${'way'.padEnd(22)} ${'req/s'.padStart(8)} ${'+p50 ms'.padStart(9)} ${'+p99 ms'.padStart(9)} ${'errors'.padStart(7)}`,
+    `${'way'.padEnd(22)} ${'req/s'.padStart(8)} ${'+p50 ms'.padStart(9)} ${'+p99 ms'.padStart(9)} ${'cpu µs'.padStart(8)} ${'errors'.padStart(7)}`,
   )
   for (const line of table) say(line)
   return Object.fromEntries(rows)
@@ -111,5 +123,5 @@ async function startStub(bench: Bench, go: string, name: string): Promise<Part> 
     ...['--master-key', engineKey],
   ])
   await until(`${engine}/health`, 60_000)
-  return bench.start(name, go, ['stub', '-bytes', '8192', '-target', engine])
+  return bench.start(name, go, ['stub', '-bytes', '8192', '-target', engine], { side: 'load' })
 }

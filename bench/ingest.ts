@@ -5,7 +5,7 @@
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Corpus } from './corpus.ts'
-import { type Bench, median, until } from './parts.ts'
+import { type Bench, median, type Side, until } from './parts.ts'
 import { call, createIndex, ingest, type SearchServer, visibleAfterMs } from './search-server.ts'
 
 export interface IngestOptions {
@@ -42,8 +42,8 @@ export async function freePort(): Promise<number> {
 export async function startUp(
   bench: Bench,
   name: string,
-  options: { readonly meilisearch?: string; readonly args?: readonly string[] } = {},
-): Promise<SearchServer> {
+  options: { readonly meilisearch?: string; readonly args?: readonly string[]; readonly side?: Side } = {},
+): Promise<SearchServer & { readonly pid: number }> {
   const port = await freePort()
   const args = [
     'up',
@@ -56,10 +56,15 @@ export async function startUp(
     key,
   ]
   if (options.meilisearch !== undefined) args.push('--engine', 'meilisearch', '--engine-bin', options.meilisearch)
-  bench.spawn(process.execPath, [launcher, ...args, ...(options.args ?? [])])
+  const { side } = options
+  const pid = bench.spawn(
+    process.execPath,
+    [launcher, ...args, ...(options.args ?? [])],
+    side === undefined ? {} : { side },
+  )
   const url = `http://127.0.0.1:${port}`
   await until(`${url}/health`, 60_000)
-  return { name, url, key }
+  return { name, url, key, pid }
 }
 
 async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<SearchServer> {
@@ -68,11 +73,9 @@ async function startAlone(bench: Bench, meilisearch: string | undefined): Promis
   const address = ['--http-addr', `127.0.0.1:${port}`, '--master-key', key]
   if (meilisearch === undefined) bench.spawn(process.execPath, [launcher, 'engine', '--data-dir', folder, ...address])
   else
-    bench.spawn(
-      meilisearch,
-      ['--db-path', folder, ...address, '--no-analytics', '--max-indexing-memory', '256MiB'],
-      bench.folder,
-    )
+    bench.spawn(meilisearch, ['--db-path', folder, ...address, '--no-analytics', '--max-indexing-memory', '256MiB'], {
+      cwd: bench.folder,
+    })
   const url = `http://127.0.0.1:${port}`
   await until(`${url}/health`, 60_000)
   return { name: 'alone', url, key }

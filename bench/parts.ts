@@ -1,12 +1,25 @@
 /** Processes that a bench starts: each prints its address as the first line, and is ended by its process id. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+
+/**
+ * The core of what is measured and the core of the load and the stub, so that neither takes time from the other: else a
+ * way that uses several cores would be compared by what it leaves to the load. Linux with two cores; elsewhere, nothing is
+ * pinned.
+ */
+export type Side = 'measured' | 'load'
+const isPinned = process.platform === 'linux' && availableParallelism() > 1
+const cores: Readonly<Record<Side, string>> = { measured: '0', load: '1' }
+
+function pinned(side: Side | undefined, command: string, args: readonly string[]): [string, readonly string[]] {
+  return isPinned && side !== undefined ? ['taskset', ['-c', cores[side], command, ...args]] : [command, args]
+}
 
 export interface Part {
   readonly name: string
@@ -40,8 +53,16 @@ export class Bench {
   }
 
   /** Starts a part and waits for its address. */
-  async start(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Part> {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...env } })
+  async start(
+    name: string,
+    command: string,
+    args: readonly string[],
+    { side, env = {} }: { readonly side?: Side; readonly env?: NodeJS.ProcessEnv } = {},
+  ): Promise<Part> {
+    const child = spawn(...pinned(side, command, args), {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    })
     this.#children.push(child)
     const address = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout }).once('line', resolve)
@@ -52,8 +73,12 @@ export class Bench {
   }
 
   /** Starts a process that says nothing; the caller waits for its port. */
-  spawn(command: string, args: readonly string[], cwd?: string): number {
-    const child = spawn(command, args, {
+  spawn(
+    command: string,
+    args: readonly string[],
+    { side, cwd }: { readonly side?: Side; readonly cwd?: string } = {},
+  ): number {
+    const child = spawn(...pinned(side, command, args), {
       stdio: ['ignore', 'ignore', 'inherit'],
       ...(cwd === undefined ? {} : { cwd }),
     })
@@ -61,8 +86,9 @@ export class Bench {
     return child.pid ?? 0
   }
 
-  startScript(name: string, script: string, ...args: readonly string[]): Promise<Part> {
-    return this.start(name, process.execPath, ['--import', 'tsx', join(import.meta.dirname, script), ...args])
+  startScript(name: string, script: string, args: readonly string[], side?: Side): Promise<Part> {
+    const command = ['--import', 'tsx', join(import.meta.dirname, script), ...args]
+    return this.start(name, process.execPath, command, side === undefined ? {} : { side })
   }
 
   /** nginx as a plain reverse proxy with one worker; `undefined` when it is not installed. */
@@ -83,11 +109,10 @@ http { access_log off; client_body_temp_path ${this.folder}/b; proxy_temp_path $
   upstream engine { server ${target.replace('http://', '')}; keepalive 64; keepalive_requests 1000000; }
   server { listen 127.0.0.1:${port}; location / { proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection ""; } } }`,
     )
-    const child = spawn('nginx', ['-c', file, '-p', this.folder], { stdio: ['ignore', 'ignore', 'inherit'] })
-    this.#children.push(child)
+    const pid = this.spawn('nginx', ['-c', file, '-p', this.folder], { side: 'measured' })
     const url = `http://127.0.0.1:${port}`
     await until(`${url}/`, 10_000)
-    return { name: 'nginx', url, pid: child.pid ?? 0 }
+    return { name: 'nginx', url, pid }
   }
 
   async load(
@@ -95,13 +120,14 @@ http { access_log off; client_body_temp_path ${this.folder}/b; proxy_temp_path $
     request: { readonly path: string; readonly body?: string; readonly key?: string },
     shape: { readonly connections: number; readonly seconds: number; readonly rate?: number },
   ): Promise<Load> {
-    const { stdout } = await run(await this.goBinary(), [
+    const args = [
       'load',
       ...['-url', part.url, '-path', request.path, '-connections', String(shape.connections)],
       ...['-seconds', String(shape.seconds), '-rate', String(shape.rate ?? 0)],
       ...(request.body === undefined ? [] : ['-body', request.body]),
       ...(request.key === undefined ? [] : ['-key', request.key]),
-    ])
+    ]
+    const { stdout } = await run(...pinned('load', await this.goBinary(), args))
     return JSON.parse(stdout) as Load
   }
 

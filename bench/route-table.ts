@@ -7,7 +7,7 @@
  */
 
 import { seededRandom } from '../src/lib/random.ts'
-import type { IndexEntry, Placement, Project } from '../src/store/catalogue.ts'
+import { type IndexEntry, noTokenRules, type Placement, type Project } from '../src/store/catalogue.ts'
 import { physicalName } from '../src/topology/physical-name.ts'
 import { buildRouteTable } from '../src/topology/route-table.ts'
 
@@ -24,6 +24,7 @@ const projects: Project[] = Array.from({ length: projectCount }, (_, at) => ({
   state: 'active',
   masterKey: `master-${at}`,
   features: {},
+  tokens: noTokenRules,
   createdAt: 1,
 }))
 
