@@ -153,8 +153,13 @@ export function erase(chunk: Chunk, value: number): Chunk {
 
 export function chunkAnd(left: Chunk, right: Chunk): Chunk {
   if (left.kind === 'bits' && right.kind === 'bits') {
-    for (let index = 0; index < wordCount; index += 1) scratch[index] = left.words[index]! & right.words[index]!
-    return fromScratch()
+    let size = 0
+    for (let index = 0; index < wordCount; index += 1) {
+      const word = left.words[index]! & right.words[index]!
+      scratch[index] = word
+      if (word !== 0) size += popcount(word)
+    }
+    return size > arraySizeMax ? bitsChunk(scratch.slice(), size) : settled({ kind: 'bits', words: scratch, size })
   }
   const small =
     left.kind === 'array' && (right.kind === 'bits' || left.size <= right.size) ? left : (right as ArrayChunk)
@@ -262,26 +267,54 @@ export function chunkUnion(chunks: readonly Chunk[]): Chunk {
   return fromScratch()
 }
 
+const emptyChunk: Chunk = arrayChunk(new Uint16Array(0))
+
 export function chunkAndNot(left: Chunk, right: Chunk): Chunk {
-  if (left.kind === 'array') {
-    const values = new Uint16Array(left.size)
-    let size = 0
-    for (let index = 0; index < left.size; index += 1) {
-      const value = left.values[index]!
-      if (!chunkHas(right, value)) values[size++] = value
-    }
-    return arrayChunk(values, size)
-  }
+  if (left === right) return emptyChunk
+  if (left.kind === 'array') return right.kind === 'bits' ? withoutBits(left, right) : withoutArray(left, right)
+  let size = left.size
   if (right.kind === 'bits') {
-    for (let index = 0; index < wordCount; index += 1) scratch[index] = left.words[index]! & ~right.words[index]!
+    size = 0
+    for (let index = 0; index < wordCount; index += 1) {
+      const word = left.words[index]! & ~right.words[index]!
+      scratch[index] = word
+      if (word !== 0) size += popcount(word)
+    }
   } else {
     scratch.set(left.words)
     for (let index = 0; index < right.size; index += 1) {
       const value = right.values[index]!
-      scratch[value >>> 5]! &= ~(1 << (value & 31))
+      const word = scratch[value >>> 5]!
+      const bit = 1 << (value & 31)
+      if ((word & bit) === 0) continue
+      scratch[value >>> 5] = word & ~bit
+      size -= 1
     }
   }
-  return fromScratch()
+  return size > arraySizeMax ? bitsChunk(scratch.slice(), size) : settled({ kind: 'bits', words: scratch, size })
+}
+
+function withoutBits(left: ArrayChunk, right: BitsChunk): Chunk {
+  const values = new Uint16Array(left.size)
+  let size = 0
+  for (let index = 0; index < left.size; index += 1) {
+    const value = left.values[index]!
+    if (((right.words[value >>> 5]! >>> (value & 31)) & 1) === 0) values[size++] = value
+  }
+  return arrayChunk(values, size)
+}
+
+function withoutArray(left: ArrayChunk, right: ArrayChunk): Chunk {
+  const values = new Uint16Array(left.size)
+  const [from, out] = [left.values, right.values]
+  let size = 0
+  let r = 0
+  for (let l = 0; l < left.size; l += 1) {
+    const value = from[l]!
+    while (r < right.size && out[r]! < value) r += 1
+    if (r === right.size || out[r] !== value) values[size++] = value
+  }
+  return arrayChunk(values, size)
 }
 
 export function chunkEquals(left: Chunk, right: Chunk): boolean {

@@ -286,6 +286,12 @@ export class Bitmap implements BitmapReader {
     return result
   }
 
+  /** `andNot` of a bitmap that has nothing which this one has not: at once when it has everything. */
+  withoutSubset(subset: Bitmap): Bitmap {
+    if (subset.isEmpty()) return this
+    return subset.size === this.size ? new Bitmap([], []) : this.andNot(subset)
+  }
+
   xor(other: Bitmap): Bitmap {
     return this.andNot(other).or(other.andNot(this))
   }

@@ -119,7 +119,7 @@ export function bucketSort(request: SortRequest): Sorted {
     }
     details.push(bucket.score)
     const below = isBelow()
-    universes[current] = left.andNot(bucket.candidates)
+    universes[current] = left.withoutSubset(bucket.candidates)
     const isFinal =
       current === rules.length - 1 ||
       (!request.needsScores && bucket.candidates.size <= 1) ||

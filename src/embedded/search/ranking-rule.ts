@@ -109,7 +109,7 @@ export class GraphRule implements RankingRule {
       const docids = along.pop()?.docids ?? universe
       goodPaths.push([...path])
       found.push(docids)
-      universe = universe.andNot(docids)
+      universe = universe.withoutSubset(docids)
       for (const step of along) step.docids = step.docids.andNot(docids)
       return universe.isEmpty() ? 'stop' : 'go-on'
     })
