@@ -9,6 +9,7 @@ import { CommandFailed } from './cli/exit-codes.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
 import { createEgressPolicy } from './control/egress-policy.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
+import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
 import type { Engine } from './engine/engine.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
@@ -210,7 +211,7 @@ export async function startGateways(
 export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal }: Store,
+  { catalogue, journal, secrets }: Store,
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
@@ -231,6 +232,7 @@ export async function startOneGateway(
         limits: { documentBytesMax: bodyBytesMax },
         rateLimits: rateLimitsOf(config),
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
+        platformKeys: platformKeys(() => secrets(tokenPurpose)),
         allowPrivateUrls: config.outbound.allowedIpNetworks === 'any',
       }),
     (started) => started.close(drainMs),

@@ -58,6 +58,13 @@ export function matchesSomeIndexPattern(patterns: readonly string[], uid: string
   return patterns.some((pattern) => matchesIndexPattern(pattern, uid))
 }
 
+/** The patterns that match what both lists match. */
+export function intersectIndexPatterns(some: readonly string[], others: readonly string[]): readonly string[] {
+  // A star stands at the end only, so that of two patterns that share a name one includes the other.
+  const narrower = (a: string, b: string) => (matchesIndexPattern(a, b) ? b : matchesIndexPattern(b, a) ? a : undefined)
+  return [...new Set(some.flatMap((a) => others.flatMap((b) => narrower(a, b) ?? [])))]
+}
+
 /** Message 16. */
 export function indexNotFound(uid: string): ApiError {
   return new ApiError('index_not_found', `Index \`${uid}\` not found.`)

@@ -142,16 +142,22 @@ function readUid(value: Json, column: number): string {
 }
 
 function readRules(value: Json, column: number): SearchRules {
-  const fault = () => misread(noRules, column)
+  const rules = decodeRules(value)
+  if (rules === undefined) throw misread(noRules, column)
+  return rules
+}
+
+/** `undefined`: neither a list of patterns nor an object of rules. */
+export function decodeRules(value: Json): SearchRules | undefined {
   if (Array.isArray(value)) {
     const patterns: readonly Json[] = value
-    if (!patterns.every((pattern) => typeof pattern === 'string')) throw fault()
+    if (!patterns.every((pattern) => typeof pattern === 'string')) return undefined
     return new Map(patterns.map((pattern) => [pattern, null]))
   }
-  if (!isObject(value)) throw fault()
+  if (!isObject(value)) return undefined
   const rules = new Map<string, Json>()
   for (const [pattern, rule] of Object.entries(value)) {
-    if (rule !== null && !isObject(rule)) throw fault()
+    if (rule !== null && !isObject(rule)) return undefined
     rules.set(pattern, rule?.filter ?? null)
   }
   return rules

@@ -9,6 +9,7 @@ import { addKeyCommands } from './key-command.ts'
 import { addProjectCommands } from './project-command.ts'
 import { showStatus } from './status.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
+import { addTokenCommands } from './token-command.ts'
 
 export interface CommandLine {
   /** Arguments without the program's own path. */
@@ -134,6 +135,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
 
   addProjectCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
+  addTokenCommands(program, (command, action) => runWith(command)(action))
   for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {
     for (const command of group.commands) addConfigOptions(command, storeFlags)
   }

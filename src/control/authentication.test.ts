@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
-import type { ApiKey, Project } from '../store/catalogue.ts'
+import { type ApiKey, noTokenRules, type Project } from '../store/catalogue.ts'
 import { buildRouteTable, credentialHash } from '../topology/route-table.ts'
+import type { AccessTokens } from './access-tokens.ts'
 import { createAuthentication } from './authentication.ts'
 import { keyValue } from './key-value.ts'
 import { authorise, forcedFilter, seesIndex } from './principal.ts'
@@ -18,6 +19,7 @@ function makeProject(id: string): Project {
     state: 'active',
     masterKey: `master ${id}`,
     features: {},
+    tokens: noTokenRules,
     createdAt: 1,
   }
 }
@@ -51,11 +53,17 @@ function tokenOf(project: Project, claims: object): string {
   return `${signed}.${createHmac('sha256', keyValue(project.masterKey, uid)).update(signed).digest('base64url')}`
 }
 
+const noAccessTokens: AccessTokens = {
+  open: () => assert.fail('no access token is shown here'),
+  platformKeys: () => [],
+  settled: async () => undefined,
+}
+
 const invalid = { code: 'invalid_api_key' }
 
 test('a key stops with the table in which it is gone, and at its expiry, remembered or not', () => {
   let now = 1_000
-  const { authenticate } = createAuthentication({ clock: { now: () => now } })
+  const { authenticate } = createAuthentication({ clock: { now: () => now }, accessTokens: noAccessTokens })
   const value = keyValue(one.masterKey, uid)
   const table = tableOf([makeKey(one, { expiresAt: 5_000 })])
   const principal = authenticate(table, value, 'search')
@@ -68,7 +76,7 @@ test('a key stops with the table in which it is gone, and at its expiry, remembe
 })
 
 test('a key for some indexes grants nothing instance-wide, and names its own indexes only', () => {
-  const { authenticate } = createAuthentication({ clock: { now: () => 0 } })
+  const { authenticate } = createAuthentication({ clock: { now: () => 0 }, accessTokens: noAccessTokens })
   const principal = authenticate(tableOf([makeKey(one)]), `fj_live_${keyValue(one.masterKey, uid)}`, 'search')
   authorise(principal, 'tasks.cancel', null)
   authorise(principal, 'search', 'movies')
@@ -81,7 +89,7 @@ test('a key for some indexes grants nothing instance-wide, and names its own ind
 })
 
 test('a token belongs to the project whose key signed it, though others chose the same uid', () => {
-  const { authenticate } = createAuthentication({ clock: { now: () => 0 } })
+  const { authenticate } = createAuthentication({ clock: { now: () => 0 }, accessTokens: noAccessTokens })
   const table = tableOf([makeKey(one), makeKey(two)])
   for (const project of [one, two]) {
     const token = tokenOf(project, { searchRules: { movies: { filter: 'a = 1' } } })
@@ -95,7 +103,7 @@ test('a token belongs to the project whose key signed it, though others chose th
 })
 
 test('an index must match both the token and its key, and a token does not learn the patterns of its key', () => {
-  const { authenticate } = createAuthentication({ clock: { now: () => 0 } })
+  const { authenticate } = createAuthentication({ clock: { now: () => 0 }, accessTokens: noAccessTokens })
   const principal = authenticate(tableOf([makeKey(one)]), tokenOf(one, { searchRules: ['*'] }), 'search')
   assert.throws(() => authorise(principal, 'search', 'books'), {
     message: 'The API key used to generate this tenant token cannot acces the index `books`.',
@@ -104,7 +112,7 @@ test('an index must match both the token and its key, and a token does not learn
 
 test('a remembered token ends at its second', () => {
   let now = 10_000
-  const { authenticate } = createAuthentication({ clock: { now: () => now } })
+  const { authenticate } = createAuthentication({ clock: { now: () => now }, accessTokens: noAccessTokens })
   const table = tableOf([makeKey(one)])
   const token = tokenOf(one, { searchRules: ['*'], exp: 12 })
   authenticate(table, token, 'search')

@@ -4,12 +4,14 @@
  * objects that the table shows, so that a revocation works with the table that carries it.
  */
 import { LRUCache } from 'lru-cache'
+import { readAccessToken } from '../api/access-token.ts'
 import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
 import { readToken, type UnverifiedToken, verifyToken } from '../api/tenant-token.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { ApiKey, Project } from '../store/catalogue.ts'
 import { credentialHash, type RouteTable } from '../topology/route-table.ts'
+import type { AccessTokens } from './access-tokens.ts'
 import { tokenGrants } from './grants.ts'
 import { keyValue, plainCredential, signingSecrets } from './key-value.ts'
 import { invalidKey, keyPrincipal, masterPrincipal, type Principal, tokenPrincipal } from './principal.ts'
@@ -20,7 +22,8 @@ const credentialLengthMax = 8 * 1024
 
 interface Known {
   readonly principal: Principal
-  readonly key: ApiKey | 'master'
+  /** What it was made from; for an access token the project alone. */
+  readonly key: ApiKey | 'master' | 'access'
   /** Hash of the credential, or of nothing for a token. */
   readonly hash: string | undefined
   readonly table: RouteTable
@@ -31,9 +34,16 @@ export interface Authentication {
   authenticate(table: RouteTable, credential: string, action: Action | null): Principal
   /** Whose credential it is, if that was worked out before and still holds. */
   recall(table: RouteTable, credential: string): Principal | undefined
+  /** Resolves when keys of an issuer that are on their way, and that the credential needs, have come or not. */
+  settled(table: RouteTable, credential: string): Promise<void>
 }
 
-export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'now'> }): Authentication {
+export interface AuthenticationDeps {
+  readonly clock: Pick<Clock, 'now'>
+  readonly accessTokens: AccessTokens
+}
+
+export function createAuthentication({ clock, accessTokens }: AuthenticationDeps): Authentication {
   const cache = new LRUCache<string, Known>({ max: cachedCredentialsMax })
 
   function remember(credential: string, known: Known): Principal {
@@ -51,12 +61,21 @@ export function createAuthentication({ clock }: { readonly clock: Pick<Clock, 'n
 
   return {
     recall,
+    async settled(table, credential) {
+      const access = credential.length > credentialLengthMax ? undefined : readAccessToken(credential)
+      if (access !== undefined) await accessTokens.settled(table, access)
+    },
     authenticate(table, credential, action) {
       const known = recall(table, credential)
       if (known !== undefined) return known
       if (credential.length > credentialLengthMax) throw invalidKey()
       const token = readToken(credential)
       if (token !== undefined) {
+        const access = token.kind === 'undecodable' ? readAccessToken(credential) : undefined
+        if (access !== undefined) {
+          const principal = accessTokens.open(table, access)
+          return remember(credential, { principal, key: 'access', hash: undefined, table })
+        }
         if (action === null || !tokenGrants.has(action)) throw invalidKey()
         if (token.kind === 'undecodable') throw undecodable(token.reason)
         return remember(credential, openToken(table, token, clock.now()))
@@ -78,11 +97,8 @@ function principalOf(project: Project, key: ApiKey | 'master'): Principal {
 /** Whether the table still shows what the principal was made from. */
 function isCurrent(table: RouteTable, { principal, key, hash }: Known): boolean {
   if (hash === undefined) {
-    return (
-      key !== 'master' &&
-      table.keyByUid(principal.project.id, key.uid) === key &&
-      table.project(principal.project.id) === principal.project
-    )
+    if (table.project(principal.project.id) !== principal.project) return false
+    return typeof key === 'string' || table.keyByUid(principal.project.id, key.uid) === key
   }
   const found = table.keyByHash(hash)
   return found !== undefined && found.key === key && found.project === principal.project

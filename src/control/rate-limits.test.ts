@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ApiError } from '../api/errors.ts'
 import { seededRandom } from '../lib/random.ts'
-import type { Project } from '../store/catalogue.ts'
+import { noTokenRules, type Project } from '../store/catalogue.ts'
 import { masterPrincipal, type Principal } from './principal.ts'
 import { type ClassLimits, createRateLimits, type RateLimitOptions, type RateLimits } from './rate-limits.ts'
 
@@ -17,6 +17,7 @@ function principal(project: string, keyUid: string | null): Principal {
     state: 'active',
     masterKey: 'master',
     features: {},
+    tokens: noTokenRules,
     createdAt: 0,
   }
   return { ...masterPrincipal(owner), keyUid }

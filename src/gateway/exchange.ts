@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { ApiError } from '../api/errors.ts'
+import type { AccessTokens } from '../control/access-tokens.ts'
 import type { EgressPolicy } from '../control/egress-policy.ts'
 import type { Principal } from '../control/principal.ts'
 import type { LimitClass } from '../control/rate-limits.ts'
@@ -27,6 +28,7 @@ export interface GatewayParts {
   readonly follower: RouteFollower
   readonly pools: NodePools
   readonly egress: EgressPolicy
+  readonly accessTokens: AccessTokens
   readonly clock: Clock
   readonly random: Random
   readonly nextRequestId: () => string

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import type { RateLimitOptions } from '../control/rate-limits.ts'
+import type { PlatformKey } from '../control/token-keys.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -42,6 +43,8 @@ export interface GatewayOptions {
   readonly rateLimits?: RateLimitOptions
   /** Of one address, before it is held; 0 = never. Default 20. */
   readonly authFailuresPerMinute?: number
+  /** Keys that verify the access tokens which this installation signs (P-05). Default: none. */
+  readonly platformKeys?: () => readonly PlatformKey[]
   /** Emulated Meilisearch release. Default: the one that we speak. */
   readonly version?: string
   /** Connections to one node. Default 128. */

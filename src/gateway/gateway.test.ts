@@ -8,10 +8,20 @@ import { gzipSync } from 'node:zlib'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { defaultKeys } from '../api/key-body.ts'
+import { signAccessToken } from '../control/access-token-signing.ts'
 import { keyValue } from '../control/key-value.ts'
+import { platformKey } from '../control/token-keys.ts'
 import type { AppendRequest, Journal } from '../journal/ports.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import type { ApiKey, CatalogueEvent, IndexEntry, Node, Placement, Project } from '../store/catalogue.ts'
+import {
+  type ApiKey,
+  type CatalogueEvent,
+  type IndexEntry,
+  type Node,
+  noTokenRules,
+  type Placement,
+  type Project,
+} from '../store/catalogue.ts'
 import { type Catalogue, type CatalogueChange, StoreUnavailable } from '../store/ports.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { credentialHash } from '../topology/route-table.ts'
@@ -55,6 +65,7 @@ function makeProject(id: string, ref: string): Project {
     state: 'active',
     masterKey: `master-of-${id}`,
     features: {},
+    tokens: noTokenRules,
     createdAt: 1,
   }
 }
@@ -102,6 +113,8 @@ function makeIndex(project: Project, uid: string, node: string): { index: IndexE
     placements: [{ index: index.id, generation: 1, shard: 0, node, physicalUid, state: 'active', applied: 0 }],
   }
 }
+
+const platform = platformKey(Buffer.alloc(32, 3))
 
 let engine: FakeEngine
 let second: FakeEngine
@@ -218,6 +231,7 @@ before(async () => {
     logger,
     metrics: new Registry(),
     limits: { searchBytesMax: 10_000, documentBytesMax: 1024 * 1024 },
+    platformKeys: () => [platform],
   })
 })
 
@@ -312,6 +326,31 @@ test('who may not, learns nothing', async () => {
   }
   const scoped = await call('GET', '/indexes/books/search', scopedKey)
   assert.equal(scoped.body.message, 'The API key cannot acces the index `books`, authorized indexes are ["mov*"].')
+})
+
+test('an access token works while the store is away, and anybody may read the keys that verify it', async () => {
+  respond({ hits: [] })
+  const grant = {
+    jti: 't1',
+    issuedAt: Math.floor(Date.now() / 1000),
+    seconds: 60,
+    actions: ['search'],
+    indexes: ['mov*'],
+  }
+  const token = signAccessToken(platform, { ...grant, project: alpha.ref, rules: undefined, subject: undefined })
+  isStoreAway = true
+  try {
+    assert.equal((await call('GET', '/indexes/movies/search', token)).status, 200)
+    assert.equal((await call('GET', '/indexes/books/search', token)).status, 403)
+    assert.equal((await call('GET', '/indexes/movies/documents', token)).status, 403)
+    const forged = `${token.slice(0, -2)}AA`
+    assert.equal((await call('GET', '/indexes/movies/search', forged)).body.code, 'invalid_api_key')
+  } finally {
+    isStoreAway = false
+  }
+  const jwks = await call('GET', '/.well-known/jwks.json', null)
+  assert.equal(jwks.status, 200)
+  assert.deepEqual(jwks.body, { keys: [platform.jwk] })
 })
 
 function tokenOf(claims: object, key: string): string {

@@ -1,9 +1,11 @@
 /** The public listener: one pipeline, as data, from request id to render. */
 import { errorBody } from '../api/errors.ts'
 import { emulatedRelease } from '../api/names.ts'
+import { createAccessTokens } from '../control/access-tokens.ts'
 import { createAuthThrottle } from '../control/auth-throttle.ts'
 import { createAuthentication } from '../control/authentication.ts'
 import { createEgressPolicy } from '../control/egress-policy.ts'
+import { createIssuerKeys } from '../control/issuer-keys.ts'
 import { createKeyConfirmation } from '../control/key-confirmation.ts'
 import { createRateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
@@ -34,7 +36,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     connectionsMax: options.connectionsPerNode ?? 128,
     connectTimeoutMs: 2_000,
     answerTimeoutMs: limits.answerTimeoutMs,
+    clock,
   })
+  const egress = createEgressPolicy({ allowPrivate: options.allowPrivateUrls ?? false })
+  const issuerKeys = createIssuerKeys({ egress, clock, log })
+  const accessTokens = createAccessTokens({ platformKeys: options.platformKeys ?? (() => []), issuerKeys, clock })
   let openRequests = 0
   let isClosing = false
   const metrics = createGatewayMetrics(options.metrics, {
@@ -46,7 +52,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     journal,
     follower,
     pools,
-    egress: createEgressPolicy({ allowPrivate: options.allowPrivateUrls ?? false }),
+    egress,
+    accessTokens,
     clock,
     random,
     nextRequestId: createRequestIds(random),
@@ -57,7 +64,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const unmatched = metrics.tally('unmatched')
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
-    authentication: createAuthentication({ clock }),
+    authentication: createAuthentication({ clock, accessTokens }),
     keyConfirmation: createKeyConfirmation({ clock }),
     authThrottle: createAuthThrottle(options.authFailuresPerMinute ?? authFailuresDefault, {
       clock,
@@ -91,6 +98,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     },
   }).catch(async (error: unknown) => {
     await follower.close()
+    await issuerKeys.close()
     await pools.close()
     throw error
   })
@@ -100,6 +108,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     isClosing = true
     await server.close(drainMs)
     await follower.close()
+    await issuerKeys.close()
     await pools.close()
   }
 

@@ -1,5 +1,5 @@
 /** Which function answers which name of the policy table. Reads of one index are relayed and are not here. */
-import { json } from './answer.ts'
+import { type Answer, json } from './answer.ts'
 import {
   clearDocuments,
   deleteBatch,
@@ -8,7 +8,7 @@ import {
   editDocuments,
   putDocuments,
 } from './document-handlers.ts'
-import type { Handler } from './exchange.ts'
+import type { GatewayParts, Handler } from './exchange.ts'
 import {
   compactIndex,
   createIndex,
@@ -46,16 +46,21 @@ import {
 import { createWebhook, deleteWebhook, listWebhooks, readWebhook, updateWebhook } from './webhook-handlers.ts'
 
 /** Answered without a key and without a project. */
-export type OpenName = 'root' | 'health'
+export type OpenName = 'root' | 'health' | 'jwks'
 export type RelayedName = 'search' | 'forwardRead' | 'readSettings'
 
 export function isRelayed<N extends HandlerName>(name: N): name is N & RelayedName {
   return name === 'search' || name === 'forwardRead' || name === 'readSettings'
 }
 
-export const openAnswers: Record<OpenName, ReturnType<typeof json>> = {
-  root: json(200, { status: 'Meilisearch is running' }),
-  health: json(200, { status: 'available' }),
+const running = json(200, { status: 'Meilisearch is running' })
+const available = json(200, { status: 'available' })
+
+export const openAnswers: Record<OpenName, (parts: GatewayParts) => Answer> = {
+  root: () => running,
+  health: () => available,
+  /** The public keys of tokens that we sign (P-05), as RFC 7517 5 has them. */
+  jwks: ({ accessTokens }) => json(200, { keys: accessTokens.platformKeys().map(({ jwk }) => jwk) }),
 }
 
 export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Handler> = {

@@ -17,7 +17,7 @@ import type { RouteTree } from '../lib/route-tree.ts'
 import type { Answer } from './answer.ts'
 import { type BoundRoute, callOf, type Exchange, routeNotAvailable } from './exchange.ts'
 import { forwardRead } from './forward-read.ts'
-import { handlers, isRelayed, openAnswers } from './handlers.ts'
+import { handlers, isRelayed, type OpenName, openAnswers } from './handlers.ts'
 import { renderAnswer, renderError } from './render.ts'
 import { credentialOf, readHeaders } from './request-headers.ts'
 import { canonicalPath } from './request-path.ts'
@@ -100,7 +100,7 @@ function enter(exchange: Exchange, pipeline: Pipeline): Outcome {
   }
   if (pipeline.isClosing()) throw new ApiError('shutting_down', 'The server is shutting down. Try again.')
   const { handler, action } = route.policy
-  if (handler === 'root' || handler === 'health') return openAnswers[handler]
+  if (handler === 'root' || handler === 'health' || handler === 'jwks') return openAnswers[handler](parts)
   if (route.uidAt >= 0) exchange.uid = decodeURIComponent(params[route.uidAt]!)
   const known = identify(exchange, pipeline, action)
   if (known !== undefined) return proceed(exchange, pipeline, route, handler, known)
@@ -109,14 +109,18 @@ function enter(exchange: Exchange, pipeline: Pipeline): Outcome {
     exchange.table = parts.follower.table
     return proceed(exchange, pipeline, route, handler, identifyNow(exchange, pipeline, action))
   }
-  return parts.follower.refresh().then(again, again)
+  return parts.follower
+    .refresh()
+    .catch(() => undefined)
+    .then(() => pipeline.authentication.settled(parts.follower.table, sentCredential(exchange)))
+    .then(again)
 }
 
 function proceed(
   exchange: Exchange,
   pipeline: Pipeline,
   route: BoundRoute,
-  handler: Exclude<RoutePolicy['handler'], 'root' | 'health'>,
+  handler: Exclude<RoutePolicy['handler'], OpenName>,
   principal: Principal,
 ): Outcome {
   const { refusal } = route.policy

@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Project } from '../store/catalogue.ts'
+import { noTokenRules, type Project } from '../store/catalogue.ts'
 import { type Catalogue, StoreUnavailable } from '../store/ports.ts'
 import { followRoutes } from './route-follower.ts'
 
 function makeProject(version: number): Project {
   const id = `p${version}`
   const masterKey = `m${version}`
-  return { id, organisation: 'o', ref: id, name: id, state: 'active', masterKey, features: {}, createdAt: 1 }
+  return {
+    id,
+    organisation: 'o',
+    ref: id,
+    name: id,
+    state: 'active',
+    masterKey,
+    features: {},
+    tokens: noTokenRules,
+    createdAt: 1,
+  }
 }
 
 /** A store in which every commit makes a project, and a clock that only the test moves. */

@@ -19,6 +19,7 @@ export type BodyKind = 'none' | 'search' | 'small' | 'documents'
 export type HandlerName =
   | 'root'
   | 'health'
+  | 'jwks'
   | 'version'
   | 'stats'
   | 'metrics'
@@ -131,6 +132,7 @@ const notGranted: Refusal = { kind: 'action' }
 export const routePolicies: readonly RoutePolicy[] = [
   route('GET', '/', null, emulate('root')),
   route('GET', '/health', null, emulate('health')),
+  route('GET', '/.well-known/jwks.json', null, emulate('jwks')),
   route('GET', '/version', 'version', emulate('version')),
   route('GET', '/stats', 'stats.get', emulate('stats')),
   route('GET', '/metrics', 'metrics.get', {

@@ -1,4 +1,5 @@
 /** Catalogue and journal in memory: the same promises without durability, for the simulator and for unit tests. */
+import { createHash } from 'node:crypto'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Blobs } from '../store/blobs.ts'
@@ -42,6 +43,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     laneJournal: openMemoryLanes(deps, waiter),
     migrate: async () => undefined,
     ping: async () => undefined,
+    secrets: (purpose) => [createHash('sha256').update(purpose).digest()],
     sweepBlobs: async () => 0,
     close: async () => undefined,
   }

@@ -26,6 +26,8 @@ export interface Store {
   ping(): Promise<void>
   /** Removes blobs that no change refers to and that are older than an hour. Answers how many. Once at start. */
   sweepBlobs(): Promise<number>
+  /** Secrets of this installation for another purpose, 32 bytes each, the one to use first: as many as there are data keys. */
+  secrets(purpose: string): readonly Buffer[]
   close(): Promise<void>
 }
 
@@ -73,6 +75,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     ping: async () => {
       await reach(() => database.pool.query('select 1'))
     },
+    secrets: (purpose) => [sealing.derive(purpose)],
     sweepBlobs: () => sweepBlobs(database, blobs),
     async close() {
       await appender.close()

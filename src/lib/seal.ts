@@ -4,7 +4,7 @@
  * Sealed form: version (1 byte, 1) · key id (4 bytes) · nonce (12) · tag (16) · ciphertext. `context` is authenticated but
  * not stored: a sealed value that was moved to another row does not open there.
  */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
 import { link, open, readFile, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
@@ -14,6 +14,8 @@ export interface SealingKey {
   seal(plain: string | Uint8Array, context: string): Buffer
   /** Throws `SealBroken` when key, context or bytes are wrong. */
   open(sealed: Uint8Array, context: string): Buffer
+  /** 32 secret bytes for another purpose (HKDF-SHA256, RFC 5869): the same ones for the same key and purpose. */
+  derive(purpose: string): Buffer
 }
 
 export class SealBroken extends Error {
@@ -47,6 +49,7 @@ export function sealingKey(key: Uint8Array): SealingKey {
         throw new SealBroken('a sealed value was altered or moved', { cause })
       }
     },
+    derive: (purpose) => Buffer.from(hkdfSync('sha256', key, '', `flapjack ${purpose}`, 32)),
   }
 }
 

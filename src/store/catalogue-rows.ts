@@ -1,7 +1,17 @@
 /** Rows of the catalogue as domain types. */
 import type { Network } from '../api/network-body.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { ApiKey, CatalogueEvent, IndexEntry, Organisation, Project, ProjectId, Webhook } from './catalogue.ts'
+import {
+  type ApiKey,
+  type CatalogueEvent,
+  type IndexEntry,
+  noTokenRules,
+  type Organisation,
+  type Project,
+  type ProjectId,
+  type TokenRules,
+  type Webhook,
+} from './catalogue.ts'
 import type { Tables } from './tables.ts'
 
 export const masterKeyContext = (project: string) => `project:${project}:master-key`
@@ -21,6 +31,7 @@ export function decodeProject(sealing: SealingKey, row: Tables['projects']): Pro
     state: row.state,
     masterKey: sealing.open(row.master_key_sealed, masterKeyContext(row.id)).toString(),
     features: JSON.parse(row.features) as Record<string, boolean>,
+    tokens: row.token_rules === null ? noTokenRules : (JSON.parse(row.token_rules) as TokenRules),
     createdAt: row.created_at,
   }
 }

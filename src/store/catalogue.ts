@@ -1,4 +1,6 @@
 /** What the store knows besides the journal: who exists, what indexes they have, and where these live. */
+import type { JsonObject } from '../lib/json.ts'
+
 export type OrganisationId = string
 /** UUID v7. */
 export type ProjectId = string
@@ -26,8 +28,39 @@ export interface Project {
   readonly masterKey: string
   /** Experimental flags (M-H6) that are on. */
   readonly features: Readonly<Record<string, boolean>>
+  readonly tokens: TokenRules
   readonly createdAt: number
 }
+
+/** Which access tokens (P-05) a project takes. */
+export interface TokenRules {
+  /** Tokens that were issued earlier are refused: seconds since 1970. */
+  readonly issuedFrom: number
+  /** Who may sign tokens besides this installation. */
+  readonly issuers: readonly TokenIssuer[]
+  /** Tokens that were taken back, until they would have ended anyway. */
+  readonly revoked: readonly RevokedToken[]
+}
+
+export interface TokenIssuer {
+  /** The `iss` of its tokens. */
+  readonly issuer: string
+  /** Where its public keys (a JWKS) are: at an address, or here. */
+  readonly keys:
+    | { readonly kind: 'url'; readonly url: string }
+    | { readonly kind: 'pinned'; readonly jwks: readonly JsonObject[] }
+  /** No token of it grants more than these. */
+  readonly actions: readonly string[]
+  readonly indexes: readonly string[]
+}
+
+export interface RevokedToken {
+  readonly jti: string
+  /** Seconds since 1970. */
+  readonly until: number
+}
+
+export const noTokenRules: TokenRules = { issuedFrom: 0, issuers: [], revoked: [] }
 
 /** A key of a project (M-G1). `value` is derived (M-G2) and never stored; the store keeps its SHA-256. */
 export interface ApiKey {

@@ -4,17 +4,18 @@ import { emptyNetwork, type Network } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type {
-  ApiKey,
-  CatalogueEvent,
-  IndexEntry,
-  Node,
-  NodeId,
-  Organisation,
-  Placement,
-  Project,
-  ProjectId,
-  Webhook,
+import {
+  type ApiKey,
+  type CatalogueEvent,
+  type IndexEntry,
+  type Node,
+  type NodeId,
+  noTokenRules,
+  type Organisation,
+  type Placement,
+  type Project,
+  type ProjectId,
+  type Webhook,
 } from './catalogue.ts'
 import { defaultKeys } from './default-keys.ts'
 import { keyHash } from './key-hash.ts'
@@ -141,6 +142,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
         state: 'active',
         masterKey: masterKey ?? Buffer.from(random.bytes(32)).toString('hex'),
         features: {},
+        tokens: noTokenRules,
         createdAt: clock.now(),
       })
       for (const key of [...defaultKeys].reverse()) {
@@ -151,6 +153,10 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
     },
     setProjectState: async (project, state) => replaceProject({ ...projectOf(project), state }),
     setFeatures: async (project, features) => replaceProject({ ...projectOf(project), features }),
+    async changeTokenRules(project, change) {
+      const before = projectOf(project)
+      return replaceProject({ ...before, tokens: change(before.tokens) })
+    },
 
     keys: async (project) => keys.filter((key) => key.project === project).reverse(),
     async createKey(project, key) {

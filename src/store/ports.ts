@@ -13,6 +13,7 @@ import type {
   Project,
   ProjectId,
   ProjectState,
+  TokenRules,
   Webhook,
 } from './catalogue.ts'
 
@@ -78,6 +79,8 @@ export interface Catalogue {
   /** A project that is `suspended` or `read_only` stays in the route table; its gateway refuses. */
   setProjectState(project: ProjectId, state: ProjectState): Promise<Project>
   setFeatures(project: ProjectId, features: Readonly<Record<string, boolean>>): Promise<Project>
+  /** Replaces the project's token rules by what `change` makes of them, one change after the other. What it throws is thrown. */
+  changeTokenRules(project: ProjectId, change: (before: TokenRules) => TokenRules): Promise<Project>
 
   /** Newest first (M-A8). */
   keys(project: ProjectId): Promise<readonly ApiKey[]>

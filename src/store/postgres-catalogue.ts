@@ -6,7 +6,7 @@ import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { ApiKey, CatalogueEvent, Node, Project, ProjectId } from './catalogue.ts'
+import { type ApiKey, type CatalogueEvent, type Node, noTokenRules, type Project, type ProjectId } from './catalogue.ts'
 import { readChanges, readSnapshot } from './catalogue-reads.ts'
 import {
   decodeKey,
@@ -120,6 +120,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
           state: 'active',
           masterKey: masterKey ?? Buffer.from(random.bytes(32)).toString('hex'),
           features: {},
+          tokens: noTokenRules,
           createdAt: clock.now(),
         }
         await client.query(
@@ -147,6 +148,20 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
       }),
     setProjectState: (project, state) => editProject(project, 'state', state),
     setFeatures: (project, features) => editProject(project, 'features', JSON.stringify(features)),
+    changeTokenRules: (project, change) =>
+      edit(async (client) => {
+        const { rows } = await client.query<ProjectRow>('select * from projects where id = $1 for no key update', [
+          project,
+        ])
+        assert(rows[0] !== undefined, 'a project that is edited exists')
+        const before = decodeProject(sealing, rows[0])
+        const after = { ...before, tokens: change(before.tokens) }
+        await client.query('update projects set token_rules = $2 where id = $1', [
+          project,
+          JSON.stringify(after.tokens),
+        ])
+        return { result: after, events: [{ entity: 'project', project, entityId: project }] }
+      }),
 
     async keys(project) {
       const { rows } = await reach(() =>

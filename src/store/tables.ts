@@ -15,6 +15,8 @@ export interface Tables {
     master_key_sealed: Buffer
     /** JSON. */
     features: string
+    /** JSON; null = none. */
+    token_rules: string | null
     next_task: number
     created_at: number
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { seededRandom } from '../lib/random.ts'
-import type { ApiKey, IndexEntry, Placement, Project } from '../store/catalogue.ts'
+import { type ApiKey, type IndexEntry, noTokenRules, type Placement, type Project } from '../store/catalogue.ts'
 import type { CatalogueChange } from '../store/ports.ts'
 import { physicalName } from './physical-name.ts'
 import { buildRouteTable, credentialHash } from './route-table.ts'
@@ -14,6 +14,7 @@ const project: Project = {
   state: 'active',
   masterKey: 'master',
   features: {},
+  tokens: noTokenRules,
   createdAt: 1,
 }
 const key: ApiKey = {

@@ -18,6 +18,8 @@ export interface RouteTable {
   /** Version of the catalogue that this table shows. */
   readonly version: number
   project(id: ProjectId): Project | undefined
+  /** By its reference (P-02). */
+  projectByRef(ref: string): Project | undefined
   /** By SHA-256 of the key's value (or of a project's master key), lower-case hex. */
   keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined
   keyByUid(project: ProjectId, uid: string): ApiKey | undefined
@@ -91,7 +93,7 @@ export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
     // A deleted project's reference stays known for the life of the process: it must not leak either.
     refs: PersistentMap.from<RefEntry>(
       refOf,
-      snapshot.projects.map(({ ref }) => ({ ref })),
+      snapshot.projects.map(({ ref, id }) => ({ ref, project: id })),
     ),
     nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
   })
@@ -125,6 +127,7 @@ interface UidEntry {
 
 interface RefEntry {
   readonly ref: string
+  readonly project: ProjectId
 }
 
 interface TableParts {
@@ -161,6 +164,11 @@ class Table implements RouteTable {
 
   project(id: ProjectId): Project | undefined {
     return this.#parts.projects.get(id)?.project
+  }
+
+  projectByRef(ref: string): Project | undefined {
+    const entry = this.#parts.refs.get(ref)
+    return entry && this.project(entry.project)
   }
 
   keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined {
@@ -299,7 +307,7 @@ function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): T
     for (const record of known?.indexes.values() ?? []) indexesById = indexesById.delete(record.id)
     projects = projects.delete(event.entityId)
   } else {
-    refs = refs.set({ ref: now.ref })
+    refs = refs.set({ ref: now.ref, project: now.id })
     const masterHash = known?.project.masterKey === now.masterKey ? known.masterHash : credentialHash(now.masterKey)
     keysByHash = keysByHash.set({ hash: masterHash, project: now.id, key: 'master' })
     projects = projects.set({

@@ -132,6 +132,25 @@ function catalogue(source: StoreSource) {
     assert(calls > 0)
   })
 
+  test('edits of the token rules of a project follow each other, and are told as a change of the project', async () => {
+    const { store, project } = await World.open(await source.open())
+    const { catalogue } = store
+    const { version } = await catalogue.snapshot()
+    const revoke = (jti: string) =>
+      catalogue.changeTokenRules(project.id, (rules) => ({ ...rules, revoked: [...rules.revoked, { jti, until: 7 }] }))
+    await Promise.all(['a', 'b', '\u0000'].map(revoke))
+    const refused = catalogue.changeTokenRules(project.id, () => {
+      throw new Error('no')
+    })
+    await assert.rejects(refused, /no/)
+    const { changes } = await catalogue.changesAfter(version, 100)
+    const [change] = changes
+    assert.deepEqual([changes.length, change?.event.entity], [1, 'project'])
+    const found = await catalogue.findProject(project.ref)
+    assert.deepEqual(change?.now, found)
+    assert.deepEqual(found?.tokens.revoked.map(({ jti }) => jti).sort(), ['\u0000', 'a', 'b'])
+  })
+
   test('a project keeps what it wrote to its network, and no other project sees it', async () => {
     const { store, project } = await World.open(await source.open())
     const { catalogue } = store

@@ -4,6 +4,7 @@ import { foldEvents } from './0002-fold-events.ts'
 import { deletionWaits } from './0003-deletion-waits.ts'
 import { networks } from './0004-networks.ts'
 import { appendTokens } from './0005-append-tokens.ts'
+import { tokenRules } from './0006-token-rules.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -12,4 +13,11 @@ export interface Migration {
   readonly sql: string
 }
 
-export const migrations: readonly Migration[] = [firstSchema, foldEvents, deletionWaits, networks, appendTokens]
+export const migrations: readonly Migration[] = [
+  firstSchema,
+  foldEvents,
+  deletionWaits,
+  networks,
+  appendTokens,
+  tokenRules,
+]
