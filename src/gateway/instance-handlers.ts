@@ -18,7 +18,7 @@ import { isIndexPattern, wrongIndexPattern } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { applyNetwork, decodeNetwork, renderNetwork } from '../api/network-body.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { askOnce, askRead } from '../upstream/ask.ts'
+import { askOnce, askRead, jsonRequest } from '../upstream/ask.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
 import { type Call, type Handler, routeNotAvailable } from './exchange.ts'
@@ -57,13 +57,12 @@ export const updateFeatures: Handler = async (call) => {
 
 async function switchOn(call: Call, flags: readonly Feature[]): Promise<void> {
   const { parts, exchange, signal } = call
-  const body = JSON.stringify(Object.fromEntries(flags.map((flag) => [flag, true])))
+  const body = Object.fromEntries(flags.map((flag) => [flag, true]))
   for (const node of exchange.table.nodes()) {
-    const outcome = await askOnce(
-      parts.pools.connection(node),
-      { method: 'PATCH', path: '/experimental-features', headers: { 'content-type': 'application/json' }, body },
-      { signal, answerBytesMax: heldBytesMax },
-    )
+    const outcome = await askOnce(parts.pools.connection(node), jsonRequest('PATCH', '/experimental-features', body), {
+      signal,
+      answerBytesMax: heldBytesMax,
+    })
     if (outcome.kind !== 'answered') throw failureError(outcome)
     if (outcome.reply.status !== 200) throw badAnswer(`flags refused with status ${outcome.reply.status}`)
   }
@@ -163,12 +162,7 @@ export const renderTemplate: Handler = async (call) => {
   if (target === undefined) throw routeNotAvailable('Rendering a template without any index')
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, readPlacement(target)),
-    {
-      method: 'POST',
-      path: '/render-template',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    },
+    jsonRequest('POST', '/render-template', body),
     { signal, answerBytesMax: heldBytesMax, clock: parts.clock },
   )
   if (outcome.kind !== 'answered') throw failureError(outcome)

@@ -13,7 +13,7 @@ import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Placement } from '../store/catalogue.ts'
-import { askRead } from '../upstream/ask.ts'
+import { askRead, jsonRequest } from '../upstream/ask.ts'
 import { type Answer, json } from './answer.ts'
 import type { Call, Handler } from './exchange.ts'
 import { mergeFederated } from './federated-merge.ts'
@@ -197,15 +197,7 @@ async function ask(call: Call, leg: Leg, body: JsonObject, names: NameMap): Prom
   const withMetadata = call.headers.includeMetadata === 'true' || call.headers.includeMetadata === '1'
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, leg.placement),
-    {
-      method: 'POST',
-      path: '/multi-search',
-      headers: {
-        'content-type': 'application/json',
-        ...(withMetadata ? { 'meili-include-metadata': 'true' } : {}),
-      },
-      body: JSON.stringify(body),
-    },
+    jsonRequest('POST', '/multi-search', body, withMetadata ? ['meili-include-metadata', 'true'] : []),
     { signal: call.signal, answerBytesMax: heldBytesMax, clock: parts.clock },
   )
   if (outcome.kind !== 'answered') throw failureError(outcome)

@@ -3,10 +3,10 @@
  * answer in which names stand, is held (bounded) and translated.
  */
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib'
-import type { Dispatcher } from 'undici'
 import { ApiError, type ErrorBody } from '../api/errors.ts'
 import { isObject } from '../lib/json.ts'
-import { mayRepeatRead, toFailure, type UpstreamFailure } from '../upstream/failure.ts'
+import type { AnswerReceiver, NodeRequest, PendingAnswer } from '../upstream/connection-pool.ts'
+import { mayRepeatRead, type UpstreamFailure } from '../upstream/failure.ts'
 import type { NodeConnection } from '../upstream/node-pools.ts'
 import { pauseBefore } from '../upstream/retry.ts'
 import { commonHeaders } from './common-headers.ts'
@@ -19,7 +19,7 @@ import { ClientGone } from './request-body.ts'
 export const heldBytesMax = 64 * 1024 * 1024
 
 export interface RelayPlan {
-  readonly method: Dispatcher.HttpMethod
+  readonly method: NodeRequest['method']
   readonly path: string
   readonly body: Uint8Array | null
   /** Content type of `body`. */
@@ -39,39 +39,29 @@ export interface RelayPlan {
 }
 
 /** Answer headers that are sent on (P-11). */
-type PassedHeader = 'content-type' | 'content-encoding' | 'content-length' | 'etag' | 'retry-after'
-const passedHeaders: readonly PassedHeader[] = [
+const passedHeaders: ReadonlySet<string> = new Set([
   'content-type',
   'content-encoding',
   'content-length',
   'etag',
   'retry-after',
-]
-/** Names that are longer or shorter than these are not even read. */
-const passedLengths: readonly (PassedHeader | undefined)[] = Array.from({ length: 17 }, (_, length) =>
-  passedHeaders.find((name) => name.length === length),
-)
+])
 
 export function relay(exchange: Exchange, plan: RelayPlan): void {
   new Relay(exchange, plan).send()
 }
 
-/**
- * Speaks undici's plainer handler form, which gives headers as they came: most are dropped, and need not become an object
- * first.
- */
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements AnswerReceiver {
   readonly #exchange: Exchange
   readonly #plan: RelayPlan
   readonly #startedAt: number
   #attempt = 1
-  #connection: NodeConnection | undefined
-  #abort: ((error: Error) => void) | undefined
-  #resume: (() => void) | undefined
+  #pending: PendingAnswer | undefined
   #status = 0
   #isHeld = false
   #held: Buffer[] = []
   #heldBytes = 0
+  #isTooLarge = false
   #encoding: string | undefined
   #retryAfter: string | undefined
   /** Bytes that are still to come; -1 = unknown. */
@@ -91,58 +81,43 @@ class Relay implements Dispatcher.DispatchHandler {
         plan.onError(new ClientGone(undefined))
         return
       }
-      if (!exchange.response.writableFinished) this.#abort?.(new Error('the client closed the connection'))
+      if (!exchange.response.writableFinished) this.#pending?.abort('the client closed the connection')
     })
   }
 
   send(): void {
-    const plan = this.#plan
-    const headers: string[] = []
+    const { method, path, body, contentType, acceptEncoding, includeMetadata, places, connect, onError } = this.#plan
+    let connection: NodeConnection
     try {
-      this.#connection = plan.connect()
+      connection = connect()
     } catch (error) {
-      plan.onError(error)
+      onError(error)
       return
     }
-    const { authorization, dispatcher } = this.#connection
-    if (authorization !== undefined) headers.push('authorization', authorization)
-    if (plan.contentType !== undefined) headers.push('content-type', plan.contentType)
-    if (plan.acceptEncoding !== undefined && plan.places === undefined) {
-      headers.push('accept-encoding', plan.acceptEncoding)
-    }
-    if (plan.includeMetadata) headers.push('meili-include-metadata', 'true')
-    dispatcher.dispatch({ method: plan.method, path: plan.path, headers, body: plan.body }, this)
+    const headers: string[] = []
+    if (contentType !== undefined) headers.push('content-type', contentType)
+    if (acceptEncoding !== undefined && places === undefined) headers.push('accept-encoding', acceptEncoding)
+    if (includeMetadata) headers.push('meili-include-metadata', 'true')
+    this.#pending = connection.send({ method, path, headers, body }, this)
   }
 
-  onConnect(abort: (error?: Error) => void): void {
-    this.#abort = abort
-    if (this.#isClosed) abort(new Error('the client closed the connection'))
-  }
-
-  /** @returns whether to go on reading. */
-  onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
-    if (status < 200) return true
+  onHead(status: number, headers: readonly string[]): void {
     this.#status = status
-    this.#resume = resume
     if (status >= 400 || this.#plan.places !== undefined) {
       this.#isHeld = true
       this.#encoding = headerValue(headers, 'content-encoding')
       this.#retryAfter = headerValue(headers, 'retry-after')
-      return true
+      return
     }
     const sent = commonHeaders(this.#exchange.requestId)
-    // One bit for each length, which tells the names apart.
-    let seen = 0
     for (let at = 0; at < headers.length; at += 2) {
-      const name = passedName(headers[at]!)
-      if (name === undefined || (seen & (1 << name.length)) !== 0) continue
-      seen |= 1 << name.length
-      const value = headers[at + 1]!.toString('latin1')
-      sent.push(name, value)
-      if (name === 'content-length') this.#missingBytes = Number(value)
+      const name = headers[at]!
+      // The first of equal names counts.
+      if (!passedHeaders.has(name) || sent.includes(name)) continue
+      sent.push(name, headers[at + 1]!)
+      if (name === 'content-length') this.#missingBytes = Number(headers[at + 1])
     }
     this.#exchange.response.writeHead(status, sent)
-    return true
   }
 
   /** @returns whether to go on reading; otherwise `resume` is called when the client has read. */
@@ -150,8 +125,10 @@ class Relay implements Dispatcher.DispatchHandler {
     if (this.#isHeld) {
       this.#held.push(chunk)
       this.#heldBytes += chunk.length
-      if (this.#heldBytes > heldBytesMax) this.#abort?.(new Error('the answer is too large to be translated'))
-      return true
+      if (this.#heldBytes <= heldBytesMax) return true
+      this.#isTooLarge = true
+      this.#pending?.abort('the answer is too large to be translated')
+      return false
     }
     const { response } = this.#exchange
     if (this.#missingBytes >= 0) {
@@ -163,12 +140,11 @@ class Relay implements Dispatcher.DispatchHandler {
       }
     }
     if (response.write(chunk)) return true
-    response.once('drain', () => this.#resume?.())
+    response.once('drain', () => this.#pending?.resume())
     return false
   }
 
-  onComplete(): void {
-    this.#connection?.answered()
+  onEnd(): void {
     if (!this.#isHeld) {
       this.#exchange.response.end()
       this.#plan.onEnd()
@@ -181,13 +157,15 @@ class Relay implements Dispatcher.DispatchHandler {
     }
   }
 
-  onError(error: Error): void {
+  onFailure(failure: UpstreamFailure): void {
     if (this.#isClosed) {
-      this.#plan.onError(new ClientGone(error))
+      this.#plan.onError(new ClientGone(new Error(failure.reason)))
       return
     }
-    const failure = toFailure(error)
-    if (failure.kind !== 'aborted') this.#connection?.failed(failure.reason)
+    if (this.#isTooLarge) {
+      this.#plan.onError(badAnswer(failure.reason))
+      return
+    }
     if (this.#status !== 0 && !this.#isHeld) {
       // Part of the answer is with the client: only a broken connection tells it so.
       this.#exchange.response.destroy()
@@ -239,16 +217,10 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 }
 
-/** The name of a header that is sent on, in lower case. */
-function passedName(sent: Buffer): PassedHeader | undefined {
-  const name = passedLengths[sent.length]
-  return name !== undefined && sent.toString('latin1').toLowerCase() === name ? name : undefined
-}
-
-/** @param headers  names and values in turn. The first of equal names counts. */
-function headerValue(headers: readonly Buffer[], wanted: PassedHeader): string | undefined {
-  const at = headers.findIndex((sent, place) => place % 2 === 0 && passedName(sent) === wanted)
-  return at < 0 ? undefined : headers[at + 1]!.toString('latin1')
+/** @param headers  names in lower case and values in turn. The first of equal names counts. */
+function headerValue(headers: readonly string[], wanted: string): string | undefined {
+  for (let at = 0; at < headers.length; at += 2) if (headers[at] === wanted) return headers[at + 1]
+  return undefined
 }
 
 function decodeContent(body: Buffer, encoding: string | undefined): Buffer {

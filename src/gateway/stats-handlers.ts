@@ -38,7 +38,7 @@ export async function projectStats(call: Call, parameters: string): Promise<Proj
   const ask = async (placement: Placement, path: string): Promise<Json> => {
     const outcome = await askRead(
       () => connectTo(parts.follower.table, parts.pools, placement),
-      { method: 'GET', path: `${path}${parameters}`, headers: {}, body: null },
+      { method: 'GET', path: `${path}${parameters}`, headers: [], body: null },
       { signal, answerBytesMax: statsBytesMax, clock: parts.clock },
     )
     if (outcome.kind !== 'answered' || outcome.reply.status !== 200) return null

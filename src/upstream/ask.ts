@@ -1,22 +1,13 @@
 /** One request to a node with the answer held in memory: for answers that must be read, never for the fast path. */
-import type { Dispatcher } from 'undici'
 import type { Clock } from '../lib/clock.ts'
-import { mayRepeatRead, toFailure, type UpstreamFailure } from './failure.ts'
+import type { Json } from '../lib/json.ts'
+import type { AnswerReceiver, NodeRequest } from './connection-pool.ts'
+import { mayRepeatRead, type UpstreamFailure } from './failure.ts'
 import type { NodeConnection } from './node-pools.ts'
 import { pauseBefore } from './retry.ts'
 
-export interface NodeRequest {
-  readonly method: Dispatcher.HttpMethod
-  /** With query string. */
-  readonly path: string
-  /** Without authorization, which the connection adds. */
-  readonly headers: Record<string, string>
-  readonly body: Uint8Array | string | null
-}
-
 export interface NodeReply {
   readonly status: number
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Buffer
 }
 
@@ -27,41 +18,57 @@ export interface AskOptions {
   readonly answerBytesMax: number
 }
 
+/** A request with a JSON body. */
+export function jsonRequest(
+  method: NodeRequest['method'],
+  path: string,
+  body: Json,
+  headers: readonly string[] = [],
+): NodeRequest {
+  return {
+    method,
+    path,
+    headers: ['content-type', 'application/json', ...headers],
+    body: Buffer.from(JSON.stringify(body)),
+  }
+}
+
 /** Sends once. */
-export async function askOnce(
+export function askOnce(
   connection: NodeConnection,
   request: NodeRequest,
   { signal, answerBytesMax }: AskOptions,
 ): Promise<AskOutcome> {
-  try {
-    const { authorization, dispatcher } = connection
-    const answer = await dispatcher.request({
-      method: request.method,
-      path: request.path,
-      headers: authorization === undefined ? request.headers : { ...request.headers, authorization },
-      body: request.body,
-      signal,
-    })
-    const chunks: Buffer[] = []
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve({ kind: 'aborted', reason: String(signal.reason) })
+    const pieces: Buffer[] = []
     let byteCount = 0
-    for await (const chunk of answer.body) {
-      byteCount += chunk.length
-      if (byteCount > answerBytesMax) {
-        answer.body.destroy()
-        return { kind: 'bad-answer', reason: `an answer of more than ${answerBytesMax} bytes` }
-      }
-      chunks.push(chunk)
+    let status = 0
+    let isTooLarge = false
+    const onAbort = () => pending.abort(String(signal.reason))
+    const end = (outcome: AskOutcome) => {
+      signal.removeEventListener('abort', onAbort)
+      resolve(outcome)
     }
-    connection.answered()
-    return {
-      kind: 'answered',
-      reply: { status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks, byteCount) },
+    const receiver: AnswerReceiver = {
+      onHead(sent) {
+        status = sent
+      },
+      onData(piece) {
+        pieces.push(piece)
+        byteCount += piece.length
+        if (byteCount <= answerBytesMax) return true
+        isTooLarge = true
+        pending.abort('the answer is too large')
+        return false
+      },
+      onEnd: () => end({ kind: 'answered', reply: { status, body: Buffer.concat(pieces, byteCount) } }),
+      onFailure: (failure) =>
+        end(isTooLarge ? { kind: 'bad-answer', reason: `an answer of more than ${answerBytesMax} bytes` } : failure),
     }
-  } catch (error) {
-    const failure = signal.aborted ? ({ kind: 'aborted', reason: String(signal.reason) } as const) : toFailure(error)
-    if (failure.kind !== 'aborted') connection.failed(failure.reason)
-    return failure
-  }
+    const pending = connection.send(request, receiver)
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
 }
 
 /**

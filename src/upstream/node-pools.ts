@@ -2,16 +2,15 @@
  * Connections to nodes: one bounded pool for each, kept alive, replaced when a node's address changes. Health is passive:
  * what requests met is remembered, nothing is probed here.
  */
-import { type Dispatcher, Pool } from 'undici'
 import type { Node, NodeId } from '../store/catalogue.ts'
-
-export interface NodePoolsOptions {
-  /** Connections to one node; further requests wait. */
-  readonly connectionsMax: number
-  readonly connectTimeoutMs: number
-  /** From the request to the first byte of the answer, and between two pieces of it. */
-  readonly answerTimeoutMs: number
-}
+import {
+  type AnswerReceiver,
+  ConnectionPool,
+  type ConnectionPoolOptions,
+  type NodeRequest,
+  type PendingAnswer,
+} from './connection-pool.ts'
+import type { UpstreamFailure } from './failure.ts'
 
 export interface NodeHealth {
   /** Failures since the last answer. */
@@ -20,13 +19,8 @@ export interface NodeHealth {
   readonly lastFailure: string | undefined
 }
 
-/** A pool and what it met. */
 export interface NodeConnection {
-  readonly dispatcher: Dispatcher
-  /** `Bearer …` of the node; `undefined` when it is open. */
-  readonly authorization: string | undefined
-  answered(): void
-  failed(reason: string): void
+  send(request: NodeRequest, receiver: AnswerReceiver): PendingAnswer
 }
 
 export interface NodePools {
@@ -41,64 +35,78 @@ export const illAfterFailures = 3
 
 const healthy: NodeHealth = { failures: 0, lastFailure: undefined }
 
+/** A pool and what it met. */
 class PooledNode implements NodeConnection {
   readonly url: string
   readonly key: string | null
-  readonly dispatcher: Pool
-  readonly authorization: string | undefined
+  readonly pool: ConnectionPool
   health: NodeHealth = healthy
 
-  constructor(node: Node, options: NodePoolsOptions) {
+  constructor(node: Node, options: ConnectionPoolOptions) {
     this.url = node.url
     this.key = node.key
-    this.authorization = node.key === null ? undefined : `Bearer ${node.key}`
-    this.dispatcher = new Pool(new URL(node.url).origin, {
-      connections: options.connectionsMax,
-      pipelining: 1,
-      connect: { timeout: options.connectTimeoutMs },
-      headersTimeout: options.answerTimeoutMs,
-      bodyTimeout: options.answerTimeoutMs,
-      // Below the idle time after which engines close connections, so that a request does not meet a closing one.
-      keepAliveTimeout: 4_000,
-      keepAliveMaxTimeout: 60_000,
-    })
+    this.pool = new ConnectionPool(new URL(node.url), node.key === null ? undefined : `Bearer ${node.key}`, options)
   }
 
-  answered(): void {
-    if (this.health !== healthy) this.health = healthy
-  }
-
-  failed(reason: string): void {
-    this.health = { failures: this.health.failures + 1, lastFailure: reason }
+  send(request: NodeRequest, receiver: AnswerReceiver): PendingAnswer {
+    return this.pool.send(request, new Observed(this, receiver))
   }
 }
 
-export function createNodePools(options: NodePoolsOptions): NodePools {
-  const pools = new Map<NodeId, PooledNode>()
+/** Passes an answer on, and notes how it ended. */
+class Observed implements AnswerReceiver {
+  readonly #node: PooledNode
+  readonly #receiver: AnswerReceiver
+
+  constructor(node: PooledNode, receiver: AnswerReceiver) {
+    this.#node = node
+    this.#receiver = receiver
+  }
+
+  onHead(status: number, headers: readonly string[]): void {
+    this.#receiver.onHead(status, headers)
+  }
+
+  onData(piece: Buffer): boolean {
+    return this.#receiver.onData(piece)
+  }
+
+  onEnd(): void {
+    if (this.#node.health !== healthy) this.#node.health = healthy
+    this.#receiver.onEnd()
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    if (failure.kind !== 'aborted') {
+      this.#node.health = { failures: this.#node.health.failures + 1, lastFailure: failure.reason }
+    }
+    this.#receiver.onFailure(failure)
+  }
+}
+
+export function createNodePools(options: ConnectionPoolOptions): NodePools {
+  const nodes = new Map<NodeId, PooledNode>()
   const retired = new Set<Promise<void>>()
 
-  function retire(pool: PooledNode): void {
-    const ended = pool.dispatcher.close().then(
-      () => undefined,
-      () => undefined,
-    )
+  function retire({ pool }: PooledNode): void {
+    const ended = pool.close()
     retired.add(ended)
     void ended.then(() => retired.delete(ended))
   }
 
   return {
     connection(node) {
-      const known = pools.get(node.id)
+      const known = nodes.get(node.id)
       if (known !== undefined && known.url === node.url && known.key === node.key) return known
       if (known !== undefined) retire(known)
-      const pool = new PooledNode(node, options)
-      pools.set(node.id, pool)
-      return pool
+      const made = new PooledNode(node, options)
+      nodes.set(node.id, made)
+      return made
     },
-    health: (id) => pools.get(id)?.health ?? healthy,
+    health: (id) => nodes.get(id)?.health ?? healthy,
     async close() {
-      for (const pool of pools.values()) retire(pool)
-      pools.clear()
+      for (const node of nodes.values()) retire(node)
+      nodes.clear()
       await Promise.all(retired)
     },
   }
