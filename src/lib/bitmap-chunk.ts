@@ -179,6 +179,21 @@ export function chunkAndSize(left: Chunk, right: Chunk): number {
   return intersect(small, small === left ? right : left, undefined)
 }
 
+/** The lowest value that both have. */
+export function chunkMinCommon(left: Chunk, right: Chunk): number | undefined {
+  if (left.kind === 'bits' && right.kind === 'bits') {
+    for (let index = 0; index < wordCount; index += 1) {
+      const word = left.words[index]! & right.words[index]!
+      if (word !== 0) return (index << 5) + 31 - Math.clz32(word & -word)
+    }
+    return undefined
+  }
+  const [small, large] = left.kind === 'array' ? [left, right] : [right as ArrayChunk, left]
+  for (let index = 0; index < small.size; index += 1)
+    if (chunkHas(large, small.values[index]!)) return small.values[index]!
+  return undefined
+}
+
 /** Writes what both have into `values`, if given, and answers how many there are. */
 function intersect(small: ArrayChunk, large: Chunk, values: Uint16Array | undefined): number {
   let size = 0

@@ -22,6 +22,8 @@ test('set operations agree with sets of numbers', () => {
       const common = sorted(left.filter((value) => setB.has(value)))
       assert.deepEqual(a.and(b).toArray(), common)
       assert.deepEqual([...a.or(b)], sorted([...left, ...right]))
+      assert.equal(a.minCommon(b), common[0])
+      assert.deepEqual(a.withoutSubset(a.and(b)).toArray(), a.andNot(b).toArray())
       assert.deepEqual(a.andNot(b).toArray(), sorted(left.filter((value) => !setB.has(value))))
       assert.deepEqual(a.xor(b).toArray(), sorted([...left, ...right].filter((v) => setA.has(v) !== setB.has(v))))
       assert.equal(a.andSize(b), common.length)

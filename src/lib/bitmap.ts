@@ -18,6 +18,7 @@ import {
   chunkHas,
   chunkMax,
   chunkMin,
+  chunkMinCommon,
   chunkOr,
   chunkRank,
   chunkUnion,
@@ -318,6 +319,21 @@ export class Bitmap implements BitmapReader {
       else r += 1
     }
     return false
+  }
+
+  /** The lowest value that both have. */
+  minCommon(other: Bitmap): number | undefined {
+    let l = 0
+    let r = 0
+    while (l < this.#keys.length && r < other.#keys.length) {
+      const [a, b] = [this.#keys[l]!, other.#keys[r]!]
+      if (a === b) {
+        const low = chunkMinCommon(this.#chunks[l++]!, other.#chunks[r++]!)
+        if (low !== undefined) return a * 65536 + low
+      } else if (a < b) l += 1
+      else r += 1
+    }
+    return undefined
   }
 
   equals(other: Bitmap): boolean {

@@ -19,6 +19,8 @@ export type FacetOrder = 'alpha' | 'count'
 
 /** Up to this many candidates, values are counted document by document. */
 const documentsReadMax = 3000
+/** As long as the reading of a document takes, about two values are counted. */
+const documentsPerValue = 2
 
 /** @throws ApiError message 54 for a pattern that no filterable attribute fits. */
 export function computeFacets(reader: IndexReader, patterns: readonly string[], candidates: Bitmap): Facets {
@@ -28,9 +30,9 @@ export function computeFacets(reader: IndexReader, patterns: readonly string[], 
   for (const name of facetNames(reader, patterns)) {
     const field = reader.fieldId(name)
     if (field === undefined) continue
-    distribution.set(name, distributionOf(reader, field, facetOrder(reader, name), candidates))
-    const range = numberRange(reader, field, candidates)
-    if (range !== null) stats.set(name, range)
+    const facet = facetOf(reader, field, facetOrder(reader, name), candidates)
+    distribution.set(name, facet.distribution)
+    if (facet.range !== null) stats.set(name, facet.range)
   }
   return { distribution, stats }
 }
@@ -92,82 +94,143 @@ function notEnabled(pattern: string, index: number): ApiError {
   )
 }
 
-function distributionOf(reader: IndexReader, field: FieldId, order: FacetOrder, candidates: Bitmap): Distribution {
+interface Facet {
+  readonly distribution: Distribution
+  /** Of the numbers; null when there are none. */
+  readonly range: { readonly min: number; readonly max: number } | null
+}
+
+interface Counted {
+  /** A string's normalised form, by which it is put in order; a number's text. */
+  readonly value: string
+  readonly shown: string
+  readonly count: number
+}
+
+interface CountedValues {
+  readonly numbers: Counted[]
+  readonly strings: Counted[]
+  readonly range: Facet['range']
+}
+
+function facetOf(reader: IndexReader, field: FieldId, order: FacetOrder, candidates: Bitmap): Facet {
   const max = reader.settings.faceting.maxValuesPerFacet
-  if (order === 'alpha' && candidates.size <= documentsReadMax) return countByDocument(reader, field, candidates, max)
-  const numbers: { key: string; count: number }[] = []
-  for (const { value, docids } of reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
-    if (order === 'alpha' && numbers.length >= max) break
-    const count = docids.andSize(candidates)
-    if (count > 0) numbers.push({ key: numberKey(value), count })
-  }
-  const strings: { key: string; count: number }[] = []
-  for (const { original, docids, value } of reader.facetStrings(field, '')) {
-    if (order === 'alpha' && numbers.length + strings.length >= max) break
-    const found = docids.and(candidates)
-    if (found.isEmpty()) continue
-    const shown = found.size === docids.size ? original : spellingIn(reader, field, value, found)
-    strings.push({ key: shown ?? original, count: found.size })
-  }
   if (order === 'count') {
+    const { numbers, strings, range } = countByValue(reader, field, candidates)
     // Equal counts: the greater value first, as the reference's heap gives them.
     numbers.reverse().sort((left, right) => right.count - left.count)
     strings.reverse().sort((left, right) => right.count - left.count)
+    return { distribution: shown(numbers, strings, max), range }
   }
-  return new Map([...numbers, ...strings].slice(0, max).map(({ key, count }) => [key, count]))
+  if (candidates.size > documentsReadMax) {
+    const { numbers, strings, range } = countByValue(reader, field, candidates, { shownMax: max })
+    return { distribution: shown(numbers, strings, max), range }
+  }
+  // A field of few values is counted value by value, one of many document by document: the counts are the same.
+  const { numbers, strings, range } =
+    countFewValues(reader, field, candidates, Math.ceil(candidates.size / documentsPerValue)) ??
+    countByDocument(reader, field, candidates)
+  numbers.sort(byValue)
+  strings.sort(byValue)
+  return { distribution: shown(numbers, strings, max), range }
 }
 
-function spellingIn(reader: IndexReader, field: FieldId, value: string, docids: Bitmap): string | undefined {
-  const first = docids.min()
-  if (first === undefined) return undefined
-  return reader.facetStringsOf(first, field).find((string) => string.value === value)?.original
+const byValue = (left: Counted, right: Counted): number => (left.value < right.value ? -1 : 1)
+
+const shown = (numbers: readonly Counted[], strings: readonly Counted[], max: number): Distribution =>
+  new Map([...numbers, ...strings].slice(0, max).map(({ shown: key, count }) => [key, count]))
+
+/** Undefined when the field has more than `valuesMax` values. */
+function countFewValues(
+  reader: IndexReader,
+  field: FieldId,
+  candidates: Bitmap,
+  valuesMax: number,
+): CountedValues | undefined {
+  let count = 0
+  for (const _ of reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
+    count += 1
+    if (count > valuesMax) return undefined
+  }
+  for (const _ of reader.facetStrings(field, '')) {
+    count += 1
+    if (count > valuesMax) return undefined
+  }
+  return countByValue(reader, field, candidates)
 }
 
-function countByDocument(reader: IndexReader, field: FieldId, candidates: Bitmap, max: number): Distribution {
-  const numbers = new Map<string, number>()
+/** In the index's order; values after the first `shownMax` are not counted. */
+function countByValue(
+  reader: IndexReader,
+  field: FieldId,
+  candidates: Bitmap,
+  { shownMax = Number.POSITIVE_INFINITY }: { readonly shownMax?: number } = {},
+): CountedValues {
+  const numbers: Counted[] = []
+  const strings: Counted[] = []
+  let min: number | undefined
+  let max: number | undefined
+  for (const { value, docids } of reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
+    if (numbers.length < shownMax) {
+      const count = docids.andSize(candidates)
+      if (count === 0) continue
+      const text = numberKey(value)
+      numbers.push({ value: text, shown: text, count })
+    } else if (!docids.intersects(candidates)) continue
+    min ??= value
+    max = value
+  }
+  for (const string of reader.facetStrings(field, '')) {
+    const { docids, value } = string
+    if (numbers.length + strings.length >= shownMax) break
+    const count = docids.andSize(candidates)
+    if (count === 0) continue
+    const spelling = count === docids.size ? undefined : spellingIn(reader, field, value, docids.minCommon(candidates))
+    strings.push({ value, shown: spelling ?? string.original, count })
+  }
+  return { numbers, strings, range: min === undefined || max === undefined ? null : { min, max } }
+}
+
+function spellingIn(reader: IndexReader, field: FieldId, value: string, docid: number | undefined): string | undefined {
+  if (docid === undefined) return undefined
+  return reader.facetStringsOf(docid, field).find((string) => string.value === value)?.original
+}
+
+function countByDocument(reader: IndexReader, field: FieldId, candidates: Bitmap): CountedValues {
+  const numbers = new Map<number, number>()
   const strings = new Map<string, { original: string; count: number }>()
   for (const docid of candidates) {
-    for (const number of reader.facetNumbersOf(docid, field)) {
-      const key = numberKey(number)
-      numbers.set(key, (numbers.get(key) ?? 0) + 1)
-    }
-    for (const { value, original } of reader.facetStringsOf(docid, field)) {
+    // A document counts once for a value that it has twice.
+    for (const number of once(reader.facetNumbersOf(docid, field))) numbers.set(number, (numbers.get(number) ?? 0) + 1)
+    const found = reader.facetStringsOf(docid, field)
+    const seen = found.length < 2 ? undefined : new Set<string>()
+    for (const { value, original } of found) {
+      if (seen?.has(value)) continue
+      seen?.add(value)
       const known = strings.get(value)
       if (known === undefined) strings.set(value, { original, count: 1 })
       else known.count += 1
     }
   }
-  const counted = new Map<string, number>()
-  const byKey = <T>(entries: Map<string, T>) => [...entries].sort(([left], [right]) => (left < right ? -1 : 1))
-  for (const [key, count] of byKey(numbers)) if (counted.size < max) counted.set(key, count)
-  for (const [, { original, count }] of byKey(strings)) if (counted.size < max) counted.set(original, count)
-  return counted
+  let [min, max] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const number of numbers.keys()) {
+    if (number < min) min = number
+    if (number > max) max = number
+  }
+  return {
+    numbers: [...numbers].map(([number, count]) => ({ value: numberKey(number), shown: numberKey(number), count })),
+    strings: [...strings].map(([value, { original, count }]) => ({ value, shown: original, count })),
+    range: min > max ? null : { min, max },
+  }
 }
+
+const once = (numbers: readonly number[]): Iterable<number> => (numbers.length < 2 ? numbers : new Set(numbers))
 
 /** The shortest decimal without exponent. */
 export function numberKey(value: number): string {
   const text = String(value)
   if (!text.includes('e')) return text
   return Number.isInteger(value) ? BigInt(value).toString() : value.toFixed(20).replace(/\.?0+$/, '')
-}
-
-function numberRange(reader: IndexReader, field: FieldId, candidates: Bitmap): { min: number; max: number } | null {
-  if (candidates.size <= documentsReadMax) {
-    let min = Number.POSITIVE_INFINITY
-    let max = Number.NEGATIVE_INFINITY
-    for (const docid of candidates) {
-      for (const number of reader.facetNumbersOf(docid, field)) {
-        if (number < min) min = number
-        if (number > max) max = number
-      }
-    }
-    return min > max ? null : { min, max }
-  }
-  const found: number[] = []
-  for (const { value, docids } of reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY))
-    if (docids.intersects(candidates)) found.push(value)
-  const [min] = found
-  return min === undefined ? null : { min, max: found.at(-1) ?? min }
 }
 
 /** For an answer: fields and values in order. */
