@@ -97,10 +97,13 @@ export class QueryTerm {
 
   /** The two halves that are neighbours in the most documents; not the words that the query already had apart. */
   #findSplit(): Phrase | null {
+    const { reader, vocabulary } = this.#postings
     const characters = [...this.original]
     let best: { readonly size: number; readonly left: string; readonly right: string } | undefined
     for (let at = 1; at < characters.length; at += 1) {
       const left = characters.slice(0, at).join('')
+      // Most beginnings are no words: that is known without a look into the pairs.
+      if (!vocabulary.has(reader, left)) continue
       const right = characters.slice(at).join('')
       const size = this.#postings.pair(left, right, 1).size
       if (size > (best?.size ?? 0)) best = { size, left, right }

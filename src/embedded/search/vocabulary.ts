@@ -19,14 +19,52 @@ export const oneTypoWordsMax = 150
 export const twoTypoWordsMax = 50
 /** Words kept in memory per index; blocks beyond are read each time. */
 const wordsKeptMax = 400_000
+/** Typed words whose like words are kept per index. */
+const askedMax = 500
 
 export class Vocabulary {
   readonly #blocks = new Map<string, readonly string[]>()
+  /** Those of `#blocks` that were asked for single words. */
+  readonly #sets = new Map<string, ReadonlySet<string>>()
+  readonly #asked = new Map<string, LikeWords>()
   #kept = 0
   #firsts: readonly string[] | undefined
 
+  has(reader: IndexReader, word: string): boolean {
+    const first = firstCharacter(word)
+    let known = this.#sets.get(first)
+    if (known === undefined) {
+      const words = this.#block(reader, first)
+      known = new Set(words)
+      if (this.#blocks.has(first)) this.#sets.set(first, known)
+    }
+    return known.has(word)
+  }
+
   /** Words at exactly one typo that share the first character. */
   likeByOne(reader: IndexReader, word: string, isPrefix: boolean): readonly string[] {
+    return this.#remember(`1${isPrefix ? '*' : ' '}${word}`, () => ({
+      one: this.#findByOne(reader, word, isPrefix),
+      two: [],
+    })).one
+  }
+
+  /** Words at one or two typos. */
+  likeByTwo(reader: IndexReader, word: string, isPrefix: boolean): LikeWords {
+    return this.#remember(`2${isPrefix ? '*' : ' '}${word}`, () => this.#findByTwo(reader, word, isPrefix))
+  }
+
+  #remember(key: string, find: () => LikeWords): LikeWords {
+    const known = this.#asked.get(key)
+    if (known !== undefined) return known
+    const found = find()
+    const oldest = this.#asked.size >= askedMax ? this.#asked.keys().next().value : undefined
+    if (oldest !== undefined) this.#asked.delete(oldest)
+    this.#asked.set(key, found)
+    return found
+  }
+
+  #findByOne(reader: IndexReader, word: string, isPrefix: boolean): readonly string[] {
     const found: string[] = []
     const first = firstCharacter(word)
     const allowsTypos = typoTest(reader)
@@ -37,8 +75,7 @@ export class Vocabulary {
     return found
   }
 
-  /** Words at one or two typos. */
-  likeByTwo(reader: IndexReader, word: string, isPrefix: boolean): LikeWords {
+  #findByTwo(reader: IndexReader, word: string, isPrefix: boolean): LikeWords {
     const one: string[] = []
     const two: string[] = []
     const first = firstCharacter(word)
