@@ -95,6 +95,7 @@ test('what two readers could take differently is refused', () => {
     `${head}name : value\r\n\r\n`,
     `${head} folded\r\n\r\n`,
     `${head}a: b\nc: d\r\n\r\n`,
+    `${head}a: b\u0001\r\n\r\n`,
     `${head}transfer-encoding: chunked\r\n\r\nxyz\r\n`,
     `${head}transfer-encoding: chunked\r\n\r\n123456789\r\n`,
     `${head}transfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n`,

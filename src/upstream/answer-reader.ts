@@ -146,7 +146,7 @@ export class AnswerReader {
       if (colon <= 0 || !headerName.test(line.slice(0, colon))) throw new BadAnswer('a header line has no name')
       const name = line.slice(0, colon).toLowerCase()
       const value = line.slice(colon + 1).trim()
-      if (value.includes('\n') || value.includes('\0')) throw new BadAnswer('a header value is not one line')
+      if (control.test(value)) throw new BadAnswer('a header value has a control character')
       if (name === 'content-length') length = contentLength(value, length)
       else if (name === 'transfer-encoding') isChunked = chunkedOnly(value)
       else if (name === 'connection') isKeptAlive = !/\bclose\b/i.test(value) && isKeptAlive
@@ -200,6 +200,8 @@ export class AnswerReader {
   }
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const control = /[\0-\x08\x0a-\x1f\x7f]/
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 function contentLength(value: string, before: number | undefined): number {

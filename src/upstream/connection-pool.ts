@@ -273,7 +273,8 @@ class Connection {
       const goesOn = this.#reader.read(Buffer.from(bytes.buffer, bytes.byteOffset, length))
       if (!this.#reader.isDone || this.#pending === undefined) return goesOn
     } catch (error) {
-      this.#failed(error)
+      // A receiver that throws ends its own request too, and no other.
+      this.fail({ kind: 'bad-answer', reason: error instanceof BadAnswer ? error.message : String(error) })
       return true
     }
     this.#finish()
@@ -320,11 +321,6 @@ class Connection {
     this.isOpening = false
     this.#pool.refused({ kind: 'unreachable', reason })
     this.destroy()
-  }
-
-  #failed(error: unknown): void {
-    if (!(error instanceof BadAnswer)) throw error
-    this.fail({ kind: 'bad-answer', reason: error.message })
   }
 }
 
