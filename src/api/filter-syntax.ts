@@ -106,7 +106,7 @@ class FilterParser {
       )
     const start = this.#at
     this.#blank()
-    if (this.#takeKeyword('NOT')) return { kind: 'not', filter: this.#not(depth + 1) }
+    if (this.#takeKeyword('NOT')) return negate(this.#not(depth + 1))
     this.#at = start
     return this.#primary(depth)
   }
@@ -253,14 +253,20 @@ class FilterParser {
   /** Comma separated numbers. */
   #numbers(name: GeoName): Word[] {
     const words: Word[] = []
+    let comma = this.#at
     do {
       this.#blank()
       floatForm.lastIndex = this.#at
       const text = floatForm.exec(this.#source)?.[0]
-      if (text === undefined) throw this.#geoForm(name)
+      if (text === undefined) {
+        // The list ends before its last comma, and what follows is told to be wrong from there.
+        this.#at = comma
+        throw this.#geoForm(name)
+      }
       words.push({ ...this.#span(this.#at, this.#at + text.length), text, quoted: false })
       this.#at += text.length
       this.#blank()
+      comma = this.#at
     } while (this.#take(','))
     return words
   }
@@ -499,5 +505,20 @@ function comparisonOf(symbol: string): '=' | '!=' | '>' | '>=' | '<' | '<=' {
       return symbol
     default:
       return '='
+  }
+}
+
+/** Twice not is nothing, which shows where a filter is echoed. */
+function negate(filter: Filter): Filter {
+  switch (filter.kind) {
+    case 'not':
+      return filter.filter
+    case 'in':
+    case 'presence':
+    case 'text':
+    case 'vectors':
+      return { ...filter, negated: !filter.negated }
+    default:
+      return { kind: 'not', filter }
   }
 }

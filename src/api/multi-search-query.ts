@@ -18,6 +18,7 @@ import {
   string,
 } from './decode.ts'
 import { ApiError } from './errors.ts'
+import { parseFilter } from './filter.ts'
 import { indexUid, isIndexUid } from './index-uid.ts'
 import { checkVectors, encodeSearchQuery, type SearchQuery, searchFields } from './search-query.ts'
 
@@ -117,6 +118,11 @@ export function insideQuery(position: number): string {
 export function decodeMultiSearch(sent: Json): MultiSearch {
   const decoded = body(sent, bodyRoot)
   const sentQueries = queriesOf(sent)
+  // Of a federated search all filters are read before anything else is checked.
+  if (decoded.federation !== null)
+    decoded.queries.forEach(({ filter }, position) => {
+      rethrowInside(position, () => parseFilter(filter, 'invalid_search_filter'))
+    })
   decoded.queries.forEach((query, position) => {
     rethrowInside(position, () => {
       checkVectors(query)
@@ -163,7 +169,7 @@ function checkFederated(query: MultiSearchQuery, sent: JsonObject, federation: F
   if (query.facets !== null)
     throw new ApiError(
       'invalid_multi_search_query_facets',
-      `Using facet options is not allowed in federated queries.\n - Hint: remove \`facets\` from the query or remove \`federation\` from the request\n - Hint: pass \`federation.facetsByIndex.${query.indexUid}: ${JSON.stringify(query.facets)}\` for facets in federated search`,
+      `Using facet options is not allowed in federated queries.\n - Hint: remove \`facets\` from the query or remove \`federation\` from the request\n - Hint: pass \`federation.facetsByIndex.${query.indexUid}: [${query.facets.map((facet) => JSON.stringify(facet)).join(', ')}]\` for facets in federated search`,
     )
   if (query.personalize !== null)
     throw new ApiError(

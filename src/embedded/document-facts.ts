@@ -137,11 +137,13 @@ export class FactReader {
     const addString = (field: number, text: string, original: string) => {
       const value = cutFacetString(text)
       keys.add(this.#interner.number(value), keyOf(kinds.facetString, field))
-      valuesOf(field).strings.push({ value, original: cutFacetString(original) })
+      const { strings } = valuesOf(field)
+      if (!strings.some((string) => string.value === value)) strings.push({ value, original: cutFacetString(original) })
     }
     const addNumber = (field: number, value: number) => {
       keys.add(this.#numberOf(value), keyOf(kinds.facetNumber, field))
-      valuesOf(field).numbers.push(value)
+      const { numbers } = valuesOf(field)
+      if (!numbers.includes(value)) numbers.push(value)
     }
     const visit = (name: string, value: Json, isBase: boolean, depth: number): void => {
       if (depth > depthMax) return
@@ -176,7 +178,14 @@ export class FactReader {
     for (const name of Object.keys(document)) if (name !== '_vectors') visit(name, document[name]!, true, 0)
     for (const [field, state] of states) this.#addField(keys, field, state)
     const geo = parts.facets && this.#usesGeo ? geoOf(document._geo) : undefined
-    if (geo !== undefined) keys.add(0, keyOf(kinds.geo, 0))
+    if (geo !== undefined) {
+      keys.add(0, keyOf(kinds.geo, 0))
+      // Coordinates may be given as strings, and are numbers to facets all the same.
+      for (const [name, value] of Object.entries(geo)) {
+        const field = this.#fields.id(`_geo.${name}`)
+        if (this.#planOf(field, `_geo.${name}`).isFaceted) addNumber(field, value)
+      }
+    }
     return { facets, geo }
   }
 

@@ -271,7 +271,10 @@ class FederatedRun {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
       const message = `Inside \`.federation.facetsByIndex.${uid}\`: ${error.message}${tail}`
-      throw new ApiError(error.code, message, { cause: error })
+      throw new ApiError(error.code, message, {
+        cause: error,
+        ...(error.code === 'index_not_found' ? { status: 400 } : {}),
+      })
     }
   }
 }

@@ -83,9 +83,10 @@ function evaluate(at: Evaluation, filter: Filter, universe: Bitmap): Bitmap {
   }
 }
 
-/** Every field name that must be filterable. */
+/** Every field name that must be filterable, the last one first: an error names the first that is not, as the reference. */
 function* fieldsOf(filter: Filter): Iterable<Word> {
-  if (filter.kind === 'and' || filter.kind === 'or') for (const part of filter.filters) yield* fieldsOf(part)
+  if (filter.kind === 'and' || filter.kind === 'or')
+    for (const part of filter.filters.toReversed()) yield* fieldsOf(part)
   else if (filter.kind === 'not') yield* fieldsOf(filter.filter)
   else if ('field' in filter && filter.kind !== 'foreign') yield filter.field
 }

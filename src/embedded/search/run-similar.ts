@@ -24,7 +24,9 @@ export function runSimilar(reader: IndexReader, query: SimilarQuery, context: Se
   let candidates = passing.andNot(Bitmap.of(docid))
   const own = reader.vectorsOf(embedder.name, docid)
   const neighbours =
-    own.length === 0 ? [] : nearest(reader, embedder, own, candidates).slice(query.offset, query.offset + query.limit)
+    own.length === 0
+      ? []
+      : nearest(reader, embedder, own, candidates, 'by-place').slice(query.offset, query.offset + query.limit)
   const below = neighbours.findIndex(({ similarity }) => similarity < (query.rankingScoreThreshold ?? 0))
   const shown = below < 0 ? neighbours : neighbours.slice(0, below)
   if (below >= 0) candidates = Bitmap.from(shown.map((neighbour) => neighbour.docid))

@@ -34,20 +34,27 @@ export interface Neighbour {
   readonly similarity: number
 }
 
-/** Documents of `universe` with a vector, most similar to any of `targets` first; ties by number. */
+/**
+ * Documents of `universe` with a vector, most similar to any of `targets` first; ties by number.
+ *
+ * @param pairing  `by-place`: the first vector of one document is held against the first of the other and so on, as the
+ *                 reference compares documents.
+ */
 export function nearest(
   reader: IndexReader,
   embedder: Embedder,
   targets: readonly ArrayLike<number>[],
   universe: Bitmap,
+  pairing: 'any' | 'by-place' = 'any',
 ): readonly Neighbour[] {
   const prepared = targets.map((target) => prepare(target, isQuantised(embedder)))
   const neighbours: Neighbour[] = []
   for (const docid of reader.vectorDocids(embedder.name).and(universe)) {
     let best = Number.NEGATIVE_INFINITY
-    for (const vector of reader.vectorsOf(embedder.name, docid)) {
+    for (const [place, vector] of reader.vectorsOf(embedder.name, docid).entries()) {
       const own = prepare(vector, isQuantised(embedder))
-      for (const target of prepared) best = Math.max(best, similarity(target, own))
+      const others = pairing === 'any' ? prepared : prepared.slice(place, place + 1)
+      for (const target of others) best = Math.max(best, similarity(target, own))
     }
     if (best !== Number.NEGATIVE_INFINITY) neighbours.push({ docid, similarity: shift(embedder, Math.fround(best)) })
   }

@@ -47,7 +47,7 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
   const separators = new Set(defaultSeparators())
   for (const token of options.separatorTokens) if (token !== '') separators.add(token)
   for (const token of options.nonSeparatorTokens) separators.delete(token)
-  const stopWords = new Set(options.stopWords)
+  const stopWords = new Set(options.stopWords.map(decompose))
   const classes = new Uint8Array(0x10000)
   /** Entries by first UTF-16 unit, longest first, for those units whose class is 3. */
   const entries = new Map<number, string[]>()
