@@ -38,16 +38,14 @@ export interface IndexReader {
   /** Documents in which `right` stands `distance` (1, 2, 3) after `left`, smallest distance per document. */
   pairDocids(left: string, right: string, distance: 1 | 2 | 3): Bitmap
   // Range reads, for prefixes of many words. A reader that leaves them out is asked word by word.
-  /** Words that begin with `prefix` in vocabulary order, with what `wordDocids` and `exactWordDocids` answer. */
-  prefixWordDocids?(
-    prefix: string,
-  ): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }>
-  /** All of `wordFieldDocids` for the words that begin with `prefix`; a field may come several times. */
-  prefixFieldDocids?(prefix: string): Iterable<{ readonly field: FieldId; readonly docids: Bitmap }>
-  /** All of `wordPositionDocids` for the words that begin with `prefix`; a bucket may come several times. */
-  prefixPositionDocids?(prefix: string): Iterable<{ readonly bucket: number; readonly docids: Bitmap }>
+  /** All of `wordDocids`, and all of `exactWordDocids`, for the words that begin with `prefix`. */
+  prefixWordDocids?(prefix: string): { readonly tolerant: Bitmap; readonly exact: Bitmap }
+  /** All of `wordFieldDocids` for the words that begin with `prefix`, by field. */
+  prefixFieldDocids?(prefix: string): ReadonlyMap<FieldId, Bitmap>
+  /** All of `wordPositionDocids` for the words that begin with `prefix`, by bucket. */
+  prefixPositionDocids?(prefix: string): ReadonlyMap<number, Bitmap>
   /** All of `pairDocids(left, …, distance)` for right words that begin with `prefix`. */
-  prefixPairDocids?(left: string, prefix: string, distance: 1 | 2 | 3): Iterable<Bitmap>
+  prefixPairDocids?(left: string, prefix: string, distance: 1 | 2 | 3): Bitmap
   /** Documents whose field has exactly `count` words (1 to 30). */
   fieldWordCountDocids(field: FieldId, count: number): Bitmap
 

@@ -3,6 +3,7 @@
  * all its reads one snapshot.
  */
 import { Bitmap } from '../lib/bitmap.ts'
+import { BitmapUnion } from '../lib/bitmap-union.ts'
 import type { BitmapCache } from './bitmap-cache.ts'
 import { decodeFacetValues } from './facet-values.ts'
 import { readGeoBlock } from './geo-blocks.ts'
@@ -102,39 +103,28 @@ export class LmdbIndexReader implements IndexReader {
     return this.#cache === undefined ? read() : this.#cache.get(`${this.#cacheName}${distance}${left}\0${right}`, read)
   }
 
-  *prefixWordDocids(
-    prefix: string,
-  ): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }> {
-    if (!isKeyable(prefix)) return
-    const strict = peekable(this.#prefixed(postingKind.exact, prefix))
-    for (const { key, value } of this.#prefixed(postingKind.word, prefix)) {
-      yield* strictWordsBefore(strict, key)
-      const hasBoth = strict.peek !== undefined && compareWords(strict.peek.key, key) === 0
-      const exact = hasBoth ? Bitmap.deserialize(strict.next().value) : undefined
-      yield { word: textOf(key.subarray(1)), docids: Bitmap.deserialize(value), exact }
-    }
-    yield* strictWordsBefore(strict, undefined)
+  prefixWordDocids(prefix: string): { readonly tolerant: Bitmap; readonly exact: Bitmap } {
+    if (!isKeyable(prefix)) return { tolerant: none, exact: none }
+    return { tolerant: this.#uniteWords(postingKind.word, prefix), exact: this.#uniteWords(postingKind.exact, prefix) }
   }
 
-  *prefixFieldDocids(prefix: string): Iterable<{ readonly field: FieldId; readonly docids: Bitmap }> {
-    if (!isKeyable(prefix)) return
-    for (const { key, value } of this.#prefixed(postingKind.field, prefix))
-      yield { field: numberAtEnd(key), docids: Bitmap.deserialize(value) }
+  prefixFieldDocids(prefix: string): ReadonlyMap<FieldId, Bitmap> {
+    return isKeyable(prefix) ? this.#uniteByNumber(postingKind.field, prefix) : new Map()
   }
 
-  *prefixPositionDocids(prefix: string): Iterable<{ readonly bucket: number; readonly docids: Bitmap }> {
-    if (!isKeyable(prefix)) return
-    for (const { key, value } of this.#prefixed(postingKind.position, prefix))
-      yield { bucket: numberAtEnd(key), docids: Bitmap.deserialize(value) }
+  prefixPositionDocids(prefix: string): ReadonlyMap<number, Bitmap> {
+    return isKeyable(prefix) ? this.#uniteByNumber(postingKind.position, prefix) : new Map()
   }
 
-  *prefixPairDocids(left: string, prefix: string, distance: 1 | 2 | 3): Iterable<Bitmap> {
-    if (!isKeyable(left) || !isKeyable(prefix)) return
+  prefixPairDocids(left: string, prefix: string, distance: 1 | 2 | 3): Bitmap {
+    if (!isKeyable(left) || !isKeyable(prefix)) return none
     const start = Buffer.from(this.#keys.pair(left, prefix))
+    const union = new BitmapUnion()
     for (const { value } of this.#env.postings.getRange({ start, end: after(start) })) {
       const part = splitPair(value)[distance - 1]
-      if (part !== undefined) yield Bitmap.deserialize(part)
+      if (part !== undefined) union.add(part)
     }
+    return union.build()
   }
 
   fieldWordCountDocids(field: FieldId, count: number): Bitmap {
@@ -243,6 +233,27 @@ export class LmdbIndexReader implements IndexReader {
     return this.#env.facets.getBinary(this.#keys.kindDocid(facetKind.values, docid))
   }
 
+  #uniteWords(kind: number, prefix: string): Bitmap {
+    const union = new BitmapUnion()
+    for (const { value } of this.#prefixed(kind, prefix)) union.add(value)
+    return union.build()
+  }
+
+  /** By the number at the end of the keys. */
+  #uniteByNumber(kind: number, prefix: string): ReadonlyMap<number, Bitmap> {
+    const unions = new Map<number, BitmapUnion>()
+    for (const { key, value } of this.#prefixed(kind, prefix)) {
+      const number = numberAtEnd(key)
+      let union = unions.get(number)
+      if (union === undefined) {
+        union = new BitmapUnion()
+        unions.set(number, union)
+      }
+      union.add(value)
+    }
+    return new Map([...unions].map(([number, union]) => [number, union.build()]))
+  }
+
   #prefixed(kind: number, prefix: string): Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array }> {
     const start = Buffer.from(this.#keys.word(kind, prefix))
     return this.#env.postings.getRange({ start, end: after(start) })
@@ -280,45 +291,6 @@ class FacetString {
     return strings.find(({ value }) => value === this.value)?.original ?? this.value
   }
 }
-
-interface Entry {
-  readonly key: Uint8Array
-  readonly value: Uint8Array
-}
-
-interface Peekable {
-  readonly peek: Entry | undefined
-  next(): Entry
-}
-
-function peekable(entries: Iterable<Entry>): Peekable {
-  const iterator = entries[Symbol.iterator]()
-  let step = iterator.next()
-  return {
-    get peek() {
-      return step.done ? undefined : step.value
-    },
-    next() {
-      const value = step.value as Entry
-      step = iterator.next()
-      return value
-    },
-  }
-}
-
-/** Words that occur only where no typo is allowed, up to another word's place in the vocabulary. */
-function* strictWordsBefore(
-  strict: Peekable,
-  key: Uint8Array | undefined,
-): Iterable<{ readonly word: string; readonly docids: Bitmap; readonly exact: Bitmap | undefined }> {
-  while (strict.peek !== undefined && (key === undefined || compareWords(strict.peek.key, key) < 0)) {
-    const entry = strict.next()
-    yield { word: textOf(entry.key.subarray(1)), docids: none, exact: Bitmap.deserialize(entry.value) }
-  }
-}
-
-const compareWords = (left: Uint8Array, right: Uint8Array): number =>
-  Buffer.compare(left.subarray(1), right.subarray(1))
 
 const isKeyable = (word: string): boolean =>
   word.length * 3 <= wordBytesMax || (word.length <= wordBytesMax && Buffer.byteLength(word) <= wordBytesMax)

@@ -4,7 +4,7 @@
  */
 
 export const arraySizeMax = 4096
-const wordCount = 2048
+export const wordCount = 2048
 
 export interface ArrayChunk {
   readonly kind: 'array'
@@ -94,7 +94,7 @@ function fromScratch(): Chunk {
 }
 
 /** The chunk in the form that its size asks for. */
-function settled(chunk: BitsChunk): Chunk {
+export function settled(chunk: BitsChunk): Chunk {
   if (chunk.size > arraySizeMax) return chunk
   const values = new Uint16Array(chunk.size)
   let size = 0

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Bitmap } from './bitmap.ts'
+import { BitmapUnion } from './bitmap-union.ts'
 
 /** Sets that reach every form: sparse, dense, across chunks, near the borders of chunks and of 32 bits. */
 const values = fc.oneof(
@@ -34,6 +35,17 @@ test('set operations agree with sets of numbers', () => {
       assert.deepEqual([a.toArray(), b.toArray()], [sorted(left), sorted(right)])
     }),
     { numRuns: 150 },
+  )
+})
+
+test('the union of written bitmaps is that of the bitmaps', () => {
+  fc.assert(
+    fc.property(fc.array(values, { maxLength: 6 }), (lists) => {
+      const union = new BitmapUnion()
+      for (const list of lists) union.add(Bitmap.from(list).serialize())
+      assert.deepEqual(union.build().toArray(), sorted(lists.flat()))
+    }),
+    { numRuns: 60 },
   )
 })
 

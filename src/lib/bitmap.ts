@@ -27,6 +27,7 @@ import {
   erase,
   insert,
   rangeChunk,
+  settled,
 } from './bitmap-chunk.ts'
 
 export interface BitmapReader {
@@ -124,7 +125,7 @@ export class Bitmap implements BitmapReader {
   /** Reads what `serialize` wrote; may keep views of `bytes`, which must not change afterwards. */
   static deserialize(bytes: Uint8Array): Bitmap {
     const tag = bytes[0] ?? 0
-    if (tag !== chunkedTag) return readList(bytes, tag)
+    if (tag !== chunkedTag) return readShortList(bytes, tag)
     // Not `slice`: that of a Buffer is a view.
     const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
     const view = new DataView(aligned.buffer, aligned.byteOffset, aligned.byteLength)
@@ -144,6 +145,39 @@ export class Bitmap implements BitmapReader {
       }
     }
     return new Bitmap(keys, chunks)
+  }
+
+  /** Bits of values by their high halves; the arrays are the bitmap's own afterwards. */
+  static ofBits(words: ReadonlyMap<number, Uint32Array>): Bitmap {
+    const keys: number[] = []
+    const chunks: Chunk[] = []
+    for (const key of [...words.keys()].sort((a, b) => a - b)) {
+      const chunk = bitsChunk(words.get(key)!)
+      if (chunk.size === 0) continue
+      keys.push(key)
+      chunks.push(settled(chunk))
+    }
+    return new Bitmap(keys, chunks)
+  }
+
+  /** Visits the values of a written bitmap that is a short list; false when it is another one, and none was visited. */
+  static readList(bytes: Uint8Array, visit: (value: number) => void): boolean {
+    const count = bytes[0] ?? 0
+    if (count > listSizeMax) return false
+    let at = 1
+    let value = 0
+    for (let index = 0; index < count; index += 1) {
+      let scale = 1
+      let byte = bytes[at++]!
+      while (byte > 127) {
+        value += (byte & 127) * scale
+        scale *= 128
+        byte = bytes[at++]!
+      }
+      value += byte * scale
+      visit(value)
+    }
+    return true
   }
 
   /** What `fromSorted(values).serialize()` gives, without the bitmap where they are few. */
@@ -365,6 +399,11 @@ export class Bitmap implements BitmapReader {
     return rank
   }
 
+  /** The high halves of the values, ascending, with their low halves, which must not be changed. */
+  eachChunk(visit: (key: number, chunk: Chunk) => void): void {
+    for (const [index, chunk] of this.#chunks.entries()) visit(this.#keys[index]!, chunk)
+  }
+
   /** Calls `visit` with every value, ascending; faster than the iterator. */
   forEach(visit: (value: number) => void): void {
     for (const [index, chunk] of this.#chunks.entries()) {
@@ -496,20 +535,11 @@ function writeListFrom(count: number, last: number, start: number, values: reado
 /** Values of a list while it is read. */
 const listValues = new Float64Array(listSizeMax)
 
-function readList(bytes: Uint8Array, count: number): Bitmap {
-  assert(count <= listSizeMax, `bitmap: unknown tag ${count}`)
-  let at = 1
-  let value = 0
-  for (let index = 0; index < count; index += 1) {
-    let scale = 1
-    let byte = bytes[at++]!
-    while (byte > 127) {
-      value += (byte & 127) * scale
-      scale *= 128
-      byte = bytes[at++]!
-    }
-    value += byte * scale
-    listValues[index] = value
-  }
+function readShortList(bytes: Uint8Array, count: number): Bitmap {
+  let index = 0
+  const isList = Bitmap.readList(bytes, (value) => {
+    listValues[index++] = value
+  })
+  assert(isList, `bitmap: unknown tag ${count}`)
   return Bitmap.fromSorted(listValues, count)
 }

@@ -124,7 +124,7 @@ export class Postings {
     if (!isDistance(distance)) return none
     return remember(this.#prefixPairs, `${distance} ${left} ${prefix}`, () => {
       const ranged = this.reader.prefixPairDocids?.(left, prefix, distance)
-      if (ranged !== undefined) return Bitmap.union([...ranged])
+      if (ranged !== undefined) return ranged
       const found: Bitmap[] = []
       for (const word of this.wordsFrom(prefix)) found.push(this.reader.pairDocids(left, word, distance))
       return Bitmap.union(found)
@@ -231,41 +231,31 @@ export class Postings {
   }
 
   #uniteWords(prefix: string): { readonly tolerant: Bitmap; readonly exact: Bitmap } {
-    const tolerant: Bitmap[] = []
-    const exact: Bitmap[] = []
     const ranged = this.reader.prefixWordDocids?.(prefix)
-    if (ranged !== undefined) {
-      for (const entry of ranged) {
-        tolerant.push(entry.docids)
-        if (entry.exact !== undefined) exact.push(entry.exact)
-      }
-    } else {
-      for (const word of this.wordsFrom(prefix)) {
-        tolerant.push(this.reader.wordDocids(word))
-        exact.push(this.reader.exactWordDocids(word))
-      }
+    if (ranged !== undefined) return ranged
+    const words = [...this.wordsFrom(prefix)]
+    return {
+      tolerant: Bitmap.union(words.map((word) => this.reader.wordDocids(word))),
+      exact: Bitmap.union(words.map((word) => this.reader.exactWordDocids(word))),
     }
-    return { tolerant: Bitmap.union(tolerant), exact: Bitmap.union(exact) }
   }
 
   #uniteFields(prefix: string): ReadonlyMap<FieldId, Bitmap> {
-    const lists = new Map<FieldId, Bitmap[]>()
     const ranged = this.reader.prefixFieldDocids?.(prefix)
-    if (ranged !== undefined) for (const { field, docids } of ranged) append(lists, field, docids)
-    else
-      for (const word of this.wordsFrom(prefix))
-        for (const { id } of this.reader.searchableFields) append(lists, id, this.reader.wordFieldDocids(word, id))
+    if (ranged !== undefined) return ranged
+    const lists = new Map<FieldId, Bitmap[]>()
+    for (const word of this.wordsFrom(prefix))
+      for (const { id } of this.reader.searchableFields) append(lists, id, this.reader.wordFieldDocids(word, id))
     return uniteEach(lists)
   }
 
   #uniteBuckets(prefix: string): ReadonlyMap<number, Bitmap> {
-    const lists = new Map<number, Bitmap[]>()
     const ranged = this.reader.prefixPositionDocids?.(prefix)
-    if (ranged !== undefined) for (const { bucket, docids } of ranged) append(lists, bucket, docids)
-    else
-      for (const word of this.wordsFrom(prefix))
-        for (const bucket of this.reader.wordPositions(word))
-          append(lists, bucket, this.reader.wordPositionDocids(word, bucket))
+    if (ranged !== undefined) return ranged
+    const lists = new Map<number, Bitmap[]>()
+    for (const word of this.wordsFrom(prefix))
+      for (const bucket of this.reader.wordPositions(word))
+        append(lists, bucket, this.reader.wordPositionDocids(word, bucket))
     return uniteEach(lists)
   }
 }
