@@ -10,6 +10,8 @@ import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import type { IndexSnapshots } from './snapshot/index-snapshots.ts'
+import type { SnapshotFolder } from './snapshot/snapshot-folder.ts'
 
 /** What a task does. Document payloads are NDJSON, one object a line; id payloads NDJSON of JSON strings. */
 export type EngineOperation =
@@ -28,6 +30,8 @@ export type EngineOperation =
       readonly function: string
       readonly filter: Json | null
       readonly context: JsonObject | null
+      /** The context as it was sent, with every digit; absent = as `context` is written. */
+      readonly contextText?: string
     }
   /** The settings as sent, decoded: absent = unchanged, null = reset. */
   | { readonly kind: 'settings'; readonly settings: JsonObject }
@@ -160,6 +164,11 @@ export interface EngineOptions {
   readonly onFinished?: (tasks: readonly TaskView[]) => void
 }
 
+/** Snapshots of single indexes and their files. */
+export interface SnapshotStore extends Pick<IndexSnapshots, 'create' | 'restore' | 'job'> {
+  readonly files: Pick<SnapshotFolder, 'list' | 'find' | 'read' | 'write' | 'remove'>
+}
+
 export interface EngineCore {
   // ---- Indexes ----
   /** Sorted by uid. */
@@ -203,6 +212,8 @@ export interface EngineCore {
   waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined>
 
   readonly store: EngineStore
+  /** Single indexes as files. */
+  readonly snapshots: SnapshotStore
   /** Ends running work cleanly; unfinished tasks run at the next open. */
   close(): Promise<void>
 }

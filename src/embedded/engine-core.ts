@@ -32,6 +32,7 @@ import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
+import { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
 import { WorkerCalls } from './worker-calls.ts'
@@ -76,6 +77,7 @@ export async function openEngine(
 
 class Engine implements EngineCore {
   readonly store: EngineStore
+  readonly snapshots: IndexSnapshots
   readonly #dbPath: string
   readonly #clock: Clock
   readonly #unlock: () => void
@@ -152,6 +154,26 @@ class Engine implements EngineCore {
       removeIndex: (entry) => this.#removeIndex(entry),
       removePayload: (name) => this.#payloads.remove(name),
       onFinished: options.onFinished ?? (() => {}),
+    })
+    this.snapshots = new IndexSnapshots({
+      folder: join(dbPath, 'index-snapshots'),
+      clock,
+      registry: this.#registry,
+      copy: (folder, target) => this.#open.copy(folder, target),
+      adopt: async (folder) => {
+        const value = await this.#open.use([folder], () =>
+          this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption: {} }) satisfies IndexingMessage),
+        )
+        assert(value !== null && value !== 'aborted' && 'outcomes' in value, 'the answer of an adoption')
+        return value.index
+      },
+      publish: async (entry, replaced) => {
+        await this.#tasks.commit({ tasks: [], putIndexes: [entry] })
+        this.#registry.apply([], [entry])
+        if (replaced !== undefined) await this.#removeIndex(replaced)
+      },
+      between: (work) => this.#scheduler.between(work),
+      forget: (folder) => this.#open.forget(folder),
     })
     this.#scheduler.start()
   }
@@ -304,6 +326,7 @@ class Engine implements EngineCore {
     // The running batch is rolled back and runs again at the next start.
     Atomics.store(this.#abort, 0, 1)
     await this.#scheduler.close()
+    await this.snapshots.close()
     await this.#lastInsert
     await Promise.all([this.#reads.close(), this.#indexing.close()])
     await this.#open.close()

@@ -43,7 +43,8 @@ export interface IndexFacts {
   readonly updatedAt: number
 }
 
-const formatVersion = 1
+/** Format of the tables. An index of another one is not read. */
+export const indexFormat = 1
 
 /** Address space that an index may map; the file grows only with what it holds. */
 const mapBytes = 64 * 2 ** 30
@@ -104,12 +105,12 @@ export function writeJson(table: Table, key: Uint8Array, value: unknown): void {
 export function readFacts(env: IndexEnv): IndexFacts | undefined {
   const stored = readJson<IndexFacts & { format: number }>(env.main, mainKeys.facts)
   if (stored === undefined) return undefined
-  assert(stored.format === formatVersion, `index format ${stored.format}, this program reads ${formatVersion}`)
+  assert(stored.format === indexFormat, `index format ${stored.format}, this program reads ${indexFormat}`)
   return stored
 }
 
 export function writeFacts(env: IndexEnv, facts: IndexFacts): void {
-  writeJson(env.main, mainKeys.facts, { format: formatVersion, ...facts })
+  writeJson(env.main, mainKeys.facts, { format: indexFormat, ...facts })
 }
 
 export function readBitmap(table: Table, key: Uint8Array): Bitmap {

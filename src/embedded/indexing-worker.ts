@@ -7,7 +7,7 @@ import { assert } from '../lib/assert.ts'
 import { collectGarbage } from '../lib/heap.ts'
 import type { BatchTask } from './index-batch.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
-import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
+import { adoptIndex, BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { openPayloadReader, type PayloadReader } from './meta-env.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import {
@@ -86,6 +86,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     return null
   }
   if (message.kind === 'compact') return compact(message.folder, message.target)
+  if (message.kind === 'adopt') return adoptIndex(envOf(message.folder), message.adoption)
   try {
     return runBatch(envOf(message.folder), message.tasks.map(received), deps)
   } catch (error) {

@@ -25,6 +25,8 @@ interface OpenIndex {
   userCount: number
   usedAt: number
   closing: Promise<void> | undefined
+  /** Copies of its file that are being made: it stays open for them, even when it is deleted. */
+  readonly copies: Set<Promise<unknown>>
 }
 
 /** Each maps 64 GiB of the 128 TiB that a process can address. */
@@ -65,12 +67,26 @@ export class OpenIndexes {
     }
   }
 
+  /**
+   * Copies the index's file, without its free pages, into the folder `target`, which exists. The copy holds what was
+   * committed when it began; reads and writes go on meanwhile.
+   */
+  async copy(folder: string, target: string): Promise<void> {
+    await this.use([folder], async () => {
+      const index = this.#open.get(folder)
+      assert(index !== undefined, 'an index in use is open')
+      const copying = index.env.root.backup(target, true)
+      index.copies.add(copying)
+      await copying.finally(() => index.copies.delete(copying))
+    })
+  }
+
   /** Closes an index for good, or until it is used again. */
   async forget(folder: string): Promise<void> {
     const index = this.#open.get(folder)
     if (index === undefined) return
-    index.closing ??= this.#options
-      .forgetInWorkers(folder)
+    index.closing ??= Promise.allSettled(index.copies)
+      .then(() => this.#options.forgetInWorkers(folder))
       .then(() => index.env.root.close())
       .finally(() => this.#open.delete(folder))
     await index.closing
@@ -79,6 +95,7 @@ export class OpenIndexes {
   /** After the workers have ended. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper)
+    for (const { copies } of this.#open.values()) await Promise.allSettled(copies)
     for (const index of this.#open.values()) await (index.closing ?? index.env.root.close())
     this.#open.clear()
   }
@@ -100,6 +117,7 @@ export class OpenIndexes {
         userCount: 1,
         usedAt: this.#options.clock.monotonic(),
         closing: undefined,
+        copies: new Set(),
       }
       this.#open.set(folder, index)
       return index

@@ -34,6 +34,8 @@ export class Scheduler {
   #isClosed = false
   #loop: Promise<void> | undefined
   readonly #waiters = new Map<number, Set<() => void>>()
+  /** Work that waits for the time between two batches. */
+  readonly #interludes: { readonly run: () => Promise<void>; readonly cancel: (reason: Error) => void }[] = []
 
   constructor(deps: SchedulerDeps) {
     this.#deps = deps
@@ -46,6 +48,15 @@ export class Scheduler {
   /** A task was enqueued. */
   wake(): void {
     this.#wake?.()
+  }
+
+  /** Runs `work` while no batch does. */
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) reject(new Error('the engine is closing'))
+      else this.#interludes.push({ run: () => work().then(resolve, reject), cancel: reject })
+      this.wake()
+    })
   }
 
   /** Tasks of the batch that runs now. */
@@ -78,11 +89,13 @@ export class Scheduler {
     this.#isClosed = true
     this.#wake?.()
     await this.#loop
+    for (const { cancel } of this.#interludes.splice(0)) cancel(new Error('the engine is closing'))
     for (const waiters of [...this.#waiters.values()]) for (const end of [...waiters]) end()
   }
 
   async #run(): Promise<void> {
     while (!this.#isClosed) {
+      for (const interlude of this.#interludes.splice(0)) await interlude.run()
       const batch = this.#nextBatch()
       if (batch !== undefined) await this.#runBatch(batch)
       else

@@ -76,6 +76,14 @@ export type IndexingMessage =
   | { readonly kind: 'forget'; readonly call: number; readonly folder: string }
   /** Copies an index into a new folder, without its free pages. */
   | { readonly kind: 'compact'; readonly call: number; readonly folder: string; readonly target: string }
+  | { readonly kind: 'adopt'; readonly call: number; readonly folder: string; readonly adoption: Adoption }
+
+/** An index that came with a file of another engine: none of its tasks is one of ours. */
+export interface Adoption {
+  /** Told as the index's own; absent = as it says itself. */
+  readonly createdAt?: number
+  readonly updatedAt?: number
+}
 
 export interface CompactionSizes {
   readonly bytesBefore: number

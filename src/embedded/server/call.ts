@@ -1,5 +1,6 @@
 /** One request as its handler sees it, and what a handler answers. */
 import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import type { Action } from '../../api/actions.ts'
 import { ApiError } from '../../api/errors.ts'
 import type { Features } from '../../api/features.ts'
@@ -26,9 +27,10 @@ export interface ServerParts {
 
 export interface Answer {
   readonly status: number
-  /** JSON text; null = no body. */
-  readonly body: string | Uint8Array | null
+  /** JSON text; null = no body; a stream is sent as it comes. */
+  readonly body: string | Uint8Array | Readable | null
   readonly contentType?: string
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface Call {

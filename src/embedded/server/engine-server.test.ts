@@ -91,8 +91,18 @@ function stubCore(): EngineCore {
       put: async (key, value) => void entries.set(key, value),
       delete: async (key) => entries.delete(key),
     },
+    snapshots: {
+      create: notAsked,
+      restore: notAsked,
+      job: notAsked,
+      files: { list: notAsked, find: notAsked, read: notAsked, write: notAsked, remove: notAsked },
+    },
     close: async () => undefined,
   }
+}
+
+function notAsked(): never {
+  throw new Error('no test asks for it')
 }
 
 let server: EngineServer

@@ -1,5 +1,6 @@
 /** The embedded engine as a Meilisearch server: authorise, decode, ask the core, answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { pipeline, Readable } from 'node:stream'
 import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
 import { completeFeatures, type Features } from '../../api/features.ts'
 import { emulatedRelease } from '../../api/names.ts'
@@ -16,6 +17,7 @@ import { documentRoutes } from './document-routes.ts'
 import { indexRoutes } from './index-routes.ts'
 import { checkIndex, openKeyRing } from './key-ring.ts'
 import { searchRoutes } from './search-routes.ts'
+import { snapshotRoutes } from './snapshot-routes.ts'
 import { systemRoutes } from './system-routes.ts'
 import { taskRoutes } from './task-routes.ts'
 
@@ -67,7 +69,14 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     },
   }
   const tree = new RouteTree<Route>()
-  for (const route of [...systemRoutes, ...indexRoutes, ...documentRoutes, ...searchRoutes, ...taskRoutes])
+  for (const route of [
+    ...systemRoutes,
+    ...indexRoutes,
+    ...documentRoutes,
+    ...searchRoutes,
+    ...taskRoutes,
+    ...snapshotRoutes,
+  ])
     tree.add(route.method, route.path, route)
 
   const server = await listenHttp({
@@ -101,11 +110,7 @@ function storedFeatures(core: EngineCore): Features {
   return completeFeatures(Object.fromEntries(on.map(([name]) => [name, true])))
 }
 
-interface Reply extends Answer {
-  readonly headers?: Readonly<Record<string, string>>
-}
-
-async function serve(tree: RouteTree<Route>, parts: ServerParts, request: IncomingMessage): Promise<Reply> {
+async function serve(tree: RouteTree<Route>, parts: ServerParts, request: IncomingMessage): Promise<Answer> {
   const path = readPath(request.url ?? '/')
   if (path.kind === 'refused')
     throw path.reason === 'too-long'
@@ -130,7 +135,7 @@ const preflight = {
   'access-control-max-age': '86400',
 }
 
-function refusalOf(error: unknown, onFailure: (error: unknown) => void): Reply {
+function refusalOf(error: unknown, onFailure: (error: unknown) => void): Answer {
   if (error instanceof ApiError) {
     const wait: Readonly<Record<string, string>> = error.status === 503 ? { 'retry-after': '10' } : {}
     return reply(error.status, error.body, { ...wait, ...error.headers })
@@ -139,12 +144,19 @@ function refusalOf(error: unknown, onFailure: (error: unknown) => void): Reply {
   return reply(500, errorBody('internal', 'An internal error has occurred.'), {})
 }
 
-function reply(status: number, body: ErrorBody, headers: Readonly<Record<string, string>>): Reply {
+function reply(status: number, body: ErrorBody, headers: Readonly<Record<string, string>>): Answer {
   return { status, body: JSON.stringify(body), headers }
 }
 
-function send(request: IncomingMessage, response: ServerResponse, answer: Reply): void {
+function send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
   const { body } = answer
+  if (body instanceof Readable) {
+    response.writeHead(answer.status, { 'access-control-allow-origin': '*', ...answer.headers })
+    // A stream that breaks breaks the connection, so that the client does not take a part for the whole.
+    pipeline(body, response, () => undefined)
+    dropRest(request)
+    return
+  }
   const bytes = typeof body === 'string' ? Buffer.from(body) : (body ?? new Uint8Array())
   response.writeHead(answer.status, {
     'access-control-allow-origin': '*',
