@@ -7,7 +7,7 @@ import { loadDemoData } from './cli/demo-data.ts'
 import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
-import { createMetrics, startOperator } from './metrics.ts'
+import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
 import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
 import { EngineUnavailable } from './orchestrator/local-driver.ts'
@@ -45,6 +45,8 @@ export function createPrograms(host: Host): Programs {
     openStore: (config) => openOwnStore(host, config, databaseOf(config), silent),
   }
 }
+
+const notStarted: AskGateways = async () => [{ status: 503, body: { ready: false } }]
 
 const silent = pino({ level: 'silent' })
 
@@ -87,12 +89,14 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
 
   announce(lock, null, database)
   const metrics = createMetrics(config)
-  await startOperator(config, metrics, supervisor)
+  const gateways = { ask: notStarted }
+  await startOperator(config, metrics, gateways, supervisor)
   await startEngines(host, context, store, supervisor, logger)
   await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger)
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
-  const url = await startGateways(host, config, store, metrics, supervisor, logger)
+  const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger)
+  gateways.ask = ask
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)
@@ -106,17 +110,21 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
 
 async function runServe(host: Host, { config, terminal }: CommandContext, supervisor: Supervisor, logger: Logger) {
   const database = databaseOf(config)
-  const store = await startStore(host, config, database, supervisor, logger)
   const roles = config.worker.roles
+  // A gateway can serve searches without the database, once it knows its routes.
+  const mayWait = roles.every((role) => role === 'gateway')
+  const store = await startStore(host, config, database, supervisor, logger, mayWait)
   const metrics = createMetrics(config)
-  await startOperator(config, metrics, supervisor)
+  const gateways = { ask: roles.includes('gateway') ? notStarted : async () => [] }
+  await startOperator(config, metrics, gateways, supervisor)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
     await startWorker(host, store, succession, metrics, supervisor, logger)
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {
-    const url = await startOneGateway(host, config, store, metrics, supervisor, logger)
+    const { url, ask } = await startOneGateway(host, config, store, metrics, supervisor, logger)
+    gateways.ask = ask
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)
   } else {
     terminal.answer({ roles: [...roles] }, `Flapjack ${host.version} works as ${roles.join(', ')}`)

@@ -2,6 +2,7 @@
 import cluster from 'node:cluster'
 import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client'
 import type { Config } from './config/config.ts'
+import type { AdminCommand, AdminReply } from './gateway/gateway-admin.ts'
 import { startOperatorServer } from './gateway/operator-server.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 
@@ -17,16 +18,33 @@ export function createMetrics({ operator }: Pick<Config, 'operator'>): Registry 
   return registry
 }
 
-/** Metrics and liveness for operators, when an address is configured. */
-export async function startOperator(config: Config, metrics: Registry, supervisor: Supervisor): Promise<void> {
-  const { address } = config.operator
+/** Asks all gateways of this program. */
+export type AskGateways = (command: AdminCommand) => Promise<readonly AdminReply[]>
+
+/**
+ * The operators' listener, when an address is configured.
+ * @param gateways  whom it asks; replaced when they have started.
+ */
+export async function startOperator(
+  config: Config,
+  metrics: Registry,
+  gateways: { readonly ask: AskGateways },
+  supervisor: Supervisor,
+): Promise<void> {
+  const { address, token } = config.operator
   if (address === null || cluster.isWorker) return
-  const gateways = new AggregatorRegistry()
+  const all = new AggregatorRegistry()
   const readMetrics = async () =>
-    config.http.gateways === 1 ? metrics.metrics() : `${await gateways.clusterMetrics()}\n${await ownMetrics(metrics)}`
+    config.http.gateways === 1 ? metrics.metrics() : `${await all.clusterMetrics()}\n${await ownMetrics(metrics)}`
   await supervisor.start(
     'operator listener',
-    () => startOperatorServer({ ...address, readMetrics }),
+    () =>
+      startOperatorServer({
+        ...address,
+        readMetrics,
+        token: token?.reveal() ?? null,
+        ask: (command) => gateways.ask(command),
+      }),
     (server) => server.close(),
   )
 }

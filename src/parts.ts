@@ -1,4 +1,5 @@
 /** Builds each part of the program from the configuration, and hands it to the supervisor that will stop it. */
+import cluster from 'node:cluster'
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import pino, { type Logger } from 'pino'
@@ -14,15 +15,18 @@ import { startWebhookSender } from './control/webhook-sender.ts'
 import type { Engine } from './engine/engine.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
 import { startGateway } from './gateway/gateway.ts'
+import { readCommand, readReply } from './gateway/gateway-admin.ts'
 import { followRoutes } from './gateway/route-follower.ts'
 import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Random } from './lib/random.ts'
 import { loadSealingKey, parseSealingKey } from './lib/seal.ts'
+import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startLocalNode } from './orchestrator/local-driver.ts'
+import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
 import { startRetention } from './orchestrator/retention.ts'
@@ -32,6 +36,7 @@ import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
 import { createLaneMetrics } from './replication/lane-metrics.ts'
 import { startReplication } from './replication/replication.ts'
 import type { Node } from './store/catalogue.ts'
+import { StoreUnavailable } from './store/ports.ts'
 import { startPostgres } from './store/postgres-server.ts'
 
 export interface Host {
@@ -73,19 +78,42 @@ export async function startStore(
   database: StoreOptions['database'],
   supervisor: Supervisor,
   logger: Logger,
+  mayWait = false,
 ): Promise<Store> {
   const store = await supervisor.start(
     'store',
     () => openOwnStore(host, config, database, logger),
     (opened) => opened.close(),
   )
-  await store.migrate()
-  supervisor.watch(
-    'blob sweep',
-    store.sweepBlobs().then((removed) => logger.debug({ removed }, 'blobs swept')),
-  )
+  try {
+    await store.migrate()
+    supervisor.watch('blob sweep', sweepBlobs(store, logger))
+  } catch (error) {
+    if (!mayWait || !(error instanceof StoreUnavailable)) throw error
+    supervisor.watch('schema', migrateLater(store, host, supervisor.signal, logger))
+  }
   return store
 }
+
+async function sweepBlobs(store: Store, logger: Logger): Promise<void> {
+  const removed = await store.sweepBlobs()
+  logger.debug({ removed }, 'blobs swept')
+}
+
+/** Until then the store's calls fail as while the database is away. */
+async function migrateLater(store: Store, { clock }: Host, signal: AbortSignal, logger: Logger): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(migrateAgainMs, signal)
+    try {
+      await store.migrate()
+      return await sweepBlobs(store, logger)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error
+    }
+  }
+}
+
+const migrateAgainMs = 1_000
 
 export async function openOwnStore(
   { clock, random }: Host,
@@ -182,6 +210,11 @@ export async function startEngines(
   await Promise.all([...new Set([...wanted, ...known])].map(startNode))
 }
 
+export interface StartedGateways {
+  readonly url: string
+  readonly ask: AskGateways
+}
+
 export async function startGateways(
   host: Host,
   config: Config,
@@ -189,10 +222,10 @@ export async function startGateways(
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
-): Promise<string> {
+): Promise<StartedGateways> {
   const { gateways, address } = config.http
   if (gateways === 1) return startOneGateway(host, config, store, metrics, supervisor, logger)
-  const { port } = await supervisor.start(
+  const { port, ask } = await supervisor.start(
     'gateways',
     () =>
       startGatewayProcesses({
@@ -205,18 +238,23 @@ export async function startGateways(
       }),
     (processes) => processes.stop(),
   )
-  return `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`
+  return {
+    url: `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`,
+    ask: async (command) => (await ask({ ...command })).map(readReply),
+  }
 }
 
 export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, secrets }: Store,
+  { catalogue, journal, secrets, localSecret }: Store,
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
-): Promise<string> {
+): Promise<StartedGateways> {
   const { address, bodyBytesMax, drainMs } = config.http
+  const { routeCopyAgeMsMax, trustMsMax } = config.store
+  const copyPath = join(resolve(config.data.dir), 'routes.copy')
   const host = address.host.includes(':') ? `[${address.host}]` : address.host
   const gateway = await supervisor.start(
     'gateway',
@@ -234,10 +272,17 @@ export async function startOneGateway(
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
         platformKeys: platformKeys(() => secrets(tokenPurpose)),
         allowPrivateUrls: config.outbound.allowedIpNetworks === 'any',
+        ...(routeCopyAgeMsMax === 0
+          ? {}
+          : { routeCopy: { path: copyPath, key: localSecret('route copy'), ageMsMax: routeCopyAgeMsMax } }),
+        trustMsMax,
+        isTestMode: config.operator.testMode,
       }),
     (started) => started.close(drainMs),
   )
-  return gateway.url
+  // The first process asks for all of us.
+  if (cluster.isWorker) answerQuestions(async (question) => ({ ...(await gateway.admin(readCommand(question))) }))
+  return { url: gateway.url, ask: async (command) => [await gateway.admin(command)] }
 }
 
 function rateLimitsOf({ limits, http }: Config): RateLimitOptions {

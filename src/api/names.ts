@@ -17,6 +17,8 @@ export const headerNames = {
   /** Further places where a credential may stand (P-04), after `Authorization`. */
   meiliApiKey: 'X-Meili-API-Key',
   flapjackApiKey: 'X-Flapjack-API-Key',
+  /** `db`: the store is away for a while, and this answer comes from what was known before (P-17). */
+  flapjackDegraded: 'Flapjack-Degraded',
   /** Asks for `metadata` in search answers (M-A1). */
   includeMetadata: 'Meili-Include-Metadata',
 } as const

@@ -121,6 +121,18 @@ export const configTable = {
       about:
         'How long the payloads of applied writes are kept. While they are there, an engine whose disk was lost is rebuilt from them.',
     }),
+    routeCopyAgeMsMax: field(duration(0, 30 * 86_400_000), 86_400_000, {
+      env: ['FLAPJACK_ROUTE_COPY_AGE_MAX'],
+      initialText: '24h',
+      about:
+        'Gateways keep an encrypted copy of their routes, `routes.copy` in the data folder. One that starts while the database is away serves searches from a copy that is not older than this. `0` keeps none.',
+    }),
+    trustMsMax: field(optional(duration(1_000, 30 * 86_400_000)), null, {
+      env: ['FLAPJACK_STORE_TRUST_MAX'],
+      initialText: 'without end',
+      about:
+        'How long gateways trust what they know while the database is away. Keys that are revoked meanwhile work until it is back; after this time every request is refused with `route_unavailable`.',
+    }),
     writeAdmission: field(choice('available', 'journal'), 'available', {
       env: ['FLAPJACK_WRITE_ADMISSION'],
       about:
@@ -205,7 +217,17 @@ export const configTable = {
       env: ['FLAPJACK_OPERATOR_ADDR'],
       flag: 'operator-addr',
       about:
-        'Where operators read `/metrics` and `/health` of this program. It asks for no key: keep it off public networks.',
+        'Where operators read `/metrics`, `/health` and `/ready` of this program. These ask for no key: keep it off public networks.',
+    }),
+    token: field(optional(secret), null, {
+      env: ['FLAPJACK_OPERATOR_TOKEN'],
+      about:
+        "Bearer token of `/internal/…` on the operators' address. Without one nobody may use these routes. See [operating gateways](operating.md).",
+    }),
+    testMode: field(flagValue, false, {
+      env: ['FLAPJACK_TEST_MODE'],
+      about:
+        'Lets `PUT /internal/routes` say by hand where an index lives, and gateways start without routes. Never in production.',
     }),
   },
   log: {

@@ -34,6 +34,8 @@ export interface Authentication {
   authenticate(table: RouteTable, credential: string, action: Action | null): Principal
   /** Whose credential it is, if that was worked out before and still holds. */
   recall(table: RouteTable, credential: string): Principal | undefined
+  /** Credentials whose principal is kept. */
+  rememberedCount(): number
   /** Resolves when keys of an issuer that are on their way, and that the credential needs, have come or not. */
   settled(table: RouteTable, credential: string): Promise<void>
 }
@@ -61,6 +63,7 @@ export function createAuthentication({ clock, accessTokens }: AuthenticationDeps
 
   return {
     recall,
+    rememberedCount: () => cache.size,
     async settled(table, credential) {
       const access = credential.length > credentialLengthMax ? undefined : readAccessToken(credential)
       if (access !== undefined) await accessTokens.settled(table, access)

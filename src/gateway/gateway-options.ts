@@ -7,6 +7,7 @@ import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Catalogue } from '../store/ports.ts'
+import type { GatewayAdmin } from './gateway-admin.ts'
 
 export interface GatewayLimits {
   /** Body of document routes, decoded. Default 100 MB (decimal), as Meilisearch. */
@@ -45,6 +46,12 @@ export interface GatewayOptions {
   readonly authFailuresPerMinute?: number
   /** Keys that verify the access tokens which this installation signs (P-05). Default: none. */
   readonly platformKeys?: () => readonly PlatformKey[]
+  /** Where a copy of the routes is kept, sealed with the 32 bytes of `key`; an older copy is not used (P-16). Default: nowhere. */
+  readonly routeCopy?: { readonly path: string; readonly key: Uint8Array; readonly ageMsMax: number }
+  /** Requests are refused when the store is away for longer (P-17). Default: never. */
+  readonly trustMsMax?: number | null
+  /** Routes may be set by hand, and none are needed to start (P-23). Default false. */
+  readonly isTestMode?: boolean
   /** Emulated Meilisearch release. Default: the one that we speak. */
   readonly version?: string
   /** Connections to one node. Default 128. */
@@ -56,6 +63,7 @@ export interface GatewayOptions {
 export interface Gateway {
   /** `http://host:port` as bound. */
   readonly url: string
+  readonly admin: GatewayAdmin
   /** Stops accepting, lets requests end (at most `drainMs`, default 10,000), then closes everything. May run twice. */
   close(drainMs?: number): Promise<void>
 }

@@ -16,9 +16,11 @@ import { createRequestIds } from '../lib/request-ids.ts'
 import { RouteTree } from '../lib/route-tree.ts'
 import { createNodePools } from '../upstream/node-pools.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
+import { createGatewayAdmin } from './gateway-admin.ts'
 import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
 import { type Pipeline, run } from './pipeline.ts'
+import { routeCopyFile } from './route-copy-file.ts'
 import { followRoutes } from './route-follower.ts'
 import { limitClassOf, parameterNames, routePolicies } from './route-policy.ts'
 
@@ -31,7 +33,17 @@ const authFailuresDefault = 20
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { catalogue, journal, logger: log, clock = systemClock, random = systemRandom } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const follower = await followRoutes({ catalogue, clock, log })
+  const { routeCopy } = options
+  const follower = await followRoutes({
+    catalogue,
+    clock,
+    log,
+    ...(routeCopy && { copy: { file: routeCopyFile({ ...routeCopy, clock, log }), ageMsMax: routeCopy.ageMsMax } }),
+    trustMsMax: options.trustMsMax ?? null,
+    mayBeEmpty: options.isTestMode === true,
+  })
+  const startedAt = clock.now()
+  const draining = { isOn: false }
   const pools = createNodePools({
     connectionsMax: options.connectionsPerNode ?? 128,
     connectTimeoutMs: 2_000,
@@ -62,9 +74,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   }
   const unmatched = metrics.tally('unmatched')
+  const authentication = createAuthentication({ clock, accessTokens })
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
-    authentication: createAuthentication({ clock, accessTokens }),
+    authentication,
     keyConfirmation: createKeyConfirmation({ clock }),
     authThrottle: createAuthThrottle(options.authFailuresPerMinute ?? authFailuresDefault, {
       clock,
@@ -77,6 +90,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
       }),
     isClosing: () => isClosing,
+    draining,
     isFull: () => openRequests > limits.openRequestsMax,
     onEnd(exchange) {
       openRequests -= 1
@@ -114,6 +128,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
   return {
     url: server.url,
+    admin: createGatewayAdmin({
+      follower,
+      pools,
+      counts: () => ({ openRequests, credentials: authentication.rememberedCount() }),
+      draining,
+      startedAt,
+      version: parts.version,
+      isTestMode: options.isTestMode === true,
+    }),
     close: (drainMs = drainMsDefault) => {
       closing ??= close(drainMs)
       return closing

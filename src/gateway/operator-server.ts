@@ -1,6 +1,13 @@
-/** A listener for operators, apart from the public one: metrics in Prometheus' format, and whether this process lives. */
-import { createServer } from 'node:http'
+/**
+ * A listener for operators, apart from the public one: metrics in Prometheus' format, whether this program lives and is ready,
+ * and, with the operator's token, the inner state of its gateways (P-23).
+ */
+import { timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { assert } from '../lib/assert.ts'
+import type { Json } from '../lib/json.ts'
+import { tokenDigest } from '../lib/token-digest.ts'
+import type { AdminCommand, AdminReply } from './gateway-admin.ts'
 
 export interface OperatorServer {
   readonly url: string
@@ -13,17 +20,21 @@ export interface OperatorOptions {
   readonly port: number
   /** Text of all metrics of this program's processes. */
   readonly readMetrics: () => Promise<string>
+  /** Of `/internal/…`; null = nobody may ask. */
+  readonly token: string | null
+  /** Replies of all gateways of this program, in no particular order. */
+  readonly ask: (command: AdminCommand) => Promise<readonly AdminReply[]>
 }
 
-export async function startOperatorServer({ host, port, readMetrics }: OperatorOptions): Promise<OperatorServer> {
+const bodyBytesMax = 64 * 1024
+
+export async function startOperatorServer(options: OperatorOptions): Promise<OperatorServer> {
+  const { host, port } = options
   const server = createServer((request, response) => {
-    if (request.method !== 'GET') return void response.writeHead(405, { allow: 'GET' }).end()
-    if (request.url === '/health') return void response.end('{"status":"available"}')
-    if (request.url !== '/metrics') return void response.writeHead(404).end()
-    readMetrics().then(
-      (text) => response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(text),
-      () => response.writeHead(500).end(),
-    )
+    answer(request, response, options).catch(() => {
+      if (!response.headersSent) response.writeHead(500)
+      response.end()
+    })
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -39,4 +50,91 @@ export async function startOperatorServer({ host, port, readMetrics }: OperatorO
         server.closeAllConnections()
       }),
   }
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, options: OperatorOptions): Promise<void> {
+  const { method = 'GET' } = request
+  const url = new URL(request.url ?? '/', 'http://operator')
+  if (url.pathname.startsWith('/internal/')) return answerInternal(request, response, url, options)
+  if (method !== 'GET') return void response.writeHead(405, { allow: 'GET' }).end()
+  switch (url.pathname) {
+    case '/health':
+      return void response.end('{"status":"available"}')
+    case '/ready':
+      return sendReplies(response, await options.ask({ kind: 'ready' }))
+    case '/metrics': {
+      const text = await options.readMetrics()
+      return void response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(text)
+    }
+    default:
+      response.writeHead(404).end()
+  }
+}
+
+async function answerInternal(
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  { token, ask }: OperatorOptions,
+): Promise<void> {
+  const sent = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
+  if (token === null || sent === undefined || !timingSafeEqual(tokenDigest(sent), tokenDigest(token))) {
+    return void response.writeHead(401, { connection: 'close' }).end()
+  }
+  const route = `${request.method} ${url.pathname}`
+  const command = await commandOf(route, url, request)
+  if (command === 'bad-body') {
+    return sendReplies(response, [{ status: 400, body: { message: 'The body is not JSON, or too long.' } }])
+  }
+  if (command === undefined) return void response.writeHead(404).end()
+  sendReplies(response, await ask(command))
+}
+
+async function commandOf(
+  route: string,
+  url: URL,
+  request: IncomingMessage,
+): Promise<AdminCommand | 'bad-body' | undefined> {
+  switch (route) {
+    case 'GET /internal/state':
+      return { kind: 'state' }
+    case 'GET /internal/routes':
+      return { kind: 'routes', project: url.searchParams.get('project') ?? '' }
+    case 'GET /internal/cache':
+      return { kind: 'cache' }
+    case 'POST /internal/resync':
+      return { kind: 'resync' }
+    case 'POST /internal/drain':
+      return { kind: 'drain', isOn: true }
+    case 'DELETE /internal/drain':
+      return { kind: 'drain', isOn: false }
+    case 'PUT /internal/routes': {
+      const body = await readBody(request)
+      return body === undefined ? 'bad-body' : { kind: 'place', body }
+    }
+    default:
+      return undefined
+  }
+}
+
+async function readBody(request: IncomingMessage): Promise<Json | undefined> {
+  const chunks: Buffer[] = []
+  let byteCount = 0
+  for await (const chunk of request) {
+    byteCount += chunk.length
+    if (byteCount > bodyBytesMax) return undefined
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString()) as Json
+  } catch {
+    return undefined
+  }
+}
+
+/** The worst status of all, and each gateway's own answer. */
+function sendReplies(response: ServerResponse, replies: readonly AdminReply[]): void {
+  const status = Math.max(200, ...replies.map((reply) => reply.status))
+  const gateways = replies.map(({ body }) => body)
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ gateways }))
 }

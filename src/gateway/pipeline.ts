@@ -7,6 +7,7 @@ import type { Action } from '../api/actions.ts'
 import { ApiError } from '../api/errors.ts'
 import { completeFeatures, featureNotEnabled } from '../api/features.ts'
 import { checkIndexUid } from '../api/index-uid.ts'
+import { headerNames } from '../api/names.ts'
 import type { AuthThrottle } from '../control/auth-throttle.ts'
 import type { Authentication } from '../control/authentication.ts'
 import type { KeyConfirmation } from '../control/key-confirmation.ts'
@@ -32,12 +33,15 @@ export interface Pipeline {
   /** Absent = no limit is set. */
   readonly rateLimits: RateLimits | undefined
   readonly isClosing: () => boolean
+  /** Connections are closed behind their answers, so that clients go elsewhere. */
+  readonly draining: { readonly isOn: boolean }
   /** More requests are being answered than the gateway takes on. */
   readonly isFull: () => boolean
   /** The answer was given, whole or not. */
   readonly onEnd: (exchange: Exchange) => void
 }
 
+const degradedName = headerNames.flapjackDegraded.toLowerCase()
 const requestIdForm = /^[A-Za-z0-9._:-]{1,128}$/
 
 export function run(exchange: Exchange, pipeline: Pipeline): void {
@@ -125,6 +129,8 @@ function proceed(
 ): Outcome {
   const { refusal } = route.policy
   exchange.principal = principal
+  if (exchange.parts.follower.standing !== 'fresh') tellStanding(exchange)
+  if (pipeline.draining.isOn) exchange.response.setHeader('connection', 'close')
   if (pipeline.rateLimits !== undefined) count(exchange, pipeline.rateLimits, principal, route)
   admit(principal, route.policy, exchange.uid)
   if (refusal !== undefined) throw refused(refusal, route.policy, principal)
@@ -178,6 +184,14 @@ function sentCredential({ headers }: Exchange): string {
     'missing_authorization_header',
     'The Authorization header is missing. It must use the bearer authorization method.',
   )
+}
+
+/** P-17: reads go on while the store is away, and say so; after the time that operators allow, nothing is trusted any more. */
+function tellStanding({ parts, response }: Exchange): void {
+  if (parts.follower.standing === 'expired') {
+    throw new ApiError('route_unavailable', 'Keys cannot be checked at the moment. Try again.')
+  }
+  response.setHeader(degradedName, 'db')
 }
 
 /** The headers are set beside those of the answer, whoever writes it. */

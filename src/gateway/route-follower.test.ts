@@ -25,7 +25,8 @@ function makeWorld() {
   const nothing: () => void = () => undefined
   const state = { head: 1, isAway: false, notify: nothing, reads: 0 }
   let wake: (() => void) | undefined
-  const catalogue: Pick<Catalogue, 'snapshot' | 'changesAfter' | 'onChange'> = {
+  const catalogue: Pick<Catalogue, 'snapshot' | 'changesAfter' | 'onChange' | 'version'> = {
+    version: async () => state.head,
     snapshot: async () => ({ version: 1, projects: [], keys: [], indexes: [], placements: [], nodes: [] }),
     async changesAfter(version, limit) {
       state.reads += 1

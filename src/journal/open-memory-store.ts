@@ -44,6 +44,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     migrate: async () => undefined,
     ping: async () => undefined,
     secrets: (purpose) => [createHash('sha256').update(purpose).digest()],
+    localSecret: (purpose) => createHash('sha256').update(purpose).digest(),
     sweepBlobs: async () => 0,
     close: async () => undefined,
   }

@@ -28,6 +28,8 @@ export interface Store {
   sweepBlobs(): Promise<number>
   /** Secrets of this installation for another purpose, 32 bytes each, the one to use first: as many as there are data keys. */
   secrets(purpose: string): readonly Buffer[]
+  /** 32 secret bytes of whoever holds the sealing key, which is known while the database is away. */
+  localSecret(purpose: string): Buffer
   close(): Promise<void>
 }
 
@@ -76,6 +78,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       await reach(() => database.pool.query('select 1'))
     },
     secrets: (purpose) => [sealing.derive(purpose)],
+    localSecret: (purpose) => sealing.derive(purpose),
     sweepBlobs: () => sweepBlobs(database, blobs),
     async close() {
       await appender.close()

@@ -6,14 +6,19 @@ import cluster, { type Worker } from 'node:cluster'
 import type { Logger } from 'pino'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Json } from '../lib/json.ts'
+import { askProcesses } from './process-questions.ts'
 
 export interface GatewayProcesses {
   readonly port: number
+  /** Asks every gateway that runs; one that does not answer in time is left out. */
+  ask(question: Json): Promise<readonly Json[]>
   stop(): Promise<void>
 }
 
 const pauseMs = 500
 const graceMs = 15_000
+const answerMsMax = 10_000
 
 /** Resolves when every process listens. One that ends by itself is started again. */
 export async function startGatewayProcesses(options: {
@@ -62,7 +67,8 @@ export async function startGatewayProcesses(options: {
     const ports = await Promise.all(Array.from({ length: count }, fork))
     const port = ports[0]
     assert(port !== undefined, 'at least one gateway process is asked for')
-    return { port, stop }
+    const ask = (question: Json) => askProcesses(running, question, { timeoutMs: answerMsMax, clock })
+    return { port, ask, stop }
   } catch (error) {
     await stop()
     throw error

@@ -111,6 +111,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
         nodes: [...nodes.values()],
       }
     },
+    version: async () => events.length,
     async changesAfter(version, limit) {
       const fresh = events.slice(version, version + limit)
       const last = new Map(fresh.map((event) => [`${event.entity}:${event.project}:${event.entityId}`, event]))

@@ -54,6 +54,8 @@ export const webhookCountMax = 20
 /** Every method may throw `StoreUnavailable`. Writes are durable when they resolve and seen by `changesAfter` at once. */
 export interface Catalogue {
   snapshot(): Promise<CatalogueSnapshot>
+  /** Of the newest committed change. */
+  version(): Promise<number>
   /**
    * Changes behind `version`, in order of version, at most `limit` events. An entity that changed several times may appear
    * at its last change only, with what it is now; nothing that changed is left out.

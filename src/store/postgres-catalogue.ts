@@ -73,6 +73,10 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
 
   return {
     snapshot: () => reach(() => readSnapshot(db, sealing)),
+    async version() {
+      const read = () => db.selectFrom('instance').select('catalogue_version').executeTakeFirstOrThrow()
+      return (await reachInTime(read)).catalogue_version
+    },
     changesAfter: (version, limit) => reachInTime(() => readChanges(db, sealing, version, limit)),
     async onChange(listener) {
       const stop = signals.listen('flapjack_catalogue', () => listener())

@@ -28,6 +28,12 @@ export interface RouteTable {
   index(project: ProjectId, uid: string): IndexRoute | undefined
   /** Sorted by uid. */
   indexes(project: ProjectId): readonly IndexRoute[]
+  /** In no particular order, and without keeping a list. */
+  unsortedIndexes(project: ProjectId): Iterable<IndexRoute>
+  /** In no particular order. */
+  keys(project: ProjectId): Iterable<ApiKey>
+  keyCount(project: ProjectId): number
+  indexCount(project: ProjectId): number
   node(id: NodeId): Node | undefined
   /** Whether a text begins like the physical names of some project: its reference (P-02). */
   hasRef(ref: string): boolean
@@ -201,6 +207,22 @@ class Table implements RouteTable {
     const listing = [...indexes.values()].sort((a, b) => (a.uid < b.uid ? -1 : a.uid > b.uid ? 1 : 0))
     listings.set(indexes, listing)
     return listing
+  }
+
+  unsortedIndexes(project: ProjectId): Iterable<IndexRoute> {
+    return this.#parts.projects.get(project)?.indexes.values() ?? []
+  }
+
+  keys(project: ProjectId): Iterable<ApiKey> {
+    return this.#parts.projects.get(project)?.keys.values() ?? []
+  }
+
+  keyCount(project: ProjectId): number {
+    return this.#parts.projects.get(project)?.keys.size ?? 0
+  }
+
+  indexCount(project: ProjectId): number {
+    return this.#parts.projects.get(project)?.indexes.size ?? 0
   }
 
   node(id: NodeId): Node | undefined {
