@@ -31,7 +31,7 @@ export class SnapshotFolder {
 
   /** A folder for work in progress, removed at the next start. The caller removes it before. */
   draft(name: string): string {
-    const path = join(this.#path, `${name}${partialEnding}`)
+    const path = join(this.#path, `${name}.copy${partialEnding}`)
     mkdirSync(path)
     return path
   }
