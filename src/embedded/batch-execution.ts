@@ -228,6 +228,7 @@ const namingCodes: ReadonlySet<string> = new Set([
   'invalid_vectors_type',
   'vector_embedding_error',
   'max_fields_limit_exceeded',
+  'edit_documents_by_function_error',
   'invalid_settings_typo_tolerance',
   'invalid_settings_embedders',
   'internal',

@@ -3,7 +3,6 @@
  * with it, so that a batch that runs again after a crash answers the same without doing the same twice.
  */
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
-import { featureNotEnabled } from '../api/features.ts'
 import { completeSettings, foldedMistake, foldSettings } from '../api/settings.ts'
 import { assert } from '../lib/assert.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
@@ -16,6 +15,7 @@ import {
   inferPrimaryKey,
   MissingVectors,
 } from './document-check.ts'
+import { editDocuments } from './document-edition.ts'
 import { DocumentWriter } from './document-writer.ts'
 import { reindexingOf } from './field-rules.ts'
 import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
@@ -140,7 +140,7 @@ class BatchRun {
       case 'documents-clear':
         return { deletedDocuments: this.#writer.clear() }
       case 'documents-edit':
-        throw featureNotEnabled('editDocumentsByFunction', 'Using the documents edit route')
+        return this.#edit(operation)
       case 'settings':
         this.#applySettings(operation.settings)
         return {}
@@ -225,10 +225,27 @@ class BatchRun {
     return deleted
   }
 
-  #deleteMatching(filter: Json): number {
+  #edit(operation: Extract<BatchTask['operation'], { kind: 'documents-edit' }>): JsonObject {
+    const reader = this.#reader()
+    const { filter } = operation
+    const matching = filter === null ? reader.documentIds : this.#deps.matchFilter(reader, filter)
+    return editDocuments(operation, matching, {
+      reader,
+      writer: this.#writer,
+      primaryKey: this.#facts.primaryKey,
+      checkAborted: () => this.#checkAborted(),
+    })
+  }
+
+  /** Sees everything that was written so far. */
+  #reader(): LmdbIndexReader {
     this.#closeWriter()
     writeFacts(this.#env, this.#facts)
-    const matching = this.#deps.matchFilter(new LmdbIndexReader(this.#env), filter)
+    return new LmdbIndexReader(this.#env)
+  }
+
+  #deleteMatching(filter: Json): number {
+    const matching = this.#deps.matchFilter(this.#reader(), filter)
     const ids = this.#writer.idsOf(matching)
     for (const id of ids) this.#writer.delete(id)
     return ids.length
@@ -292,6 +309,7 @@ const primaryKeyExists = (known: string): ApiError =>
 
 export function failedDetails({ operation }: Pick<BatchTask, 'operation'>): JsonObject {
   if (operation.kind === 'documents-put') return { indexedDocuments: 0 }
+  if (operation.kind === 'documents-edit') return { deletedDocuments: 0, editedDocuments: 0 }
   if (operation.kind.startsWith('documents-')) return { deletedDocuments: 0 }
   return {}
 }

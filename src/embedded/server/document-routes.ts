@@ -16,9 +16,11 @@ import {
 } from '../../api/documents-query.ts'
 import { ApiError } from '../../api/errors.ts'
 import { featureNotEnabled } from '../../api/features.ts'
-import { parseFilter } from '../../api/filter.ts'
+import { parseJsonBody } from '../../api/json-text.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
+import { checkFunction, functionTextMax, SyntaxMistake } from '../edit-function/edit-function.ts'
 import { readFilter } from '../search/filter-request.ts'
+import { splitMembers } from '../stored-document.ts'
 import {
   type Answer,
   accepted,
@@ -80,11 +82,19 @@ export const documentRoutes: readonly Route[] = [
     action: 'documents.add',
     async handle(call) {
       const customMetadata = decodeCustomMetadata(call.search)
-      const edition = decodeDocumentEdition(await readJson(call))
+      const body = await readRaw(call)
+      const edition = decodeDocumentEdition(parseJsonBody(body))
       if (!call.parts.features().editDocumentsByFunction)
         throw featureNotEnabled('editDocumentsByFunction', 'Using the documents edit route')
-      if (edition.filter !== null) parseFilter(edition.filter, 'invalid_document_filter')
-      return write(call, customMetadata, { kind: 'documents-edit', ...edition })
+      checkEditFunction(edition.function)
+      if (edition.filter !== null) readFilter(edition.filter, 'invalid_document_filter', call.parts.features())
+      const contextText =
+        edition.context === null ? undefined : splitMembers(Buffer.from(body).toString()).get('context')
+      return write(call, customMetadata, {
+        kind: 'documents-edit',
+        ...edition,
+        ...(contextText === undefined ? {} : { contextText }),
+      })
     },
   },
   {
@@ -191,4 +201,16 @@ async function write(call: Call, customMetadata: string | null, operation: Engin
     allowIndexCreation: false,
   })
   return accepted(task)
+}
+
+/** As the reference does when the request arrives. @throws ApiError `bad_request` */
+function checkEditFunction(text: string): void {
+  if (text.length > functionTextMax)
+    throw new ApiError('bad_request', `The function is longer than ${functionTextMax} characters.`)
+  try {
+    checkFunction(text)
+  } catch (error) {
+    if (error instanceof SyntaxMistake) throw new ApiError('bad_request', error.message)
+    throw error
+  }
 }
