@@ -29,7 +29,36 @@ function rows(): Map<number, Row> {
 /** Milliseconds since the start, user and system; `undefined` where it cannot be told. */
 export function cpuMs(pid: number): number | undefined {
   if (process.platform !== 'linux') return undefined
+  return familyOf(pid).reduce((sum, [, row]) => sum + row.cpuMs, 0)
+}
+
+export type ServerPart = 'gateway and worker' | 'postgres' | 'engine'
+
+/** The same by what the processes are for; empty where it cannot be told. */
+export function cpuMsByPart(pid: number): ReadonlyMap<ServerPart, number> {
+  const spent = new Map<ServerPart, number>()
+  if (process.platform !== 'linux') return spent
+  for (const [at, row] of familyOf(pid)) {
+    const part = partOf(at)
+    spent.set(part, (spent.get(part) ?? 0) + row.cpuMs)
+  }
+  return spent
+}
+
+function familyOf(pid: number): readonly (readonly [number, Row])[] {
   const all = rows()
   const isOurs = (at: number): boolean => at === pid || (all.has(at) && isOurs(all.get(at)!.parent))
-  return [...all].reduce((sum, [at, row]) => sum + (isOurs(at) ? row.cpuMs : 0), 0)
+  return [...all].filter(([at]) => isOurs(at))
+}
+
+function partOf(pid: number): ServerPart {
+  let words: readonly string[] = []
+  try {
+    words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    // It ended in between.
+  }
+  const [program = ''] = words
+  if (program.startsWith('postgres:') || program.endsWith('/postgres')) return 'postgres'
+  return program.endsWith('/meilisearch') || words.includes('engine') ? 'engine' : 'gateway and worker'
 }

@@ -5,6 +5,7 @@
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Corpus } from './corpus.ts'
+import { cpuMsByPart, type ServerPart } from './cpu-time.ts'
 import { type Bench, median, type Side, until } from './parts.ts'
 import { call, createIndex, ingest, type SearchServer, visibleAfterMs } from './search-server.ts'
 
@@ -19,11 +20,16 @@ export interface IngestOptions {
 export interface IngestResult {
   readonly engine: 'embedded' | 'meilisearch'
   readonly documentsPerSecond: { readonly journal: number; readonly alone: number; readonly ratio: number }
+  /** Milliseconds of CPU time per 1,000 documents. */
+  readonly cpuMsPerThousand: Readonly<Record<'journal' | 'alone', Partial<Record<ServerPart, number>>>>
   readonly visibleMsP50: { readonly journal: number; readonly alone: number; readonly added: number }
   readonly behindBacklogMsP50: number
   readonly behindBacklogRatio: number
   readonly backlogBytes: number
 }
+
+/** The server with the process that it runs in. */
+export type Running = SearchServer & { readonly pid: number }
 
 const launcher = join(import.meta.dirname, '..', 'bin', 'flapjack')
 const key = 'a-master-key-for-the-bench'
@@ -43,7 +49,7 @@ export async function startUp(
   bench: Bench,
   name: string,
   options: { readonly meilisearch?: string; readonly args?: readonly string[]; readonly side?: Side } = {},
-): Promise<SearchServer & { readonly pid: number }> {
+): Promise<Running> {
   const port = await freePort()
   const args = [
     'up',
@@ -67,18 +73,21 @@ export async function startUp(
   return { name, url, key, pid }
 }
 
-async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<SearchServer> {
+async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<Running> {
   const port = await freePort()
   const folder = join(bench.folder, `alone-${meilisearch === undefined ? 'embedded' : 'meilisearch'}`)
   const address = ['--http-addr', `127.0.0.1:${port}`, '--master-key', key]
-  if (meilisearch === undefined) bench.spawn(process.execPath, [launcher, 'engine', '--data-dir', folder, ...address])
-  else
-    bench.spawn(meilisearch, ['--db-path', folder, ...address, '--no-analytics', '--max-indexing-memory', '256MiB'], {
-      cwd: bench.folder,
-    })
+  const pid =
+    meilisearch === undefined
+      ? bench.spawn(process.execPath, [launcher, 'engine', '--data-dir', folder, ...address])
+      : bench.spawn(
+          meilisearch,
+          ['--db-path', folder, ...address, '--no-analytics', '--max-indexing-memory', '256MiB', '--log-level', 'WARN'],
+          { cwd: bench.folder },
+        )
   const url = `http://127.0.0.1:${port}`
   await until(`${url}/health`, 60_000)
-  return { name: 'alone', url, key }
+  return { name: 'alone', url, key, pid }
 }
 
 export async function benchIngest(
@@ -100,6 +109,7 @@ export async function benchIngest(
 
   const speeds: Record<'journal' | 'alone', number[]> = { journal: [], alone: [] }
   const visible: Record<'journal' | 'alone', number[]> = { journal: [], alone: [] }
+  const cpuMs: Record<'journal' | 'alone', Partial<Record<ServerPart, number>>> = { journal: {}, alone: {} }
   for (let round = 0; round < options.rounds; round += 1) {
     const pairs = [
       ['journal', journal],
@@ -108,7 +118,13 @@ export async function benchIngest(
     for (const [side, server] of round % 2 === 0 ? pairs : [...pairs].reverse()) {
       const uid = `round${round}`
       await createIndex(server, uid)
+      const cpuBefore = cpuMsByPart(server.pid)
       const speed = await ingest(server, uid, payloads, options.documents)
+      for (const [part, spent] of cpuMsByPart(server.pid)) {
+        const sum = cpuMs[side][part] ?? 0
+        const ms = spent - (cpuBefore.get(part) ?? 0)
+        cpuMs[side][part] = sum + (ms * 1_000) / options.documents / options.rounds
+      }
       speeds[side].push(speed)
       for (let sample = 0; sample < visibleSamples; sample += 1)
         visible[side].push(await visibleAfterMs(server, uid, options.documents + sample))
@@ -143,6 +159,7 @@ export async function benchIngest(
   return {
     engine,
     documentsPerSecond: { journal: through, alone: straight, ratio: through / straight },
+    cpuMsPerThousand: cpuMs,
     visibleMsP50: { journal: shown, alone: idle, added: shown - idle },
     behindBacklogMsP50: median(behind),
     behindBacklogRatio: median(behind) / shown,

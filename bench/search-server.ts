@@ -26,13 +26,16 @@ export async function call(
   return text === '' ? undefined : JSON.parse(text)
 }
 
+/** As the official clients do while they wait for a task: asking more often would be a load of its own. */
+const askEveryMs = 50
+
 /** Waits until a task ended; answers its row. */
 export async function ended(server: SearchServer, task: number): Promise<Answer> {
   for (;;) {
     const row = await call(server, 'GET', `/tasks/${task}`)
     if (row.status === 'succeeded') return row
     if (row.status === 'failed' || row.status === 'canceled') throw new Error(`${server.name}: ${JSON.stringify(row)}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, askEveryMs))
   }
 }
 

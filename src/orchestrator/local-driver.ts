@@ -83,6 +83,8 @@ export function engineLaunch(options: LocalNodeOptions, port: number, key: strin
   const command = findMeilisearch(options.bin, options.env.PATH ?? '')
   const args = [
     ...['--db-path', database, '--http-addr', address, '--env', 'production', '--no-analytics'],
+    // By default it writes a line for every request, ours included.
+    ...['--log-level', 'WARN'],
     ...['--dump-dir', join(options.folder, 'dumps'), '--snapshot-dir', join(options.folder, 'snapshots')],
     ...['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`],
   ]

@@ -36,12 +36,20 @@ export interface ReplicationDeps {
   readonly random: Random
   readonly log: LaneLog
   readonly metrics: LaneMetrics
-  /** About how many bytes of documents go to a node at once; default 512 KiB. */
+  /** About how many bytes of documents are one task of a node; default `sliceBytesOf` its engine. */
   readonly sliceBytes?: number
 }
 
-/** A few tenths of a second of a node: what another index waits for at least while this one has a backlog. */
-export const defaultSliceBytes = 512 * 1024
+/**
+ * About two tenths of a second of a node: what another index waits for at least while this one has a backlog. A batch of
+ * Meilisearch costs a tenth of a second however small it is. Tasks of one batch cost next to nothing by themselves.
+ */
+const sliceBytesOf: Record<Node['engine'], number> = { embedded: 128 * 1024, meilisearch: 256 * 1024 }
+
+/** The same for all who read the marks of one node. */
+export function sliceBytes(deps: Pick<ReplicationDeps, 'sliceBytes'>, { engine }: Pick<Node, 'engine'>): number {
+  return deps.sliceBytes ?? sliceBytesOf[engine]
+}
 
 export const silentLaneMetrics: LaneMetrics = {
   sent: () => {},

@@ -15,7 +15,7 @@ import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
-import { defaultSliceBytes } from './dependencies.ts'
+import { sliceBytes } from './dependencies.ts'
 import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { laneTag, parseMark } from './mark.ts'
@@ -107,7 +107,7 @@ export class Lane {
   }
 
   get #sliceBytes(): number {
-    return this.#session.deps.sliceBytes ?? defaultSliceBytes
+    return sliceBytes(this.#session.deps, this.#session.lease.node)
   }
 
   /** Ends an idle lane; the next change of its index starts another. */

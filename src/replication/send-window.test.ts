@@ -57,12 +57,27 @@ test('a small change of another index goes out at once although the window is fu
   )
 })
 
+// Filling one index after the other is the usual import: each deserves large batches.
+test('lanes that follow each other have the whole window, lanes that wait for each other share a small one', async () => {
+  const window = new SendWindow(still)
+  const { granted, ask, settle } = collect(window)
+  const alone = window.windowBytes
+  for (const lane of ['a', 'b']) {
+    ask(lane, megabyte)
+    await settle()
+    for (const { ticket } of granted.splice(0)) ticket.release(undefined)
+  }
+  assert.equal(window.windowBytes, alone)
+  for (const lane of ['a', 'b']) ask(lane, megabyte)
+  assert.ok(window.windowBytes < alone / 8, `${window.windowBytes} of ${alone}`)
+})
+
 test('two lanes with a backlog take turns', async () => {
   const { granted, ask, settle } = collect(new SendWindow(still))
   for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)
   await settle()
   const count = { a: 0, b: 0 }
-  for (let round = 0; round < 40; round += 1) {
+  for (let round = 0; round < 100; round += 1) {
     for (const { lane, ticket } of granted.splice(0)) {
       count[lane as 'a' | 'b'] += 1
       ticket.release(undefined)

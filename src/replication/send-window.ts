@@ -3,16 +3,20 @@
  *
  * The node runs the oldest task first, whoever sent it: what is already there delays every later change. So the window is
  * the node's, in bytes that it finishes within a time, and lanes take turns for it (deficit round robin). A lone lane may
- * fill two seconds, which makes large batches; as soon as others write too, a quarter of a second.
+ * fill seconds, which makes large batches; once lanes wait for each other, about as long as a small change takes anyway.
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
+import { BatchPace } from './batch-pace.ts'
 
-/** Seconds of the node's measured speed that may be open: one lane alone, and several. */
-const aloneSeconds = 2
-const sharedSeconds = 0.25
+/** How long the node may be busy with what is open for a lane alone: half of it is a batch, which what every batch costs is small against. */
+const aloneMs = 4_000
+/** The same when lanes wait for each other: a few times what any batch costs the node, within bounds. */
+const sharedBatchCosts = 3
+const sharedMsMin = 100
+const sharedMsMax = 500
 const windowBytesMax = 16 * 1024 * 1024
-const aloneBytesMin = 1024 * 1024
+const aloneBytesMin = 2 * 1024 * 1024
 const sharedBytesMin = 128 * 1024
 export const windowTasksMax = 128
 /** A lane without anything open may always send this much: behind the window it would wait longer. */
@@ -23,13 +27,8 @@ const reserveTasksMax = 4 * windowTasksMax
 const quantumBytes = 256 * 1024
 /** A change without payload costs the node about as much as this. */
 const costBytesMin = 512
-/** Another lane counts as active for this long after it sent. */
-const sharedForMs = 2_000
-/** Speed assumed before it was measured, bytes per second. */
-const firstBytesPerSecond = 4 * 1024 * 1024
-
-/** Smaller batches say nothing about bytes per second. */
-const measuredBytesMin = 128 * 1024
+/** For so long after a lane found something of another one before it, the window is shared. */
+const sharedForMs = 10_000
 
 export interface Ticket {
   /** Once; `task` as it ended, `undefined` when that is not known. */
@@ -45,11 +44,10 @@ interface Waiter {
 
 export class SendWindow {
   readonly #clock: Clock
-  #bytesPerSecond = firstBytesPerSecond
+  readonly #pace = new BatchPace()
   #openBytes = 0
   #openTasks = 0
   readonly #openOfLane = new Map<string, number>()
-  #newestLane: string | undefined
   #batch = { uid: -1, byteCount: 0, tookMs: 0 }
   #sharedUntil = 0
   #turns: Waiter[] = []
@@ -63,18 +61,15 @@ export class SendWindow {
   }
 
   get windowBytes(): number {
-    const isShared = this.#clock.monotonic() < this.#sharedUntil
-    const bytes = this.#bytesPerSecond * (isShared ? sharedSeconds : aloneSeconds)
-    return Math.min(windowBytesMax, Math.max(isShared ? sharedBytesMin : aloneBytesMin, bytes))
+    if (this.#clock.monotonic() >= this.#sharedUntil) return within(this.#pace.bytesIn(aloneMs), aloneBytesMin)
+    const ms = Math.min(sharedMsMax, Math.max(sharedMsMin, sharedBatchCosts * this.#pace.batchMs))
+    return within(this.#pace.bytesIn(ms), sharedBytesMin)
   }
 
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
   acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<Ticket | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
-    if (lane !== this.#newestLane) {
-      if (this.#newestLane !== undefined) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
-      this.#newestLane = lane
-    }
+    if (this.#isOpenForOthers(lane)) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
     return new Promise((resolve) => {
       const end = (isGranted: boolean) => {
         signal.removeEventListener('abort', onAbort)
@@ -89,6 +84,13 @@ export class SendWindow {
       this.#turns.push(waiter)
       this.#share()
     })
+  }
+
+  /** Lanes one after the other do not share; lanes that wait for each other do. */
+  #isOpenForOthers(lane: string): boolean {
+    return (
+      this.#openOfLane.size > (this.#openOfLane.has(lane) ? 1 : 0) || this.#turns.some((other) => other.lane !== lane)
+    )
   }
 
   #ticket(lane: string, byteCount: number): Ticket {
@@ -117,10 +119,7 @@ export class SendWindow {
   #note({ batchUid, startedAt, finishedAt }: EngineTask, byteCount: number): void {
     if (batchUid === null || startedAt === null || finishedAt === null) return
     if (batchUid !== this.#batch.uid) {
-      const { byteCount: bytes, tookMs } = this.#batch
-      if (tookMs >= 1 && bytes >= measuredBytesMin) {
-        this.#bytesPerSecond += ((bytes * 1000) / tookMs - this.#bytesPerSecond) / 4
-      }
+      this.#pace.note(this.#batch)
       this.#batch = { uid: batchUid, byteCount: 0, tookMs: finishedAt - startedAt }
     }
     this.#batch = { ...this.#batch, byteCount: this.#batch.byteCount + byteCount }
@@ -153,4 +152,8 @@ export class SendWindow {
     if (cost <= reserveBytes && !this.#openOfLane.has(lane) && this.#openTasks < reserveTasksMax) return true
     return this.#openTasks < windowTasksMax && this.#openBytes + cost <= this.windowBytes
   }
+}
+
+function within(bytes: number, bytesMin: number): number {
+  return Math.min(windowBytesMax, Math.max(bytesMin, bytes))
 }

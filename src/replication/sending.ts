@@ -5,7 +5,7 @@ import type { LaneChange, LaneJournal, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { type Delivery, isMarked, type Part, partByteCount, payloadByteCount } from './delivery.ts'
-import { defaultSliceBytes, type ReplicationDeps } from './dependencies.ts'
+import { sliceBytes } from './dependencies.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
 import { linesOf } from './ndjson.ts'
 import { type NodeSession, send } from './node-session.ts'
@@ -40,7 +40,7 @@ export async function sendChange(
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  const slices = openSlices(deps, delivery.parts)
+  const slices = openSlices(session, delivery.parts)
   const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
     const { documents } = delivery
     return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
@@ -85,10 +85,10 @@ export async function sendChange(
 }
 
 /** One pass over the payload of puts that are cut up; the parts are sent in order. */
-function openSlices({ journal, sliceBytes }: ReplicationDeps, parts: readonly Part[]): PayloadSlices | undefined {
+function openSlices({ deps, lease }: NodeSession, parts: readonly Part[]): PayloadSlices | undefined {
   const put = parts.find((part) => part.kind === 'put')
   if (put === undefined || parts.filter(({ kind }) => kind === 'put').length === 1) return undefined
-  return new PayloadSlices(journal.open(put.payload), payloadByteCount(put.payload), sliceBytes ?? defaultSliceBytes)
+  return new PayloadSlices(deps.journal.open(put.payload), payloadByteCount(put.payload), sliceBytes(deps, lease.node))
 }
 
 /** A deletion of nothing: it carries the mark of what cannot (NF-41), and keeps settings changes apart (NF-24). */
