@@ -134,6 +134,8 @@ export class FactReader {
         positions.push(position)
       })
     }
+    // What has no words of its own still moves the field's next value on: null, and nested lists and objects.
+    const addNoWords = (field: number, plan: FieldPlan) => addWords(field, plan, '')
     const addString = (field: number, text: string, original: string) => {
       const value = cutFacetString(text)
       keys.add(this.#interner.number(value), keyOf(kinds.facetString, field))
@@ -150,25 +152,30 @@ export class FactReader {
       const field = this.#fields.id(name)
       const plan = this.#planOf(field, name)
       const facet = parts.facets && plan.isFaceted
+      const isSearched = parts.words && plan.isSearched
       if (facet) keys.add(field, keyOf(kinds.exists, 0))
       if (Array.isArray(value)) {
+        if (isSearched && isBase && depth > 0) addNoWords(field, plan)
+        if (isSearched && value.length === 0) addNoWords(field, plan)
         if (facet && isBase && value.length === 0) keys.add(field, keyOf(kinds.isEmpty, 0))
         for (const item of value) visit(name, item, false, depth + 1)
         return
       }
       if (isObject(value)) {
         const names = Object.keys(value)
+        if (isSearched && isBase && depth > 0) addNoWords(field, plan)
+        if (isSearched && names.length === 0) addNoWords(field, plan)
         if (facet && isBase && names.length === 0) keys.add(field, keyOf(kinds.isEmpty, 0))
         for (const inner of names) visit(`${name}.${inner}`, value[inner]!, true, depth + 1)
         return
       }
       if (value === null) {
+        if (isSearched) addNoWords(field, plan)
         if (facet && isBase) keys.add(field, keyOf(kinds.isNull, 0))
         return
       }
       if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return
-      if (parts.words && plan.isSearched)
-        addWords(field, plan, typeof value === 'string' ? value : JSON.stringify(value))
+      if (isSearched) addWords(field, plan, typeof value === 'string' ? value : JSON.stringify(value))
       if (!facet) return
       if (typeof value === 'number') addNumber(field, value)
       else if (typeof value === 'boolean') addString(field, String(value), String(value))

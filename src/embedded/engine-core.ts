@@ -230,7 +230,8 @@ class Engine implements EngineCore {
   }
 
   multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
-    const uids = new Set(query.queries.map(({ indexUid }) => indexUid))
+    const faceted = Object.keys(query.federation?.facetsByIndex ?? {})
+    const uids = new Set([...query.queries.map(({ indexUid }) => indexUid), ...faceted])
     const places = [...uids].flatMap((uid) => this.#registry.placeOf(uid) ?? [])
     return this.#readPlaces({ kind: 'multi-search', query, options }, places)
   }

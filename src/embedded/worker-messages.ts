@@ -61,7 +61,13 @@ export type SearchWorkerMessage =
 
 export type Reply<T> =
   | { readonly call: number; readonly kind: 'done'; readonly value: T }
-  | { readonly call: number; readonly kind: 'refused'; readonly code: string; readonly message: string }
+  | {
+      readonly call: number
+      readonly kind: 'refused'
+      readonly code: string
+      readonly status: number
+      readonly message: string
+    }
   | { readonly call: number; readonly kind: 'failed'; readonly message: string }
 
 /** A payload that stands beside its task is read by the worker, so that it does not pass through the main thread. */
@@ -102,7 +108,8 @@ export interface WorkerSettings {
 }
 
 export function errorReply(call: number, error: unknown): Reply<never> {
-  if (error instanceof ApiError) return { call, kind: 'refused', code: error.code, message: error.message }
+  if (error instanceof ApiError)
+    return { call, kind: 'refused', code: error.code, status: error.status, message: error.message }
   return { call, kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
 }
 
@@ -112,7 +119,7 @@ export function openReply<T>(reply: Reply<T>): T {
     case 'done':
       return reply.value
     case 'refused':
-      throw new ApiError(isErrorCode(reply.code) ? reply.code : 'internal', reply.message)
+      throw new ApiError(isErrorCode(reply.code) ? reply.code : 'internal', reply.message, { status: reply.status })
     case 'failed':
       throw new Error(reply.message)
   }

@@ -40,7 +40,7 @@ export function computeFacets(reader: IndexReader, patterns: readonly string[], 
 /** Names of the filterable fields that the patterns mean, sorted. */
 export function facetNames(reader: IndexReader, patterns: readonly string[]): readonly string[] {
   return reader.fieldNames
-    .filter((name) => patterns.some((pattern) => matchesPattern(name, pattern)))
+    .filter((name) => patterns.some((pattern) => matchesPattern(name, pattern) || isCovered(name, pattern)))
     .filter((name) => {
       const matched = ruleOf(reader.settings, name)
       return matched !== undefined && isFilterable(matched.rule)
@@ -120,7 +120,7 @@ function facetOf(reader: IndexReader, field: FieldId, order: FacetOrder, candida
     // Equal counts: the greater value first, as the reference's heap gives them.
     numbers.reverse().sort((left, right) => right.count - left.count)
     strings.reverse().sort((left, right) => right.count - left.count)
-    return { distribution: shown(numbers, strings, max), range }
+    return { distribution: shownByCount(numbers, strings, max), range }
   }
   if (candidates.size > documentsReadMax) {
     const { numbers, strings, range } = countByValue(reader, field, candidates, { shownMax: max })
@@ -139,6 +139,17 @@ const byValue = (left: Counted, right: Counted): number => (left.value < right.v
 
 const shown = (numbers: readonly Counted[], strings: readonly Counted[], max: number): Distribution =>
   new Map([...numbers, ...strings].slice(0, max).map(({ shown: key, count }) => [key, count]))
+
+/** The reference stops at exactly `max` values: numbers that fill the list leave no end to the strings. */
+function shownByCount(numbers: readonly Counted[], strings: readonly Counted[], max: number): Distribution {
+  const distribution = new Map<string, number>()
+  for (const values of [numbers, strings])
+    for (const { shown: key, count } of values) {
+      distribution.set(key, count)
+      if (distribution.size === max) break
+    }
+  return distribution
+}
 
 /** Undefined when the field has more than `valuesMax` values. */
 function countFewValues(

@@ -257,7 +257,10 @@ function isInside(point: Point, corners: readonly Point[]): boolean {
 }
 
 function placesWhere(at: Evaluation, word: Word, universe: Bitmap, test: (point: Point) => boolean): Bitmap {
-  if (ruleOf(at.reader.settings, '_geo') === undefined) throw notFilterable(at.reader, '_geo/_geojson', word, at.code)
+  const isListed = at.reader.settings.filterableAttributes.some(
+    ({ plain, attributePatterns }) => plain && attributePatterns.includes('_geo'),
+  )
+  if (!isListed) throw notFilterable(at.reader, '_geo/_geojson', word, at.code)
   const found: number[] = []
   for (const docid of at.reader.geoDocids.and(universe)) {
     const point = at.reader.geoOf(docid)

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { ApiError } from '../../api/errors.ts'
 import { indexNotFound } from '../../api/index-uid.ts'
+import { rethrowInside } from '../../api/multi-search-query.ts'
 import { systemClock } from '../../lib/clock.ts'
 import { isObject, type Json } from '../../lib/json.ts'
 import type { EngineCore, EnqueueRequest } from '../core.ts'
@@ -68,7 +69,10 @@ function stubCore(): EngineCore {
     },
     search: searchOf,
     async multiSearch({ queries }) {
-      for (const query of queries) await searchOf(query.indexUid, query)
+      for (const [position, query] of queries.entries()) {
+        rethrowInside(position, () => known(query.indexUid))
+        await searchOf(query.indexUid, query)
+      }
       return bytes({ results: [] })
     },
     facetSearch: searchOf,

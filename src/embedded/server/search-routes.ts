@@ -2,8 +2,7 @@
 import { ApiError } from '../../api/errors.ts'
 import { decodeFacetSearch } from '../../api/facet-search-query.ts'
 import { featureNotEnabled } from '../../api/features.ts'
-import { andFilters } from '../../api/filter.ts'
-import { indexNotFound } from '../../api/index-uid.ts'
+import { andFilters, parseFilter } from '../../api/filter.ts'
 import { decodeMultiSearch, type MultiSearchQuery, rethrowInside } from '../../api/multi-search-query.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../../api/search-query.ts'
 import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../../api/similar-query.ts'
@@ -52,7 +51,11 @@ export const searchRoutes: readonly Route[] = [
 
 async function search(call: Call, query: SearchQuery): Promise<Answer> {
   checkFeatures(call, query)
-  checkPersonalisation(query.personalize)
+  if (query.personalize !== null) {
+    // The filter is read first, and its mistakes are told first.
+    parseFilter(query.filter, 'invalid_search_filter')
+    checkPersonalisation(query.personalize)
+  }
   const uid = pathUid(call)
   return answer(await call.parts.core.search(uid, restrict(call, uid, query), readOptions(call)))
 }
@@ -70,7 +73,6 @@ async function multiSearch(call: Call): Promise<Answer> {
       checkFeatures(call, query)
       checkPersonalisation(query.personalize)
       const options = query.federationOptions
-      if (call.parts.core.index(query.indexUid) === undefined) throw indexNotFound(query.indexUid)
       if ((options?.queryPosition ?? null) !== null && !call.parts.features().network)
         throw featureNotEnabled('network', 'Using `federationOptions.queryPosition`')
       if ((options?.remote ?? null) !== null && !call.parts.features().network)

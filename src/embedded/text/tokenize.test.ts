@@ -38,10 +38,15 @@ test('a stop word takes a position and is not indexed', () => {
   assert.deepEqual(words('war of worlds', { stopWords: ['of'] }), ['war@0', 'worlds@2'])
 })
 
+test('stop words with accents are known in any way of writing the accents', () => {
+  assert.deepEqual(words('mưa với nắng', { stopWords: ['với'] }), ['mua@0', 'nang@2'])
+})
+
 test('separators can be added and taken away, and dictionary entries stay whole', () => {
   assert.deepEqual(words('a@b #c', { nonSeparatorTokens: ['@'] }), ['a@b@0', 'c@1'])
   assert.deepEqual(words('aXXb', { separatorTokens: ['XX'] }), ['a@0', 'b@1'])
   assert.deepEqual(words('J. R. R. Tolkien', { dictionary: ['J. R. R.'] }), ['j. r. r.@0', 'tolkien@1'])
+  assert.deepEqual(words('Joan', { dictionary: ['J. R. R.'] }), ['joan@0'])
 })
 
 test('scripts are told apart and written without spaces are cut into words', () => {

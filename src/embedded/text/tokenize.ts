@@ -148,6 +148,8 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
       }
       const size = unitClass === 3 ? matchLength(text, at, length) : 1
       if (size === 0) {
+        if (code >= 65 && code <= 90) hasUpper = true
+        of = script.latin
         at += 1
         continue
       }
