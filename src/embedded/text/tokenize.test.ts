@@ -52,6 +52,7 @@ test('separators can be added and taken away, and dictionary entries stay whole'
 test('scripts are told apart and written without spaces are cut into words', () => {
   assert.deepEqual(words('hello мир'), ['hello@0', 'мир@1'])
   assert.ok(words('東京都に住む').length > 1)
+  assert.deepEqual(words('人人生而自由'), ['人人@0', '生@1', '而@2', '自由@3'])
   assert.ok(words('ประเทศไทยสวยงาม').length > 1)
 })
 

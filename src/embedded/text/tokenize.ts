@@ -4,6 +4,7 @@
  *
  * Tokens cover the text without gaps: each token's `end` is the next one's `start`.
  */
+import { chineseWordEnds } from './chinese.ts'
 import { decompose, normaliseWord } from './normalise.ts'
 import { type Script, script, scriptOf } from './scripts.ts'
 import { defaultSeparators, isHardSeparator } from './separators.ts'
@@ -98,9 +99,10 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
     from: number,
     to: number,
     of: Script,
-    locale: string | undefined,
+    locales: readonly string[],
   ) => {
-    const segment = segmenterFor(of, text, from, to, locale)
+    const locale = locales.length === 1 ? locales[0] : undefined
+    const segment = segmenterFor(of, text, from, to, locales)
     const keepsRings = locale === 'sv' || locale === 'swe'
     const addWords = (start: number, end: number) => {
       if (segment === undefined || isNumeric(text, start, end)) addToken(tokens, text, start, end, of, keepsRings)
@@ -170,7 +172,7 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
       if (isAscii(text)) return tokenizeAscii(text)
       const tokens: Token[] = []
       for (const [from, to, of] of scriptRuns(text)) {
-        tokenizeRun(tokens, text, from, to, of, locales?.length === 1 ? locales[0] : undefined)
+        tokenizeRun(tokens, text, from, to, of, locales ?? [])
       }
       return tokens
     },
@@ -286,18 +288,42 @@ const splitArticle: Segment = function* (text, start, end) {
   } else yield [start, end]
 }
 
+const cutChinese: Segment = function* (text, start, end) {
+  let from = start
+  for (const size of chineseWordEnds(text.slice(start, end))) {
+    yield [from, start + size]
+    from = start + size
+  }
+}
+
+/** More kana than this share of the characters makes a text Japanese. */
+const kanaShareMax = 0.05
+
+/** How a run of Chinese or Japanese characters is cut; a single locale that is neither leaves it whole. */
+function eastAsianSegmenter(run: string, locales: readonly string[]): Segment | undefined {
+  const [locale] = locales
+  if (locale !== undefined && locales.length === 1) {
+    if (isChinese(locale)) return cutChinese
+    return locale.startsWith('j') ? dictionarySegmenter('ja') : undefined
+  }
+  const kana = run.match(/[\u3040-\u30ff]/g)?.length ?? 0
+  const letters = run.match(/[\u3040-\u30ff\u3400-\u9fff]/g)?.length ?? 0
+  const isJapanese = kana > kanaShareMax * letters || (locale !== undefined && !locales.some(isChinese))
+  return isJapanese ? dictionarySegmenter('ja') : cutChinese
+}
+
+const isChinese = (locale: string): boolean => ['zh', 'zho', 'cmn'].includes(locale)
+
 function segmenterFor(
   of: Script,
   text: string,
   from: number,
   to: number,
-  locale: string | undefined,
+  locales: readonly string[],
 ): Segment | undefined {
   switch (of) {
-    case script.cj: {
-      const isJapanese = locale?.startsWith('j') ?? /[\u3040-\u30ff]/.test(text.slice(from, to))
-      return dictionarySegmenter(isJapanese ? 'ja' : 'zh')
-    }
+    case script.cj:
+      return eastAsianSegmenter(text.slice(from, to), locales)
     case script.thai:
       return dictionarySegmenter('th')
     case script.khmer:

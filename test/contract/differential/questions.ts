@@ -119,7 +119,7 @@ export function makeSearch(chance: Chance, asked: Asked): JsonObject {
   if (chance.is(0.08)) query.distinct = chance.pick(['genre', 'maker.name', 'tags', 'year', 'price', 'title'])
   if (chance.is(0.15)) query.facets = makeFacets(chance)
   if (chance.is(0.1)) query.attributesToSearchOn = makeAttributesToSearchOn(chance)
-  if (chance.is(0.06)) query.locales = chance.some([...localesOf(plan.languages), 'eng', 'fr'], 0.5)
+  if (chance.is(0.06)) query.locales = makeLocales(chance, plan)
   if (chance.is(0.02)) query.searchCutoffMs = 1000
   addPage(chance, query)
   addFormat(chance, query)
@@ -182,6 +182,12 @@ function addFormat(chance: Chance, query: Record<string, Json>): void {
     if (query.limit === undefined && query.page === undefined && query.hitsPerPage === undefined) query.limit = 6
   }
   if (chance.is(0.15)) query.showMatchesPosition = true
+}
+
+/** Chinese is never asked for in other languages: which segmenter then cuts it depends on how a server was built. */
+function makeLocales(chance: Chance, { languages }: CorpusPlan): Json {
+  const own = localesOf(languages)
+  return languages.includes('chinese') ? [...own] : chance.some([...own, 'eng', 'fr'], 0.5)
 }
 
 function makeSort(chance: Chance): Json {
