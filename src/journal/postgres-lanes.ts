@@ -10,13 +10,13 @@ import { type Database, reach } from '../store/database.ts'
 import { decodePlacement } from '../store/placement-row.ts'
 import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
-import { recordEvents } from '../store/transaction.ts'
+import { againAfterConflict, recordEvents } from '../store/transaction.ts'
 import type { Change } from './change.ts'
 import { decodeChange, encodeResolution, openDeliver, parseText } from './change-row.ts'
 import { holding, leaseNodes, releaseNodes } from './lane-leases.ts'
 import { recordProgress } from './lane-progress.ts'
 import type { PayloadStore } from './payload-store.ts'
-import type { LaneChange, LaneJournal, LaneState } from './ports.ts'
+import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
 import { openRetention } from './retention.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
@@ -42,20 +42,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
-    markSent: (lease, index, positions, startedAt) =>
-      holding(database, lease, async (client) => {
-        await client.query(
-          `update changes set status = 'processing', started_at = coalesce(started_at, $3)
-           where index_id = $1 and position = any($2::bigint[]) and status = 'enqueued'`,
-          [index, positions, startedAt],
-        )
-        const { rows } = await client.query<{ position: number }>(
-          `select position from changes
-           where index_id = $1 and position = any($2::bigint[]) and status <> 'canceled' order by position`,
-          [index, positions],
-        )
-        return rows.map(({ position }) => position)
-      }),
+    markSent: (lease, index, positions, startedAt) => markSent(database, lease, index, positions, startedAt),
     recordResolution: (lease, index, position, resolution) =>
       holding(database, lease, async (client) => {
         const { text, puts, deletes } = encodeResolution(resolution)
@@ -240,6 +227,41 @@ async function read(
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
   }))
+}
+
+/**
+ * One statement, since every write waits for it. A row that a cancellation changes meanwhile is seen as it is then by the
+ * update, and only by it: so what was enqueued counts only when the update took it.
+ */
+async function markSent(
+  database: Database,
+  lease: NodeLease,
+  index: IndexId,
+  positions: readonly number[],
+  startedAt: number,
+): Promise<readonly number[] | false> {
+  const { rows } = await againAfterConflict(() =>
+    database.pool.query<{ is_held: boolean; position: number | null }>({
+      name: 'mark-sent',
+      text: `with held as (
+          select 1 from node_leases where node_id = $1 and epoch = $2 and owner <> '' for share
+        ), taken as (
+          update changes set status = 'processing', started_at = coalesce(started_at, $5)
+          where index_id = $3 and position = any($4::bigint[]) and status = 'enqueued' and exists (select 1 from held)
+          returning position
+        ), allowed as (
+          select position from taken
+          union all
+          select position from changes
+          where index_id = $3 and position = any($4::bigint[]) and status not in ('enqueued', 'canceled')
+        )
+        select exists (select 1 from held) as is_held, a.position from (values (1)) as one left join allowed a on true
+        order by a.position`,
+      values: [lease.node.id, lease.epoch, index, positions, startedAt],
+    }),
+  )
+  if (rows[0]?.is_held !== true) return false
+  return rows.flatMap(({ position }) => position ?? [])
 }
 
 function withPlace(change: Change): LaneChange['change'] {

@@ -6,10 +6,15 @@ import { type Database, isConflict, reach } from './database.ts'
 const triesMax = 5
 
 /** Runs `work` in one transaction; after a deadlock or serialization failure again, so it must not keep anything outside. */
-export async function transact<T>(database: Database, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export function transact<T>(database: Database, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  return againAfterConflict(() => tryOnce(database, work))
+}
+
+/** Runs a transaction, or a statement that is one by itself; after a deadlock or serialization failure again. */
+export async function againAfterConflict<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await reach(() => tryOnce(database, work))
+      return await reach(work)
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined
       if (attempt >= triesMax || !(isConflict(error) || isConflict(cause))) throw error
