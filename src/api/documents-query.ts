@@ -7,7 +7,6 @@ import {
   type Decoder,
   integer,
   json,
-  jsonObject,
   object,
   optional,
   orNull,
@@ -195,13 +194,18 @@ export interface DocumentEdition {
   readonly context: JsonObject | null
 }
 
-const edition = object<DocumentEdition>({
+const edition = object<Omit<DocumentEdition, 'context'> & { context: Json }>({
   filter: orNull(json, 'invalid_document_filter'),
-  context: orNull(jsonObject, 'invalid_document_edition_context'),
+  context: orNull(json, 'invalid_document_edition_context'),
   function: required(string, 'invalid_document_edition_function_filter', 'missing_document_edition_function'),
 })
 
 /** `POST …/edit`. */
 export function decodeDocumentEdition(body: Json): DocumentEdition {
-  return edition(body, bodyRoot)
+  const { context, filter, function: text } = edition(body, bodyRoot)
+  if (filter !== null && isEmptyFilter(filter))
+    throw new ApiError('invalid_document_filter', 'Sending an empty filter is forbidden.')
+  if (context !== null && !isObject(context))
+    throw new ApiError('invalid_document_edition_context', 'The context must be an object')
+  return { function: text, filter, context }
 }

@@ -238,6 +238,7 @@ function named(error: ErrorBody | null, record: TaskRecord): ErrorBody | null {
   if (error === null) return null
   const isNamed =
     namingCodes.has(error.code) ||
+    record.operation.kind === 'documents-edit' ||
     (error.code === 'index_primary_key_already_exists' && record.operation.kind === 'index-update')
   return isNamed ? { ...error, message: `Index \`${record.indexUid}\`: ${error.message}` } : error
 }

@@ -7,7 +7,7 @@ import { checkGeo, documentIdOf, type GivenVectors, givenVectors } from './docum
 import type { DocumentWriter } from './document-writer.ts'
 import { compileEdit, type EditFunction, ScriptError, SyntaxMistake } from './edit-function/edit-function.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { joinMembers, type Members, splitMembers } from './stored-document.ts'
+import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
 
 export interface EditionDeps {
   /** Sees everything that was written before. */

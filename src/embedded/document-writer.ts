@@ -5,6 +5,7 @@
 import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
 import { checkDimensions, type GivenVectors, givenVectors, MissingVectors, restOfVectors } from './document-check.ts'
 import {
   type DocumentFacts,
@@ -22,7 +23,7 @@ import { facetKind, KeyBuilder } from './index-keys.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { flushPostings, internedMax } from './posting-flush.ts'
 import { Interner, KeySet, PostingTable } from './posting-table.ts'
-import { decodeDocument, encodeDocument, joinMembers, type Members, splitMembers } from './stored-document.ts'
+import { decodeDocument, encodeDocument } from './stored-document.ts'
 import { VectorTable } from './vector-table.ts'
 
 export interface DocumentWriterOptions {

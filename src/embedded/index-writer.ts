@@ -7,6 +7,7 @@ import { completeSettings, foldedMistake, foldSettings } from '../api/settings.t
 import { assert } from '../lib/assert.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { type Members, splitMembers } from '../lib/json-cut.ts'
 import {
   checkGeo,
   documentIdOf,
@@ -17,7 +18,7 @@ import {
 } from './document-check.ts'
 import { editDocuments } from './document-edition.ts'
 import { DocumentWriter } from './document-writer.ts'
-import { reindexingOf } from './field-rules.ts'
+import { reindexingOf, usesGeo } from './field-rules.ts'
 import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
 import {
   type IndexEnv,
@@ -30,8 +31,8 @@ import {
   writeFacts,
   writeJson,
 } from './index-env.ts'
+import type { IndexSettings } from './index-settings.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { type Members, splitMembers } from './stored-document.ts'
 import type { Adoption } from './worker-messages.ts'
 
 export interface WriterDeps {
@@ -263,10 +264,21 @@ class BatchRun {
     const next = { ...this.#facts, settings: folded }
     const writer = this.#openWriter(next)
     if (plan.vectors) writer.checkVectors(before)
+    if (usesGeo(after) && !usesGeo(before)) this.#checkGeo(after)
     // From here on the change is accepted.
     this.#facts = next
     this.#writer = writer
     writer.reindex(plan, before)
+  }
+
+  /** Positions that nobody used until now must be right before they are. @throws ApiError messages 30 to 32 */
+  #checkGeo(settings: IndexSettings): void {
+    const reader = this.#reader()
+    for (const docid of reader.documentIds) {
+      this.#checkAborted()
+      const stored = reader.storedDocument(docid)
+      if (stored?.text.includes('"_geo"')) checkGeo(settings, JSON.parse(stored.text) as JsonObject, stored.id)
+    }
   }
 
   #setPrimaryKey(asked: string, task: BatchTask): void {
@@ -309,7 +321,7 @@ const primaryKeyExists = (known: string): ApiError =>
 
 export function failedDetails({ operation }: Pick<BatchTask, 'operation'>): JsonObject {
   if (operation.kind === 'documents-put') return { indexedDocuments: 0 }
-  if (operation.kind === 'documents-edit') return { deletedDocuments: 0, editedDocuments: 0 }
+  if (operation.kind === 'documents-edit') return { editedDocuments: 0 }
   if (operation.kind.startsWith('documents-')) return { deletedDocuments: 0 }
   return {}
 }

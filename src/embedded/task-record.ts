@@ -57,8 +57,8 @@ export function firstDetails(
       return { deletedDocuments: null }
     case 'documents-edit':
       return {
-        deletedDocuments: null,
         editedDocuments: null,
+        deletedDocuments: null,
         originalFilter: operation.filter === null ? null : JSON.stringify(operation.filter),
         context: operation.context,
         function: operation.function,
@@ -92,6 +92,8 @@ export function idleDetails(record: TaskRecord): Json {
   if (details === null || !isObject(details)) return details
   if (record.operation.kind === 'index-compact') return {}
   const zeros: Record<string, Json> = {}
+  // As in the reference, a failed edit says nothing of deletions.
+  if (record.operation.kind === 'documents-edit') return { ...details, editedDocuments: 0 }
   for (const name of ['indexedDocuments', 'deletedDocuments', 'editedDocuments', 'canceledTasks', 'deletedTasks'])
     if (details[name] === null) zeros[name] = 0
   return { ...details, ...zeros }

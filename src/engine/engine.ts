@@ -56,7 +56,8 @@ export interface Engine {
   clearDocuments(uid: string, mark: string, signal: AbortSignal): Promise<EngineReply<number>>
   editDocuments(
     uid: string,
-    edit: { readonly function: string; readonly filter: Json | null; readonly context: JsonObject | null },
+    /** `context`: JSON text of an object. */
+    edit: { readonly function: string; readonly filter: Json | null; readonly context: string | null },
     mark: string,
     signal: AbortSignal,
   ): Promise<EngineReply<number>>
@@ -86,6 +87,12 @@ export interface Engine {
     },
     signal: AbortSignal,
   ): Promise<EngineReply<{ readonly results: readonly JsonObject[]; readonly total: number }>>
+  /** The same with `_vectors`, as JSON text: every number is as the engine wrote it. */
+  fetchDocumentTexts(
+    uid: string,
+    query: { readonly filter?: Json; readonly offset: number; readonly limit: number },
+    signal: AbortSignal,
+  ): Promise<EngineReply<readonly string[]>>
   settings(uid: string, signal: AbortSignal): Promise<EngineReply<JsonObject>>
   indexes(
     signal: AbortSignal,

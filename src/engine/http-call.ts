@@ -17,6 +17,8 @@ export const answerBytesMax = 512 * 1024 * 1024
 
 export type CallBody =
   | { readonly kind: 'json'; readonly value: Json }
+  /** JSON that is written already. */
+  | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'ndjson'; readonly chunks: AsyncIterable<Uint8Array>; readonly gzip: boolean }
 
 export interface Call {
@@ -26,6 +28,8 @@ export interface Call {
   readonly body?: CallBody
   /** Whole numbers that a double cannot hold come as strings: for answers of which only document ids are used (M-E3). */
   readonly hasExactIds?: boolean
+  /** The answer is its text, as a JSON string. */
+  readonly isText?: boolean
   /** The request changes nothing: an error without an answer is then `failed`, not `unknown`. */
   readonly isRead: boolean
   readonly signal: AbortSignal
@@ -51,6 +55,7 @@ export async function callEngine(
       signal: call.signal,
     })
     const text = await answer.body.text()
+    if (call.isText && answer.statusCode === 200) return answered(text)
     return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text)
   } catch (error) {
     const reason = describe(error)
@@ -113,10 +118,10 @@ interface Outgoing {
 
 function outgoing(body: CallBody | undefined): Outgoing {
   if (body === undefined) return { headers: {}, body: null, isComplete: () => true }
-  if (body.kind === 'json') {
+  if (body.kind !== 'ndjson') {
     return {
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body.value),
+      body: body.kind === 'text' ? body.text : JSON.stringify(body.value),
       isComplete: () => true,
     }
   }

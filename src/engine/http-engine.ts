@@ -2,8 +2,9 @@
 import type { LookupFunction } from 'node:net'
 import { Pool } from 'undici'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import type { Engine, EngineReply, EngineTask } from './engine.ts'
-import { type Call, callEngine } from './http-call.ts'
+import { type Call, type CallBody, callEngine } from './http-call.ts'
 import { decodeTask } from './task-row.ts'
 
 export interface HttpEngineOptions {
@@ -83,13 +84,12 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
     clearDocuments: (uid, mark, signal) =>
       write({ method: 'DELETE', path: `${indexPath(uid)}/documents?${query({ customMetadata: mark })}`, signal }),
     async editDocuments(uid, edit, mark, signal) {
-      const body: JsonObject = {
-        function: edit.function,
-        ...(edit.filter === null ? {} : { filter: edit.filter }),
-        ...(edit.context === null ? {} : { context: edit.context }),
-      }
+      const members: [string, string][] = [['function', JSON.stringify(edit.function)]]
+      if (edit.filter !== null) members.push(['filter', JSON.stringify(edit.filter)])
+      if (edit.context !== null) members.push(['context', edit.context])
+      const body: CallBody = { kind: 'text', text: joinMembers(members) }
       const path = `${indexPath(uid)}/documents/edit?${query({ customMetadata: mark })}`
-      const reply = await writeJson('POST', path, body, signal)
+      const reply = await write({ method: 'POST', path, body, signal })
       if (reply.kind !== 'refused' || reply.error.code !== 'feature_not_enabled') return reply
       // The flag of the node is ours to set: what a project may use was decided before the change was accepted.
       const flag = await call({
@@ -99,7 +99,7 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         isRead: true,
         signal,
       })
-      return flag.kind === 'answered' ? writeJson('POST', path, body, signal) : reply
+      return flag.kind === 'answered' ? write({ method: 'POST', path, body, signal }) : reply
     },
     applySettings: (uid, settings, signal) => writeJson('PATCH', `${indexPath(uid)}/settings`, settings, signal),
     async tasks(uids, signal) {
@@ -133,6 +133,15 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         const results = resultsOf(value)
         const total = isObject(value) ? value.total : undefined
         return results && typeof total === 'number' ? { results, total } : undefined
+      })
+    },
+    async fetchDocumentTexts(uid, { filter, offset, limit }, signal) {
+      const value: JsonObject = { limit, offset, retrieveVectors: true, ...(filter === undefined ? {} : { filter }) }
+      const path = `${indexPath(uid)}/documents/fetch`
+      const body: CallBody = { kind: 'json', value }
+      return map(await call({ method: 'POST', path, body, isText: true, isRead: true, signal }), (text) => {
+        const results = typeof text === 'string' ? splitMembers(text).get('results') : undefined
+        return results === undefined ? undefined : splitItems(results)
       })
     },
     async settings(uid, signal) {

@@ -15,6 +15,8 @@ import {
   decodeDocumentWrite,
 } from '../api/documents-query.ts'
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { parseJsonBody } from '../api/json-text.ts'
+import { checkEditFunction, contextTextOf } from '../embedded/edit-function/edit-request.ts'
 import type { Payload } from '../journal/change.ts'
 import type { AppendRequest, WriteState } from '../journal/ports.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -22,7 +24,7 @@ import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
 import { append, appendRequest, storeAway, summary } from './append.ts'
 import { type Call, type Handler, param, pathUid } from './exchange.ts'
-import { bodyStream, checkContentType, readBody, readJson } from './request-body.ts'
+import { bodyStream, checkContentType, checkJsonType, readBody, readJson } from './request-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 
 /** How often a payload is checked again because the index changed meanwhile. */
@@ -253,10 +255,13 @@ export const deleteByFilter: Handler = async (call) => {
 export const editDocuments: Handler = async (call) => {
   const customMetadata = decodeCustomMetadata(call.search)
   const { request } = call.exchange
-  const edition = decodeDocumentEdition(await readJson(request, call.headers, call.parts.limits.bodyBytesMax))
+  checkJsonType(call.headers)
+  const body = await readBody(request, call.parts.limits.bodyBytesMax)
+  const edition = decodeDocumentEdition(parseJsonBody(body))
+  checkEditFunction(edition.function)
   return append(call, {
     uid: pathUid(call),
-    operation: { kind: 'documents-edit', ...edition },
+    operation: { kind: 'documents-edit', ...edition, ...contextTextOf(body) },
     customMetadata,
     mayCreateIndex: false,
   })

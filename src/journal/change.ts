@@ -32,6 +32,8 @@ export type Operation =
       readonly function: string
       readonly filter: Json | null
       readonly context: JsonObject | null
+      /** The context as it was sent, with every digit; absent in changes of earlier releases. */
+      readonly contextText?: string
     }
   /** The settings as sent (nulls reset). Sealed at rest because of embedder keys. */
   | { readonly kind: 'settings'; readonly settings: JsonObject }

@@ -19,8 +19,8 @@ export function initialDetails(operation: Operation, indexUid: string | null): J
       return { deletedDocuments: null }
     case 'documents-edit':
       return {
-        deletedDocuments: null,
         editedDocuments: null,
+        deletedDocuments: null,
         originalFilter: operation.filter === null ? null : JSON.stringify(operation.filter),
         context: operation.context,
         function: operation.function,

@@ -4,12 +4,14 @@
  */
 import { createHash } from 'node:crypto'
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
+import { quoteLongIntegers } from '../engine/http-call.ts'
 import type { Operation, Resolution } from '../journal/change.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { canonicalText, joinMembers, splitMembers } from '../lib/json-cut.ts'
 import { documentId } from './document-id.ts'
 import { bytesOf } from './ndjson.ts'
 import { isNodeTrouble } from './node-trouble.ts'
-import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted } from './resolution-reads.ts'
+import { emptyResolution, pageOf, type ResolutionDeps, ResolutionInterrupted, textsOf } from './resolution-reads.ts'
 
 type Edit = Extract<Operation, { readonly kind: 'documents-edit' }>
 
@@ -34,19 +36,19 @@ async function editScratch(deps: ResolutionDeps, edit: Edit, primaryKey: string)
   const before = new Map<string, string>()
   for (let offset = 0; ; offset += documentsPerPage) {
     const filter = edit.filter === null ? {} : { filter: edit.filter }
-    const page = await pageOf(deps, { ...filter, limit: documentsPerPage, offset, retrieveVectors: true })
+    const page = await textsOf(deps, deps.physicalUid, { ...filter, limit: documentsPerPage, offset })
     if (page.kind === 'refused') return { ...emptyResolution, error: page.error }
-    const documents = page.results.map(withoutGenerated)
-    for (const document of documents) before.set(documentId(document, primaryKey) ?? '', digest(document))
+    const documents = page.texts.map(withoutGenerated)
+    for (const document of documents) before.set(idOf(document, primaryKey), digest(document))
     if (documents.length > 0) {
-      const lines = documents.map((document) => JSON.stringify(document))
       const put = { merge: false, primaryKey, mark: scratchMark }
-      await finished(deps.run((signal) => deps.engine.putDocuments(deps.scratchUid, put, bytesOf(lines), signal)))
+      await finished(deps.run((signal) => deps.engine.putDocuments(deps.scratchUid, put, bytesOf(documents), signal)))
     }
     if (documents.length < documentsPerPage) break
   }
   if (before.size === 0) return emptyResolution
-  const call = { function: edit.function, filter: null, context: edit.context }
+  const context = edit.contextText ?? (edit.context === null ? null : JSON.stringify(edit.context))
+  const call = { function: edit.function, filter: null, context }
   const edited = await deps.run((signal) => deps.engine.editDocuments(deps.scratchUid, call, scratchMark, signal))
   if (edited.kind === 'refused') return { ...emptyResolution, error: edited.error }
   if (edited.kind !== 'answered') throw new ResolutionInterrupted(edited.reason)
@@ -64,21 +66,20 @@ async function editScratch(deps: ResolutionDeps, edit: Edit, primaryKey: string)
 /** Puts for what the function changed, deletes for what it removed. `before` is used up. */
 async function difference(deps: ResolutionDeps, before: Map<string, string>, primaryKey: string): Promise<Resolution> {
   let putCount = 0
-  const scratch = { ...deps, physicalUid: deps.scratchUid }
   async function* changed(): AsyncGenerator<string> {
     for (let offset = 0; ; offset += documentsPerPage) {
-      const page = await pageOf(scratch, { limit: documentsPerPage, offset, retrieveVectors: true })
+      const page = await textsOf(deps, deps.scratchUid, { limit: documentsPerPage, offset })
       if (page.kind === 'refused') throw new ResolutionInterrupted(page.error.message)
-      for (const raw of page.results) {
-        const document = withoutGenerated(raw)
-        const id = documentId(document, primaryKey) ?? ''
+      for (const text of page.texts) {
+        const document = withoutGenerated(text)
+        const id = idOf(document, primaryKey)
         const isChanged = before.get(id) !== digest(document)
         before.delete(id)
         if (!isChanged) continue
         putCount += 1
-        yield JSON.stringify(document)
+        yield document
       }
-      if (page.results.length < documentsPerPage) return
+      if (page.texts.length < documentsPerPage) return
     }
   }
   const puts = await deps.journal.stage(bytesOf(changed()))
@@ -105,25 +106,20 @@ async function finished(task: Promise<EngineReply<EngineTask>>): Promise<void> {
 }
 
 /** Vectors that the engine makes itself are made again; those that a client gave travel with the document. */
-function withoutGenerated(document: JsonObject): JsonObject {
-  const { _vectors: vectors, ...fields } = document
-  if (!isObject(vectors)) return document
-  const given = Object.entries(vectors).filter(([, vector]) => !isObject(vector) || vector.regenerate !== true)
-  return given.length === 0 ? fields : { ...fields, _vectors: Object.fromEntries(given) }
+function withoutGenerated(text: string): string {
+  const members = splitMembers(text)
+  const vectors = members.get('_vectors')
+  if (vectors === undefined || !vectors.startsWith('{')) return text
+  const given = [...splitMembers(vectors)].filter(([, vector]) => !/"regenerate"\s*:\s*true/.test(vector))
+  if (given.length === 0) members.delete('_vectors')
+  else members.set('_vectors', joinMembers(given))
+  return joinMembers(members)
 }
 
-function digest(document: JsonObject): string {
-  return createHash('sha256')
-    .update(JSON.stringify(sorted(document)))
-    .digest('base64')
-}
+/** Long numbers as text, so that ids keep every digit. */
+const idOf = (text: string, primaryKey: string): string =>
+  documentId(JSON.parse(quoteLongIntegers(text)) as JsonObject, primaryKey) ?? ''
 
-function sorted(value: Json): Json {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (!isObject(value)) return value
-  return Object.fromEntries(
-    Object.keys(value)
-      .sort()
-      .map((key) => [key, sorted(value[key]!)]),
-  )
+function digest(text: string): string {
+  return createHash('sha256').update(canonicalText(text)).digest('base64')
 }

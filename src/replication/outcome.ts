@@ -53,8 +53,8 @@ function detailsOf(change: Change, isDone: boolean, { removed, tasks }: Delivery
       return { deletedDocuments: isDone ? removed : 0 }
     case 'documents-edit':
       return {
-        deletedDocuments: resolvedDeletes,
         editedDocuments: resolvedPuts,
+        deletedDocuments: resolvedDeletes,
         originalFilter: operation.filter === null ? null : JSON.stringify(operation.filter),
         context: operation.context,
         function: operation.function,

@@ -42,11 +42,29 @@ export type Page =
 
 /** One page of documents. @throws ResolutionInterrupted when the node does not answer. */
 export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fetchDocuments']>[1]): Promise<Page> {
-  const reply = await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal))
-  if (reply.kind === 'answered') return { kind: 'page', results: reply.value.results }
-  if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') {
-    return { kind: 'refused', error: reply.error, results: [] }
-  }
+  const read = reading(await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal)))
+  return 'error' in read ? { ...read, results: [] } : { kind: 'page', results: read.value.results }
+}
+
+export type TextPage =
+  | { readonly kind: 'page'; readonly texts: readonly string[] }
+  | { readonly kind: 'refused'; readonly error: ErrorBody }
+
+/** One page of documents as they are written. @throws ResolutionInterrupted when the node does not answer. */
+export async function textsOf(
+  deps: ResolutionDeps,
+  uid: string,
+  query: Parameters<Engine['fetchDocumentTexts']>[1],
+): Promise<TextPage> {
+  const read = reading(await deps.ask((signal) => deps.engine.fetchDocumentTexts(uid, query, signal)))
+  return 'error' in read ? read : { kind: 'page', texts: read.value }
+}
+
+function reading<T>(
+  reply: EngineReply<T>,
+): { readonly value: T } | { readonly kind: 'refused'; readonly error: ErrorBody } {
+  if (reply.kind === 'answered') return { value: reply.value }
+  if (reply.kind === 'refused' && reply.error.code !== 'index_not_found') return { kind: 'refused', error: reply.error }
   if (reply.kind === 'refused') throw new IndexMissing(reply.error.message)
   throw new ResolutionInterrupted(reply.reason)
 }

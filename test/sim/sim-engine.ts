@@ -71,6 +71,25 @@ export function createSimEngine(options: {
     call<T>(true, signal, () => ({ kind: 'answered', value: execute() }))
   const indexOf = (uid: string) => node.disk.indexes.get(uid)
 
+  const fetch = (uid: string, query: Parameters<Engine['fetchDocuments']>[1], signal: AbortSignal) =>
+    call<{ readonly results: readonly JsonObject[]; readonly total: number }>(true, signal, () => {
+      const index = indexOf(uid)
+      if (index === undefined) return { kind: 'refused', status: 404, error: rules.refusal('index_not_found', uid) }
+      let ids: string[] | undefined
+      if (query.filter !== undefined) {
+        const found = rules.matching(index, query.filter)
+        if (!Array.isArray(found)) return { kind: 'refused', status: 400, error: found }
+        ids = found
+      }
+      const wanted = query.ids && new Set(query.ids)
+      const chosen = (ids ?? [...index.documents.keys()]).filter((id) => wanted?.has(id) ?? true)
+      const page = chosen.slice(query.offset ?? 0, (query.offset ?? 0) + query.limit)
+      return {
+        kind: 'answered',
+        value: { results: page.map((id) => index.documents.get(id)!), total: chosen.length },
+      }
+    })
+
   return {
     capabilities: { snapshots: false, waits: false },
     health: (signal) => read(signal, () => 'available' as const),
@@ -109,24 +128,13 @@ export function createSimEngine(options: {
           .slice(0, limit),
       ),
     cancelTasks: (uid, signal) => write(uid, { kind: 'cancel', uid }, null, signal),
-    fetchDocuments: (uid, query, signal) =>
-      call(true, signal, () => {
-        const index = indexOf(uid)
-        if (index === undefined) return { kind: 'refused', status: 404, error: rules.refusal('index_not_found', uid) }
-        let ids: string[] | undefined
-        if (query.filter !== undefined) {
-          const found = rules.matching(index, query.filter)
-          if (!Array.isArray(found)) return { kind: 'refused', status: 400, error: found }
-          ids = found
-        }
-        const wanted = query.ids && new Set(query.ids)
-        const chosen = (ids ?? [...index.documents.keys()]).filter((id) => wanted?.has(id) ?? true)
-        const page = chosen.slice(query.offset ?? 0, (query.offset ?? 0) + query.limit)
-        return {
-          kind: 'answered',
-          value: { results: page.map((id) => index.documents.get(id)!), total: chosen.length },
-        }
-      }),
+    fetchDocuments: fetch,
+    fetchDocumentTexts: async (uid, query, signal) => {
+      const reply = await fetch(uid, query, signal)
+      return reply.kind === 'answered'
+        ? { kind: 'answered', value: reply.value.results.map((document) => JSON.stringify(document)) }
+        : reply
+    },
     settings: (uid, signal) => read(signal, () => indexOf(uid)?.settings ?? {}),
     indexes: (signal) =>
       read(signal, () =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { isObject, type JsonObject } from '../../lib/json.ts'
-import { joinMembers, splitMembers } from '../stored-document.ts'
+import { joinMembers, splitMembers } from '../../lib/json-cut.ts'
 import { checkFunction, compileEdit, ScriptError, SyntaxMistake } from './edit-function.ts'
 import { valueJson, valueOfJson } from './value-json.ts'
 

@@ -8,7 +8,7 @@ import { ScriptError, SyntaxMistake } from './script-error.ts'
 import type { Script } from './syntax.ts'
 import { areSame } from './value-identity.ts'
 import { valueJson, valueOfJson } from './value-json.ts'
-import { type Cell, copyOf, type Value, type ValueMap } from './values.ts'
+import { type Cell, copyOf, sortedNames, type Value, type ValueMap } from './values.ts'
 
 /** Longer functions are refused, since they are parsed on the thread that serves requests. */
 export const functionTextMax = 128 * 1024
@@ -53,7 +53,8 @@ function editOf(members: ReadonlyMap<string, string>, before: ValueMap, after: V
   if (!(after instanceof Map)) return { kind: 'no-object' }
   if (areSame(before, after)) return { kind: 'unchanged' }
   const changed = new Map<string, string>()
-  for (const [name, value] of after) {
+  for (const name of sortedNames(after)) {
+    const value = after.get(name)
     const text = members.get(name)
     // Whole numbers beyond 64 bits with a sign are floating-point numbers to the function; untouched, they keep their digits.
     const isKept = text !== undefined && /[0-9]{19}/.test(text) && areSame(before.get(name), value)

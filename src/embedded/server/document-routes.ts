@@ -18,9 +18,8 @@ import { ApiError } from '../../api/errors.ts'
 import { featureNotEnabled } from '../../api/features.ts'
 import { parseJsonBody } from '../../api/json-text.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
-import { checkFunction, functionTextMax, SyntaxMistake } from '../edit-function/edit-function.ts'
+import { checkEditFunction, contextTextOf } from '../edit-function/edit-request.ts'
 import { readFilter } from '../search/filter-request.ts'
-import { splitMembers } from '../stored-document.ts'
 import {
   type Answer,
   accepted,
@@ -87,14 +86,9 @@ export const documentRoutes: readonly Route[] = [
       if (!call.parts.features().editDocumentsByFunction)
         throw featureNotEnabled('editDocumentsByFunction', 'Using the documents edit route')
       checkEditFunction(edition.function)
-      if (edition.filter !== null) readFilter(edition.filter, 'invalid_document_filter', call.parts.features())
-      const contextText =
-        edition.context === null ? undefined : splitMembers(Buffer.from(body).toString()).get('context')
-      return write(call, customMetadata, {
-        kind: 'documents-edit',
-        ...edition,
-        ...(contextText === undefined ? {} : { contextText }),
-      })
+      if (edition.filter !== null)
+        namingIndex(pathUid(call), () => readFilter(edition.filter, 'invalid_document_filter', call.parts.features()))
+      return write(call, customMetadata, { kind: 'documents-edit', ...edition, ...contextTextOf(body) })
     },
   },
   {
@@ -203,14 +197,13 @@ async function write(call: Call, customMetadata: string | null, operation: Engin
   return accepted(task)
 }
 
-/** As the reference does when the request arrives. @throws ApiError `bad_request` */
-function checkEditFunction(text: string): void {
-  if (text.length > functionTextMax)
-    throw new ApiError('bad_request', `The function is longer than ${functionTextMax} characters.`)
+/** Filters that are refused at once name the index, those of other document routes do not. */
+function namingIndex(uid: string, check: () => unknown): void {
   try {
-    checkFunction(text)
+    check()
   } catch (error) {
-    if (error instanceof SyntaxMistake) throw new ApiError('bad_request', error.message)
+    if (error instanceof ApiError && error.code === 'invalid_document_filter')
+      throw new ApiError(error.code, `Index \`${uid}\`: ${error.message}`)
     throw error
   }
 }

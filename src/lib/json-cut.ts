@@ -1,0 +1,104 @@
+/** Cuts the text of JSON objects and arrays into the texts of what they hold, so that numbers keep their last digit. */
+import { assert } from './assert.ts'
+
+/** Top-level members: name → JSON text of the value. A repeated name keeps the last value. */
+export type Members = Map<string, string>
+
+const quote = 34
+const backslash = 92
+
+/** @param text  a valid JSON object. */
+export function splitMembers(text: string): Members {
+  const members: Members = new Map()
+  let at = skipSpace(text, 0)
+  assert(text[at] === '{', 'a document is a JSON object')
+  at = skipSpace(text, at + 1)
+  while (text.charCodeAt(at) === quote) {
+    const nameEnd = stringEnd(text, at)
+    const raw = text.slice(at + 1, nameEnd - 1)
+    const name = raw.includes('\\') ? (JSON.parse(text.slice(at, nameEnd)) as string) : raw
+    const start = skipSpace(text, skipSpace(text, nameEnd) + 1)
+    const end = valueEnd(text, start)
+    members.set(name, text.slice(start, end))
+    at = skipSpace(text, end)
+    if (text[at] !== ',') break
+    at = skipSpace(text, at + 1)
+  }
+  return members
+}
+
+/** @param text  a valid JSON array. */
+export function splitItems(text: string): string[] {
+  const items: string[] = []
+  let at = skipSpace(text, 0)
+  assert(text[at] === '[', 'a list is a JSON array')
+  at = skipSpace(text, at + 1)
+  while (text[at] !== ']') {
+    const end = valueEnd(text, at)
+    items.push(text.slice(at, end))
+    at = skipSpace(text, end)
+    if (text[at] !== ',') break
+    at = skipSpace(text, at + 1)
+  }
+  return items
+}
+
+/** JSON text with the members in the given order. */
+export function joinMembers(members: Iterable<readonly [string, string]>): string {
+  let text = '{'
+  for (const [name, value] of members) text += `${text.length > 1 ? ',' : ''}${JSON.stringify(name)}:${value}`
+  return `${text}}`
+}
+
+/** The same for every order of members; values as they are written. */
+export function canonicalText(text: string): string {
+  const first = text[skipSpace(text, 0)]
+  if (first === '[') return `[${splitItems(text).map(canonicalText).join(',')}]`
+  if (first !== '{') return text.trim()
+  const members = [...splitMembers(text)].sort(([a], [b]) => (a < b ? -1 : 1))
+  return joinMembers(members.map(([name, value]) => [name, canonicalText(value)] as const))
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from
+  while (text.charCodeAt(at) <= 32) at += 1
+  return at
+}
+
+/** Behind the closing quote of the string that opens at `from`. */
+function stringEnd(text: string, from: number): number {
+  let at = text.indexOf('"', from + 1)
+  while (at >= 0) {
+    let slashes = 0
+    while (text.charCodeAt(at - 1 - slashes) === backslash) slashes += 1
+    if (slashes % 2 === 0) return at + 1
+    at = text.indexOf('"', at + 1)
+  }
+  assert(false, 'unclosed string in a document')
+}
+
+/** Behind the value that begins at `from`. */
+function valueEnd(text: string, from: number): number {
+  const first = text[from]
+  if (first === '"') return stringEnd(text, from)
+  let at = from
+  if (first !== '{' && first !== '[') {
+    while (at < text.length && !isValueEnd(text.charCodeAt(at))) at += 1
+    return at
+  }
+  let depth = 0
+  while (at < text.length) {
+    const char = text[at]
+    if (char === '"') {
+      at = stringEnd(text, at)
+      continue
+    }
+    if (char === '{' || char === '[') depth += 1
+    if (char === '}' || char === ']') depth -= 1
+    at += 1
+    if (depth === 0) return at
+  }
+  assert(false, 'unclosed value in a document')
+}
+
+const isValueEnd = (code: number): boolean => code <= 32 || code === 44 || code === 93 || code === 125
