@@ -137,7 +137,7 @@ class Server implements SearchServer {
     return performance.now() - startedAt
   }
 
-  /** How long the main event loop was blocked at most since the last call; null for a server that is not ours. */
+  /** Processor time of the main event loop's longest turn since the last call; null for a server that is not ours. */
   async loopBlockedMs(): Promise<number | null> {
     if (this.name !== 'embedded') return null
     const file = `${this.folder}.loop`
@@ -146,7 +146,7 @@ class Server implements SearchServer {
     for (;;) {
       await pause(20)
       try {
-        return (JSON.parse(readFileSync(file, 'utf8')) as { maxMs: number }).maxMs
+        return (JSON.parse(readFileSync(file, 'utf8')) as { cpuMs: number }).cpuMs
       } catch {}
     }
   }
@@ -222,7 +222,7 @@ async function measureSet(
   await embedded.loopBlockedMs()
   Object.assign(loopBlockedMs, await heavyTasks(embedded, set))
   say(
-    `embedded: main event loop blocked at most ${Object.entries(loopBlockedMs)
+    `embedded: longest turn of the main event loop ${Object.entries(loopBlockedMs)
       .map(([name, most]) => `${Math.round(most)} ms (${name})`)
       .join(', ')}`,
   )

@@ -422,7 +422,7 @@ export async function startEmbeddedEngine(
   const { address, bodyBytesMax, drainMs } = config.http
   const core = await supervisor.start(
     'engine core',
-    () => openEngine(resolve(config.data.dir), {}, clock),
+    () => openEngine(resolve(config.data.dir), { indexingBytesMax: config.engine.indexingMemoryBytes }, clock),
     (opened) => opened.close(),
   )
   const server = await supervisor.start(

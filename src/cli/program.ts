@@ -146,7 +146,14 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
 }
 
 const storeFlags = ['data-dir', 'database-url']
-const engineFlags = ['data-dir', 'http-addr', 'master-key', 'log-level', 'http-payload-size-limit']
+const engineFlags = [
+  'data-dir',
+  'http-addr',
+  'master-key',
+  'log-level',
+  'http-payload-size-limit',
+  'max-indexing-memory',
+]
 const serveFlags = [
   'role',
   'http-addr',

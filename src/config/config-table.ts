@@ -178,7 +178,8 @@ export const configTable = {
       env: ['FLAPJACK_ENGINE_INDEXING_MEMORY', 'MEILI_MAX_INDEXING_MEMORY'],
       flag: 'max-indexing-memory',
       initialText: '256 MiB',
-      about: 'How much memory one Meilisearch process may use while it indexes.',
+      about:
+        'How much memory one engine process may use for what it gathers while it indexes. The embedded engine takes changed pages of its files besides, at most 512 MiB: see [its bounds](embedded-engine.md#bounds).',
     }),
   },
   limits: {

@@ -146,13 +146,16 @@ export interface ReadOptions {
 export interface EngineOptions {
   /** Search threads at most. Default: 2, or 1 on a one-core machine. The second starts with the first overlap. */
   readonly searchWorkersMax?: number
-  /** Bytes of postings that indexing gathers before it writes them out. Default 64 MiB. */
+  /**
+   * Bytes that indexing may hold of what it gathers: a quarter of it as postings, which need about as much again four times
+   * while they are put in order and written out. Default 256 MiB. The changed pages of a transaction come on top.
+   */
   readonly indexingBytesMax?: number
   /** Bytes of decoded bitmaps kept per search thread. Default 32 MiB. */
   readonly cacheBytesMax?: number
   /** Tasks per batch at most (M-H9). Default 1,000: the main thread commits them in one turn. */
   readonly batchTasksMax?: number
-  /** Payload bytes per batch at most. Default 256 MiB. */
+  /** Payload bytes per batch at most. Default `indexingBytesMax`. */
   readonly batchBytesMax?: number
   /** Searches that may wait, then 503 (M-A1). Default 1000. */
   readonly searchQueueMax?: number

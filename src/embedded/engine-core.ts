@@ -46,10 +46,9 @@ import type {
 } from './worker-messages.ts'
 
 const defaults = {
-  indexingBytesMax: 64 * 2 ** 20,
+  indexingBytesMax: 256 * 2 ** 20,
   cacheBytesMax: 32 * 2 ** 20,
   batchTasksMax: 1000,
-  batchBytesMax: 256 * 2 ** 20,
   searchQueueMax: 1000,
 }
 /** Tasks that are kept; above it the oldest finished ones go (M-C7). */
@@ -57,6 +56,8 @@ const tasksMax = 1_000_000
 const tasksCleaned = 100_000
 /** Quiet time after which an index is closed and memory given back. */
 const restMs = 60_000
+/** A thread costs more to start than a shorter rest would give back. */
+const threadRestMs = 10_000
 const indexingHeapMbMax = 2048
 const indexingYoungMbMax = 16
 
@@ -102,9 +103,11 @@ class Engine implements EngineCore {
     this.#registry = new IndexRegistry(join(dbPath, 'indexes'), this.#meta)
     this.#payloads = new PayloadFiles(join(dbPath, 'payloads'), this.#usedFiles())
     this.store = storeOf(this.#meta)
+    const quietMs = options.restMs ?? restMs
+    const indexingBytesMax = options.indexingBytesMax ?? defaults.indexingBytesMax
     const settings: WorkerSettings = {
       metaFolder: join(dbPath, 'tasks'),
-      postingBytesMax: options.indexingBytesMax ?? defaults.indexingBytesMax,
+      postingBytesMax: Math.floor(indexingBytesMax / 4),
       cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
       abort: this.#abort.buffer as SharedArrayBuffer,
     }
@@ -121,9 +124,12 @@ class Engine implements EngineCore {
     )
     this.#open = new OpenIndexes({
       clock,
-      restMs: options.restMs ?? restMs,
+      restMs: quietMs,
       forgetInWorkers: (folder) => this.#forgetInWorkers(folder),
-      onRest: collectGarbage,
+      onRest: () => {
+        if (this.#open.count === 0 && quietMs >= threadRestMs) this.#indexing.rest()
+        collectGarbage()
+      },
     })
     this.#scheduler = new Scheduler({
       registry: this.#registry,
@@ -132,7 +138,7 @@ class Engine implements EngineCore {
       now: () => clock.now(),
       limits: {
         tasksMax: options.batchTasksMax ?? defaults.batchTasksMax,
-        payloadBytesMax: options.batchBytesMax ?? defaults.batchBytesMax,
+        payloadBytesMax: options.batchBytesMax ?? indexingBytesMax,
       },
       runInIndex: async (folder, tasks) => {
         Atomics.store(this.#abort, 0, 0)

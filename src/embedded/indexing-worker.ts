@@ -83,6 +83,10 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     const env = envs.get(message.folder)
     envs.delete(message.folder)
     await env?.root.close()
+    if (envs.size === 0) {
+      await payloadReader?.root.close()
+      payloadReader = undefined
+    }
     return null
   }
   if (message.kind === 'compact') return compact(message.folder, message.target)

@@ -43,6 +43,10 @@ export class OpenIndexes {
     this.#sweeper.unref()
   }
 
+  get count(): number {
+    return this.#open.size
+  }
+
   /** Runs `work` while the indexes are open. Many at once are opened turn by turn. */
   async use<T>(folders: readonly string[], work: () => Promise<T>): Promise<T> {
     const used: OpenIndex[] = []

@@ -40,6 +40,14 @@ export class WorkerCalls<T> {
     })
   }
 
+  /** Ends the thread, and with it the memory that it holds, unless a call is open; the next call starts another. */
+  rest(): void {
+    if (this.#open.size > 0) return
+    const worker = this.#worker
+    this.#worker = undefined
+    void worker?.terminate()
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#worker?.terminate()

@@ -71,14 +71,18 @@ export async function startLocalNode(options: LocalNodeOptions): Promise<Supervi
   })
 }
 
+/** Where the C library is glibc: what a large batch needed goes back to the system once it is over. */
+const allocatorEnvironment = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '1048576' }
+
 /** The command line of an engine. Its key goes through the environment, which other users of the machine cannot see. */
 export function engineLaunch(options: LocalNodeOptions, port: number, key: string): Launch {
   const address = `127.0.0.1:${port}`
   const database = join(options.folder, 'db')
   const env = { ...cleanEnvironment(options.env), MEILI_MASTER_KEY: key }
+  const memory = ['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`]
   if (options.engine === 'embedded') {
     const args = [...options.self.args, 'engine', '--data-dir', database, '--http-addr', address, '--end-with-parent']
-    return { command: options.self.command, args, env }
+    return { command: options.self.command, args: [...args, ...memory], env: { ...allocatorEnvironment, ...env } }
   }
   const command = findMeilisearch(options.bin, options.env.PATH ?? '')
   const args = [
@@ -86,7 +90,7 @@ export function engineLaunch(options: LocalNodeOptions, port: number, key: strin
     // By default it writes a line for every request, ours included.
     ...['--log-level', 'WARN'],
     ...['--dump-dir', join(options.folder, 'dumps'), '--snapshot-dir', join(options.folder, 'snapshots')],
-    ...['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`],
+    ...memory,
   ]
   return { command, args, env }
 }
