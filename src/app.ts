@@ -29,9 +29,10 @@ import {
   startStore,
   startWorker,
 } from './parts.ts'
+import { WrongSealingKey } from './store/key-ring.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { PostgresUnusable } from './store/postgres-server.ts'
-import { SchemaTooNew, WrongSealingKey } from './store/schema.ts'
+import { SchemaTooNew } from './store/schema.ts'
 
 /** One part that does not stop may not hold the others for longer than this. */
 const stopMsMax = 20_000

@@ -20,7 +20,7 @@ import { followRoutes } from './gateway/route-follower.ts'
 import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
 import type { Clock } from './lib/clock.ts'
 import type { Random } from './lib/random.ts'
-import { loadSealingKey, parseSealingKey } from './lib/seal.ts'
+import { loadSealingKey, parseSealingKey, readSealingKey } from './lib/seal.ts'
 import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
@@ -122,7 +122,7 @@ export async function openOwnStore(
   logger: Logger,
 ): Promise<Store> {
   const dataDir = resolve(config.data.dir)
-  const { sealingKey, connectionsMax, writeAdmission } = config.store
+  const { sealingKey, sealingKeyNext, connectionsMax, writeAdmission } = config.store
   const keyFile = join(dataDir, 'sealing.key')
   // Only `up` owns the folder, and may make its key. Anything else would make one that opens nothing.
   if (!sealingKey && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
@@ -131,10 +131,18 @@ export async function openOwnStore(
       `there is no sealing key in ${dataDir}; name the data folder that the database was made with (--data-dir), or give its key (FLAPJACK_SEALING_KEY)`,
     )
   }
+  // Read each time: the key may be replaced while we run.
+  const otherSealingKeys = async () => {
+    if (sealingKeyNext) return [parseSealingKey(sealingKeyNext.reveal())]
+    if (sealingKey) return []
+    const found = await Promise.all([keyFile, `${keyFile}.next`].map(readSealingKey))
+    return found.filter((key) => key !== undefined)
+  }
   return openStore({
     database,
     blobFolder: join(dataDir, 'blobs'),
     sealingKey: sealingKey ? parseSealingKey(sealingKey.reveal()) : await loadSealingKey(keyFile),
+    otherSealingKeys,
     clock,
     random,
     logger,

@@ -7,6 +7,7 @@ import { runDoctor } from './doctor.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
 import { addKeyCommands } from './key-command.ts'
 import { addProjectCommands } from './project-command.ts'
+import { addSecretsCommands } from './secrets-command.ts'
 import { showStatus } from './status.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-command.ts'
@@ -135,6 +136,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
 
   addProjectCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
+  addSecretsCommands(program, (command, action) => runWith(command)(action))
   addTokenCommands(program, (command, action) => runWith(command)(action))
   for (const group of program.commands.filter(({ commands }) => commands.length > 0)) {
     for (const command of group.commands) addConfigOptions(command, storeFlags)

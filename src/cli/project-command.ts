@@ -93,6 +93,12 @@ async function showProject({ config, terminal, programs }: CommandContext, nameO
 /** @throws CommandFailed with exit code 3. */
 export async function requireProject(catalogue: Pick<Catalogue, 'findProject'>, nameOrRef: string): Promise<Project> {
   const project = await catalogue.findProject(nameOrRef)
+  if (project?.state === 'unreadable') {
+    throw new CommandFailed(
+      'failed',
+      `the secrets of project \`${project.name}\` do not open; restore its row from a backup`,
+    )
+  }
   if (project) return project
   throw new CommandFailed('notFound', `no project \`${nameOrRef}\`; \`flapjack project list\` shows all`)
 }

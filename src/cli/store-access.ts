@@ -10,6 +10,7 @@ export async function withStore<T>(
 ): Promise<T> {
   const store = await programs.openStore(config)
   try {
+    await store.unlock()
     return await use(store)
   } finally {
     await store.close()

@@ -111,6 +111,11 @@ export const configTable = {
       about:
         'Key that encrypts secrets in the database: 64 hex digits, or base64 of 32 bytes. Processes that share a database need the same one.',
     }),
+    sealingKeyNext: field(optional(secret), null, {
+      env: ['FLAPJACK_SEALING_KEY_NEXT'],
+      about:
+        'The key that is to follow `store.sealing_key`: both open the database while it is replaced with `flapjack secrets rotate`.',
+    }),
     connectionsMax: field(integer(2, 200), 6, {
       env: ['FLAPJACK_STORE_CONNECTIONS_MAX'],
       about: 'Connections of one process to the database.',

@@ -18,7 +18,7 @@ import type { RouteTable } from '../topology/route-table.ts'
 import { grantsOf, tokenGrants } from './grants.ts'
 import type { IssuerKeys } from './issuer-keys.ts'
 import { invalidKey, type Principal } from './principal.ts'
-import { isSigned, type PlatformKey } from './token-keys.ts'
+import { isSigned, type PublishedKey } from './token-keys.ts'
 
 /** A verified token is looked at again after so long, since its issuer may have withdrawn the key that signed it. */
 const recheckMs = 3_600_000
@@ -27,13 +27,13 @@ export interface AccessTokens {
   /** @throws ApiError `invalid_api_key`; it tells which check failed and nothing else. */
   open(table: RouteTable, token: UnverifiedAccessToken): Principal
   /** Keys that verify what this installation signs: the newest first. */
-  platformKeys(): readonly PlatformKey[]
+  platformKeys(): readonly PublishedKey[]
   /** Resolves when keys of the token's issuer that are being fetched have come, or not. Never rejects. */
   settled(table: RouteTable, token: UnverifiedAccessToken): Promise<void>
 }
 
 export interface AccessTokensDeps {
-  readonly platformKeys: () => readonly PlatformKey[]
+  readonly platformKeys: () => readonly PublishedKey[]
   readonly issuerKeys: IssuerKeys
   readonly clock: Pick<Clock, 'now'>
 }

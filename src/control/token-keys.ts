@@ -76,11 +76,14 @@ export function isSigned(
   })
 }
 
-/** A key of this installation: it signs its own tokens and verifies them. */
-export interface PlatformKey extends TokenKey {
-  readonly id: string
-  /** As the published JWKS shows it. */
+/** A key of this installation, as everybody may have it. */
+export interface PublishedKey extends TokenKey {
   readonly jwk: JsonObject
+}
+
+/** A key of this installation: it signs its own tokens and verifies them. */
+export interface PlatformKey extends PublishedKey {
+  readonly id: string
   /** @returns the signature, for `data` in ASCII. */
   sign(data: string): Buffer
 }
@@ -113,4 +116,12 @@ export function platformKeys(seeds: () => readonly Uint8Array[]): () => readonly
       known.set(name, key)
       return key
     })
+}
+
+/** Keys that were published before. */
+export function publishedKeys(jwks: Json): readonly PublishedKey[] {
+  return (readJwks(jwks) ?? []).flatMap((jwk) => {
+    const key = importKey(jwk)
+    return key === undefined ? [] : [{ ...key, jwk }]
+  })
 }

@@ -5,7 +5,12 @@ import { createGatewayMetrics } from './gateway-metrics.ts'
 
 test('operators see requests by route and status, and how long they took', async () => {
   const registry = new Registry()
-  const metrics = createGatewayMetrics(registry, { version: () => 7, openRequests: () => 2 })
+  const metrics = createGatewayMetrics(registry, {
+    version: () => 7,
+    lagMs: () => 500,
+    openRequests: () => 2,
+    unreadableProjects: () => 0,
+  })
   const search = metrics.tally('POST /indexes/{uid}/search')
   metrics.tally('GET /health').add(200, 0.1)
   search.add(200, 1)

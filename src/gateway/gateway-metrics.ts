@@ -95,7 +95,13 @@ class RouteSeconds extends Histogram<'route' | 'le'> {
 
 export function createGatewayMetrics(
   registry: Registry,
-  state: { readonly version: () => number; readonly openRequests: () => number },
+  state: {
+    readonly version: () => number
+    /** Since the store answered, milliseconds. */
+    readonly lagMs: () => number
+    readonly openRequests: () => number
+    readonly unreadableProjects: () => number
+  },
 ): GatewayMetrics {
   const tallies: Tally[] = []
   new Counter({
@@ -126,6 +132,22 @@ export function createGatewayMetrics(
     registers: [registry],
     collect() {
       this.set(state.version())
+    },
+  })
+  new Gauge({
+    name: 'flapjack_route_table_lag_seconds',
+    help: 'Time since the route table was known to show everything that was committed.',
+    registers: [registry],
+    collect() {
+      this.set(state.lagMs() / 1_000)
+    },
+  })
+  new Gauge({
+    name: 'flapjack_unreadable_projects',
+    help: 'Projects whose secrets in the database do not open, so that they are out of service. Anything but 0 is an alert.',
+    registers: [registry],
+    collect() {
+      this.set(state.unreadableProjects())
     },
   })
   new Gauge({

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import type { RateLimitOptions } from '../control/rate-limits.ts'
-import type { PlatformKey } from '../control/token-keys.ts'
+import type { PublishedKey } from '../control/token-keys.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
@@ -44,8 +44,8 @@ export interface GatewayOptions {
   readonly rateLimits?: RateLimitOptions
   /** Of one address, before it is held; 0 = never. Default 20. */
   readonly authFailuresPerMinute?: number
-  /** Keys that verify the access tokens which this installation signs (P-05). Default: none. */
-  readonly platformKeys?: () => readonly PlatformKey[]
+  /** Keys that verify the access tokens which this installation signs (P-05); may throw `StoreUnavailable`. Default: none. */
+  readonly platformKeys?: () => readonly PublishedKey[]
   /** Where a copy of the routes is kept, sealed with the 32 bytes of `key`; an older copy is not used (P-16). Default: nowhere. */
   readonly routeCopy?: { readonly path: string; readonly key: Uint8Array; readonly ageMsMax: number }
   /** Requests are refused when the store is away for longer (P-17). Default: never. */

@@ -8,12 +8,15 @@ import { createEgressPolicy } from '../control/egress-policy.ts'
 import { createIssuerKeys } from '../control/issuer-keys.ts'
 import { createKeyConfirmation } from '../control/key-confirmation.ts'
 import { createRateLimits } from '../control/rate-limits.ts'
+import { type PublishedKey, publishedKeys } from '../control/token-keys.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { listenHttp } from '../lib/http-server.ts'
 import { systemRandom } from '../lib/random.ts'
 import { createRequestIds } from '../lib/request-ids.ts'
 import { RouteTree } from '../lib/route-tree.ts'
+import { StoreUnavailable } from '../store/ports.ts'
+import type { RouteTable } from '../topology/route-table.ts'
 import { createNodePools } from '../upstream/node-pools.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
 import { createGatewayAdmin } from './gateway-admin.ts'
@@ -21,7 +24,7 @@ import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
 import { type Pipeline, run } from './pipeline.ts'
 import { routeCopyFile } from './route-copy-file.ts'
-import { followRoutes } from './route-follower.ts'
+import { followRoutes, type RouteFollower } from './route-follower.ts'
 import { limitClassOf, parameterNames, routePolicies } from './route-policy.ts'
 
 export type { Gateway, GatewayLimits, GatewayOptions } from './gateway-options.ts'
@@ -33,12 +36,18 @@ const authFailuresDefault = 20
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { catalogue, journal, logger: log, clock = systemClock, random = systemRandom } = options
   const limits = { ...defaultLimits, ...options.limits }
-  const { routeCopy } = options
+  const { routeCopy, platformKeys = () => [] } = options
   const follower = await followRoutes({
     catalogue,
     clock,
     log,
-    ...(routeCopy && { copy: { file: routeCopyFile({ ...routeCopy, clock, log }), ageMsMax: routeCopy.ageMsMax } }),
+    ...(routeCopy && {
+      copy: {
+        file: routeCopyFile({ ...routeCopy, clock, log }),
+        ageMsMax: routeCopy.ageMsMax,
+        notes: () => ({ keys: platformKeys().map(({ jwk }) => jwk) }),
+      },
+    }),
     trustMsMax: options.trustMsMax ?? null,
     mayBeEmpty: options.isTestMode === true,
   })
@@ -52,12 +61,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const egress = createEgressPolicy({ allowPrivate: options.allowPrivateUrls ?? false })
   const issuerKeys = createIssuerKeys({ egress, clock, log })
-  const accessTokens = createAccessTokens({ platformKeys: options.platformKeys ?? (() => []), issuerKeys, clock })
+  const accessTokens = createAccessTokens({ platformKeys: knownKeys(platformKeys, follower), issuerKeys, clock })
   let openRequests = 0
   let isClosing = false
   const metrics = createGatewayMetrics(options.metrics, {
     version: () => follower.table.version,
+    lagMs: () => Math.max(0, clock.now() - follower.asOf),
     openRequests: () => openRequests,
+    unreadableProjects: () => unreadableCount(follower.table),
   })
   const parts: GatewayParts = {
     catalogue,
@@ -142,6 +153,28 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closing
     },
   }
+}
+
+/** Those of the store, or of the copy while the store has not answered yet. */
+function knownKeys(
+  platformKeys: () => readonly PublishedKey[],
+  { copyNotes }: RouteFollower,
+): () => readonly PublishedKey[] {
+  const copied = publishedKeys(copyNotes)
+  return () => {
+    try {
+      return platformKeys()
+    } catch (error) {
+      if (error instanceof StoreUnavailable) return copied
+      throw error
+    }
+  }
+}
+
+function unreadableCount(table: RouteTable): number {
+  let count = 0
+  for (const { state } of table.projects()) if (state === 'unreadable') count += 1
+  return count
 }
 
 function bindRoutes(metrics: GatewayMetrics): RouteTree<BoundRoute> {

@@ -206,6 +206,7 @@ function admit(principal: Principal, policy: RoutePolicy, uid: string | null): v
   const { state } = principal.project
   if (state === 'suspended') throw new ApiError('project_suspended', 'This project is suspended.')
   if (state === 'deleting') throw invalidKey()
+  if (state === 'unreadable') throw new ApiError('route_unavailable', 'This project cannot be served at the moment.')
   authorise(principal, policy.action, null)
   for (const action of policy.alsoActions ?? []) authorise(principal, action, null)
   if (uid !== null) authorise(principal, null, checkIndexUid(uid))

@@ -72,9 +72,10 @@ const fileAt = (name: string, byte = 1) =>
 test('a copy brings back every route, holds no readable secret, and only its owner may read it', async () => {
   const file = fileAt('deep/routes.copy')
   assert.equal(await file.age(), undefined)
-  await file.write(table, 1_234)
+  await file.write(table, 1_234, { keys: ['a'] })
   const copy = await file.read()
   assert.equal(copy?.asOf, 1_234)
+  assert.deepEqual(copy?.notes, { keys: ['a'] })
   const sorted = (found: CatalogueSnapshot) => ({
     ...found,
     indexes: [...found.indexes].sort((a, b) => (a.id < b.id ? -1 : 1)),
@@ -89,7 +90,7 @@ test('a copy brings back every route, holds no readable secret, and only its own
 })
 
 test('a copy that was altered, cut off, emptied or sealed under another key is not used', async () => {
-  await fileAt('good').write(table, 1)
+  await fileAt('good').write(table, 1, null)
   const bytes = await readFile(join(folder, 'good'))
   const middle = Buffer.from(bytes)
   middle[bytes.length >> 1]! ^= 1

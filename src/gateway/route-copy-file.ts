@@ -13,6 +13,7 @@ import { pipeline } from 'node:stream/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { createGunzip, createGzip } from 'node:zlib'
 import type { Clock } from '../lib/clock.ts'
+import type { Json } from '../lib/json.ts'
 import { copyLines, createCopyReader, type RouteCopy } from '../topology/route-copy.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 
@@ -27,7 +28,7 @@ export interface RouteCopyFile {
   /** `undefined`: there is none that can be used. Why not is in the log. */
   read(): Promise<RouteCopy | undefined>
   /** Replaces the copy. Answers when it is on disk. */
-  write(table: RouteTable, asOf: number): Promise<void>
+  write(table: RouteTable, asOf: number, notes: Json): Promise<void>
   /** Age in milliseconds of the file by the disk's clock, whoever wrote it; `undefined` = there is none. */
   age(): Promise<number | undefined>
 }
@@ -41,14 +42,14 @@ export interface RouteCopyFileOptions {
 }
 
 export function routeCopyFile({ path, key, clock, log }: RouteCopyFileOptions): RouteCopyFile {
-  async function write(table: RouteTable, asOf: number): Promise<void> {
+  async function write(table: RouteTable, asOf: number, notes: Json): Promise<void> {
     await mkdir(dirname(path), { recursive: true })
     const draft = `${path}.${process.pid}.draft`
     const nonce = randomBytes(nonceBytes)
     const cipher = createCipheriv('aes-256-gcm', key, nonce)
     const file = await open(draft, 'w', 0o600)
     try {
-      const source = Readable.from(pieces(copyLines(table, asOf)))
+      const source = Readable.from(pieces(copyLines(table, asOf, notes)))
       await file.writeFile(Buffer.concat([magic, nonce]))
       await pipeline(source, createGzip({ level: 1 }), cipher, async (sealed: AsyncIterable<Buffer>) => {
         for await (const piece of sealed) await file.writeFile(piece)

@@ -4,6 +4,7 @@
  * one from the disk if there is a copy (P-16).
  */
 import type { Clock } from '../lib/clock.ts'
+import type { Json } from '../lib/json.ts'
 import { type Catalogue, type CatalogueChange, StoreUnavailable } from '../store/ports.ts'
 import { buildRouteTable, emptyRouteTable, type RouteTable } from '../topology/route-table.ts'
 import type { RouteCopyFile } from './route-copy-file.ts'
@@ -30,6 +31,8 @@ export interface RouteFollower {
   readonly standing: RouteStanding
   /** The table is the store's, not a copy from the disk. */
   readonly isCaughtUp: boolean
+  /** Of the copy that the table began as; null = it began as the store's. */
+  readonly copyNotes: Json
   /** Resolves when the table shows everything that was committed before the call. Rejects with `StoreUnavailable`. */
   refresh(): Promise<void>
   /** Reads the whole table anew. Rejects with `StoreUnavailable`. */
@@ -46,7 +49,7 @@ export interface RouteFollowerDeps {
   /** Default 1,000. */
   readonly pollMs?: number
   /** Absent = no copy is kept or read. */
-  readonly copy?: { readonly file: RouteCopyFile; readonly ageMsMax: number }
+  readonly copy?: { readonly file: RouteCopyFile; readonly ageMsMax: number; readonly notes: () => Json }
   /** Starts with an empty table when there is no other. Default false. */
   readonly mayBeEmpty?: boolean
   /** The table counts as expired when the store is away for longer. Default: never. */
@@ -57,7 +60,8 @@ export interface RouteFollowerDeps {
 export async function followRoutes(deps: RouteFollowerDeps): Promise<RouteFollower> {
   const { catalogue, clock, log, copy, pollMs = 1_000, trustMsMax = null } = deps
   const stopping = new AbortController()
-  let { table, asOf, isCaughtUp } = await firstTable(deps)
+  const first = await firstTable(deps)
+  let { table, asOf, isCaughtUp } = first
   let running: Promise<void> | undefined
   let queued: Promise<void> | undefined
   let isAway = !isCaughtUp
@@ -122,7 +126,7 @@ export async function followRoutes(deps: RouteFollowerDeps): Promise<RouteFollow
     }
   }
 
-  async function keepCopy({ file }: NonNullable<RouteFollowerDeps['copy']>): Promise<void> {
+  async function keepCopy({ file, notes }: NonNullable<RouteFollowerDeps['copy']>): Promise<void> {
     let written: number | undefined
     while (!stopping.signal.aborted) {
       const startedAt = clock.now()
@@ -132,7 +136,7 @@ export async function followRoutes(deps: RouteFollowerDeps): Promise<RouteFollow
       if (ageMs >= oldMs) {
         const { version } = table
         try {
-          await file.write(table, asOf)
+          await file.write(table, asOf, notes())
           written = version
         } catch (error) {
           log.warn({ err: error }, 'the copy of the routes could not be written')
@@ -165,6 +169,7 @@ export async function followRoutes(deps: RouteFollowerDeps): Promise<RouteFollow
     get isCaughtUp() {
       return isCaughtUp
     },
+    copyNotes: first.notes,
     refresh,
     reload() {
       mustReload = true
@@ -184,16 +189,16 @@ export async function followRoutes(deps: RouteFollowerDeps): Promise<RouteFollow
 async function firstTable({ catalogue, clock, log, copy, mayBeEmpty = false }: RouteFollowerDeps) {
   const asOf = clock.now()
   try {
-    return { table: buildRouteTable(await catalogue.snapshot()), asOf, isCaughtUp: true }
+    return { table: buildRouteTable(await catalogue.snapshot()), asOf, isCaughtUp: true, notes: null }
   } catch (error) {
     const found = error instanceof StoreUnavailable ? await copy?.file.read() : undefined
     if (copy === undefined || found === undefined || asOf - found.asOf > copy.ageMsMax) {
       if (!mayBeEmpty || !(error instanceof StoreUnavailable)) throw error
-      return { table: emptyRouteTable(), asOf, isCaughtUp: false }
+      return { table: emptyRouteTable(), asOf, isCaughtUp: false, notes: null }
     }
     const { version } = found.snapshot
     log.warn({ err: error, version, ageMs: asOf - found.asOf }, 'the store is away: routes are those of the copy')
-    return { table: buildRouteTable(found.snapshot), asOf: found.asOf, isCaughtUp: false }
+    return { table: buildRouteTable(found.snapshot), asOf: found.asOf, isCaughtUp: false, notes: found.notes }
   }
 }
 

@@ -3,7 +3,9 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import { openBlobs } from '../store/blobs.ts'
+import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
+import { addDataKey, rotateSealingKey } from '../store/key-ring.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
@@ -14,6 +16,7 @@ import type { Journal, LaneJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
 import { openPostgresJournal } from './postgres-journal.ts'
 import { openPostgresLanes } from './postgres-lanes.ts'
+import { type ResealOutcome, reseal } from './reseal.ts'
 import { sweepBlobs } from './retention.ts'
 
 export interface Store {
@@ -22,6 +25,15 @@ export interface Store {
   readonly laneJournal: LaneJournal
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
   migrate(): Promise<void>
+  /** Learns the keys of a database whose schema is up to date: for short commands. Throws `WrongSealingKey`. */
+  unlock(): Promise<void>
+  /** Seals the data keys under `next`. Twice is safe. Throws `WrongSealingKey`. */
+  rotateSealingKey(next: SealingKey): Promise<void>
+  /**
+   * Brings rows under the newest data key, making one when all are of the time before a rotation, and drops older ones when
+   * nothing can need them.
+   */
+  reseal(): Promise<ResealOutcome>
   /** Resolves when the database answers; throws `StoreUnavailable`. */
   ping(): Promise<void>
   /** Removes blobs that no change refers to and that are older than an hour. Answers how many. Once at start. */
@@ -39,6 +51,8 @@ export interface StoreOptions {
     | { readonly kind: 'postgres'; readonly connection: PostgresConnection }
   readonly blobFolder: string
   readonly sealingKey: SealingKey
+  /** Further keys under which data keys may stand by now, asked whenever they are read. Default: none. */
+  readonly otherSealingKeys?: () => Promise<readonly SealingKey[]>
   readonly clock: Clock
   readonly random: Random
   readonly logger?: StoreLogger
@@ -50,12 +64,18 @@ export interface StoreOptions {
 
 /** Connects lazily: a store that is away shows at the first call. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  const { sealingKey: sealing, clock, random } = options
+  const { sealingKey: master, clock, random } = options
+  const masters = async (): Promise<[SealingKey, ...SealingKey[]]> => [
+    master,
+    ...((await options.otherSealingKeys?.()) ?? []),
+  ]
   const logger = options.logger ?? silent
   const database = openDatabase(options.database, {
     connectionCountMax: options.connectionCountMax ?? connectionCountDefault,
     logger,
   })
+  const keys = keepDataKeys(database, { masters, clock, logger })
+  const sealing = keys.ring
   const blobs = openBlobs(options.blobFolder, { clock, random })
   const payloads = openPayloadStore(blobs)
   const signals = openSignals(database, { clock, logger })
@@ -70,17 +90,31 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     admission: options.admission ?? 'available',
   })
   return {
-    catalogue: openPostgresCatalogue({ database, sealing, signals, clock, random }),
+    catalogue: openPostgresCatalogue({ database, sealing, learnKeys: keys.read, signals, clock, random }),
     journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
-    migrate: () => migrate(database, { sealing, clock }),
+    async migrate() {
+      await migrate(database, { masters: await masters(), ring: keys.ring, clock })
+      keys.follow()
+    },
+    unlock: () => keys.read(),
+    rotateSealingKey: async (next) => rotateSealingKey(database, { masters: await masters(), next, clock }),
+    async reseal() {
+      await keys.read()
+      if (keys.ring.isNewestOld) {
+        await addDataKey(database, { master, clock })
+        await keys.read()
+      }
+      return reseal(database, keys.ring, clock)
+    },
     ping: async () => {
       await reach(() => database.pool.query('select 1'))
     },
-    secrets: (purpose) => [sealing.derive(purpose)],
-    localSecret: (purpose) => sealing.derive(purpose),
+    secrets: (purpose) => keys.ring.deriveAll(purpose),
+    localSecret: (purpose) => master.derive(purpose),
     sweepBlobs: () => sweepBlobs(database, blobs),
     async close() {
+      await keys.close()
       await appender.close()
       await signals.close()
       await database.close()

@@ -5,7 +5,7 @@
  * not stored: a sealed value that was moved to another row does not open there.
  */
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
-import { link, open, readFile, unlink } from 'node:fs/promises'
+import { link, open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 export interface SealingKey {
@@ -16,6 +16,13 @@ export interface SealingKey {
   open(sealed: Uint8Array, context: string): Buffer
   /** 32 secret bytes for another purpose (HKDF-SHA256, RFC 5869): the same ones for the same key and purpose. */
   derive(purpose: string): Buffer
+  /** The key itself, to be sealed under another one. */
+  bytes(): Buffer
+}
+
+/** Id of the key that a value was sealed under, hex. */
+export function sealedUnder(sealed: Uint8Array): string {
+  return Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength).subarray(1, 5).toString('hex')
 }
 
 export class SealBroken extends Error {
@@ -49,6 +56,7 @@ export function sealingKey(key: Uint8Array): SealingKey {
         throw new SealBroken('a sealed value was altered or moved', { cause })
       }
     },
+    bytes: () => Buffer.from(key),
     derive: (purpose) => Buffer.from(hkdfSync('sha256', key, '', `flapjack ${purpose}`, 32)),
   }
 }
@@ -64,8 +72,8 @@ export function parseSealingKey(text: string): SealingKey {
  * processes that start at once end with the same key: the file appears whole, by a link that only one of them makes.
  */
 export async function loadSealingKey(path: string): Promise<SealingKey> {
-  const existing = await readFile(path, 'utf8').catch(ignoreMissing)
-  if (existing !== undefined) return parseSealingKey(existing)
+  const existing = await readSealingKey(path)
+  if (existing !== undefined) return existing
   const staging = `${path}.${process.pid}.${randomBytes(4).toString('hex')}.new`
   const file = await open(staging, 'w', 0o600)
   try {
@@ -81,6 +89,26 @@ export async function loadSealingKey(path: string): Promise<SealingKey> {
   const folder = await open(dirname(path), 'r')
   await folder.sync().finally(() => folder.close())
   return parseSealingKey(await readFile(path, 'utf8'))
+}
+
+/** `undefined`: there is no such file. */
+export async function readSealingKey(path: string): Promise<SealingKey | undefined> {
+  const text = await readFile(path, 'utf8').catch(ignoreMissing)
+  return text === undefined ? undefined : parseSealingKey(text)
+}
+
+/**
+ * Puts the key at `next` in the place of the one at `path`, which stays beside it under its id: backups made before need it.
+ * May run again after a crash at any point.
+ */
+export async function replaceSealingKey(path: string, next: string): Promise<void> {
+  const before = await loadSealingKey(path)
+  await link(path, `${path}.${before.id}`).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+  await rename(next, path)
+  const folder = await open(dirname(path), 'r')
+  await folder.sync().finally(() => folder.close())
 }
 
 function ignoreMissing(error: NodeJS.ErrnoException): undefined {

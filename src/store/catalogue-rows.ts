@@ -1,6 +1,7 @@
 /** Rows of the catalogue as domain types. */
+import { randomBytes } from 'node:crypto'
 import type { Network } from '../api/network-body.ts'
-import type { SealingKey } from '../lib/seal.ts'
+import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import {
   type ApiKey,
   type CatalogueEvent,
@@ -23,13 +24,20 @@ export function decodeOrganisation(row: Tables['organisations']): Organisation {
 }
 
 export function decodeProject(sealing: SealingKey, row: Tables['projects']): Project {
+  let masterKey: string | undefined
+  try {
+    masterKey = sealing.open(row.master_key_sealed, masterKeyContext(row.id)).toString()
+  } catch (error) {
+    if (!(error instanceof SealBroken)) throw error
+  }
   return {
     id: row.id,
     organisation: row.organisation_id,
     ref: row.ref,
     name: row.name,
-    state: row.state,
-    masterKey: sealing.open(row.master_key_sealed, masterKeyContext(row.id)).toString(),
+    state: masterKey === undefined ? 'unreadable' : row.state,
+    // Something that nobody can send.
+    masterKey: masterKey ?? randomBytes(32).toString('hex'),
     features: JSON.parse(row.features) as Record<string, boolean>,
     tokens: row.token_rules === null ? noTokenRules : (JSON.parse(row.token_rules) as TokenRules),
     createdAt: row.created_at,

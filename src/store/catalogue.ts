@@ -17,13 +17,16 @@ export interface Organisation {
 
 export type ProjectState = 'active' | 'read_only' | 'suspended' | 'deleting'
 
+/** `unreadable`: its secrets do not open; it is left out of service and nothing else is (P-26). Never stored. */
+export type ShownState = ProjectState | 'unreadable'
+
 export interface Project {
   readonly id: ProjectId
   readonly organisation: OrganisationId
   /** 12 characters `[a-z][a-z0-9]{11}`, unique for ever: the prefix of physical names (P-02). */
   readonly ref: string
   readonly name: string
-  readonly state: ProjectState
+  readonly state: ShownState
   /** The master key: the secret of M-G2, from which every key of the project is derived. Sealed at rest. */
   readonly masterKey: string
   /** Experimental flags (M-H6) that are on. */

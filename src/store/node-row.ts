@@ -1,5 +1,5 @@
 /** Nodes as rows. */
-import type { SealingKey } from '../lib/seal.ts'
+import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import type { Node } from './catalogue.ts'
 import type { Tables } from './tables.ts'
 
@@ -8,12 +8,21 @@ export type NodeRow = Pick<Tables['nodes'], 'id' | 'engine' | 'url' | 'region' |
 export const nodeKeyContext = (id: string) => `node:${id}:key`
 
 export function decodeNode(sealing: SealingKey, row: NodeRow): Node {
+  let key: string | null = null
+  let isReadable = true
+  try {
+    key = row.key_sealed === null ? null : sealing.open(row.key_sealed, nodeKeyContext(row.id)).toString()
+  } catch (error) {
+    if (!(error instanceof SealBroken)) throw error
+    isReadable = false
+  }
   return {
     id: row.id,
     engine: row.engine,
     url: row.url,
     region: row.region,
-    state: row.state,
-    key: row.key_sealed === null ? null : sealing.open(row.key_sealed, nodeKeyContext(row.id)).toString(),
+    // Without its key nobody can talk to it.
+    state: isReadable ? row.state : 'lost',
+    key,
   }
 }

@@ -23,6 +23,7 @@ import {
 import { type Database, reach, reachInTime } from './database.ts'
 import { defaultKeys } from './default-keys.ts'
 import { keyHash } from './key-hash.ts'
+import { UnknownDataKey } from './key-ring.ts'
 import { decodeNode, type NodeRow, nodeKeyContext } from './node-row.ts'
 import { type Catalogue, type NewKey, webhookCountMax } from './ports.ts'
 import { newProjectRef } from './project-ref.ts'
@@ -33,10 +34,15 @@ import { recordEvents, transact } from './transaction.ts'
 export interface CatalogueDependencies {
   readonly database: Database
   readonly sealing: SealingKey
+  /** Reads the data keys of the database anew. */
+  readonly learnKeys: () => Promise<void>
   readonly signals: Signals
   readonly clock: Clock
   readonly random: Random
 }
+
+/** Different keys that do not exist, met in one read. */
+const unknownKeysMax = 10
 
 type ProjectRow = Tables['projects']
 
@@ -60,6 +66,18 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     return result
   }
 
+  /** A row may stand under a key that is newer than this process, or under none that there is. */
+  const withKeys = async <T>(read: () => Promise<T>): Promise<T> => {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await read()
+      } catch (error) {
+        if (!(error instanceof UnknownDataKey) || attempt > unknownKeysMax) throw error
+        await deps.learnKeys()
+      }
+    }
+  }
+
   const editProject = (project: ProjectId, column: 'state' | 'features', value: string) =>
     edit(async (client) => {
       const { rows } = await client.query<ProjectRow>(`update projects set ${column} = $2 where id = $1 returning *`, [
@@ -72,12 +90,12 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     })
 
   return {
-    snapshot: () => reach(() => readSnapshot(db, sealing)),
+    snapshot: () => withKeys(() => reach(() => readSnapshot(db, sealing))),
     async version() {
       const read = () => db.selectFrom('instance').select('catalogue_version').executeTakeFirstOrThrow()
       return (await reachInTime(read)).catalogue_version
     },
-    changesAfter: (version, limit) => reachInTime(() => readChanges(db, sealing, version, limit)),
+    changesAfter: (version, limit) => withKeys(() => reachInTime(() => readChanges(db, sealing, version, limit))),
     async onChange(listener) {
       const stop = signals.listen('flapjack_catalogue', () => listener())
       return async () => stop()

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import { type Database, reach } from './database.ts'
+import { type DataKeyRow, type KeyRing, makeFirstDataKey, WrongSealingKey } from './key-ring.ts'
 import { type Migration, migrations } from './migrations/migrations.ts'
 
 /** The database was used by a newer program. Nothing was changed. */
@@ -10,25 +11,26 @@ export class SchemaTooNew extends Error {
   override readonly name = 'SchemaTooNew'
 }
 
-/** The database's secrets were sealed under another key. Nothing was changed. */
-export class WrongSealingKey extends Error {
-  override readonly name = 'WrongSealingKey'
-}
-
 /** Any number that no other program takes on the same database. */
 const advisoryLock = 7_346_201
 const majorMin = 15
-const canaryContext = 'instance:canary'
+export const canaryContext = 'instance:canary'
 const canaryText = 'flapjack'
+
+export interface MigrateOptions {
+  /** The operator's keys: the present one, and others under which data keys may stand. */
+  readonly masters: readonly [SealingKey, ...SealingKey[]]
+  /** Learns the database's keys. */
+  readonly ring: KeyRing
+  readonly clock: Clock
+  readonly steps?: readonly Migration[]
+}
 
 /**
  * Applies what is missing, each step in its own transaction, under an advisory lock: several processes may start at once.
  * Running it again changes nothing.
  */
-export async function migrate(
-  database: Database,
-  options: { readonly sealing: SealingKey; readonly clock: Clock; readonly steps?: readonly Migration[] },
-): Promise<void> {
+export async function migrate(database: Database, options: MigrateOptions): Promise<void> {
   const client = await reach(() => database.pool.connect())
   let failure: Error | undefined
   try {
@@ -42,10 +44,7 @@ export async function migrate(
   }
 }
 
-async function migrateLocked(
-  client: PoolClient,
-  options: { readonly sealing: SealingKey; readonly clock: Clock; readonly steps?: readonly Migration[] },
-): Promise<void> {
+async function migrateLocked(client: PoolClient, options: MigrateOptions): Promise<void> {
   const steps = options.steps ?? migrations
   const server = await client.query("select current_setting('server_version_num')::int as number")
   if (server.rows[0].number < majorMin * 10_000) {
@@ -74,24 +73,29 @@ async function migrateLocked(
     ])
     await client.query('commit')
   }
-  await checkCanary(client, options)
+  await openKeys(client, options)
   await client.query('select pg_advisory_unlock($1)', [advisoryLock])
 }
 
 /** Losing the key must show at start, not when the first secret is needed. */
-async function checkCanary(
-  client: PoolClient,
-  { sealing, clock }: { readonly sealing: SealingKey; readonly clock: Clock },
-): Promise<void> {
-  const found = await client.query('select canary_sealed from instance where id = 1')
-  const sealed: Buffer | undefined = found.rows[0]?.canary_sealed
-  if (sealed === undefined) {
-    await client.query('insert into instance (id, canary_sealed, created_at) values (1, $1, $2)', [
-      sealing.seal(canaryText, canaryContext),
-      clock.now(),
-    ])
-    return
+async function openKeys(client: PoolClient, { masters, ring, clock }: MigrateOptions): Promise<void> {
+  const [master] = masters
+  const readKeys = async () => (await client.query<DataKeyRow>('select * from data_keys')).rows
+  const found = await client.query<{ canary_sealed: Buffer }>('select canary_sealed from instance where id = 1')
+  const [canary] = found.rows
+  if ((await readKeys()).length === 0) {
+    if (canary !== undefined) checkCanary(master, canary.canary_sealed)
+    await makeFirstDataKey(client, { master, clock, isAdopted: canary !== undefined })
   }
+  ring.load(await readKeys(), masters)
+  if (canary !== undefined) return checkCanary(ring, canary.canary_sealed)
+  await client.query('insert into instance (id, canary_sealed, created_at) values (1, $1, $2)', [
+    ring.seal(canaryText, canaryContext),
+    clock.now(),
+  ])
+}
+
+function checkCanary(sealing: SealingKey, sealed: Buffer): void {
   try {
     sealing.open(sealed, canaryContext)
   } catch (cause) {

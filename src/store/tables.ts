@@ -4,6 +4,7 @@ import type { EngineKind, NodeState, PlacementState, ProjectState } from './cata
 
 export interface Tables {
   instance: { id: number; canary_sealed: Buffer; catalogue_version: number; created_at: number }
+  data_keys: { id: string; wrapped: Buffer; usable_from: number; rewrapped_at: number | null; created_at: number }
   schema_versions: { version: number; name: string; applied_at: number }
   organisations: { id: string; name: string; created_at: number }
   projects: {

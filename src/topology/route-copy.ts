@@ -3,6 +3,7 @@
  * One line of JSON each: a head, then nodes, projects, keys and indexes with their placements, then an end with the count of
  * lines, so that a copy that was cut off is not taken for a whole one.
  */
+import type { Json } from '../lib/json.ts'
 import type { ApiKey, IndexEntry, Node, Placement, Project } from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { RouteTable } from './route-table.ts'
@@ -11,21 +12,30 @@ import type { RouteTable } from './route-table.ts'
 const format = 1
 
 type Line =
-  | { readonly kind: 'head'; readonly format: number; readonly version: number; readonly asOf: number }
+  | {
+      readonly kind: 'head'
+      readonly format: number
+      readonly version: number
+      readonly asOf: number
+      readonly notes: Json
+    }
   | { readonly kind: 'node'; readonly node: Node }
   | { readonly kind: 'project'; readonly project: Project }
   | { readonly kind: 'key'; readonly key: ApiKey }
   | { readonly kind: 'index'; readonly index: IndexEntry; readonly placements: readonly Placement[] }
   | { readonly kind: 'end'; readonly lines: number }
 
-/** @param asOf  everything committed before is in the table; milliseconds since 1970. */
-export function* copyLines(table: RouteTable, asOf: number): Generator<string> {
+/**
+ * @param asOf  everything committed before is in the table; milliseconds since 1970.
+ * @param notes  what else whoever reads the copy needs.
+ */
+export function* copyLines(table: RouteTable, asOf: number, notes: Json): Generator<string> {
   let count = 0
   const line = (content: Line) => {
     count += 1
     return `${JSON.stringify(content)}\n`
   }
-  yield line({ kind: 'head', format, version: table.version, asOf })
+  yield line({ kind: 'head', format, version: table.version, asOf, notes })
   for (const node of table.nodes()) yield line({ kind: 'node', node })
   for (const project of table.projects()) {
     yield line({ kind: 'project', project })
@@ -40,6 +50,7 @@ export function* copyLines(table: RouteTable, asOf: number): Generator<string> {
 export interface RouteCopy {
   readonly snapshot: CatalogueSnapshot
   readonly asOf: number
+  readonly notes: Json
 }
 
 /** Takes lines one by one. */
@@ -52,6 +63,7 @@ export interface CopyReader {
 export function createCopyReader(): CopyReader {
   let version: number | undefined
   let asOf = 0
+  let notes: Json = null
   let count = 0
   let isWhole = false
   const projects: Project[] = []
@@ -66,6 +78,7 @@ export function createCopyReader(): CopyReader {
       if (line.kind === 'head') {
         if (line.format === format) version = line.version
         asOf = line.asOf
+        notes = line.notes
       } else if (line.kind === 'node') nodes.push(line.node)
       else if (line.kind === 'project') projects.push(line.project)
       else if (line.kind === 'key') keys.push(line.key)
@@ -77,7 +90,7 @@ export function createCopyReader(): CopyReader {
     },
     finish() {
       if (version === undefined || !isWhole) return undefined
-      return { snapshot: { version, projects, keys, indexes, placements, nodes }, asOf }
+      return { snapshot: { version, projects, keys, indexes, placements, nodes }, asOf, notes }
     },
   }
 }

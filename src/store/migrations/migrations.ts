@@ -5,6 +5,7 @@ import { deletionWaits } from './0003-deletion-waits.ts'
 import { networks } from './0004-networks.ts'
 import { appendTokens } from './0005-append-tokens.ts'
 import { tokenRules } from './0006-token-rules.ts'
+import { dataKeys } from './0007-data-keys.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -20,4 +21,5 @@ export const migrations: readonly Migration[] = [
   networks,
   appendTokens,
   tokenRules,
+  dataKeys,
 ]
