@@ -140,7 +140,11 @@ export class FactReader {
       const value = cutFacetString(text)
       keys.add(this.#interner.number(value), keyOf(kinds.facetString, field))
       const { strings } = valuesOf(field)
-      if (!strings.some((string) => string.value === value)) strings.push({ value, original: cutFacetString(original) })
+      const spelling = { value, original: cutFacetString(original) }
+      const known = strings.findIndex((string) => string.value === value)
+      // The last spelling of a value is the one that is shown.
+      if (known < 0) strings.push(spelling)
+      else strings[known] = spelling
     }
     const addNumber = (field: number, value: number) => {
       keys.add(this.#numberOf(value), keyOf(kinds.facetNumber, field))

@@ -233,8 +233,7 @@ function inBox(at: Evaluation, filter: Of<'geo-box'>, universe: Bitmap): Bitmap 
 function inPolygon(at: Evaluation, filter: Of<'geo-polygon'>, universe: Bitmap): Bitmap {
   const first = filter.points[0]
   assert(first !== undefined, 'the parser asks for three points')
-  if (ruleOf(at.reader.settings, '_geojson') === undefined)
-    throw notFilterable(at.reader, '_geojson', first[0], at.code)
+  if (!isListed(at.reader, '_geojson')) throw notFilterable(at.reader, '_geojson', first[0], at.code)
   const corners = filter.points.map(([lat, lng]) => readPoint(at, lat, lng))
   const found: number[] = []
   for (const docid of at.reader.geoDocids.and(universe)) {
@@ -256,11 +255,13 @@ function isInside(point: Point, corners: readonly Point[]): boolean {
   return inside
 }
 
+/** Geographic filters need the field by its very name: no pattern stands for it. */
+function isListed({ settings }: IndexReader, name: string): boolean {
+  return settings.filterableAttributes.some(({ plain, attributePatterns }) => plain && attributePatterns.includes(name))
+}
+
 function placesWhere(at: Evaluation, word: Word, universe: Bitmap, test: (point: Point) => boolean): Bitmap {
-  const isListed = at.reader.settings.filterableAttributes.some(
-    ({ plain, attributePatterns }) => plain && attributePatterns.includes('_geo'),
-  )
-  if (!isListed) throw notFilterable(at.reader, '_geo/_geojson', word, at.code)
+  if (!isListed(at.reader, '_geo')) throw notFilterable(at.reader, '_geo/_geojson', word, at.code)
   const found: number[] = []
   for (const docid of at.reader.geoDocids.and(universe)) {
     const point = at.reader.geoOf(docid)

@@ -4,6 +4,7 @@
  * are answered before.
  */
 import type { IndexSettings } from '../index-settings.ts'
+import { normalise } from '../text/normalise.ts'
 import type { Tokenizer } from '../text/tokenize.ts'
 import type { Postings } from './postings.ts'
 
@@ -133,11 +134,23 @@ function beginnings(prefix: string, postings: Postings): readonly string[] {
 }
 
 /** Typos that a word may have (M-F4). `word` is normalised. */
-export function allowedTypos(word: string, { typoTolerance }: IndexSettings): number {
-  const { enabled, minWordSizeForTypos, disableOnWords } = typoTolerance
+export function allowedTypos(word: string, settings: IndexSettings): number {
+  const { enabled, minWordSizeForTypos } = settings.typoTolerance
   const length = [...word].length
-  if (!enabled || length < minWordSizeForTypos.oneTypo || disableOnWords.includes(word)) return 0
+  if (!enabled || length < minWordSizeForTypos.oneTypo || strictWords(settings).has(word)) return 0
   return length < minWordSizeForTypos.twoTypos ? 1 : 2
+}
+
+const strictBySettings = new WeakMap<IndexSettings, ReadonlySet<string>>()
+
+/** Normal forms of the words that allow no typo. */
+export function strictWords(settings: IndexSettings): ReadonlySet<string> {
+  let known = strictBySettings.get(settings)
+  if (known === undefined) {
+    known = new Set(settings.typoTolerance.disableOnWords.map(normalise))
+    strictBySettings.set(settings, known)
+  }
+  return known
 }
 
 /** Synonyms by their words, tokenised and normalised. */

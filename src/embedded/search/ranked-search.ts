@@ -9,8 +9,8 @@ import { type ComparableScore, comparableScores, compareScore, rankingScore, typ
 import { checkDimensions, type Embedder, embedderOf } from './vectors.ts'
 
 export interface RankedResult extends QueryResult {
-  /** Null when the search had no semantic part. */
-  readonly semanticHitCount: number | null
+  /** The search had a semantic part, even if no hit comes from it. */
+  readonly isSemantic: boolean
   /** The vector that was used, for `retrieveVectors`. */
   readonly queryVector: readonly number[] | null
 }
@@ -47,13 +47,13 @@ export function rankedSearch(
   switch (plan.kind) {
     case 'keyword': {
       const found = runQuery(reader, query, prepared, { ...options, vector: null })
-      return { ...found, semanticHitCount: null, queryVector: null }
+      return { ...found, isSemantic: false, queryVector: null }
     }
     case 'semantic': {
       const { embedder, target } = plan
       const vector = { embedder, target }
       const found = runQuery(reader, { ...query, q: null }, prepared, { ...options, needsScores: true, vector })
-      return { ...found, semanticHitCount: found.docids.length, queryVector: target }
+      return { ...found, isSemantic: true, queryVector: target }
     }
     case 'hybrid':
       return hybridSearch(reader, query, prepared, options, plan)
@@ -87,7 +87,7 @@ function hybridSearch(
       docids: keyword.docids.slice(from, from + length),
       scores: keyword.scores.slice(from, from + length),
     }
-    return { ...keyword, ...page, semanticHitCount: 0, queryVector: null }
+    return { ...keyword, ...page, isSemantic: true, queryVector: null }
   }
   const semantic = runQuery(reader, query, prepared, { ...whole, vector: { embedder, target: query.vector } })
   const merged = mergeLists(reader, query.distinct ?? reader.settings.distinctAttribute, [
@@ -103,7 +103,7 @@ function hybridSearch(
     scores: page.map(({ details }) => details),
     candidates,
     words: keyword.words,
-    semanticHitCount: page.filter(({ isSemantic }) => isSemantic).length,
+    isSemantic: true,
     queryVector: query.vector,
   }
 }

@@ -12,6 +12,7 @@ import { facetOrder } from './facets.ts'
 import { readFilter } from './filter-request.ts'
 import type { OrderedObject } from './ordered-json.ts'
 import { type PreparedQuery, runQuery } from './query-search.ts'
+import { strictWords } from './query-term.ts'
 import { planSearch } from './ranked-search.ts'
 import { cutoff, type SearchContext } from './search-context.ts'
 import { walk } from './vocabulary.ts'
@@ -118,9 +119,9 @@ function findValues(
 
 /** Normal forms that begin with `typed`, typos allowed by its length. */
 function matchingForms(reader: IndexReader, name: string, typed: string, forms: readonly string[]): readonly string[] {
-  const { enabled, minWordSizeForTypos, disableOnWords } = reader.settings.typoTolerance
+  const { enabled, minWordSizeForTypos } = reader.settings.typoTolerance
   if (!enabled || isExactField(reader.settings, name)) return forms.filter((form) => form.startsWith(typed))
-  if (disableOnWords.includes(typed)) return forms.filter((form) => form === typed)
+  if (strictWords(reader.settings).has(typed)) return forms.filter((form) => form === typed)
   const length = Buffer.byteLength(typed)
   const typos = length < minWordSizeForTypos.oneTypo ? 0 : length < minWordSizeForTypos.twoTypos ? 1 : 2
   const found: string[] = []

@@ -59,7 +59,8 @@ export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, 
     rankedSearch(reader, query, plan, prepared, {
       from: from - dropped,
       length: length + dropped,
-      needsScores: query.showRankingScore || query.showRankingScoreDetails,
+      // What is highlighted depends on how far the rules have looked, and the reference's look at every hit.
+      needsScores: query.showRankingScore || query.showRankingScoreDetails || showsMatches(query),
       isExhaustive,
       isLate: cutoff(context.clock, settings.searchCutoffMs),
     }),
@@ -84,8 +85,15 @@ export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, 
   if (context.newQueryUid !== null) answer.set('metadata', queryMetadata(reader, uid, query, context.newQueryUid()))
   if (query.showPerformanceDetails)
     answer.set('performanceDetails', performanceDetails(context.clock.monotonic() - startedAt))
-  if (found.semanticHitCount !== null) answer.set('semanticHitCount', found.semanticHitCount)
+  if (found.isSemantic) {
+    const semantic = found.scores.slice(dropped).filter((details) => details.some(({ kind }) => kind === 'vector'))
+    answer.set('semanticHitCount', semantic.length)
+  }
   return answer
+}
+
+function showsMatches(query: SearchQuery): boolean {
+  return query.attributesToHighlight !== null || query.attributesToCrop !== null || query.showMatchesPosition
 }
 
 export function hitJson({ document, extra }: Hit): JsonObject {

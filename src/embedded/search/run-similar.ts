@@ -23,13 +23,12 @@ export function runSimilar(reader: IndexReader, query: SimilarQuery, context: Se
   const passing = filter === null ? reader.documentIds : evaluateFilter(reader, filter, 'invalid_similar_filter')
   let candidates = passing.andNot(Bitmap.of(docid))
   const own = reader.vectorsOf(embedder.name, docid)
-  const neighbours =
-    own.length === 0
-      ? []
-      : nearest(reader, embedder, own, candidates, 'by-place').slice(query.offset, query.offset + query.limit)
+  const all = own.length === 0 ? [] : nearest(reader, embedder, own, candidates, 'by-place')
+  const neighbours = all.slice(query.offset, query.offset + query.limit)
   const below = neighbours.findIndex(({ similarity }) => similarity < (query.rankingScoreThreshold ?? 0))
   const shown = below < 0 ? neighbours : neighbours.slice(0, below)
-  if (below >= 0) candidates = Bitmap.from(shown.map((neighbour) => neighbour.docid))
+  // Below the threshold nothing counts; hits of pages before do, whatever their likeness.
+  if (below >= 0) candidates = Bitmap.from(all.slice(0, query.offset + below).map((neighbour) => neighbour.docid))
   const maker = new HitMaker(reader, { ...defaultSearchQuery, ...query, sort: null }, new MatchingWords([]))
   const hits = shown.map((neighbour) =>
     hitJson(maker.make(neighbour.docid, [{ kind: 'vector', similarity: neighbour.similarity }])),

@@ -104,8 +104,6 @@ export function coveredLength(source: string, of: Script, length: number): numbe
     normalised += form.length < 2 ? form.length : [...form].length
     covered += char.length
   }
-  // Marks that follow the last covered character belong to it.
-  while (covered < source.length && /\p{Mn}/u.test(source[covered]!)) covered += 1
   return covered
 }
 
