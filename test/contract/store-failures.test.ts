@@ -9,6 +9,7 @@ import { sealedColumns } from '../../src/journal/reseal.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import { type SealingKey, sealingKey } from '../../src/lib/seal.ts'
+import { masterKeyContext } from '../../src/store/catalogue-rows.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { createKeyRing } from '../../src/store/key-ring.ts'
 import { migrations } from '../../src/store/migrations/migrations.ts'
@@ -178,6 +179,36 @@ test('the sealing key is replaced while everything runs, and what stood under th
   assert.ok(index !== null)
   const [change] = await last.laneJournal.read(index, 0, 10, 1e6)
   assert.match(JSON.stringify(change), /sk-1/)
+})
+
+test('a database of a program without data keys stays readable, and its key can be replaced', async () => {
+  const target = await database.create()
+  const direct = openDatabase(target, { connectionCountMax: 2, logger: quiet })
+  await direct.pool.query(
+    'create table schema_versions (version int primary key, name text not null, applied_at bigint not null)',
+  )
+  for (const { version, name, sql } of migrations.slice(0, 5)) {
+    await direct.pool.query(sql)
+    await direct.pool.query('insert into schema_versions values ($1, $2, 0)', [version, name])
+  }
+  const id = '00000000-0000-4000-8000-000000000003'
+  const sealed = testSealingKey.seal('old master key', masterKeyContext(id))
+  const canary = testSealingKey.seal('flapjack', 'instance:canary')
+  await direct.pool.query('insert into instance (id, canary_sealed, created_at) values (1, $1, 0)', [canary])
+  await direct.pool.query('insert into organisations values ($1, $2, 0)', [id, 'Old'])
+  await direct.pool.query(
+    `insert into projects (id, organisation_id, ref, name, state, master_key_sealed, created_at)
+     values ($1, $1, 'abcdefghijkl', 'old', 'active', $2, 0)`,
+    [id, sealed],
+  )
+  await direct.close()
+  const store = await open(target)
+  await store.migrate()
+  const keyOf = async () => (await store.catalogue.findProject('old'))?.masterKey
+  assert.equal(await keyOf(), 'old master key')
+  await store.rotateSealingKey(sealingKey(Buffer.alloc(32, 8)))
+  await store.catalogue.createProject({ organisation: id, name: 'new' })
+  assert.equal(await keyOf(), 'old master key')
 })
 
 test('every sealed column is sealed anew when keys change', async () => {

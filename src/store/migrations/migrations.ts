@@ -6,6 +6,7 @@ import { networks } from './0004-networks.ts'
 import { appendTokens } from './0005-append-tokens.ts'
 import { tokenRules } from './0006-token-rules.ts'
 import { dataKeys } from './0007-data-keys.ts'
+import { rowSecurity } from './0008-row-security.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -22,4 +23,5 @@ export const migrations: readonly Migration[] = [
   appendTokens,
   tokenRules,
   dataKeys,
+  rowSecurity,
 ]
