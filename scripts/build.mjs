@@ -18,6 +18,7 @@ const source = join(root, 'src')
 const target = join(root, 'dist')
 const entries = {
   main: 'src/main.ts',
+  'embedding-worker': 'src/embedded/embedders/embedding-worker.ts',
   'indexing-worker': 'src/embedded/indexing-worker.ts',
   'search-worker': 'src/embedded/search-worker.ts',
 }

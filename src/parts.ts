@@ -8,7 +8,6 @@ import { emulatedRelease } from './api/names.ts'
 import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
-import { createEgressPolicy } from './control/egress-policy.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
@@ -19,6 +18,7 @@ import { readCommand, readReply } from './gateway/gateway-admin.ts'
 import { followRoutes } from './gateway/route-follower.ts'
 import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
 import type { Clock } from './lib/clock.ts'
+import { createEgressPolicy } from './lib/egress-policy.ts'
 import type { Random } from './lib/random.ts'
 import { loadSealingKey, parseSealingKey, readSealingKey } from './lib/seal.ts'
 import type { AskGateways } from './metrics.ts'
@@ -207,6 +207,7 @@ export async function startEngines(
           self: { command: process.execPath, args: [...nodeOptions, script] },
           bin,
           indexingMemoryBytes,
+          allowsPrivateAddresses: config.outbound.allowedIpNetworks === 'any',
           env,
           catalogue,
           random,
@@ -430,7 +431,15 @@ export async function startEmbeddedEngine(
   const { address, bodyBytesMax, drainMs } = config.http
   const core = await supervisor.start(
     'engine core',
-    () => openEngine(resolve(config.data.dir), { indexingBytesMax: config.engine.indexingMemoryBytes }, clock),
+    () =>
+      openEngine(
+        resolve(config.data.dir),
+        {
+          indexingBytesMax: config.engine.indexingMemoryBytes,
+          allowsPrivateAddresses: config.outbound.allowedIpNetworks === 'any',
+        },
+        clock,
+      ),
     (opened) => opened.close(),
   )
   const server = await supervisor.start(

@@ -29,7 +29,12 @@ const rooms: readonly (readonly string[])[] = [
 /** Domain types without code, which the pure rooms speak of as well. */
 const sharedTypes = ['src/store/catalogue.ts', 'src/store/ports.ts']
 /** Where programs and threads begin. */
-const entries = ['src/main.ts', 'src/embedded/indexing-worker.ts', 'src/embedded/search-worker.ts']
+const entries = [
+  'src/main.ts',
+  'src/embedded/embedders/embedding-worker.ts',
+  'src/embedded/indexing-worker.ts',
+  'src/embedded/search-worker.ts',
+]
 
 interface Import {
   readonly from: string

@@ -14,6 +14,8 @@ import {
   required,
   string,
 } from './decode.ts'
+import { defaultDocumentTemplate } from './document-template.ts'
+import { checkDocumentTemplate, checkTemplates } from './embedder-templates.ts'
 import { ApiError } from './errors.ts'
 import { type Features, featureNotEnabled } from './features.ts'
 
@@ -59,7 +61,14 @@ const dimensions: Decoder<number> = (value, at) => {
   return decoded
 }
 
-const openAiModels = ['text-embedding-ada-002', 'text-embedding-3-small', 'text-embedding-3-large']
+/** OpenAI's models with the size of their vectors. */
+export const openAiDimensions: Readonly<Record<string, number>> = {
+  'text-embedding-ada-002': 1536,
+  'text-embedding-3-small': 1536,
+  'text-embedding-3-large': 3072,
+}
+/** The only one that does not shorten its vectors. */
+export const fixedOpenAiModel = 'text-embedding-ada-002'
 
 const url: Decoder<string> = (value, at) => {
   const text = string(value, at)
@@ -123,11 +132,14 @@ export function checkEmbedders(embedders: JsonObject, features: Features): void 
     throw refused(
       `Too many embedders in the configuration. Found ${Object.keys(embedders).length}, but limited to 256.`,
     )
-  for (const [name, embedder] of Object.entries(embedders))
-    if (isObject(embedder)) checkEmbedder(name, embedder, features)
+  for (const [name, embedder] of Object.entries(embedders)) {
+    if (!isObject(embedder)) continue
+    checkFeatures(embedder, features)
+    checkEmbedder(name, embedder, false)
+  }
 }
 
-function checkEmbedder(name: string, embedder: JsonObject, features: Features): void {
+function checkFeatures(embedder: JsonObject, features: Features): void {
   if (embedder.source === 'composite' && !features.compositeEmbedders)
     throw featureNotEnabled('compositeEmbedders', 'using `"composite"` as source')
   for (const field of ['searchEmbedder', 'indexingEmbedder'])
@@ -135,25 +147,114 @@ function checkEmbedder(name: string, embedder: JsonObject, features: Features): 
       throw featureNotEnabled('compositeEmbedders', `setting \`${field}\``)
   for (const field of ['indexingFragments', 'searchFragments'])
     if (isSet(embedder[field]) && !features.multimodal) throw featureNotEnabled('multimodal', `setting \`${field}\``)
+}
+
+/**
+ * An embedder after a change was folded into it, and whether it makes sense as a whole.
+ *
+ * @throws ApiError `invalid_settings_embedders`, `vector_embedding_error`
+ */
+export function checkWholeEmbedder(name: string, embedder: JsonObject): void {
+  checkEmbedder(name, { source: 'openAi', ...embedder }, true)
+}
+
+function checkEmbedder(name: string, embedder: JsonObject, isWhole: boolean): void {
+  checkTemplates(name, embedder, isWhole)
   const source = sources.find((candidate) => candidate === embedder.source)
   if (source === undefined) return
-  for (const [field, value] of Object.entries(embedder)) {
-    const allowed = sourcesOf[field]
-    if (allowed === undefined || !isSet(value) || allowed.includes(source)) continue
-    const fields = Object.keys(sourcesOf).filter((other) => sourcesOf[other]?.includes(source))
-    throw refused(
-      `\`.embedders.${name}\`: Field \`${field}\` unavailable for source \`${source}\`.\n  - note: \`${field}\` is available for sources: ${quoted(allowed)}\n  - note: available fields for source \`${source}\`: ${quoted(fields)}`,
-    )
-  }
-  if (source === 'openAi' && typeof embedder.model === 'string' && !openAiModels.includes(embedder.model))
-    throw refused(
-      `\`.embedders.${name}.model\`: Invalid model \`${embedder.model}\` for OpenAI. Supported models: [${openAiModels.map((model) => JSON.stringify(model)).join(', ')}]`,
-    )
-  for (const field of mandatory[source])
-    if (!isSet(embedder[field]))
+  checkFields(name, source, embedder, 'top')
+  if (source === 'openAi') checkOpenAi(name, embedder)
+  if (source === 'composite') checkHalves(name, embedder)
+}
+
+/** Where an embedder stands: by itself, or as one half of a composite one. */
+type Place = 'top' | 'search' | 'indexing'
+const contexts: Record<Place, string> = {
+  top: '',
+  search: ' for the search embedder',
+  indexing: ' for the indexing embedder',
+}
+/** Fields that mean nothing in a half. */
+const outside: Record<Place, readonly string[]> = {
+  top: [],
+  search: ['distribution', 'binaryQuantized', 'documentTemplate', 'documentTemplateMaxBytes', 'indexingFragments'],
+  indexing: ['distribution', 'binaryQuantized', 'searchFragments'],
+}
+/** The order in which fields are judged. */
+const judgedFields = [
+  ...['model', 'revision', 'pooling', 'dimensions', 'apiKey', 'url', 'indexingFragments', 'searchFragments'],
+  ...['request', 'response', 'documentTemplate', 'documentTemplateMaxBytes', 'headers', 'searchEmbedder'],
+  ...['indexingEmbedder', 'binaryQuantized', 'distribution'],
+]
+
+const isAllowed = (field: string, source: Source, place: Place): boolean =>
+  !outside[place].includes(field) && (sourcesOf[field]?.includes(source) ?? false)
+
+function checkFields(name: string, source: Source, embedder: JsonObject, place: Place): void {
+  const path = place === 'top' ? name : `${name}.${place}Embedder`
+  for (const field of judgedFields) {
+    const value = embedder[field]
+    if (mandatory[source].includes(field) && !isSet(value))
       throw refused(
         `\`.embedders.${name}\`: Missing field \`${field}\` (note: this field is mandatory for source \`${source}\`)`,
       )
+    if (value === undefined || isAllowed(field, source, place)) continue
+    const allowed = sources.filter((candidate) => isAllowed(field, candidate, place))
+    const fields = Object.keys(sourcesOf).filter((other) => isAllowed(other, source, place))
+    const where = contexts[place]
+    const notes = [
+      ...(allowed.length === 0 ? [] : [`\`${field}\` is available${where} for sources: ${quoted(allowed)}`]),
+      `available fields for source \`${source}\`${where}: ${quoted(fields)}`,
+      ...(place !== 'top' && isAllowed(field, source, 'top')
+        ? [`\`${field}\` is available when source \`${source}\` is not${where}`]
+        : []),
+    ]
+    throw refused(
+      `\`.embedders.${path}\`: Field \`${field}\` unavailable for source \`${source}\`${where}.${notes.map((note) => `\n  - note: ${note}`).join('')}`,
+    )
+  }
+}
+
+function checkOpenAi(name: string, { model, dimensions }: JsonObject): void {
+  if (typeof model !== 'string') return
+  const own = openAiDimensions[model]
+  if (own === undefined)
+    throw refused(
+      `\`.embedders.${name}.model\`: Invalid model \`${model}\` for OpenAI. Supported models: [${Object.keys(
+        openAiDimensions,
+      )
+        .map((known) => JSON.stringify(known))
+        .join(', ')}]`,
+    )
+  if (typeof dimensions !== 'number') return
+  if (model === fixedOpenAiModel && dimensions !== own)
+    throw refused(
+      `\`.embedders.${name}.dimensions\`: Model \`${model}\` does not support overriding its native dimensions of ${own}. Found ${dimensions}`,
+    )
+  if (dimensions > own)
+    throw refused(
+      `\`.embedders.${name}.dimensions\`: Model \`${model}\` does not support overriding its dimensions to a value higher than ${own}. Found ${dimensions}`,
+    )
+}
+
+function checkHalves(name: string, embedder: JsonObject): void {
+  for (const [field, place] of [
+    ['searchEmbedder', 'search'],
+    ['indexingEmbedder', 'indexing'],
+  ] as const) {
+    const half = embedder[field]
+    if (half === undefined || !isObject(half)) continue
+    const path = `${name}.${field}`
+    if (place === 'indexing') checkDocumentTemplate(name, half)
+    const source = sources.find((candidate) => candidate === half.source)
+    if (source === undefined)
+      throw refused(
+        `\`.embedders.${path}\`: Missing field \`source\`.\n  - note: this field is mandatory for nested embedders`,
+      )
+    if (source === 'composite' || source === 'userProvided')
+      throw refused(`\`.embedders.${path}.source\`: Source \`${source}\` is not available in a nested embedder`)
+    checkFields(name, source, half, place)
+  }
 }
 
 /** In the order of answers. */
@@ -177,10 +278,6 @@ const shownFields = [
   'indexingEmbedder',
   'distribution',
 ]
-
-/** The text with which documents are shown to an embedding model by default. */
-export const defaultDocumentTemplate =
-  '{% for field in fields %}{% if field.is_searchable and field.value != nil %}{{ field.name }}: {{ field.value }}\n{% endif %}{% endfor %}'
 
 const defaultModels: Readonly<Record<string, JsonObject>> = {
   openAi: { model: 'text-embedding-3-small' },

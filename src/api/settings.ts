@@ -6,7 +6,8 @@
  */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { bodyRoot, type Decoder, type Field, object } from './decode.ts'
-import { checkEmbedders, completeEmbedder, defaultDocumentTemplate } from './embedder-settings.ts'
+import { defaultDocumentTemplate } from './document-template.ts'
+import { checkEmbedders, checkWholeEmbedder, completeEmbedder } from './embedder-settings.ts'
 import { ApiError, type ErrorCode } from './errors.ts'
 import { completeFeatures, type Feature, type Features, featureNotEnabled } from './features.ts'
 import type { FilterableRule, IndexSettings } from './index-settings.ts'
@@ -187,8 +188,22 @@ export function foldedMistake(uid: string | null, before: JsonObject, change: Js
         'invalid_settings_embedders',
         `${index}\`.embedders.${name}.binaryQuantized\`: Cannot disable the binary quantization.\n - Note: Binary quantization is a lossy operation that cannot be reverted.\n - Hint: Add a new embedder that is non-quantized and regenerate the vectors.`,
       )
+    const mistake = isObject(embedder) ? embedderMistake(name, before, change) : null
+    if (mistake !== null) return new ApiError(mistake.code, `${index}${mistake.message}`, { cause: mistake })
   }
   return null
+}
+
+/** An embedder that makes no sense as a whole after the change. */
+function embedderMistake(name: string, before: JsonObject, change: JsonObject): ApiError | null {
+  const folded = objectOf(objectOf(foldSettings(before, change).embedders)[name])
+  try {
+    checkWholeEmbedder(name, folded)
+    return null
+  } catch (error) {
+    if (error instanceof ApiError) return error
+    throw error
+  }
 }
 
 export const defaultRankingRules: readonly string[] = [

@@ -155,6 +155,7 @@ const engineFlags = [
   'log-level',
   'http-payload-size-limit',
   'max-indexing-memory',
+  'experimental-allowed-ip-networks',
 ]
 const serveFlags = [
   'role',

@@ -6,9 +6,9 @@
 import { LRUCache } from 'lru-cache'
 import { Agent, request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
+import type { EgressPolicy } from '../lib/egress-policy.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { TokenIssuer } from '../store/catalogue.ts'
-import type { EgressPolicy } from './egress-policy.ts'
 import { importKey, readJwks, type TokenKey } from './token-keys.ts'
 
 const issuersMax = 1_000

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import type { TaskView } from '../api/tasks.ts'
 import { systemClock } from '../lib/clock.ts'
-import { createEgressPolicy, isPublicAddress } from './egress-policy.ts'
+import { createEgressPolicy, isPublicAddress } from '../lib/egress-policy.ts'
 import { startWebhookSender, type WebhookSenderDeps } from './webhook-sender.ts'
 
 function makeTask(uid: number): TaskView {

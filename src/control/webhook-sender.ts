@@ -10,9 +10,9 @@ import { Agent, request } from 'undici'
 import type { TaskView } from '../api/tasks.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { EgressPolicy } from '../lib/egress-policy.ts'
 import type { ProjectId, Webhook } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
-import type { EgressPolicy } from './egress-policy.ts'
 
 const compress = promisify(gzip)
 const consumer = 'webhooks'

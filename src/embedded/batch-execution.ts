@@ -227,6 +227,7 @@ const namingCodes: ReadonlySet<string> = new Set([
   'invalid_vector_dimensions',
   'invalid_vectors_type',
   'vector_embedding_error',
+  'invalid_document_fields',
   'max_fields_limit_exceeded',
   'edit_documents_by_function_error',
   'invalid_settings_typo_tolerance',

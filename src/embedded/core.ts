@@ -165,6 +165,8 @@ export interface EngineOptions {
   readonly dumpFolder?: string
   /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */
   readonly onFinished?: (tasks: readonly TaskView[]) => void
+  /** Embedders may be at private, loopback and link-local addresses. Default: no. */
+  readonly allowsPrivateAddresses?: boolean
 }
 
 /** Snapshots of single indexes and their files. */

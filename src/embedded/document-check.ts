@@ -93,7 +93,8 @@ const isCoordinate = (value: Json | undefined): boolean =>
 
 /** What a document says about one embedder. */
 export interface GivenVectors {
-  readonly vectors: readonly (readonly number[])[]
+  /** null = none are named. */
+  readonly vectors: readonly (readonly number[])[] | null
   readonly regenerate: boolean
 }
 
@@ -120,7 +121,7 @@ export function givenVectors(
     const vectors = parseVectors(given[name]!, `._vectors.${name}`, id)
     const embedder = settings.embedders[name]
     if (embedder === undefined) continue
-    if (typeof embedder.dimensions === 'number') checkDimensions(name, embedder.dimensions, vectors.vectors, id)
+    if (typeof embedder.dimensions === 'number') checkDimensions(name, embedder.dimensions, vectors.vectors ?? [], id)
     found.set(name, vectors)
   }
   return found
@@ -130,7 +131,7 @@ export function givenVectors(
 export function checkDimensions(
   embedder: string,
   dimensions: number,
-  vectors: readonly (readonly number[])[],
+  vectors: readonly ArrayLike<number>[],
   id: string,
 ): void {
   for (const [place, vector] of vectors.entries()) {
@@ -156,10 +157,10 @@ export class MissingVectors {
     hasOwn: (embedder: string) => boolean,
   ): void {
     for (const [name, embedder] of Object.entries(settings.embedders)) {
-      if (embedder.source !== 'userProvided') continue
+      if (!needsGivenVectors(embedder)) continue
       const given = vectors.get(name)
       const key = `${name} ${id}`
-      if (given === undefined ? this.#given.has(key) || hasOwn(name) : given.vectors.length > 0 || !given.regenerate) {
+      if (given === undefined ? this.#given.has(key) || hasOwn(name) : given.vectors !== null || !given.regenerate) {
         this.#given.add(key)
         continue
       }
@@ -171,13 +172,31 @@ export class MissingVectors {
 
   /** @throws ApiError `vector_embedding_error` when there are any. */
   check(): void {
-    for (const [name, [first, ...others]] of this.#missing) {
-      const more = others.length === 0 ? '' : ` and at least ${others.length} other document(s)`
-      throw new ApiError(
-        'vector_embedding_error',
-        `While embedding documents for embedder \`${name}\`: no vectors provided for document \`${first}\`${more}\n- Note: \`${name}\` has \`source: userProvided\`, so documents must provide embeddings as an array in \`_vectors.${name}\`.\n- Hint: opt-out for a document with \`_vectors.${name}: null\``,
-      )
-    }
+    for (const [name, ids] of this.#missing)
+      throw new ApiError('vector_embedding_error', missingVectorsMessage(name, ids))
+  }
+}
+
+/** @param ids  of the documents, at least one. */
+export function missingVectorsMessage(embedder: string, ids: readonly string[]): string {
+  const more = ids.length < 2 ? '' : ` and at least ${ids.length - 1} other document(s)`
+  return `While embedding documents for embedder \`${embedder}\`: no vectors provided for document \`${ids[0]}\`${more}\n- Note: \`${embedder}\` has \`source: userProvided\`, so documents must provide embeddings as an array in \`_vectors.${embedder}\`.\n- Hint: opt-out for a document with \`_vectors.${embedder}: null\``
+}
+
+/** The embedder makes no vectors of documents. */
+export function needsGivenVectors({ source, indexingEmbedder }: JsonObject): boolean {
+  if (source !== 'composite') return source === 'userProvided'
+  return indexingEmbedder !== undefined && isObject(indexingEmbedder) && indexingEmbedder.source === 'userProvided'
+}
+
+/** Vectors in a stored document; undefined = it has none that can be read. */
+export function storedVectors(value: Json | undefined): GivenVectors | undefined {
+  if (value === undefined) return undefined
+  try {
+    return parseVectors(value, '', '')
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error
+    return undefined
   }
 }
 
@@ -220,7 +239,7 @@ function parseVectors(value: Json, path: string, id: string): GivenVectors {
   if (typeof regenerate !== 'boolean') throw wrongType(`${path}.regenerate`, 'a boolean', regenerate)
   const unknown = Object.keys(value).find((name) => name !== 'regenerate' && name !== 'embeddings')
   if (unknown !== undefined) throw fail(`Could not parse \`${path}\`: unknown field \`${unknown}\``)
-  if (embeddings === undefined || embeddings === null) return { vectors: [], regenerate }
+  if (embeddings === undefined || embeddings === null) return { vectors: null, regenerate }
   if (!Array.isArray(embeddings)) throw wrongType(`${path}.embeddings`, 'null or an array', embeddings)
   return { vectors: vectorList(embeddings, `${path}.embeddings`), regenerate }
 }

@@ -2,12 +2,12 @@
 import { ApiError } from '../api/errors.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
 import type { EngineOperation } from './core.ts'
 import { checkGeo, documentIdOf, type GivenVectors, givenVectors } from './document-check.ts'
 import type { DocumentWriter } from './document-writer.ts'
 import { compileEdit, type EditFunction, ScriptError, SyntaxMistake } from './edit-function/edit-function.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
 
 export interface EditionDeps {
   /** Sees everything that was written before. */

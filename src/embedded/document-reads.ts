@@ -76,7 +76,10 @@ export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): Jso
   for (const name of Object.keys(reader.settings.embedders)) {
     const given = reader.givenVectors(name, docid)
     if (given === undefined) continue
-    shown[name] = { embeddings: given.vectors.map((vector) => [...vector]), regenerate: given.regenerate }
+    shown[name] = {
+      embeddings: given.vectors.map((vector) => [...vector]),
+      regenerate: given.regenerate,
+    }
   }
   return shown
 }

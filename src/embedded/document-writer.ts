@@ -6,7 +6,14 @@ import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
-import { checkDimensions, type GivenVectors, givenVectors, MissingVectors, restOfVectors } from './document-check.ts'
+import {
+  checkDimensions,
+  type GivenVectors,
+  givenVectors,
+  MissingVectors,
+  needsGivenVectors,
+  restOfVectors,
+} from './document-check.ts'
 import {
   type DocumentFacts,
   eachFieldName,
@@ -15,6 +22,8 @@ import {
   FieldNames,
   isHiddenPair,
 } from './document-facts.ts'
+import { DocumentVectors, type StoredForVectors, vectorsInText } from './document-vectors.ts'
+import type { BlockingEmbedding } from './embedders/embedding-thread.ts'
 import { encodeFacetValues } from './facet-values.ts'
 import type { Reindexing } from './field-rules.ts'
 import { GeoBlocks } from './geo-blocks.ts'
@@ -24,10 +33,10 @@ import type { IndexSettings } from './index-settings.ts'
 import { flushPostings, internedMax } from './posting-flush.ts'
 import { Interner, KeySet, PostingTable } from './posting-table.ts'
 import { decodeDocument, encodeDocument } from './stored-document.ts'
-import { VectorTable } from './vector-table.ts'
 
 export interface DocumentWriterOptions {
   readonly postingBytesMax: number
+  readonly embedding: BlockingEmbedding
   readonly checkAborted: () => void
 }
 
@@ -60,7 +69,7 @@ export class DocumentWriter {
   readonly #table = new PostingTable()
   readonly #reader: FactReader
   readonly #geo: GeoBlocks
-  readonly #vectors: VectorTable
+  readonly #vectors: DocumentVectors
   readonly #documentIds: Bitmap
   readonly #usedBefore: Bitmap
   readonly #lastUsed: number | undefined
@@ -79,7 +88,7 @@ export class DocumentWriter {
     this.#fields = new FieldNames(facts.fieldNames)
     this.#reader = new FactReader(this.settings, this.#fields, this.#interner)
     this.#geo = new GeoBlocks(env.facets)
-    this.#vectors = new VectorTable(env, Object.keys(this.settings.embedders))
+    this.#vectors = new DocumentVectors(env, this.settings, facts.embedderDimensions ?? {}, options)
     this.#usedBefore = readBitmap(env.main, mainKeys.documentIds)
     this.#lastUsed = this.#usedBefore.max()
     this.#documentIds = this.#usedBefore.clone()
@@ -111,7 +120,7 @@ export class DocumentWriter {
     if (given !== undefined) return !given.regenerate
     if (pending !== undefined && pending.members === undefined) return false
     const docid = this.#storedDocid(id)
-    return docid !== undefined && this.#vectors.has(embedder, docid)
+    return docid !== undefined && this.#vectors.isOwn(embedder, docid)
   }
 
   put(
@@ -198,7 +207,7 @@ export class DocumentWriter {
 
   /** Builds again what a change of settings makes different. `before`: the settings until now. */
   reindex(plan: Reindexing, before: IndexSettings): void {
-    if (plan.vectors) this.#moveVectors(Object.keys(before.embedders))
+    if (plan.vectors) this.#vectors.applySettings(before, this.#storedForVectors())
     if (!plan.words && !plan.facets) return
     if (plan.words) {
       this.#env.postings.clearSync()
@@ -228,8 +237,13 @@ export class DocumentWriter {
   /** Before settings with other embedders hold: every document has what they ask for. @throws ApiError */
   checkVectors(before: IndexSettings): void {
     const missing = new MissingVectors()
-    const fresh = Object.entries(this.settings.embedders).filter(([name]) => before.embedders[name] === undefined)
-    const kept = Object.entries(this.settings.embedders).filter(([name]) => before.embedders[name] !== undefined)
+    const fresh = Object.entries(this.settings.embedders).filter(
+      ([name, embedder]) => before.embedders[name] === undefined && needsGivenVectors(embedder),
+    )
+    const kept = Object.entries(this.settings.embedders).filter(
+      ([name, embedder]) => before.embedders[name] !== undefined && needsGivenVectors(embedder),
+    )
+    if (fresh.length + kept.length === 0) return
     const added = { ...this.settings, embedders: Object.fromEntries(fresh) }
     for (const docid of this.#documentIds) {
       this.#options.checkAborted()
@@ -304,6 +318,7 @@ export class DocumentWriter {
       this.#writeDocument(pending)
       this.#flushTableWhenFull()
     }
+    this.#vectors.flushRequests()
     this.#pending.clear()
     this.#pendingBytes = 0
   }
@@ -311,8 +326,15 @@ export class DocumentWriter {
   #writeDocument(pending: PendingDocument): void {
     const { id, docid, before, members } = pending
     const text = members === undefined ? undefined : this.#textOf(members)
-    if (members === undefined) this.#vectors.deleteAll(docid)
-    else this.#vectors.put(docid, pending.vectors)
+    if (text === undefined) this.#vectors.delete(docid)
+    else if (!this.#vectors.isIdle)
+      this.#vectors.write({
+        docid,
+        id,
+        before: before === undefined ? undefined : () => JSON.parse(before) as JsonObject,
+        after: () => JSON.parse(text) as JsonObject,
+        given: pending.vectors,
+      })
     if (text === before) return
     const sets = this.#keySets
     sets.before.clear()
@@ -394,34 +416,26 @@ export class DocumentWriter {
     this.#reader.clear()
   }
 
-  /** New embedders take their vectors out of the documents; those of removed embedders go back into them. */
-  #moveVectors(before: readonly string[]): void {
-    const after = Object.keys(this.settings.embedders)
-    const gone = before.filter((name) => !after.includes(name))
-    const fresh = after.filter((name) => !before.includes(name))
-    if (gone.length === 0 && fresh.length === 0) return
+  *#storedForVectors(): Generator<StoredForVectors> {
     for (const docid of this.#documentIds.toArray()) {
       this.#options.checkAborted()
-      const stored = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
-      const members = splitMembers(stored.text)
-      const inText = members.get('_vectors')
-      const given = inText === undefined ? {} : (JSON.parse(inText) as Json)
-      const vectors: Record<string, Json> = isObject(given) ? { ...given } : {}
-      for (const name of gone) {
-        const kept = this.#vectors.read(name, docid)
-        if (kept !== undefined && !kept.regenerate) vectors[name] = { regenerate: false, embeddings: kept.vectors }
+      const { id, text } = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
+      const members = splitMembers(text)
+      yield {
+        docid,
+        id,
+        read: () => JSON.parse(text) as JsonObject,
+        takeVectors: () => vectorsInText(members.get('_vectors')),
+        replaceVectors: (vectors) => {
+          const next = new Map(members)
+          if (Object.keys(vectors).length > 0) next.set('_vectors', JSON.stringify(vectors))
+          else next.delete('_vectors')
+          const replaced = this.#textOf(next)
+          if (replaced === text) return
+          this.#documentBytes += Buffer.byteLength(replaced) - Buffer.byteLength(text)
+          this.#env.documents.putSync(this.#keys.docid(docid), encodeDocument({ id, text: replaced }))
+        },
       }
-      const moved = this.#vectors.parse(vectors, fresh)
-      this.#vectors.put(docid, moved)
-      for (const name of moved.keys()) delete vectors[name]
-      const next = new Map(members)
-      if (Object.keys(vectors).length > 0) next.set('_vectors', JSON.stringify(vectors))
-      else next.delete('_vectors')
-      const text = this.#textOf(next)
-      if (text === stored.text) continue
-      this.#documentBytes += Buffer.byteLength(text) - Buffer.byteLength(stored.text)
-      this.#env.documents.putSync(this.#keys.docid(docid), encodeDocument({ id: stored.id, text }))
     }
-    for (const name of gone) this.#vectors.drop(name)
   }
 }

@@ -106,8 +106,13 @@ export function reindexingOf(before: IndexSettings, after: IndexSettings, fieldN
     facetSettings.some((name) => !same(before[name], after[name])) &&
     (usesGeo(before) !== usesGeo(after) ||
       fieldNames.some((name) => isFaceted(before, name) !== isFaceted(after, name)))
-  return { words, facets, vectors: !same(embedderShapes(before.embedders), embedderShapes(after.embedders)) }
+  return { words, facets, vectors: isVectorChange(before, after) }
 }
+
+/** Prompts may tell which fields are searched. */
+const isVectorChange = (before: IndexSettings, after: IndexSettings): boolean =>
+  !same(embedderShapes(before.embedders), embedderShapes(after.embedders)) ||
+  (Object.keys(after.embedders).length > 0 && !same(before.searchableAttributes, after.searchableAttributes))
 
 /** What of the embedders decides which vectors exist: everything but secrets. */
 function embedderShapes(embedders: IndexSettings['embedders']): JsonObject {

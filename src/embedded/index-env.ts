@@ -39,6 +39,8 @@ export interface IndexFacts {
   readonly fieldDistribution: Readonly<Record<string, number>>
   /** Bytes of all documents' JSON. */
   readonly documentBytes: number
+  /** Numbers per vector, by embedder, where they are known. */
+  readonly embedderDimensions?: Readonly<Record<string, number>>
   readonly createdAt: number
   readonly updatedAt: number
 }

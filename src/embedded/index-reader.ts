@@ -5,6 +5,7 @@
  */
 import type { Bitmap } from '../lib/bitmap.ts'
 import type { IndexSettings } from './index-settings.ts'
+import type { DecodedVectors } from './vector-table.ts'
 
 export type DocId = number
 /** Number of a flattened field name (`a.b`), given when the index first meets it. */
@@ -76,5 +77,7 @@ export interface IndexReader {
   documentIdOf(docid: DocId): string
   /** Vectors of a document for an embedder; empty when it has none. */
   vectorsOf(embedder: string, docid: DocId): readonly Float32Array[]
+  /** Vectors with whether they are computed anew; undefined = the embedder knows nothing of the document. */
+  givenVectors(embedder: string, docid: DocId): DecodedVectors | undefined
   vectorDocids(embedder: string): Bitmap
 }

@@ -1,6 +1,7 @@
 /** What does not change between two batches of an index, read once for all searches between them. */
 import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { searchWeight } from './field-rules.ts'
 import { type IndexEnv, type IndexFacts, mainKeys, readBitmap, readFacts, readRevision } from './index-env.ts'
 import type { IndexSettings } from './index-settings.ts'
@@ -30,7 +31,7 @@ export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): I
   const revision = readRevision(env)
   if (known?.revision === revision) return known
   const facts = readFacts(env) ?? emptyFacts
-  const settings = completeSettings(facts.settings)
+  const settings = withDimensions(completeSettings(facts.settings), facts.embedderDimensions ?? {})
   return {
     revision,
     facts,
@@ -44,4 +45,13 @@ export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): I
       })
       .sort((left, right) => left.weight - right.weight || left.id - right.id),
   }
+}
+
+/** Embedders with the size of their vectors, which not all settings name. */
+function withDimensions(settings: IndexSettings, dimensions: Readonly<Record<string, number>>): IndexSettings {
+  const embedders = Object.entries(settings.embedders).map(([name, embedder]): [string, JsonObject] => {
+    const known = dimensions[name]
+    return [name, known === undefined ? embedder : { ...embedder, dimensions: known }]
+  })
+  return { ...settings, embedders: Object.fromEntries(embedders) }
 }

@@ -7,6 +7,7 @@ import { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { seededRandom } from '../lib/random.ts'
 import type { EngineOperation } from './core.ts'
+import { EmbeddingThread } from './embedders/embedding-thread.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
@@ -31,6 +32,7 @@ const deps: WriterDeps = {
   isAborted: () => false,
   now: () => 0,
   postingBytesMax: 1 << 20,
+  embedding: new EmbeddingThread({ allowsPrivateAddresses: false }),
 }
 
 let nextTask = 0

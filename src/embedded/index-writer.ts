@@ -18,6 +18,9 @@ import {
 } from './document-check.ts'
 import { editDocuments } from './document-edition.ts'
 import { DocumentWriter } from './document-writer.ts'
+import { EmbeddingFailed } from './embedders/document-embedder.ts'
+import { tryEmbedder } from './embedders/embedder-trial.ts'
+import type { BlockingEmbedding } from './embedders/embedding-thread.ts'
 import { reindexingOf, usesGeo } from './field-rules.ts'
 import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
 import {
@@ -43,6 +46,8 @@ export interface WriterDeps {
   readonly now: () => number
   /** Bytes of postings gathered before they are written out. */
   readonly postingBytesMax: number
+  /** Vectors of documents and of trials, made while the batch waits. */
+  readonly embedding: BlockingEmbedding
 }
 
 /** The batch was given up; nothing of it is stored. */
@@ -61,7 +66,12 @@ interface ParsedDocument {
 }
 
 export function runBatch(env: IndexEnv, tasks: readonly BatchTask[], deps: WriterDeps): BatchOutcome {
-  return env.root.transactionSync(() => new BatchRun(env, deps).run(tasks))
+  try {
+    return env.root.transactionSync(() => new BatchRun(env, deps).run(tasks))
+  } catch (error) {
+    if (!(error instanceof EmbeddingFailed)) throw error
+    return env.root.transactionSync(() => new BatchRun(env, deps).fail(tasks, error.body))
+  }
 }
 
 /** Makes an index of another engine one of ours: what that engine's tasks came to says nothing about our tasks. */
@@ -104,12 +114,20 @@ class BatchRun {
   }
 
   run(tasks: readonly BatchTask[]): BatchOutcome {
-    const known = readJson<readonly TaskOutcome[]>(this.#env.main, mainKeys.outcomes) ?? []
-    const outcomes: TaskOutcome[] = []
-    for (const task of tasks) {
+    return this.#end(tasks, (task) => {
       this.#checkAborted()
-      outcomes.push(known.find((outcome) => outcome.uid === task.uid) ?? this.#runTask(task))
-    }
+      return this.#runTask(task)
+    })
+  }
+
+  /** Stores that the tasks failed, and nothing else. */
+  fail(tasks: readonly BatchTask[], error: ErrorBody): BatchOutcome {
+    return this.#end(tasks, (task) => ({ uid: task.uid, status: 'failed', error, details: failedDetails(task) }))
+  }
+
+  #end(tasks: readonly BatchTask[], outcomeOf: (task: BatchTask) => TaskOutcome): BatchOutcome {
+    const known = readJson<readonly TaskOutcome[]>(this.#env.main, mainKeys.outcomes) ?? []
+    const outcomes = tasks.map((task) => known.find((outcome) => outcome.uid === task.uid) ?? outcomeOf(task))
     this.#closeWriter()
     this.#facts = { ...this.#facts, updatedAt: this.#deps.now() }
     writeFacts(this.#env, this.#facts)
@@ -259,9 +277,10 @@ class BatchRun {
     if (JSON.stringify(folded) === JSON.stringify(this.#facts.settings)) return
     const mistake = foldedMistake(null, this.#facts.settings, change)
     if (mistake !== null) throw mistake
+    const embedderDimensions = this.#embedderDimensions(before, after)
     this.#closeWriter()
     const plan = reindexingOf(before, after, this.#facts.fieldNames)
-    const next = { ...this.#facts, settings: folded }
+    const next = { ...this.#facts, settings: folded, embedderDimensions }
     const writer = this.#openWriter(next)
     if (plan.vectors) writer.checkVectors(before)
     if (usesGeo(after) && !usesGeo(before)) this.#checkGeo(after)
@@ -281,6 +300,19 @@ class BatchRun {
     }
   }
 
+  /** Embedders that are new or changed are tried. @throws ApiError `vector_embedding_error` */
+  #embedderDimensions(before: IndexSettings, after: IndexSettings): Readonly<Record<string, number>> {
+    const known = this.#facts.embedderDimensions ?? {}
+    const deps = { embedding: this.#deps.embedding, checkAborted: () => this.#checkAborted() }
+    return Object.fromEntries(
+      Object.entries(after.embedders).flatMap(([name, embedder]): [string, number][] => {
+        const isSame = JSON.stringify(before.embedders[name]) === JSON.stringify(embedder)
+        const dimensions = isSame && known[name] !== undefined ? known[name] : tryEmbedder(embedder, deps)
+        return dimensions === null ? [] : [[name, dimensions]]
+      }),
+    )
+  }
+
   #setPrimaryKey(asked: string, task: BatchTask): void {
     const known = this.#facts.primaryKey
     if (known !== null && known !== asked && (this.#writer.documentCount > 0 || task.operation.kind === 'index-create'))
@@ -291,6 +323,7 @@ class BatchRun {
   #openWriter(facts: IndexFacts): DocumentWriter {
     return new DocumentWriter(this.#env, facts, {
       postingBytesMax: this.#deps.postingBytesMax,
+      embedding: this.#deps.embedding,
       checkAborted: () => this.#checkAborted(),
     })
   }

@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { parseFilter } from '../api/filter.ts'
 import { assert } from '../lib/assert.ts'
 import { collectGarbage } from '../lib/heap.ts'
+import { EmbeddingThread } from './embedders/embedding-thread.ts'
 import type { BatchTask } from './index-batch.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { adoptIndex, BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
@@ -34,6 +35,7 @@ const deps: WriterDeps = {
   isAborted: () => Atomics.load(abort, 0) !== 0,
   now: Date.now,
   postingBytesMax: settings.postingBytesMax,
+  embedding: new EmbeddingThread({ allowsPrivateAddresses: settings.allowsPrivateAddresses }),
 }
 
 function envOf(folder: string): IndexEnv {

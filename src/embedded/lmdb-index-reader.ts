@@ -14,7 +14,7 @@ import type { IndexSettings } from './index-settings.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { splitPair } from './posting-flush.ts'
 import { decodeDocument, decodeDocumentId, type StoredDocument } from './stored-document.ts'
-import { decodeVectors } from './vector-table.ts'
+import { type DecodedVectors, decodeVectors } from './vector-table.ts'
 
 const none = Bitmap.of()
 const wordBytesMax = 250
@@ -220,7 +220,7 @@ export class LmdbIndexReader implements IndexReader {
   }
 
   /** Vectors with whether they are to be computed again; undefined = the document says nothing of the embedder. */
-  givenVectors(embedder: string, docid: DocId): ReturnType<typeof decodeVectors> | undefined {
+  givenVectors(embedder: string, docid: DocId): DecodedVectors | undefined {
     const bytes = this.#env.vectors.getBinary(this.#keys.vector(embedder, docid))
     return bytes === undefined ? undefined : decodeVectors(bytes)
   }

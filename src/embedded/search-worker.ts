@@ -4,10 +4,14 @@ import { v7 } from 'uuid'
 import { ApiError } from '../api/errors.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
+import { createEgressPolicy } from '../lib/egress-policy.ts'
 import { collectGarbage } from '../lib/heap.ts'
+import { systemRandom } from '../lib/random.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
 import { fieldsOf, readDocument, readDocuments, readFields } from './document-reads.ts'
+import { createEmbeddingClient, type EmbeddingClient } from './embedders/embedding-client.ts'
+import { EmbeddingNeeded, QueryEmbeddings } from './embedders/query-embeddings.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
@@ -51,7 +55,32 @@ function readerOf(folder: string): LmdbIndexReader {
   return new LmdbIndexReader(index.env, { snapshot: index.snapshot, cache })
 }
 
-async function answer({ request, places }: ReadMessage): Promise<string> {
+let client: EmbeddingClient | undefined
+
+function embeddingClient(): EmbeddingClient {
+  client ??= createEmbeddingClient({
+    egress: createEgressPolicy({ allowPrivate: settings.allowsPrivateAddresses }),
+    clock: systemClock,
+    random: systemRandom,
+  })
+  return client
+}
+
+/** Runs again when a query had to become a vector first, over what is committed then. */
+async function answer(message: ReadMessage): Promise<string> {
+  const startedAt = systemClock.monotonic()
+  const embeddings = new QueryEmbeddings()
+  for (;;) {
+    try {
+      return read(message, embeddings)
+    } catch (error) {
+      if (!(error instanceof EmbeddingNeeded)) throw error
+      await embeddings.make(error, embeddingClient(), startedAt)
+    }
+  }
+}
+
+function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): string {
   const readers = new Map<string, LmdbIndexReader>()
   const find = (uid: string): LmdbIndexReader | undefined => {
     const known = readers.get(uid)
@@ -69,13 +98,15 @@ async function answer({ request, places }: ReadMessage): Promise<string> {
   }
   switch (request.kind) {
     case 'search':
-      return orderedText(runSearch(need(request.uid), request.uid, request.query, contextOf(request.options)))
+      return orderedText(
+        runSearch(need(request.uid), request.uid, request.query, contextOf(request.options, embeddings)),
+      )
     case 'multi-search':
-      return orderedText(runMultiSearch(find, request.query, contextOf(request.options)))
+      return orderedText(runMultiSearch(find, request.query, contextOf(request.options, embeddings)))
     case 'facet-search':
-      return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options)))
+      return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options, embeddings)))
     case 'similar':
-      return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options)))
+      return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options, embeddings)))
     case 'document':
       return readDocument(need(request.uid), request.id, request)
     case 'documents':
@@ -89,11 +120,12 @@ async function answer({ request, places }: ReadMessage): Promise<string> {
   }
 }
 
-const contextOf = ({ features, withMetadata }: ReadOptions): SearchContext => ({
+const contextOf = ({ features, withMetadata }: ReadOptions, embeddings: QueryEmbeddings): SearchContext => ({
   clock: systemClock,
   requestUid: v7(),
   features,
   newQueryUid: withMetadata ? () => v7() : null,
+  embeddings,
 })
 
 function withFields(fields: readonly string[] | undefined): { readonly fields?: readonly string[] } {

@@ -103,6 +103,8 @@ export interface WorkerSettings {
   readonly metaFolder: string
   readonly postingBytesMax: number
   readonly cacheBytesMax: number
+  /** Embedders may be at private addresses. */
+  readonly allowsPrivateAddresses: boolean
   /** One 32-bit number: not 0 = give the running batch up. */
   readonly abort: SharedArrayBuffer
 }

@@ -23,6 +23,8 @@ export interface LocalNodeOptions {
   /** Path of the Meilisearch program, for that engine. */
   readonly bin: string | null
   readonly indexingMemoryBytes: number
+  /** Whether the engine may call embedders at private addresses. */
+  readonly allowsPrivateAddresses: boolean
   /** Environment of the child; variables that configure us or Meilisearch are left out of it. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode'>
@@ -78,7 +80,11 @@ const allocatorEnvironment = { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '1
 export function engineLaunch(options: LocalNodeOptions, port: number, key: string): Launch {
   const address = `127.0.0.1:${port}`
   const database = join(options.folder, 'db')
-  const env = { ...cleanEnvironment(options.env), MEILI_MASTER_KEY: key }
+  const env = {
+    ...cleanEnvironment(options.env),
+    MEILI_MASTER_KEY: key,
+    ...(options.allowsPrivateAddresses ? { MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS: 'any' } : {}),
+  }
   const memory = ['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`]
   if (options.engine === 'embedded') {
     const args = [...options.self.args, 'engine', '--data-dir', database, '--http-addr', address, '--end-with-parent']

@@ -202,6 +202,10 @@ export class MemoryReader implements IndexReader {
   vectorsOf(embedder: string, docid: DocId): readonly Float32Array[] {
     return this.#vectors.get(embedder)?.get(docid) ?? []
   }
+  givenVectors(embedder: string, docid: DocId) {
+    const vectors = this.#vectors.get(embedder)?.get(docid)
+    return vectors === undefined ? undefined : { vectors, regenerate: false, isGenerated: false }
+  }
   vectorDocids(embedder: string): Bitmap {
     return Bitmap.from(this.#vectors.get(embedder)?.keys() ?? [])
   }

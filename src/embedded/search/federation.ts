@@ -198,7 +198,7 @@ class FederatedRun {
   ): { readonly hits: readonly { readonly docid: number; readonly hit: RankedHit }[]; readonly candidates: Bitmap } {
     const { settings } = reader
     const prepared = prepareQuery(query, this.#context.features)
-    const plan = planSearch(reader, query)
+    const plan = planSearch(reader, query, this.#context.embeddings)
     const rules = queryRules({
       uid,
       position,

@@ -77,7 +77,9 @@ export class HitMaker {
     const document: Record<string, Json> = {
       ...(this.#retrieved === null ? stored : selectFields(stored, this.#retrieved)),
     }
-    if (this.#options.retrieveVectors && this.#showsVectors()) document._vectors = this.#vectors(docid)
+    delete document._vectors
+    if (this.#options.retrieveVectors && this.#showsVectors())
+      document._vectors = this.#vectors(docid, stored._vectors ?? null)
     const distance = this.#distance(document._geo)
     if (distance !== null) document._geoDistance = distance
     const extra: Record<string, Json> = this.#formatted(stored)
@@ -166,14 +168,15 @@ export class HitMaker {
     return displayedAttributes.includes('*') || displayedAttributes.includes('_vectors')
   }
 
-  #vectors(docid: number): JsonObject {
-    const vectors: Record<string, Json> = {}
-    for (const [name, embedder] of Object.entries(this.#reader.settings.embedders)) {
-      const embeddings = this.#reader.vectorsOf(name, docid)
-      if (embeddings.length === 0) continue
+  /** `own`: vectors of embedders that the index does not have. */
+  #vectors(docid: number, own: Json): JsonObject {
+    const vectors: Record<string, Json> = isObject(own) ? { ...own } : {}
+    for (const name of Object.keys(this.#reader.settings.embedders)) {
+      const given = this.#reader.givenVectors(name, docid)
+      if (given === undefined) continue
       vectors[name] = {
-        embeddings: embeddings.map((vector) => [...vector]),
-        regenerate: embedder.source !== 'userProvided',
+        embeddings: given.vectors.map((vector) => [...vector]),
+        regenerate: given.regenerate,
       }
     }
     return vectors

@@ -2,10 +2,13 @@
 import { ApiError } from '../../api/errors.ts'
 import type { SearchQuery } from '../../api/search-query.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
+import { EmbedError } from '../embedders/embed-error.ts'
+import type { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 import type { IndexReader } from '../index-reader.ts'
 import { sharesValue } from './distinct.ts'
 import { type PreparedQuery, type QueryOptions, type QueryResult, runQuery } from './query-search.ts'
 import { type ComparableScore, comparableScores, compareScore, rankingScore, type ScoreDetail } from './score.ts'
+import { cutoffOf } from './search-context.ts'
 import { checkDimensions, type Embedder, embedderOf } from './vectors.ts'
 
 export interface RankedResult extends QueryResult {
@@ -23,18 +26,51 @@ const goodEnoughScore = 0.45
 export type Plan =
   | { readonly kind: 'keyword' }
   | { readonly kind: 'semantic'; readonly embedder: Embedder; readonly target: readonly number[] }
-  | { readonly kind: 'hybrid'; readonly embedder: Embedder; readonly ratio: number }
+  | {
+      readonly kind: 'hybrid'
+      readonly embedder: Embedder
+      readonly ratio: number
+      /** Asked for only when the keyword half is not good enough. @throws EmbeddingNeeded, EmbedError */
+      readonly target: () => readonly number[]
+    }
 
-/** Which search runs. Messages 36 and 33 come from here, without the index's name. */
-export function planSearch(reader: IndexReader, query: SearchQuery): Plan {
-  const { hybrid, vector } = query
-  const hasWords = query.q !== null && query.q.trim() !== ''
-  if (hybrid === null || hybrid.semanticRatio === 0 || (!hasWords && vector === null)) return { kind: 'keyword' }
+/**
+ * Which search runs. Messages 36 and 33 come from here, without the index's name.
+ *
+ * @throws EmbeddingNeeded when the query must become a vector first, ApiError `vector_embedding_error` when it cannot.
+ */
+export function planSearch(reader: IndexReader, query: SearchQuery, embeddings: QueryEmbeddings): Plan {
+  const { q, hybrid, vector, media } = query
+  const hasWords = q !== null && q.trim() !== ''
+  const hasOther = vector !== null || media !== null
+  if (hybrid === null || hybrid.semanticRatio === 0 || (!hasWords && !hasOther)) return { kind: 'keyword' }
   const embedder = embedderOf(reader, hybrid.embedder, 'invalid_search_embedder')
   if (vector !== null) checkDimensions(embedder, vector)
-  if (hybrid.semanticRatio === 1 || !hasWords)
-    return { kind: 'semantic', embedder, target: vector ?? embedText(embedder, query.q ?? '') }
-  return { kind: 'hybrid', embedder, ratio: hybrid.semanticRatio }
+  const cutoffMs = cutoffOf(reader.settings.searchCutoffMs)
+  const target = () => vector ?? embeddings.vectorOf({ ...embedder, cutoffMs }, { q, media })
+  if (hybrid.semanticRatio === 1 || !hasWords) return { kind: 'semantic', embedder, target: vectorOrRefusal(target) }
+  return { kind: 'hybrid', embedder, ratio: hybrid.semanticRatio, target }
+}
+
+function vectorOrRefusal(target: () => readonly number[]): readonly number[] {
+  try {
+    return target()
+  } catch (error) {
+    if (!(error instanceof EmbedError)) throw error
+    throw new ApiError('vector_embedding_error', `Error while generating embeddings: ${error.message}`, {
+      cause: error,
+    })
+  }
+}
+
+/** null: what was found by words must do. */
+function vectorOrNull(target: () => readonly number[]): readonly number[] | null {
+  try {
+    return target()
+  } catch (error) {
+    if (!(error instanceof EmbedError)) throw error
+    return null
+  }
 }
 
 export function rankedSearch(
@@ -60,21 +96,12 @@ export function rankedSearch(
   }
 }
 
-/** Vectors of texts are made where the network is; here only vectors that came with the request can be used. */
-function embedText({ settings }: Embedder, text: string): readonly number[] {
-  const reason =
-    settings.source === 'userProvided'
-      ? `attempt to embed the following text in a configuration where embeddings must be user provided:\n  - \`${text}\``
-      : 'this engine does not embed queries'
-  throw new ApiError('vector_embedding_error', `Error while generating embeddings: user error: ${reason}`)
-}
-
 function hybridSearch(
   reader: IndexReader,
   query: SearchQuery,
   prepared: PreparedQuery,
   options: RankedOptions,
-  { embedder, ratio }: { readonly embedder: Embedder; readonly ratio: number },
+  { embedder, ratio, target }: Extract<Plan, { kind: 'hybrid' }>,
 ): RankedResult {
   const { from, length } = options
   const whole = { ...options, from: 0, length: from + length, needsScores: true }
@@ -82,14 +109,15 @@ function hybridSearch(
   const isGoodEnough =
     keyword.docids.length >= from + length &&
     keyword.scores.every((details) => rankingScore(details) * (1 - ratio) >= goodEnoughScore)
-  if (isGoodEnough || query.vector === null) {
+  const vector = isGoodEnough ? null : vectorOrNull(target)
+  if (vector === null) {
     const page = {
       docids: keyword.docids.slice(from, from + length),
       scores: keyword.scores.slice(from, from + length),
     }
     return { ...keyword, ...page, isSemantic: true, queryVector: null }
   }
-  const semantic = runQuery(reader, query, prepared, { ...whole, vector: { embedder, target: query.vector } })
+  const semantic = runQuery(reader, query, prepared, { ...whole, vector: { embedder, target: vector } })
   const merged = mergeLists(reader, query.distinct ?? reader.settings.distinctAttribute, [
     ...entries(semantic, ratio, true),
     ...entries(keyword, 1 - ratio, false),
@@ -104,7 +132,7 @@ function hybridSearch(
     candidates,
     words: keyword.words,
     isSemantic: true,
-    queryVector: query.vector,
+    queryVector: vector,
   }
 }
 

@@ -47,7 +47,7 @@ function candidatesOf(
   context: SearchContext,
 ): Bitmap {
   const search = { ...defaultSearchQuery, ...query }
-  const plan = planSearch(reader, search)
+  const plan = planSearch(reader, search, context.embeddings)
   const options = {
     from: 0,
     length: query.exhaustiveFacetCount ? reader.settings.pagination.maxTotalHits : 20,

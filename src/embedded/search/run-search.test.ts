@@ -4,6 +4,7 @@ import { filterable, MemoryReader } from '../../../test/embedded/memory-reader.t
 import { decodeSearchQuery } from '../../api/search-query.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { JsonObject } from '../../lib/json.ts'
+import { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 import type { IndexSettings } from '../index-settings.ts'
 import { orderedText } from './ordered-json.ts'
 import { runSearch } from './run-search.ts'
@@ -25,7 +26,13 @@ const books: readonly JsonObject[] = [
   { id: 42, title: "The Hitchhiker's Guide to the Galaxy", genre: 'Fantasy', year: null },
 ]
 
-const context: SearchContext = { clock: systemClock, requestUid: 'r', features: {}, newQueryUid: null }
+const context: SearchContext = {
+  clock: systemClock,
+  requestUid: 'r',
+  features: {},
+  newQueryUid: null,
+  embeddings: new QueryEmbeddings(),
+}
 
 interface Hit extends JsonObject {
   readonly id: number

@@ -51,7 +51,7 @@ export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, 
   const { maxTotalHits } = settings.pagination
   const from = Math.min(skip, maxTotalHits)
   const length = Math.min(take, maxTotalHits - from)
-  const plan = planSearch(reader, query)
+  const plan = planSearch(reader, query, context.embeddings)
   // A threshold and `distinct` judge every document from the first on, so the pages before must be ranked as well.
   const ranksAll = query.rankingScoreThreshold !== null || (query.distinct ?? settings.distinctAttribute) !== null
   const dropped = ranksAll ? from : 0

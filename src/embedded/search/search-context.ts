@@ -1,6 +1,7 @@
 /** What a search needs besides the index and the query. */
 import { ApiError } from '../../api/errors.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 
 export interface SearchContext {
   readonly clock: Clock
@@ -10,14 +11,18 @@ export interface SearchContext {
   readonly features: Readonly<Record<string, boolean>>
   /** Answers carry `metadata` (M-A1); makes the uid of one query. */
   readonly newQueryUid: (() => string) | null
+  readonly embeddings: QueryEmbeddings
 }
 
 /** What `searchCutoffMs` is when not set. */
 const defaultCutoffMs = 1500
 
+/** Milliseconds that the index gives to a search. */
+export const cutoffOf = (cutoffMs: number | null): number => cutoffMs ?? defaultCutoffMs
+
 /** A test for "time is up", for a search that starts now. */
 export function cutoff(clock: Clock, cutoffMs: number | null): () => boolean {
-  const end = clock.monotonic() + (cutoffMs ?? defaultCutoffMs)
+  const end = clock.monotonic() + cutoffOf(cutoffMs)
   return () => clock.monotonic() >= end
 }
 

@@ -1,8 +1,10 @@
 /** Nearest vectors, by looking at all of them (M-F17). */
 import { ApiError, type ErrorCode } from '../../api/errors.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
-import { isObject, type JsonObject } from '../../lib/json.ts'
+import type { JsonObject } from '../../lib/json.ts'
+import { distributionOf } from '../embedders/distribution.ts'
 import type { IndexReader } from '../index-reader.ts'
+import { quantised } from '../vector-table.ts'
 import type { QueryGraph } from './query-graph.ts'
 import type { Bucket, RankingRule } from './ranking-rule.ts'
 
@@ -68,40 +70,42 @@ function isQuantised({ settings }: Embedder): boolean {
 interface Prepared {
   readonly values: ArrayLike<number>
   readonly norm: number
+  /** Quantised: every value is 0 or 1. */
+  readonly isBits: boolean
 }
 
-function prepare(values: ArrayLike<number>, quantised: boolean): Prepared {
-  const used = quantised ? Array.from(values, (value) => (value > 0 ? 1 : -1)) : values
+function prepare(values: ArrayLike<number>, isBits: boolean): Prepared {
+  const used = isBits ? quantised(values) : values
   let squares = 0
   for (let index = 0; index < used.length; index += 1) squares += used[index]! * used[index]!
-  return { values: used, norm: Math.sqrt(squares) }
+  return { values: used, norm: Math.sqrt(squares), isBits }
 }
 
-/** (1 + cosine) / 2; of quantised vectors the share of equal signs, which is the same on sign vectors. */
+/** (1 + cosine) / 2; of quantised vectors the share of equal bits, in whole words of 64 of which the last may be padded. */
 function similarity(left: Prepared, right: Prepared): number {
+  const length = Math.min(left.values.length, right.values.length)
+  if (left.isBits) {
+    let different = 0
+    for (let index = 0; index < length; index += 1) if (left.values[index] !== right.values[index]) different += 1
+    return 1 - different / (64 * Math.max(1, Math.ceil(length / 64)))
+  }
   if (left.norm === 0 || right.norm === 0) return 0.5
   let dot = 0
-  const length = Math.min(left.values.length, right.values.length)
   for (let index = 0; index < length; index += 1) dot += left.values[index]! * right.values[index]!
   return (1 + dot / (left.norm * right.norm)) / 2
 }
 
-/** Moves similarities of a known distribution to where scores of keyword search are. */
+/** Moves similarities of a known distribution to where scores of keyword search are. In 32-bit floats, as the reference. */
 function shift({ settings }: Embedder, raw: number): number {
-  const distribution = isObject(settings.distribution) ? settings.distribution : builtIn[String(settings.model)]
-  const mean = distribution?.mean
-  const sigma = distribution?.sigma
-  if (typeof mean !== 'number' || typeof sigma !== 'number') return raw
-  const shifted = (0.4 / sigma) * (raw - mean) + 0.5
-  return Math.min(1, Math.max(Number.EPSILON, shifted))
+  const distribution = distributionOf(settings)
+  if (distribution === null) return raw
+  const factor = Math.fround(Math.fround(0.4) / Math.fround(distribution.sigma))
+  const offset = Math.fround(0.5 - Math.fround(factor * Math.fround(distribution.mean)))
+  const shifted = Math.fround(Math.fround(factor * raw) + offset)
+  return shifted <= 0 ? floatEpsilon : Math.min(1, shifted)
 }
 
-const builtIn: Readonly<Record<string, JsonObject>> = {
-  'text-embedding-ada-002': { mean: 0.9, sigma: 0.08 },
-  'text-embedding-3-small': { mean: 0.75, sigma: 0.1 },
-  'text-embedding-3-large': { mean: 0.7, sigma: 0.1 },
-  'BAAI/bge-base-en-v1.5': { mean: 0.85, sigma: 0.1 },
-}
+const floatEpsilon = 2 ** -23
 
 /** Ranks by similarity; documents without a vector come last. */
 export class VectorRule implements RankingRule {
