@@ -13,7 +13,7 @@ export type FieldId = number
 
 export interface IndexReader {
   /** The same object for as long as the index stays as it is: search keeps unions and word lists by it. Absent = the reader itself. */
-  readonly snapshot?: object
+  readonly snapshot?: { readonly words: object }
   readonly settings: IndexSettings
   readonly primaryKey: string | null
   readonly documentIds: Bitmap

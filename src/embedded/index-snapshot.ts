@@ -9,7 +9,10 @@ import type { IndexSettings } from './index-settings.ts'
 export interface IndexSnapshot {
   readonly revision: number
   readonly facts: IndexFacts
+  /** The same object as long as the settings are the same, so that what is made of them can be kept. */
   readonly settings: IndexSettings
+  /** Stands for the index's words: the same object as long as words and settings are the same. */
+  readonly words: object
   readonly documentIds: Bitmap
   readonly fieldIds: ReadonlyMap<string, number>
   readonly searchableFields: readonly { readonly id: number; readonly name: string; readonly weight: number }[]
@@ -31,11 +34,18 @@ export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): I
   const revision = readRevision(env)
   if (known?.revision === revision) return known
   const facts = readFacts(env) ?? emptyFacts
+<<<<<<< Updated upstream
   const settings = withDimensions(completeSettings(facts.settings), facts.embedderDimensions ?? {})
+=======
+  const keepsSettings = known !== undefined && JSON.stringify(known.facts.settings) === JSON.stringify(facts.settings)
+  const settings = keepsSettings ? known.settings : completeSettings(facts.settings)
+  const keepsWords = keepsSettings && known.facts.vocabularyVersion === facts.vocabularyVersion
+>>>>>>> Stashed changes
   return {
     revision,
     facts,
     settings,
+    words: keepsWords ? known.words : {},
     documentIds: readBitmap(env.main, mainKeys.documentIds),
     fieldIds: new Map(facts.fieldNames.map((name, id) => [name, id])),
     searchableFields: facts.fieldNames

@@ -40,9 +40,22 @@ function sharedOf(reader: IndexReader): Shared {
   const key = reader.snapshot ?? reader
   const known = sharedBySnapshot.get(key)
   if (known !== undefined) return known
-  const shared: Shared = { vocabulary: new Vocabulary(), wide: new Map(), unions: new Map() }
+  const shared: Shared = { vocabulary: vocabularyOf(reader), wide: new Map(), unions: new Map() }
   sharedBySnapshot.set(key, shared)
   return shared
+}
+
+const vocabularies = new WeakMap<object, Vocabulary>()
+
+/** Kept while the words are the same. Where typos are allowed in some places only, it is the documents that say in which. */
+function vocabularyOf(reader: IndexReader): Vocabulary {
+  const { disableOnAttributes, disableOnNumbers } = reader.settings.typoTolerance
+  const key = disableOnAttributes.length === 0 && !disableOnNumbers ? reader.snapshot?.words : undefined
+  const known = key === undefined ? undefined : vocabularies.get(key)
+  if (known !== undefined) return known
+  const vocabulary = new Vocabulary()
+  if (key !== undefined) vocabularies.set(key, vocabulary)
+  return vocabulary
 }
 
 const none = Bitmap.of()
