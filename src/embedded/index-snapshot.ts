@@ -29,18 +29,19 @@ const emptyFacts: IndexFacts = {
   updatedAt: 0,
 }
 
+const settingsText = ({ settings, embedderDimensions = {} }: IndexFacts): string =>
+  JSON.stringify([settings, embedderDimensions])
+
 /** The snapshot as of now: `known` itself while it still holds. */
 export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): IndexSnapshot {
   const revision = readRevision(env)
   if (known?.revision === revision) return known
   const facts = readFacts(env) ?? emptyFacts
-<<<<<<< Updated upstream
-  const settings = withDimensions(completeSettings(facts.settings), facts.embedderDimensions ?? {})
-=======
-  const keepsSettings = known !== undefined && JSON.stringify(known.facts.settings) === JSON.stringify(facts.settings)
-  const settings = keepsSettings ? known.settings : completeSettings(facts.settings)
+  const keepsSettings = known !== undefined && settingsText(known.facts) === settingsText(facts)
+  const settings = keepsSettings
+    ? known.settings
+    : withDimensions(completeSettings(facts.settings), facts.embedderDimensions ?? {})
   const keepsWords = keepsSettings && known.facts.vocabularyVersion === facts.vocabularyVersion
->>>>>>> Stashed changes
   return {
     revision,
     facts,
