@@ -155,7 +155,7 @@ export class FactReader {
       if (depth > depthMax) return
       const field = this.#fields.id(name)
       const plan = this.#planOf(field, name)
-      const facet = parts.facets && plan.isFaceted
+      const facet = parts.facets && plan.isFaceted && !(this.#usesGeo && name.startsWith('_geo.'))
       const isSearched = parts.words && plan.isSearched
       if (facet) keys.add(field, keyOf(kinds.exists, 0))
       if (Array.isArray(value)) {

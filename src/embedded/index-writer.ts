@@ -36,6 +36,7 @@ import {
 } from './index-env.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { decompose, normalise } from './text/normalise.ts'
 import type { Adoption } from './worker-messages.ts'
 
 export interface WriterDeps {
@@ -270,7 +271,8 @@ class BatchRun {
     return ids.length
   }
 
-  #applySettings(change: JsonObject): void {
+  #applySettings(sent: JsonObject): void {
+    const change = withNormalWords(sent)
     const folded = foldSettings(this.#facts.settings, change)
     const before = completeSettings(this.#facts.settings)
     const after = completeSettings(folded)
@@ -362,4 +364,18 @@ export function failedDetails({ operation }: Pick<BatchTask, 'operation'>): Json
 /** A failure that is ours or the machine's: the tasks of the batch end with it. */
 export function internalError(error: unknown): ErrorBody {
   return errorBody('internal', error instanceof Error ? error.message : String(error))
+}
+
+/** Words of settings in the form in which they are compared, which is also how they are shown. */
+function withNormalWords(change: JsonObject): JsonObject {
+  const { stopWords, typoTolerance } = change
+  const typo = isObject(typoTolerance) ? typoTolerance : undefined
+  const listed = typo?.disableOnWords
+  const formsOf = (words: readonly Json[], form: (word: string) => string) =>
+    words.map((word) => (typeof word === 'string' ? form(word) : word))
+  return {
+    ...change,
+    ...(Array.isArray(stopWords) ? { stopWords: formsOf(stopWords, decompose) } : {}),
+    ...(Array.isArray(listed) ? { typoTolerance: { ...typo, disableOnWords: formsOf(listed, normalise) } } : {}),
+  }
 }

@@ -12,6 +12,8 @@ export interface CorpusPlan {
   readonly size: number
   /** Dimensions of the vectors that documents carry for the embedder `manual`; absent = none. */
   readonly dimensions?: number
+  /** Under how many settings at most: few for text that is known to be cut differently. Default all. */
+  readonly settingsMax?: number
   /** Words of a body at most. Default 24. */
   readonly wordsMax?: number
 }

@@ -33,8 +33,8 @@ export async function switchFeaturesOn(server: ServerAddress): Promise<void> {
   await send(server, 'PATCH', '/experimental-features', { containsFilter: true })
 }
 
-export async function ask(server: ServerAddress, { path, body }: Question): Promise<Answer> {
-  return steadyAnswer(await send(server, 'POST', path, body))
+export async function ask(server: ServerAddress, { method, path, body }: Question): Promise<Answer> {
+  return steadyAnswer(await send(server, method ?? 'POST', path, body))
 }
 
 export async function send(server: ServerAddress, method: string, path: string, body?: Json): Promise<Answer> {

@@ -32,7 +32,7 @@ const plans: readonly CorpusPlan[] = [
   { name: 'hebrew', languages: ['hebrew'], size: 120 },
   { name: 'arabic', languages: ['arabic'], size: 120 },
   { name: 'chinese', languages: ['chinese', 'english'], size: 120 },
-  { name: 'thai', languages: ['thai', 'english'], size: 120 },
+  { name: 'thai', languages: ['thai', 'english'], size: 120, settingsMax: 1 },
   {
     name: 'many scripts',
     languages: ['english', 'russian', 'greek', 'hebrew', 'arabic', 'french', 'german'],
@@ -61,7 +61,7 @@ export function makeWorlds({
   const order = chanceOf(seed).shuffle(variations)
   let next = 0
   return plans.flatMap((plan, at) =>
-    Array.from({ length: settingsEach }, (_, round) => {
+    Array.from({ length: Math.min(settingsEach, plan.settingsMax ?? settingsEach) }, (_, round) => {
       const chance = chanceOf(seed * 1_000 + at * 10 + round)
       const first = order[next % order.length]!
       next += 1
