@@ -62,7 +62,8 @@ export interface Engine {
     signal: AbortSignal,
   ): Promise<EngineReply<number>>
   applySettings(uid: string, settings: JsonObject, signal: AbortSignal): Promise<EngineReply<number>>
-  tasks(uids: readonly number[], signal: AbortSignal): Promise<EngineReply<readonly EngineTask[]>>
+  /** `endedOnly` leaves out those that are open: while one waits for many, most of an answer would say nothing new. */
+  tasks(uids: readonly number[], signal: AbortSignal, endedOnly?: boolean): Promise<EngineReply<readonly EngineTask[]>>
   /** Newest first. `indexUid` absent = of the whole node. */
   newestTasks(
     indexUid: string | undefined,

@@ -45,7 +45,12 @@ export async function callEngine(
   headers: Readonly<Record<string, string>>,
   call: Call,
 ): Promise<EngineReply<Json>> {
-  const sending = outgoing(call.body)
+  let sending: Outgoing
+  try {
+    sending = await outgoing(call.body)
+  } catch (error) {
+    return { kind: 'failed', reason: describe(error) }
+  }
   try {
     const answer = await pool.request({
       method: call.method,
@@ -111,12 +116,12 @@ function parse(text: string): Json | undefined {
 
 interface Outgoing {
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Readable | null
+  readonly body: string | Buffer | Readable | null
   /** Everything was handed to the connection, so the engine may have the whole request. */
   readonly isComplete: () => boolean
 }
 
-function outgoing(body: CallBody | undefined): Outgoing {
+async function outgoing(body: CallBody | undefined): Promise<Outgoing> {
   if (body === undefined) return { headers: {}, body: null, isComplete: () => true }
   if (body.kind !== 'ndjson') {
     return {
@@ -125,20 +130,44 @@ function outgoing(body: CallBody | undefined): Outgoing {
       isComplete: () => true,
     }
   }
+  const type = { 'content-type': 'application/x-ndjson' }
+  const chunks = body.chunks[Symbol.asyncIterator]()
+  const head = await readHead(chunks)
+  if (head.isAll && !body.gzip) return { headers: type, body: Buffer.concat(head.chunks), isComplete: () => true }
   // Half a body is never executed (NF-43), so only a source that was read to its end leaves the outcome open.
   let isAtEnd = false
   const source = Readable.from(
     (async function* () {
-      yield* body.chunks
-      isAtEnd = true
+      try {
+        yield* head.chunks
+        for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value
+        isAtEnd = true
+      } finally {
+        await chunks.return?.()
+      }
     })(),
     { objectMode: false },
   )
-  const type = { 'content-type': 'application/x-ndjson' }
   if (!body.gzip) return { headers: type, body: source, isComplete: () => isAtEnd }
   // An error of the source destroys the compressor with it, which is how the request learns of it.
   const zipped = pipeline(source, createGzip({ level: 1 }), () => {})
   return { headers: { ...type, 'content-encoding': 'gzip' }, body: zipped, isComplete: () => isAtEnd }
+}
+
+/** Bodies up to this size are sent whole: with their length, and without a stream between. */
+const wholeBytesMax = 512 * 1024
+
+async function readHead(
+  source: AsyncIterator<Uint8Array>,
+): Promise<{ readonly chunks: readonly Uint8Array[]; readonly isAll: boolean }> {
+  const chunks: Uint8Array[] = []
+  for (let byteCount = 0; byteCount <= wholeBytesMax; ) {
+    const next = await source.next()
+    if (next.done === true) return { chunks, isAll: true }
+    chunks.push(next.value)
+    byteCount += next.value.byteLength
+  }
+  return { chunks, isAll: false }
 }
 
 function codeOf(error: unknown): string {

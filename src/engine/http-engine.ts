@@ -102,11 +102,12 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
       return flag.kind === 'answered' ? write({ method: 'POST', path, body, signal }) : reply
     },
     applySettings: (uid, settings, signal) => writeJson('PATCH', `${indexPath(uid)}/settings`, settings, signal),
-    async tasks(uids, signal) {
+    async tasks(uids, signal, endedOnly = false) {
+      const statuses = endedOnly ? '&statuses=succeeded,failed,canceled' : ''
       const found: EngineTask[] = []
       for (let at = 0; at < uids.length; at += tasksPerRead) {
         const group = uids.slice(at, at + tasksPerRead)
-        const reply = await readTasks(`uids=${group.join(',')}&limit=${group.length}`, signal)
+        const reply = await readTasks(`uids=${group.join(',')}&limit=${group.length}${statuses}`, signal)
         if (reply.kind !== 'answered') return reply
         found.push(...reply.value)
       }

@@ -17,28 +17,31 @@ export async function numberEndings(
   readonly waitingDeletions: number
 }> {
   const keys = [...new Set(endings.map(({ batchKey }) => batchKey))]
-  const locked = await client.query<{ next_batch: number; next_finish: number; waiting_deletions: number }>(
-    `insert into project_progress (project_id) values ($1)
-     on conflict (project_id) do update set next_finish = project_progress.next_finish
-     returning next_batch, next_finish, waiting_deletions`,
-    [project],
-  )
+  const locked = await client.query<{ next_batch: number; next_finish: number; waiting_deletions: number }>({
+    name: 'lock-progress',
+    text: `insert into project_progress (project_id) values ($1)
+      on conflict (project_id) do update set next_finish = project_progress.next_finish
+      returning next_batch, next_finish, waiting_deletions`,
+    values: [project],
+  })
   const progress = locked.rows[0] ?? { next_batch: 0, next_finish: 1, waiting_deletions: 0 }
-  const known = await client.query<{ uid: number; key: string }>(
-    'select uid, key from batches where project_id = $1 and key = any($2::text[])',
-    [project, keys],
-  )
+  const known = await client.query<{ uid: number; key: string }>({
+    name: 'known-batches',
+    text: 'select uid, key from batches where project_id = $1 and key = any($2::text[])',
+    values: [project, keys],
+  })
   const batches = new Map(known.rows.map(({ uid, key }) => [key, uid]))
   const fresh = keys.filter((key) => !batches.has(key))
   for (const [at, key] of fresh.entries()) batches.set(key, progress.next_batch + at)
-  await client.query(
-    `with counted as (
-       update project_progress set next_batch = next_batch + $2, next_finish = next_finish + $3 where project_id = $1
-     )
-     insert into batches (project_id, uid, key)
-     select $1, uid, key from unnest($4::bigint[], $5::text[]) as fresh (uid, key)`,
-    [project, fresh.length, endings.length, fresh.map((key) => batches.get(key)), fresh],
-  )
+  await client.query({
+    name: 'count-endings',
+    text: `with counted as (
+        update project_progress set next_batch = next_batch + $2, next_finish = next_finish + $3 where project_id = $1
+      )
+      insert into batches (project_id, uid, key)
+      select $1, uid, key from unnest($4::bigint[], $5::text[]) as fresh (uid, key)`,
+    values: [project, fresh.length, endings.length, fresh.map((key) => batches.get(key)), fresh],
+  })
   return { batches, firstFinish: progress.next_finish, waitingDeletions: progress.waiting_deletions }
 }
 

@@ -65,10 +65,11 @@ export async function lockIndexes(
   sealing: SealingKey,
   ids: readonly string[],
 ): Promise<Map<string, LockedIndex>> {
-  const { rows } = await client.query<Row>(
-    `${selectIndexes(true)} where i.id = any($1::uuid[]) order by i.id for no key update of i`,
-    [[...new Set(ids)].sort()],
-  )
+  const { rows } = await client.query<Row>({
+    name: 'lock-indexes',
+    text: `${selectIndexes(true)} where i.id = any($1::uuid[]) order by i.id for no key update of i`,
+    values: [[...new Set(ids)].sort()],
+  })
   return new Map(rows.map((row) => [row.id, decodeIndex(sealing, row)]))
 }
 

@@ -49,10 +49,11 @@ export async function holding<T>(
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T | false> {
   return transact(database, async (client) => {
-    const { rowCount } = await client.query(
-      "select 1 from node_leases where node_id = $1 and epoch = $2 and owner <> '' for share",
-      [lease.node.id, lease.epoch],
-    )
+    const { rowCount } = await client.query({
+      name: 'hold-lease',
+      text: "select 1 from node_leases where node_id = $1 and epoch = $2 and owner <> '' for share",
+      values: [lease.node.id, lease.epoch],
+    })
     return rowCount === 0 ? false : work(client)
   })
 }

@@ -74,8 +74,9 @@ async function movePlacement(
   { placement, applied, proof }: Progress,
   completed: number,
 ): Promise<{ readonly applied: number; readonly slowest: number; readonly isActivated: boolean } | undefined> {
-  const { rows } = await client.query<{ applied: number; state: string; was: string; slowest: number | null }>(
-    `with before as (
+  const { rows } = await client.query<{ applied: number; state: string; was: string; slowest: number | null }>({
+    name: 'move-placement',
+    text: `with before as (
        select state from placements where index_id = $1 and generation = $2 and shard = $3 and node_id = $4 and not is_gone
      ), others as (
        select min(applied) as slowest from placements
@@ -91,7 +92,7 @@ async function movePlacement(
      from before, others
      where p.index_id = $1 and p.generation = $2 and p.shard = $3 and p.node_id = $4 and not p.is_gone
      returning p.applied, p.state, before.state as was, others.slowest`,
-    [
+    values: [
       placement.index,
       placement.generation,
       placement.shard,
@@ -101,7 +102,7 @@ async function movePlacement(
       proof?.mark ?? null,
       completed,
     ],
-  )
+  })
   const [row] = rows
   if (row === undefined) return undefined
   const slowest = Math.min(row.applied, row.slowest ?? row.applied)

@@ -12,11 +12,12 @@ export async function lockOpen(
   index: IndexState,
   through = index.head,
 ): Promise<readonly OpenChange[]> {
-  const { rows } = await client.query<OpenRow>(
-    `select ${openColumns} from changes
-     where index_id = $1 and position > $2 and position <= $3 and finished_at is null order by position for update`,
-    [index.id, index.completed, through],
-  )
+  const { rows } = await client.query<OpenRow>({
+    name: 'lock-open',
+    text: `select ${openColumns} from changes
+      where index_id = $1 and position > $2 and position <= $3 and finished_at is null order by position for update`,
+    values: [index.id, index.completed, through],
+  })
   return rows.map((row) => decodeOpen(sealing, row))
 }
 

@@ -28,7 +28,7 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
     discard: (payload) => payloads.discard(payload),
     open: (payload) => payloads.open(payload),
     writeState: (project, uid) => reachInTime(() => writeState(deps, project, uid)),
-    task: (project, task) => reachInTime(() => findTask(db, project, task)),
+    task: (project, task) => reachInTime(() => findTask(database, project, task)),
     tasks: (project, query, authorised) => reachInTime(() => listTasks(db, project, query, authorised)),
     batches: (project, query, authorised) => reachInTime(() => listBatches(db, project, query, authorised)),
     batch: (project, batch) => reachInTime(() => findBatch(db, project, batch)),

@@ -172,11 +172,12 @@ const selectLanes = `select p.index_id, p.generation, p.shard, p.node_id, p.phys
 /** Served by indexes_behind (behind_since): only indexes with work are in it. */
 async function lanesBehind(database: Database, node: NodeId, limit: number): Promise<readonly LaneState[]> {
   const { rows } = await reach(() =>
-    database.pool.query<BehindRow>(
-      `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone and p.applied < i.head
-       order by i.behind_since, i.id limit $2`,
-      [node, limit],
-    ),
+    database.pool.query<BehindRow>({
+      name: 'lanes-behind',
+      text: `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone and p.applied < i.head
+        order by i.behind_since, i.id limit $2`,
+      values: [node, limit],
+    }),
   )
   return rows.map(decodeLane)
 }

@@ -34,11 +34,12 @@ export async function giveNames(
 
 /** Every index that a waiting swap of one of `ids` touches, those included. */
 export async function indexesOfSwaps(client: PoolClient, ids: readonly IndexId[]): Promise<readonly IndexId[]> {
-  const { rows } = await client.query<{ index_id: string }>(
-    `select distinct b.index_id from waits a join waits b on b.project_id = a.project_id and b.task = a.task
-     where a.index_id = any($1::uuid[])`,
-    [ids],
-  )
+  const { rows } = await client.query<{ index_id: string }>({
+    name: 'indexes-of-swaps',
+    text: `select distinct b.index_id from waits a join waits b on b.project_id = a.project_id and b.task = a.task
+      where a.index_id = any($1::uuid[])`,
+    values: [ids],
+  })
   return [...new Set([...ids, ...rows.map(({ index_id }) => index_id)])]
 }
 
@@ -79,11 +80,12 @@ export async function completeSwaps(
   ids: readonly IndexId[],
   now: number,
 ): Promise<readonly Ending[]> {
-  const { rows: waits } = await client.query<{ task: number; index_id: string; position: number }>(
-    `select b.task, b.index_id, b.position from waits b
-     where b.project_id = $1 and b.task in (select task from waits where index_id = any($2::uuid[])) order by b.task`,
-    [project, ids],
-  )
+  const { rows: waits } = await client.query<{ task: number; index_id: string; position: number }>({
+    name: 'swaps-of-indexes',
+    text: `select b.task, b.index_id, b.position from waits b
+      where b.project_id = $1 and b.task in (select task from waits where index_id = any($2::uuid[])) order by b.task`,
+    values: [project, ids],
+  })
   const endings: Ending[] = []
   for (const task of new Set(waits.map((wait) => wait.task))) {
     const isWaiting = waits.some(

@@ -3,18 +3,23 @@ import { type ExpressionBuilder, type ExpressionWrapper, type SelectQueryBuilder
 import { renderTask } from '../api/task-view.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { ProjectId } from '../store/catalogue.ts'
-import type { Db } from '../store/database.ts'
+import type { Database, Db } from '../store/database.ts'
 import type { Tables } from '../store/tables.ts'
 import { batchView } from './batch-view.ts'
-import { decodeTask, taskColumns } from './change-row.ts'
+import { decodeTask, type TaskRow, taskColumns } from './change-row.ts'
 import type { FinishedTasks, TaskPage } from './ports.ts'
 
 type Changes<Row> = SelectQueryBuilder<Tables, 'changes', Row>
 type Build = ExpressionBuilder<Tables, 'changes'>
 
-export async function findTask(db: Db, project: ProjectId, task: number): Promise<TaskView | undefined> {
-  const row = await visible(db, project).select(taskColumns).where('task', '=', task).executeTakeFirst()
-  return row && renderTask(decodeTask(row))
+/** What clients ask again and again while they wait, so planned once for each connection. */
+export async function findTask({ pool }: Database, project: ProjectId, task: number): Promise<TaskView | undefined> {
+  const { rows } = await pool.query<TaskRow>({
+    name: 'find-task',
+    text: `select ${taskColumns.join(', ')} from changes where project_id = $1 and task = $2 and not is_hidden`,
+    values: [project, task],
+  })
+  return rows[0] && renderTask(decodeTask(rows[0]))
 }
 
 /** Served by the primary key (project_id, task); by changes_index_uid when names are given. */

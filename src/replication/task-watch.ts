@@ -13,6 +13,8 @@ const pauseMsMin = 20
 const pauseMsMax = 1_000
 const numbersPerRead = 200
 export const readDeadlineMs = 10_000
+/** So often open tasks are read as well: a node that does not know one of them any more is noticed by that. */
+const wholeReadMs = 2_000
 
 export interface TaskWatchDeps {
   readonly engine: Engine
@@ -30,6 +32,7 @@ export class TaskWatch {
   readonly #waiters = new Set<{ readonly numbers: readonly number[]; readonly resolve: () => void }>()
   readonly #wake = new Wake()
   #progressAt = 0
+  #readWholeAt = Number.NEGATIVE_INFINITY
 
   constructor(deps: TaskWatchDeps) {
     this.#deps = deps
@@ -91,10 +94,12 @@ export class TaskWatch {
     const { engine, clock, onAnswer, onLost } = this.#deps
     const numbers = [...this.#pending.keys()].sort((a, b) => a - b).slice(0, numbersPerRead)
     if (numbers.length === 0) return
-    const reply = await withDeadline(clock, readDeadlineMs, signal, (limit) => engine.tasks(numbers, limit))
+    const isWhole = clock.monotonic() - this.#readWholeAt >= wholeReadMs
+    const reply = await withDeadline(clock, readDeadlineMs, signal, (limit) => engine.tasks(numbers, limit, !isWhole))
     if (signal.aborted) return
     onAnswer(reply.kind === 'answered')
     if (reply.kind !== 'answered') return
+    if (isWhole) this.#readWholeAt = clock.monotonic()
     const seen = new Set<number>()
     for (const task of reply.value) {
       seen.add(task.uid)
@@ -106,7 +111,7 @@ export class TaskWatch {
       this.#progressAt = clock.monotonic()
     }
     const lost = numbers.find((number) => !seen.has(number) && this.#pending.has(number))
-    if (lost !== undefined) onLost(lost)
+    if (isWhole && lost !== undefined) onLost(lost)
     for (const waiter of [...this.#waiters]) {
       if (waiter.numbers.every((number) => this.#ended.has(number))) waiter.resolve()
     }

@@ -39,10 +39,11 @@ export function openSignals(database: Database, { clock, logger }: { clock: Cloc
       const batch = [...waiting.values()]
       waiting = new Map()
       await database.pool
-        .query('select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as calls (channel, payload)', [
-          batch.map(([channel]) => channel),
-          batch.map(([, payload]) => payload),
-        ])
+        .query({
+          name: 'notify',
+          text: 'select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as calls (channel, payload)',
+          values: [batch.map(([channel]) => channel), batch.map(([, payload]) => payload)],
+        })
         .catch((error: unknown) => logger.warn({ err: error }, 'a wake-up call was lost'))
     }
     sending = undefined
