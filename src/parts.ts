@@ -207,7 +207,7 @@ export async function startEngines(
           self: { command: process.execPath, args: [...nodeOptions, script] },
           bin,
           indexingMemoryBytes,
-          allowsPrivateAddresses: config.outbound.allowedIpNetworks === 'any',
+          allowedNetworks: config.outbound.allowedIpNetworks,
           env,
           catalogue,
           random,
@@ -280,7 +280,7 @@ export async function startOneGateway(
         rateLimits: rateLimitsOf(config),
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
         platformKeys: platformKeys(() => secrets(tokenPurpose)),
-        allowPrivateUrls: config.outbound.allowedIpNetworks === 'any',
+        outbound: { allowed: config.outbound.allowedIpNetworks, httpsOnly: config.outbound.httpsOnly },
         ...(routeCopyAgeMsMax === 0
           ? {}
           : { routeCopy: { path: copyPath, key: localSecret('route copy'), ageMsMax: routeCopyAgeMsMax } }),
@@ -345,7 +345,10 @@ export async function startControl(
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
-  const egress = createEgressPolicy({ allowPrivate: config.outbound.allowedIpNetworks === 'any' })
+  const egress = createEgressPolicy({
+    allowed: config.outbound.allowedIpNetworks,
+    httpsOnly: config.outbound.httpsOnly,
+  })
   const routes = await supervisor.start(
     'routes of the control part',
     () => followRoutes({ catalogue, clock, log: logger }),
@@ -436,7 +439,7 @@ export async function startEmbeddedEngine(
         resolve(config.data.dir),
         {
           indexingBytesMax: config.engine.indexingMemoryBytes,
-          allowsPrivateAddresses: config.outbound.allowedIpNetworks === 'any',
+          allowedNetworks: config.outbound.allowedIpNetworks,
         },
         clock,
       ),

@@ -10,6 +10,7 @@ import {
   flagValue,
   integer,
   list,
+  networks,
   optional,
   secret,
   socketAddress,
@@ -145,11 +146,16 @@ export const configTable = {
     }),
   },
   outbound: {
-    allowedIpNetworks: field(choice('none', 'any'), 'none', {
+    allowedIpNetworks: field(networks, [], {
       env: ['FLAPJACK_ALLOWED_IP_NETWORKS', 'MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS'],
       flag: 'experimental-allowed-ip-networks',
+      initialText: 'none',
       about:
-        'Whether webhooks may go to private, loopback and link-local addresses. `none` refuses them, so that a tenant cannot reach into your network.',
+        'Private, loopback and link-local addresses to which webhooks, embedders, exports and keys of token issuers may go. All others are refused, also when a name leads to them, so that a tenant cannot reach into your network.',
+    }),
+    httpsOnly: field(flagValue, false, {
+      env: ['FLAPJACK_OUTBOUND_HTTPS_ONLY'],
+      about: 'Refuses plain http for webhooks, exports, embedders and keys of token issuers.',
     }),
   },
   engine: {

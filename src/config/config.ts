@@ -88,7 +88,7 @@ function valueText(value: unknown): string {
     const host = String(value.host)
     return `${host.includes(':') ? `[${host}]` : host}:${value.port}`
   }
-  return String(value)
+  return Array.isArray(value) ? value.join(',') : String(value)
 }
 
 function readField(

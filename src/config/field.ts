@@ -1,4 +1,5 @@
 /** What one configuration field accepts. A decoder answers the value, or a sentence that says what was expected. */
+import { type AllowedNetworks, parseNetworks } from '../lib/egress-policy.ts'
 import { Secret } from './secret.ts'
 
 export type Decoded<T> = { readonly value: T } | { readonly expected: string }
@@ -143,6 +144,14 @@ export function list<const T extends string>(...values: readonly T[]): Decoder<r
     return found.length > 0 && found.every((value) => value !== undefined) ? [...new Set(found)] : undefined
   })
 }
+
+export const networks: Decoder<AllowedNetworks> = decoder(
+  '`any`, `none`, or addresses and networks separated by commas, such as `10.1.0.0/16,::1`',
+  (raw) => {
+    const texts: readonly unknown[] = Array.isArray(raw) ? raw : [raw]
+    return texts.length === 0 ? [] : parseNetworks(texts.map(String).join(','))
+  },
+)
 
 /** Also accepts that nothing is set, which is the default of such a field. */
 export function optional<T>(inner: Decoder<T>): Decoder<T | null> {

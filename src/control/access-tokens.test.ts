@@ -86,7 +86,7 @@ const byPlatform = (body: object) =>
   tokenOf(body, (data) => platform.sign(data.toString()), { alg: 'EdDSA', kid: platform.id })
 
 function authentication(clock = { now: () => nowMs, monotonic: () => 0 }) {
-  const egress = createEgressPolicy({ allowPrivate: true })
+  const egress = createEgressPolicy({ allowed: ['127.0.0.1'] })
   const issuerKeys = createIssuerKeys({ egress, clock, log: { warn: () => undefined } })
   const accessTokens = createAccessTokens({ platformKeys: () => [platform], issuerKeys, clock })
   return { ...createAuthentication({ clock, accessTokens }), close: issuerKeys.close }

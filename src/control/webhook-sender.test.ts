@@ -59,7 +59,7 @@ function makeDeps(url: string, allowPrivate: boolean, warnings: object[]): Webho
         { project: 'p', uuid: 'u', url, headers: { Authorization: 'Bearer x' }, isEditable: true },
       ],
     },
-    egress: createEgressPolicy({ allowPrivate }),
+    egress: createEgressPolicy({ allowed: allowPrivate ? 'any' : [] }),
     clock: systemClock,
     log: { warn: (fields) => warnings.push(fields) },
   }

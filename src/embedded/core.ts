@@ -4,11 +4,13 @@
  * Writes are enqueued: what `enqueue` answered is durable, and runs later, in order. Reads run in worker threads over
  * snapshots; the caller's event loop is never held. Every refusal is an `ApiError`.
  */
+
 import type { FacetSearchQuery } from '../api/facet-search-query.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
+import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import type { SnapshotFolder } from './snapshot/snapshot-folder.ts'
@@ -166,7 +168,7 @@ export interface EngineOptions {
   /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */
   readonly onFinished?: (tasks: readonly TaskView[]) => void
   /** Embedders may be at private, loopback and link-local addresses. Default: no. */
-  readonly allowsPrivateAddresses?: boolean
+  readonly allowedNetworks?: AllowedNetworks
 }
 
 /** Snapshots of single indexes and their files. */

@@ -109,7 +109,7 @@ class Engine implements EngineCore {
       metaFolder: join(dbPath, 'tasks'),
       postingBytesMax: Math.floor(indexingBytesMax / 4),
       cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
-      allowsPrivateAddresses: options.allowsPrivateAddresses ?? false,
+      allowedNetworks: options.allowedNetworks ?? [],
       abort: this.#abort.buffer as SharedArrayBuffer,
     }
     this.#reads = new ReadPool({

@@ -32,7 +32,7 @@ const deps: WriterDeps = {
   isAborted: () => false,
   now: () => 0,
   postingBytesMax: 1 << 20,
-  embedding: new EmbeddingThread({ allowsPrivateAddresses: false }),
+  embedding: new EmbeddingThread({ allowedNetworks: [] }),
 }
 
 let nextTask = 0

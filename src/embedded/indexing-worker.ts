@@ -35,7 +35,7 @@ const deps: WriterDeps = {
   isAborted: () => Atomics.load(abort, 0) !== 0,
   now: Date.now,
   postingBytesMax: settings.postingBytesMax,
-  embedding: new EmbeddingThread({ allowsPrivateAddresses: settings.allowsPrivateAddresses }),
+  embedding: new EmbeddingThread({ allowedNetworks: settings.allowedNetworks }),
 }
 
 function envOf(folder: string): IndexEnv {

@@ -59,7 +59,7 @@ let client: EmbeddingClient | undefined
 
 function embeddingClient(): EmbeddingClient {
   client ??= createEmbeddingClient({
-    egress: createEgressPolicy({ allowPrivate: settings.allowsPrivateAddresses }),
+    egress: createEgressPolicy({ allowed: settings.allowedNetworks }),
     clock: systemClock,
     random: systemRandom,
   })

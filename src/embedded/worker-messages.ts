@@ -6,6 +6,7 @@ import type { FacetSearchQuery } from '../api/facet-search-query.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
+import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { DocumentQuery, ReadOptions } from './core.ts'
 import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
 
@@ -104,7 +105,7 @@ export interface WorkerSettings {
   readonly postingBytesMax: number
   readonly cacheBytesMax: number
   /** Embedders may be at private addresses. */
-  readonly allowsPrivateAddresses: boolean
+  readonly allowedNetworks: AllowedNetworks
   /** One 32-bit number: not 0 = give the running batch up. */
   readonly abort: SharedArrayBuffer
 }

@@ -5,6 +5,7 @@ import type { RateLimitOptions } from '../control/rate-limits.ts'
 import type { PublishedKey } from '../control/token-keys.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { GatewayAdmin } from './gateway-admin.ts'
@@ -56,8 +57,8 @@ export interface GatewayOptions {
   readonly version?: string
   /** Connections to one node. Default 128. */
   readonly connectionsPerNode?: number
-  /** Outbound URLs (webhooks, exports) may name private addresses (M-H7). Default false. */
-  readonly allowPrivateUrls?: boolean
+  /** Where webhooks, embedders, exports and keys of issuers may be (M-H7, P-08). Default: public addresses. */
+  readonly outbound?: { readonly allowed: AllowedNetworks; readonly httpsOnly?: boolean }
 }
 
 export interface Gateway {

@@ -59,7 +59,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     answerTimeoutMs: limits.answerTimeoutMs,
     clock,
   })
-  const egress = createEgressPolicy({ allowPrivate: options.allowPrivateUrls ?? false })
+  const egress = createEgressPolicy(options.outbound ?? { allowed: [] })
   const issuerKeys = createIssuerKeys({ egress, clock, log })
   const accessTokens = createAccessTokens({ platformKeys: knownKeys(platformKeys, follower), issuerKeys, clock })
   let openRequests = 0

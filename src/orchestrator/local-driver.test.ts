@@ -54,7 +54,7 @@ function options(catalogue: ReturnType<typeof fleet>): LocalNodeOptions {
     self: { command: process.execPath, args: [] },
     bin,
     indexingMemoryBytes: 256 * 2 ** 20,
-    allowsPrivateAddresses: false,
+    allowedNetworks: [],
     env: { PATH: process.env.PATH, MEILI_DB_PATH: '/somewhere/else', FLAPJACK_HTTP_ADDR: 'ours', DATABASE_URL: 'ours' },
     catalogue,
     random: seededRandom(1),

@@ -2,11 +2,13 @@
  * Engine nodes as processes on this machine. Each has a folder, a log file, a key that the store keeps and a loopback
  * port that may change at a restart; the catalogue is told before requests go there.
  */
+
 import { accessSync, constants, existsSync, mkdirSync } from 'node:fs'
 import { delimiter, join, resolve } from 'node:path'
 import type { Logger } from 'pino'
 import { request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
+import { type AllowedNetworks, networksText } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
 import type { EngineKind, NodeId } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
@@ -24,7 +26,7 @@ export interface LocalNodeOptions {
   readonly bin: string | null
   readonly indexingMemoryBytes: number
   /** Whether the engine may call embedders at private addresses. */
-  readonly allowsPrivateAddresses: boolean
+  readonly allowedNetworks: AllowedNetworks
   /** Environment of the child; variables that configure us or Meilisearch are left out of it. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode'>
@@ -83,7 +85,9 @@ export function engineLaunch(options: LocalNodeOptions, port: number, key: strin
   const env = {
     ...cleanEnvironment(options.env),
     MEILI_MASTER_KEY: key,
-    ...(options.allowsPrivateAddresses ? { MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS: 'any' } : {}),
+    ...(options.allowedNetworks.length === 0
+      ? {}
+      : { MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS: networksText(options.allowedNetworks) }),
   }
   const memory = ['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`]
   if (options.engine === 'embedded') {

@@ -2,7 +2,9 @@
  * Vectors for code that cannot wait in an event loop: a batch is one synchronous transaction. The requests are made by a
  * thread of their own, and this thread sleeps until the answer is there.
  */
+
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
+import type { AllowedNetworks } from '../../lib/egress-policy.ts'
 import type { Json } from '../../lib/json.ts'
 import { startWorker } from '../../lib/worker-entry.ts'
 import { EmbedError } from './embed-error.ts'
@@ -36,12 +38,12 @@ interface Running {
 
 /** Starts its thread when it is first asked, and keeps it. */
 export class EmbeddingThread implements BlockingEmbedding {
-  readonly #allowsPrivateAddresses: boolean
+  readonly #allowedNetworks: AllowedNetworks
   #running: Running | undefined
   #nextCall = 0
 
-  constructor({ allowsPrivateAddresses }: { readonly allowsPrivateAddresses: boolean }) {
-    this.#allowsPrivateAddresses = allowsPrivateAddresses
+  constructor({ allowedNetworks }: { readonly allowedNetworks: AllowedNetworks }) {
+    this.#allowedNetworks = allowedNetworks
   }
 
   embed(
@@ -78,7 +80,7 @@ export class EmbeddingThread implements BlockingEmbedding {
     const workerData: EmbeddingWorkerData = {
       port: port2,
       signal,
-      allowsPrivateAddresses: this.#allowsPrivateAddresses,
+      allowedNetworks: this.#allowedNetworks,
     }
     const worker = startWorker(import.meta.url, 'embedding-worker', {
       workerData,

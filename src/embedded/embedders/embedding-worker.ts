@@ -2,7 +2,7 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../lib/assert.ts'
 import { systemClock } from '../../lib/clock.ts'
-import { createEgressPolicy } from '../../lib/egress-policy.ts'
+import { type AllowedNetworks, createEgressPolicy } from '../../lib/egress-policy.ts'
 import type { Json } from '../../lib/json.ts'
 import { systemRandom } from '../../lib/random.ts'
 import { type Fault, toEmbedError } from './embed-error.ts'
@@ -13,7 +13,7 @@ export interface EmbeddingWorkerData {
   readonly port: MessagePort
   /** One number, which rises when an answer is ready. */
   readonly signal: SharedArrayBuffer
-  readonly allowsPrivateAddresses: boolean
+  readonly allowedNetworks: AllowedNetworks
 }
 
 export type EmbeddingMessage =
@@ -43,10 +43,10 @@ export type EmbeddingReply =
     }
 
 assert(parentPort !== null, 'the embedding worker runs as a worker thread')
-const { port, signal, allowsPrivateAddresses } = workerData as EmbeddingWorkerData
+const { port, signal, allowedNetworks } = workerData as EmbeddingWorkerData
 const ready = new Int32Array(signal)
 const client = createEmbeddingClient({
-  egress: createEgressPolicy({ allowPrivate: allowsPrivateAddresses }),
+  egress: createEgressPolicy({ allowed: allowedNetworks }),
   clock: systemClock,
   random: systemRandom,
 })
