@@ -7,6 +7,7 @@ import { loadDemoData } from './cli/demo-data.ts'
 import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
+import { LoadRefused } from './embedded/engine-loading.ts'
 import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
 import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
@@ -164,6 +165,7 @@ function endOfInput(): Promise<void> {
 /** Errors of the parts that have an exit code of their own. */
 export function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof FolderInUse) return 'folderInUse'
+  if (error instanceof LoadRefused) return 'usage'
   if (error instanceof PortInUse || (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) {
     return 'portInUse'
   }

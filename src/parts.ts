@@ -7,6 +7,7 @@ import type { Registry } from 'prom-client'
 import { emulatedRelease } from './api/names.ts'
 import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
+import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
@@ -438,6 +439,7 @@ export async function startEmbeddedEngine(
       openEngine(
         resolve(config.data.dir),
         {
+          ...standaloneEngine(config),
           indexingBytesMax: config.engine.indexingMemoryBytes,
           allowedNetworks: config.outbound.allowedIpNetworks,
         },
@@ -454,6 +456,7 @@ export async function startEmbeddedEngine(
         port: address.port,
         masterKey: config.project.masterKey?.reveal() ?? null,
         payloadBytesMax: bodyBytesMax,
+        featuresOn: standaloneFeatures(config),
         clock,
         random,
         onFailure: (error) => logger.error({ err: error }, 'a request failed'),

@@ -4,6 +4,7 @@ import { ConfigError, configFields, type Environment, loadConfig } from '../conf
 import { lockOwner } from '../orchestrator/folder-lock.ts'
 import type { CommandContext, EngineOptions, Programs } from './command-context.ts'
 import { runDoctor } from './doctor.ts'
+import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
 import { addKeyCommands } from './key-command.ts'
 import { addProjectCommands } from './project-command.ts'
@@ -74,7 +75,8 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
   const runWith = (command: Command) => async (action: (context: CommandContext) => Promise<void>) => {
     const flags: Record<string, unknown> = command.optsWithGlobals()
     const file = typeof flags.config === 'string' ? flags.config : line.env.FLAPJACK_CONFIG
-    const config = loadConfig({ env: line.env, flags, ...(file === undefined ? {} : { file }) })
+    const env = command.name() === 'engine' ? engineEnvironment(flags, line.env) : line.env
+    const config = loadConfig({ env, flags, ...(file === undefined ? {} : { file }) })
     await action({ config, env: line.env, terminal, programs: line.programs })
   }
 
@@ -114,6 +116,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
       '\nExample:\n  $ flapjack engine --data-dir ./node-1 --http-addr 127.0.0.1:7711 --master-key itsMasterKey',
     )
   addConfigOptions(engine, engineFlags)
+  addForeignFlags(engine)
   // As Meilisearch calls it, so that scripts that start one start this engine too.
   engine.option('--db-path <value>', 'another name of --data-dir')
   engine.on('option:db-path', (folder: string) => engine.setOptionValue('dataDir', folder))
@@ -148,6 +151,9 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
 }
 
 const storeFlags = ['data-dir', 'database-url']
+const standaloneFlags = configFields.flatMap(({ section, field }) =>
+  section === 'standalone' && field.flag ? [field.flag] : [],
+)
 const engineFlags = [
   'data-dir',
   'http-addr',
@@ -156,6 +162,9 @@ const engineFlags = [
   'http-payload-size-limit',
   'max-indexing-memory',
   'experimental-allowed-ip-networks',
+  'task-webhook-url',
+  'task-webhook-authorization-header',
+  ...standaloneFlags,
 ]
 const serveFlags = [
   'role',
@@ -165,14 +174,17 @@ const serveFlags = [
   'experimental-allowed-ip-networks',
   ...storeFlags,
 ]
-const upFlags = configFields.flatMap(({ field }) => (field.flag && field.flag !== 'role' ? [field.flag] : []))
+const upFlags = configFields.flatMap(({ section, field }) =>
+  field.flag && field.flag !== 'role' && section !== 'standalone' ? [field.flag] : [],
+)
 
 function addConfigOptions(command: Command, flags: readonly string[]): void {
   for (const { field } of configFields) {
     if (!field.flag || !flags.includes(field.flag)) continue
     const isSwitch = typeof field.initial === 'boolean'
+    const value = field.flag === 'schedule-snapshot' ? ' [seconds]' : ' <value>'
     const summary = field.about.split('. ')[0]?.replace(/\.$/, '') ?? ''
     const initial = isSwitch ? '' : ` (default: ${field.initialText.replaceAll('`', '')})`
-    command.addOption(new Option(`--${field.flag}${isSwitch ? '' : ' <value>'}`, summary + initial))
+    command.addOption(new Option(`--${field.flag}${isSwitch ? '' : value}`, summary + initial))
   }
 }

@@ -17,6 +17,7 @@ import {
   text,
   url,
 } from './field.ts'
+import { standaloneFields } from './standalone-fields.ts'
 
 const mebibyte = 1024 ** 2
 
@@ -249,4 +250,5 @@ export const configTable = {
       about: 'Least severe level that is logged, as JSON lines on standard error. `info` logs every request.',
     }),
   },
+  standalone: standaloneFields,
 } as const

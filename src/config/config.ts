@@ -76,7 +76,15 @@ export function configEnvironment(config: Config): Readonly<Record<string, strin
   for (const { section, name, field } of configFields) {
     const variable = field.env[0]
     const value: unknown = Object.entries(config[section]).find(([key]) => key === name)?.[1]
-    if (section === 'project' || section === 'worker' || !variable || value === null || value === undefined) continue
+    if (
+      section === 'project' ||
+      section === 'worker' ||
+      section === 'standalone' ||
+      !variable ||
+      value === null ||
+      value === undefined
+    )
+      continue
     variables[variable] = valueText(value)
   }
   return variables
@@ -122,8 +130,27 @@ function checkTogether(config: Config): Config {
   if (config.project.taskWebhookAuthorization && !config.project.taskWebhookUrl) {
     mistakes.push('project.task_webhook_authorization: needs `project.task_webhook_url`')
   }
+  mistakes.push(...standaloneMistakes(config))
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return config
+}
+
+function standaloneMistakes({ standalone }: Config): string[] {
+  const { importDump, importSnapshot } = standalone
+  const needed = [
+    ['ignore_missing_dump', standalone.ignoreMissingDump, 'import_dump', importDump],
+    ['ignore_dump_if_db_exists', standalone.ignoreDumpIfDbExists, 'import_dump', importDump],
+    ['ignore_missing_snapshot', standalone.ignoreMissingSnapshot, 'import_snapshot', importSnapshot],
+    ['ignore_snapshot_if_db_exists', standalone.ignoreSnapshotIfDbExists, 'import_snapshot', importSnapshot],
+  ] as const
+  return [
+    ...needed.flatMap(([name, isSet, other, value]) =>
+      isSet && value === null ? [`standalone.${name}: needs \`standalone.${other}\``] : [],
+    ),
+    ...(importDump !== null && importSnapshot !== null
+      ? ['standalone.import_dump: excludes `standalone.import_snapshot`']
+      : []),
+  ]
 }
 
 function readTree(file: string | undefined, mistakes: string[]): Readonly<Record<string, unknown>> {

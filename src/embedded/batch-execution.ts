@@ -3,7 +3,7 @@
  * Answers everything that is to be committed; nothing is visible before that.
  */
 import { type ErrorBody, errorBody } from '../api/errors.ts'
-import type { Json } from '../lib/json.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
 import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
@@ -38,6 +38,9 @@ export interface ExecutionDeps {
   readonly store: TaskStore
   readonly runInIndex: (folder: string, tasks: readonly SentTask[]) => Promise<BatchOutcome | 'aborted'>
   readonly compact: (folder: string, target: string) => Promise<CompactionSizes>
+  /** Answers the dump's name. */
+  readonly dump: (record: TaskRecord) => Promise<string>
+  readonly snapshot: () => Promise<void>
   readonly payloadOf: (record: TaskRecord) => SentPayload | null
   readonly documentCount: (folder: string) => Promise<number>
   readonly now: () => number
@@ -68,8 +71,10 @@ export async function executeBatch(
     case 'index-compact':
       return compactIndex(first, deps)
     case 'dump':
+      return succeedAll(records, { dumpUid: await deps.dump(first) })
     case 'snapshot':
-      return failAll(records, errorBody('internal', `The embedded engine cannot make a ${first.operation.kind} yet.`))
+      await deps.snapshot()
+      return succeedAll(records, {})
     default:
       return last.operation.kind === 'index-delete' ? deleteIndex(records, deps) : runInIndex(records, deps)
   }
@@ -211,6 +216,12 @@ async function deleteTasks(records: readonly TaskRecord[], { store }: ExecutionD
     results.set(record.uid, { error: null, details: withDetails(record, { deletedTasks: count }) })
   }
   return { results, deletedTasks: piece }
+}
+
+function succeedAll(records: readonly TaskRecord[], details: JsonObject): BatchResult {
+  return {
+    results: new Map(records.map((record) => [record.uid, { error: null, details: withDetails(record, details) }])),
+  }
 }
 
 export function failAll(records: readonly TaskRecord[], error: ErrorBody): BatchResult {

@@ -12,6 +12,7 @@ import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import type { LoadRequest } from './engine-loading.ts'
 import type { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import type { SnapshotFolder } from './snapshot/snapshot-folder.ts'
 
@@ -165,6 +166,12 @@ export interface EngineOptions {
   readonly restMs?: number
   /** Folder of dumps. Default `dumps` in the database folder. */
   readonly dumpFolder?: string
+  /** Folder of the engine's snapshot. Default `snapshots` in the database folder. */
+  readonly snapshotFolder?: string
+  /** Quiet or not, a snapshot is made so often. Default: never. */
+  readonly snapshotEveryMs?: number
+  /** A dump or snapshot that an empty folder begins with. */
+  readonly load?: LoadRequest
   /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */
   readonly onFinished?: (tasks: readonly TaskView[]) => void
   /** Embedders may be at private, loopback and link-local addresses. Default: no. */

@@ -2,6 +2,7 @@
 import { ApiError } from '../api/errors.ts'
 import { Bitmap } from '../lib/bitmap.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import { joinMembers, splitMembers } from '../lib/json-cut.ts'
 import type { DocumentQuery } from './core.ts'
 import { isCovered, localesOf, matchesPattern, searchWeight } from './field-rules.ts'
 import type { DocId } from './index-reader.ts'
@@ -82,6 +83,33 @@ export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): Jso
     }
   }
   return shown
+}
+
+/**
+ * Documents from number `from` on, as a dump holds them: a line with the number to go on from (empty = that was all), then
+ * NDJSON of at least one document and about `bytesMax` bytes. Numbers keep their last digit.
+ */
+export function readDumpPage(reader: LmdbIndexReader, from: DocId, bytesMax: number): string {
+  const embedders = Object.keys(reader.settings.embedders)
+  const lines: string[] = []
+  let byteCount = 0
+  for (const { docid, text: stored } of reader.storedDocuments(from)) {
+    if (byteCount > bytesMax) return `${docid}\n${lines.join('')}`
+    const text = withVectors(reader, docid, stored, embedders)
+    byteCount += text.length
+    lines.push(`${text}\n`)
+  }
+  return `\n${lines.join('')}`
+}
+
+function withVectors(reader: LmdbIndexReader, docid: DocId, stored: string, embedders: readonly string[]): string {
+  if (embedders.every((name) => reader.givenVectors(name, docid) === undefined)) return stored
+  const members = splitMembers(stored)
+  const own = members.get('_vectors')
+  const vectors = vectorsOf(reader, docid, own === undefined ? {} : (JSON.parse(own) as Json))
+  return joinMembers(
+    [...members].filter(([name]) => name !== '_vectors').concat([['_vectors', JSON.stringify(vectors)]]),
+  )
 }
 
 /** Field entries, sorted by name. */

@@ -2,8 +2,10 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { ApiError } from '../api/errors.ts'
+import { completeFeatures, featureNames } from '../api/features.ts'
+import { decodeSettings } from '../api/settings.ts'
 import { renderSummary, renderTime } from '../api/task-view.ts'
 import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import { taskKindOf } from '../api/tasks.ts'
@@ -24,24 +26,33 @@ import type {
   InstanceStats,
   Page,
 } from './core.ts'
+import { type EngineLoader, importDump } from './dump/dump-import.ts'
+import type { UnpackedIndex } from './dump/dump-reader.ts'
+import { dumpUid } from './dump/dump-writer.ts'
+import { dumpEngine } from './dump/engine-dump.ts'
+import { beginLoading, endLoading, isToLoad, LoadRefused } from './engine-loading.ts'
 import { lockFolder } from './folder-lock.ts'
-import { IndexRegistry } from './index-registry.ts'
+import type { IndexState } from './index-batch.ts'
+import { IndexRegistry, withState } from './index-registry.ts'
 import type { StoredStats } from './index-stats.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
 import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
+import { importEngineSnapshot, writeEngineSnapshot } from './snapshot/engine-snapshot.ts'
 import { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
 import { WorkerCalls } from './worker-calls.ts'
 import type {
+  Adoption,
   IndexingMessage,
   IndexingValue,
   IndexPlace,
   ReadRequest,
   SentPayload,
+  SentTask,
   WorkerSettings,
 } from './worker-messages.ts'
 
@@ -58,6 +69,10 @@ const tasksCleaned = 100_000
 const restMs = 60_000
 /** A thread costs more to start than a shorter rest would give back. */
 const threadRestMs = 10_000
+/** Settings of a dump may be of any feature. */
+const everyFeature = completeFeatures(Object.fromEntries(featureNames.map((name) => [name, true])))
+/** Documents that a dump reads at once. */
+const dumpPageBytes = 4 * 2 ** 20
 const indexingHeapMbMax = 2048
 const indexingYoungMbMax = 16
 
@@ -69,7 +84,20 @@ export async function openEngine(
 ): Promise<EngineCore> {
   const unlock = lockFolder(dbPath)
   try {
-    return new Engine(dbPath, options, clock, unlock)
+    const { load } = options
+    const isLoading = isToLoad(dbPath, load)
+    if (isLoading) beginLoading(dbPath)
+    if (isLoading && load?.kind === 'snapshot') await importEngineSnapshot(load.path, dbPath)
+    const engine = new Engine(dbPath, options, clock, unlock)
+    try {
+      if (isLoading && load?.kind === 'dump') await importDump(load.path, engine.loader())
+    } catch (error) {
+      await engine.close()
+      throw error
+    }
+    if (isLoading) endLoading(dbPath)
+    engine.start(options.snapshotEveryMs)
+    return engine
   } catch (error) {
     unlock()
     throw error
@@ -91,6 +119,7 @@ class Engine implements EngineCore {
   readonly #indexing: WorkerCalls<IndexingValue>
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
+  #snapshotTimer: NodeJS.Timeout | undefined
   /** Tasks become visible in the order of their numbers. */
   #lastInsert: Promise<unknown> = Promise.resolve()
 
@@ -158,6 +187,8 @@ class Engine implements EngineCore {
       },
       payloadOf: (record) => this.#payloadOf(record),
       documentCount: async (folder) => (await this.#storedStats([{ uid: '', folder }]))['']?.numberOfDocuments ?? 0,
+      dump: (record) => this.#dump(record, options.dumpFolder ?? join(dbPath, 'dumps')),
+      snapshot: () => this.#snapshot(options.snapshotFolder ?? join(dbPath, 'snapshots')),
       removeIndex: (entry) => this.#removeIndex(entry),
       removePayload: (name) => this.#payloads.remove(name),
       onFinished: options.onFinished ?? (() => {}),
@@ -167,13 +198,7 @@ class Engine implements EngineCore {
       clock,
       registry: this.#registry,
       copy: (folder, target) => this.#open.copy(folder, target),
-      adopt: async (folder) => {
-        const value = await this.#open.use([folder], () =>
-          this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption: {} }) satisfies IndexingMessage),
-        )
-        assert(value !== null && value !== 'aborted' && 'outcomes' in value, 'the answer of an adoption')
-        return value.index
-      },
+      adopt: (folder) => this.#adopt(folder, {}),
       publish: async (entry, replaced) => {
         await this.#tasks.commit({ tasks: [], putIndexes: [entry] })
         this.#registry.apply([], [entry])
@@ -182,7 +207,28 @@ class Engine implements EngineCore {
       between: (work) => this.#scheduler.between(work),
       forget: (folder) => this.#open.forget(folder),
     })
+  }
+
+  /** Tasks begin to run. */
+  start(snapshotEveryMs: number | undefined): void {
     this.#scheduler.start()
+    if (snapshotEveryMs === undefined) return
+    this.#snapshotTimer = setInterval(() => this.#scheduleSnapshot(), snapshotEveryMs)
+    this.#snapshotTimer.unref()
+  }
+
+  /** Fills an engine that was not started. */
+  loader(): EngineLoader {
+    return {
+      folder: this.#dbPath,
+      store: this.store,
+      addIndex: (index) => this.#addIndex(index),
+      addTask: async (record, source) => {
+        const payload = source === undefined ? undefined : await this.#payloads.receive(source)
+        await this.#tasks.insert({ ...record, payload: payload?.stored ?? null }, payload?.bytes)
+      },
+      addBatch: (batch) => this.#tasks.commit({ tasks: [], batch }),
+    }
   }
 
   indexes(): readonly IndexView[] {
@@ -316,11 +362,7 @@ class Engine implements EngineCore {
 
   taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined {
     const record = this.#tasks.get(uid)
-    if (record === undefined || record.operation.kind !== 'documents-put') return undefined
-    const { payload } = record
-    if (payload === null) return undefined
-    if (payload.kind === 'file') return this.#payloads.read(payload.name)
-    return single(this.#tasks.payload(uid) ?? new Uint8Array())
+    return record?.operation.kind === 'documents-put' ? this.#payloadBytes(record) : undefined
   }
 
   async waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined> {
@@ -333,6 +375,7 @@ class Engine implements EngineCore {
   async close(): Promise<void> {
     // The running batch is rolled back and runs again at the next start.
     Atomics.store(this.#abort, 0, 1)
+    clearInterval(this.#snapshotTimer)
     await this.#scheduler.close()
     await this.snapshots.close()
     await this.#lastInsert
@@ -372,9 +415,84 @@ class Engine implements EngineCore {
     return { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, isIndexing, ...others }
   }
 
+  #payloadBytes({ uid, payload }: TaskRecord): AsyncIterable<Uint8Array> | undefined {
+    if (payload === null) return undefined
+    if (payload.kind === 'file') return this.#payloads.read(payload.name)
+    return single(this.#tasks.payload(uid) ?? new Uint8Array())
+  }
+
   #payloadOf({ payload }: TaskRecord): SentPayload | null {
     if (payload === null) return null
     return payload.kind === 'file' ? { kind: 'file', path: this.#payloads.path(payload.name) } : { kind: 'stored' }
+  }
+
+  async #addIndex({ uid, primaryKey, createdAt, updatedAt, settings, documents }: UnpackedIndex): Promise<void> {
+    const entry = this.#registry.draft(uid, createdAt)
+    const folder = this.#registry.folderOf(entry)
+    const put = { kind: 'documents-put', merge: false, skipCreation: false, primaryKey } as const
+    const tasks: readonly SentTask[] = [
+      { uid: 0, operation: { kind: 'index-create', primaryKey }, payload: null },
+      { uid: 1, operation: { kind: 'settings', settings: decodeSettings(settings, everyFeature) }, payload: null },
+      { uid: 2, operation: put, payload: { kind: 'file', path: documents } },
+    ]
+    const outcome = await this.#open.use([folder], () =>
+      this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
+    )
+    assert(outcome !== 'aborted' && outcome !== null && 'outcomes' in outcome, 'the answer of a batch')
+    const refused = outcome.outcomes.find(({ error }) => error !== null)
+    if (refused?.error) throw new LoadRefused(`Index \`${uid}\` of the dump is refused: ${refused.error.message}`)
+    const state = await this.#adopt(folder, { createdAt, updatedAt })
+    const next = withState(entry, state)
+    await this.#tasks.commit({ tasks: [], putIndexes: [next] })
+    this.#registry.apply([], [next])
+  }
+
+  async #adopt(folder: string, adoption: Adoption): Promise<IndexState> {
+    const value = await this.#open.use([folder], () =>
+      this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption }) satisfies IndexingMessage),
+    )
+    assert(value !== null && value !== 'aborted' && 'outcomes' in value, 'the answer of an adoption')
+    return value.index
+  }
+
+  async #dump(record: TaskRecord, folder: string): Promise<string> {
+    const now = this.#clock.now()
+    const name = dumpUid(record.startedAt ?? now)
+    await dumpEngine(join(folder, `${name}.dump`), {
+      store: this.store,
+      indexes: this.#registry.list(),
+      taskUids: this.#tasks.matching({}).toArray(),
+      task: (uid) => this.#tasks.get(uid),
+      payload: (task) => this.#payloadBytes(task),
+      batchUids: this.#tasks.batchUids(),
+      batch: (uid) => this.#tasks.batch(uid),
+      settings: async ({ uid }) => parseBytes(await this.#read({ kind: 'settings', uid }, [uid])),
+      page: ({ uid }, from) => this.#read({ kind: 'dump-page', uid, from, bytesMax: dumpPageBytes }, [uid]),
+      own: { uid: record.uid, dumpUid: name },
+      now,
+    })
+    return name
+  }
+
+  #scheduleSnapshot(): void {
+    if (this.#tasks.ofKind(taskKindOf.snapshot).intersects(this.#tasks.waiting)) return
+    const request = {
+      uid: null,
+      operation: { kind: 'snapshot' },
+      customMetadata: null,
+      allowIndexCreation: false,
+    } as const
+    // A disk that is full now may have room at the next time.
+    this.enqueue(request).catch(() => undefined)
+  }
+
+  #snapshot(folder: string): Promise<void> {
+    return writeEngineSnapshot(join(folder, `${basename(resolve(this.#dbPath))}.snapshot`), {
+      indexes: this.#registry.list().map((entry) => entry.folder),
+      payloadFolder: join(this.#dbPath, 'payloads'),
+      copyTasks: (target) => this.#meta.root.backup(target, true),
+      copyIndex: (name, target) => this.#open.copy(this.#registry.folderOf({ folder: name }), target),
+    })
   }
 
   async #removeIndex(entry: RegistryEntry): Promise<void> {

@@ -204,6 +204,12 @@ export class LmdbIndexReader implements IndexReader {
     return bytes === undefined ? undefined : decodeDocument(bytes)
   }
 
+  /** Stored documents from number `from` on, ascending. */
+  *storedDocuments(from: DocId): Iterable<StoredDocument & { readonly docid: DocId }> {
+    for (const { key, value } of this.#env.documents.getRange({ start: Buffer.from(this.#keys.docid(from)) }))
+      yield { docid: Buffer.from(key).readUInt32BE(0), ...decodeDocument(value) }
+  }
+
   docidOf(documentId: string): DocId | undefined {
     if (documentId === '' || Buffer.byteLength(documentId) > 511) return undefined
     const bytes = this.#env.ids.getBinary(this.#keys.text(documentId))

@@ -9,7 +9,7 @@ import { collectGarbage } from '../lib/heap.ts'
 import { systemRandom } from '../lib/random.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
-import { fieldsOf, readDocument, readDocuments, readFields } from './document-reads.ts'
+import { fieldsOf, readDocument, readDocuments, readDumpPage, readFields } from './document-reads.ts'
 import { createEmbeddingClient, type EmbeddingClient } from './embedders/embedding-client.ts'
 import { EmbeddingNeeded, QueryEmbeddings } from './embedders/query-embeddings.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
@@ -115,6 +115,8 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
       return JSON.stringify(readFields(need(request.uid)))
     case 'settings':
       return JSON.stringify(need(request.uid).snapshot.facts.settings)
+    case 'dump-page':
+      return readDumpPage(need(request.uid), request.from, request.bytesMax)
     case 'stats':
       return JSON.stringify(Object.fromEntries(places.map(({ uid }) => [uid, readStats(need(uid))])))
   }

@@ -78,6 +78,8 @@ export class TaskStore {
       writes.push(this.#env.tasks.put(record.uid, record))
       if (payload !== undefined) writes.push(this.#env.payloads.put(record.uid, payload))
     })
+    // A task of a dump comes with its number.
+    this.#nextTask = Math.max(this.#nextTask, record.uid + 1)
     this.#note(record)
   }
 
@@ -109,6 +111,7 @@ export class TaskStore {
   async commit(commit: TaskCommit): Promise<void> {
     const { batch, deletedTasks = [], putIndexes = [], deletedIndexes = [] } = commit
     const emptied = this.#emptiedBatches(deletedTasks)
+    if (batch !== undefined) this.#nextBatch = Math.max(this.#nextBatch, batch.uid + 1)
     const before = [...commit.tasks.map(({ uid }) => uid), ...deletedTasks].map((uid) => this.get(uid))
     await this.#write((writes) => {
       const { tasks, payloads, batches, indexes, store } = this.#env
@@ -177,6 +180,11 @@ export class TaskStore {
 
   batch(uid: number): BatchRecord | undefined {
     return this.#runningBatch?.uid === uid ? this.#runningBatch : this.#env.batches.get(uid)
+  }
+
+  /** Of all batches, ascending. */
+  batchUids(): readonly number[] {
+    return [...this.#batchTasks.keys()].sort((left, right) => left - right)
   }
 
   batchPage(query: TaskPageQuery): Page<BatchRecord> {

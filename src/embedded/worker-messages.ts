@@ -47,6 +47,8 @@ export type ReadRequest =
   | { readonly kind: 'fields'; readonly uid: string }
   | { readonly kind: 'settings'; readonly uid: string }
   | { readonly kind: 'stats' }
+  /** Some documents in their own order, for a dump: see `readDumpPage`. */
+  | { readonly kind: 'dump-page'; readonly uid: string; readonly from: number; readonly bytesMax: number }
 
 export interface ReadMessage {
   readonly call: number

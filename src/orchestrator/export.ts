@@ -2,8 +2,16 @@
 import type { Engine, EngineReply } from '../engine/engine.ts'
 import type { Operation } from '../journal/change.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import type { DumpedIndex } from './dump.ts'
+import type { IndexEntry } from '../store/catalogue.ts'
 import { WorkFailure } from './work-failure.ts'
+
+/** One index of a project. `documents` is read once, in order, and never held as a whole. */
+export interface ProjectIndex {
+  readonly entry: IndexEntry
+  /** Secrets in clear. */
+  readonly settings: JsonObject
+  readonly documents: AsyncIterable<JsonObject>
+}
 
 /** Bytes of documents in one request when the export names no `payloadSize`: the reference's least, 20 MiB. */
 export const exportChunkBytes = 20 * 1024 * 1024
@@ -20,7 +28,7 @@ type ExportOperation = Extract<Operation, { kind: 'export' }>
 export async function exportIndexes(
   operation: ExportOperation,
   details: Json,
-  indexes: AsyncIterable<DumpedIndex>,
+  indexes: AsyncIterable<ProjectIndex>,
   target: Engine,
   signal: AbortSignal,
 ): Promise<Json> {
@@ -46,7 +54,7 @@ function matches(pattern: string, uid: string): boolean {
 }
 
 async function exportIndex(
-  { entry, settings, documents }: DumpedIndex,
+  { entry, settings, documents }: ProjectIndex,
   target: Engine,
   isOverriding: boolean,
   signal: AbortSignal,

@@ -5,6 +5,7 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorBody } from '../api/errors.ts'
+import { type DumpedIndex, dumpUid, writeDump } from '../embedded/dump/dump-writer.ts'
 import type { Engine, EngineReply } from '../engine/engine.ts'
 import type { Change, Operation } from '../journal/change.ts'
 import type { Journal, LaneJournal } from '../journal/ports.ts'
@@ -14,8 +15,7 @@ import { documentId } from '../replication/document-id.ts'
 import type { Node, Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
-import { type DumpedIndex, dumpUid, writeDump } from './dump.ts'
-import { exportIndexes } from './export.ts'
+import { exportIndexes, type ProjectIndex } from './export.ts'
 import { WorkFailure } from './work-failure.ts'
 
 export interface ProjectWorkDeps {
@@ -139,7 +139,7 @@ async function runChange(deps: ProjectWorkDeps, change: Change, signal: AbortSig
         return await exportIndexes(
           operation,
           change.details,
-          dumpedIndexes(deps, project, table, signal),
+          projectIndexes(deps, project, table, signal),
           target,
           signal,
         )
@@ -163,17 +163,25 @@ async function writeArchive(
     features: project.features,
     keys: await deps.catalogue.keys(project.id),
     webhooks: await deps.catalogue.webhooks(project.id),
-    indexes: dumpedIndexes(deps, project, table, signal),
+    indexes: asDumped(projectIndexes(deps, project, table, signal)),
   }
   await writeDump(join(folder, file), contents, deps.engineVersion, deps.clock.now())
 }
 
-async function* dumpedIndexes(
+async function* asDumped(indexes: AsyncIterable<ProjectIndex>): AsyncIterable<DumpedIndex> {
+  for await (const { documents, ...index } of indexes) yield { ...index, documents: lines(documents) }
+}
+
+async function* lines(documents: AsyncIterable<JsonObject>): AsyncIterable<string> {
+  for await (const document of documents) yield `${JSON.stringify(document)}\n`
+}
+
+async function* projectIndexes(
   deps: ProjectWorkDeps,
   project: Project,
   table: RouteTable,
   signal: AbortSignal,
-): AsyncIterable<DumpedIndex> {
+): AsyncIterable<ProjectIndex> {
   for (const route of table.indexes(project.id)) {
     const state = await deps.journal.writeState(project.id, route.index.uid)
     yield { entry: route.index, settings: state?.settings ?? {}, documents: documentsOf(deps, table, route, signal) }

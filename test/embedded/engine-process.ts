@@ -29,7 +29,8 @@ export interface EngineAnswer {
 
 export interface EngineExit {
   readonly code: number | null
-  readonly stderr: string
+  /** All that it said. */
+  readonly text: string
 }
 
 /** Serves when it resolves. Rejects with what the process said when it ends before. */
@@ -47,10 +48,18 @@ export async function startEngine(
         if (announced !== null) resolve(announced[1]!)
       }),
     ),
-    exit.then(({ code, stderr }) => {
-      throw new Error(`the engine ended with ${code}: ${stderr}`)
+    exit.then(({ code, text }) => {
+      throw new Error(`the engine ended with ${code}: ${text}`)
     }),
   ])
+  return clientOf(url, async (signal) => {
+    child.kill(signal)
+    await exit
+  })
+}
+
+/** Speaks to the engine at `url`; `end` ends its process. */
+export function clientOf(url: string, end: (signal: 'SIGTERM' | 'SIGKILL') => Promise<void>): EngineProcess {
   const call: EngineProcess['call'] = async (method, path, body, headers = {}) => {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array
     const answer = await fetch(url + path, {
@@ -76,17 +85,13 @@ export async function startEngine(
     }
     throw new Error(`task ${taskUid} did not end`)
   }
-  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
-    child.kill(signal)
-    await exit
-  }
   return {
     url,
     call,
     waitForTask,
     async write(method, path, body) {
       const answer = await call(method, path, body)
-      assert.equal(answer.status, 202, answer.body.toString())
+      assert(answer.status < 300, answer.body.toString())
       const task = await waitForTask(Number(answer.json.taskUid))
       assert.equal(task.status, 'succeeded', JSON.stringify(task))
       return task
@@ -112,11 +117,12 @@ function spawnEngine(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, ...env },
   })
-  let stderr = ''
-  child.stderr!.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString()
-  })
-  const exit = new Promise<EngineExit>((resolve) => child.once('close', (code) => resolve({ code, stderr })))
+  let text = ''
+  for (const output of [child.stdout!, child.stderr!])
+    output.on('data', (chunk: Buffer) => {
+      text = (text + chunk.toString()).slice(-20_000)
+    })
+  const exit = new Promise<EngineExit>((resolve) => child.once('close', (code) => resolve({ code, text })))
   return { child, exit }
 }
 

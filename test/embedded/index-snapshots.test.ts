@@ -15,7 +15,7 @@ before(async () => {
   ;[engine, target] = await Promise.all([startEngine(join(root, 'source')), startEngine(join(root, 'target'))])
 })
 after(async () => {
-  await Promise.all([engine?.stop(), target?.stop()])
+  await Promise.all([engine?.kill(), target?.kill()])
   rmSync(root, { recursive: true, force: true })
 })
 

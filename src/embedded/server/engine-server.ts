@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
-import { completeFeatures, type Features } from '../../api/features.ts'
+import { completeFeatures, type Feature, type Features } from '../../api/features.ts'
 import { emulatedRelease } from '../../api/names.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
 import { dropRest } from '../../lib/http-body.ts'
@@ -31,6 +31,8 @@ export interface EngineServerOptions {
   readonly masterKey: string | null
   /** Largest body, decoded. Default 100 MB. */
   readonly payloadBytesMax?: number
+  /** Switched on at the start, whatever is stored. */
+  readonly featuresOn?: readonly Feature[]
   /** `pkgVersion`. Default: the release that we speak. */
   readonly version?: string
   readonly clock?: Clock
@@ -52,7 +54,7 @@ const drainMsDefault = 5_000
 export async function startEngineServer(options: EngineServerOptions): Promise<EngineServer> {
   const { core, clock = systemClock, random = systemRandom, onFailure = () => undefined } = options
   const keys = await openKeyRing({ store: core.store, masterKey: options.masterKey, clock, random })
-  let features = storedFeatures(core)
+  let features = startFeatures(core, options.featuresOn ?? [])
   const parts: ServerParts = {
     core,
     keys,
@@ -102,12 +104,12 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
   return { url: server.url, close: (drainMs = drainMsDefault) => server.close(drainMs) }
 }
 
-function storedFeatures(core: EngineCore): Features {
+function startFeatures(core: EngineCore, featuresOn: readonly Feature[]): Features {
   const stored = core.store.get(featuresEntry)
   const on = Object.entries(stored !== undefined && isObject(stored) ? stored : {}).filter(
     ([, value]) => value === true,
   )
-  return completeFeatures(Object.fromEntries(on.map(([name]) => [name, true])))
+  return completeFeatures(Object.fromEntries([...on.map(([name]) => name), ...featuresOn].map((name) => [name, true])))
 }
 
 async function serve(tree: RouteTree<Route>, parts: ServerParts, request: IncomingMessage): Promise<Answer> {

@@ -1,8 +1,6 @@
 /**
- * A project as one file: the dump of M-H1 (version V6), so that any Meilisearch can import it at start.
- *
- * Holds the project's indexes with settings in clear and vectors with the documents, its keys without values, its flags
- * and webhooks. It holds no task history: task numbers belong to the project that it came from.
+ * Indexes, keys and tasks as one file: the dump of M-H1 (version V6), so that any Meilisearch can import it at start.
+ * Holds secrets of settings in clear, vectors with their documents, and keys without their values.
  */
 import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
@@ -10,22 +8,59 @@ import { basename, dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { type Pack, pack } from 'tar-stream'
-import type { JsonObject } from '../lib/json.ts'
-import type { ApiKey, IndexEntry, Webhook } from '../store/catalogue.ts'
+import type { Json, JsonObject } from '../../lib/json.ts'
+
+export interface DumpedEntry {
+  readonly uid: string
+  readonly primaryKey: string | null
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly updatedAt: number
+}
 
 /** One index of a dump. `documents` is read once, in order, and never held as a whole. */
 export interface DumpedIndex {
-  readonly entry: IndexEntry
-  /** Complete settings, secrets in clear. */
+  readonly entry: DumpedEntry
+  /** Secrets in clear. */
   readonly settings: JsonObject
-  readonly documents: AsyncIterable<JsonObject>
+  /** NDJSON, in pieces of any size. */
+  readonly documents: AsyncIterable<string | Uint8Array>
+}
+
+export interface DumpedKey extends Omit<DumpedEntry, 'primaryKey'> {
+  readonly name: string | null
+  readonly description: string | null
+  readonly actions: readonly string[]
+  readonly indexes: readonly string[]
+  readonly expiresAt: number | null
+}
+
+export interface DumpedWebhook {
+  readonly uuid: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** A task as a line of the queue, with what it still has to do. */
+export interface DumpedTask {
+  readonly uid: number
+  readonly line: JsonObject
+  /** NDJSON of a waiting task's documents. */
+  readonly payload?: AsyncIterable<Uint8Array>
 }
 
 export interface DumpContents {
   readonly features: Readonly<Record<string, boolean>>
-  readonly keys: readonly ApiKey[]
-  readonly webhooks: readonly Webhook[]
+  readonly keys: readonly DumpedKey[]
+  readonly webhooks: readonly DumpedWebhook[]
   readonly indexes: AsyncIterable<DumpedIndex>
+  readonly instanceUid?: string
+  /** As the network route shows it. */
+  readonly network?: Json
+  /** Chat settings by workspace. */
+  readonly chats?: Readonly<Record<string, Json>>
+  readonly tasks?: AsyncIterable<DumpedTask>
+  readonly batches?: AsyncIterable<JsonObject>
 }
 
 /**
@@ -47,7 +82,7 @@ export async function writeDump(
   const archive = join(staging, basename(path))
   try {
     const tar = pack()
-    const written = pipeline(tar, createGzip(), createWriteStream(archive))
+    const written = pipeline(tar, createGzip(), createWriteStream(archive, { mode: 0o600 }))
     // A failed write also fails `addFile`; without this the first of the two would be an unhandled rejection.
     written.catch(() => tar.destroy())
     addText(tar, 'metadata.json', {
@@ -55,14 +90,19 @@ export async function writeDump(
       dbVersion: engineVersion,
       dumpDate: new Date(now).toISOString(),
     })
+    if (contents.instanceUid !== undefined) tar.entry({ name: 'instance_uid.uuid' }, contents.instanceUid)
     addText(tar, 'experimental-features.json', contents.features)
-    addText(tar, 'webhooks.json', { webhooks: Object.fromEntries(contents.webhooks.map(dumpedWebhook)) })
-    addLines(tar, 'keys.jsonl', contents.keys.map(dumpedKey))
+    if (contents.network !== undefined) addText(tar, 'network.json', contents.network)
+    addText(tar, 'webhooks.json', { webhooks: Object.fromEntries(contents.webhooks.map(webhookEntry)) })
+    addLines(tar, 'keys.jsonl', contents.keys.map(keyLine))
+    tar.entry({ name: 'chat-completions-settings', type: 'directory' })
+    for (const [name, settings] of Object.entries(contents.chats ?? {}))
+      addText(tar, `chat-completions-settings/${name}.json`, settings)
     tar.entry({ name: 'tasks', type: 'directory' })
     tar.entry({ name: 'tasks/update_files', type: 'directory' })
-    addLines(tar, 'tasks/queue.jsonl', [])
+    await addPieces(tar, staging, 'tasks/queue.jsonl', taskLines(tar, staging, contents.tasks ?? none()))
     tar.entry({ name: 'batches', type: 'directory' })
-    addLines(tar, 'batches/queue.jsonl', [])
+    await addPieces(tar, staging, 'batches/queue.jsonl', lines(contents.batches ?? none()))
     tar.entry({ name: 'indexes', type: 'directory' })
     for await (const index of contents.indexes) await addIndex(tar, staging, index)
     tar.finalize()
@@ -72,6 +112,16 @@ export async function writeDump(
     await sync(dirname(path))
   } finally {
     await rm(staging, { recursive: true, force: true })
+  }
+}
+
+async function* none(): AsyncGenerator<never> {}
+
+/** The queue's lines; payloads go into the archive while it is read, each before the queue. */
+async function* taskLines(tar: Pack, staging: string, tasks: AsyncIterable<DumpedTask>): AsyncIterable<string> {
+  for await (const { uid, line, payload } of tasks) {
+    if (payload !== undefined) await addPieces(tar, staging, `tasks/update_files/${uid}.jsonl`, payload)
+    yield `${JSON.stringify(line)}\n`
   }
 }
 
@@ -85,15 +135,11 @@ async function addIndex(tar: Pack, staging: string, { entry, settings, documents
     updatedAt: new Date(entry.updatedAt).toISOString(),
   })
   addText(tar, `${folder}/settings.json`, settings)
-  // A tar entry begins with its size, so the documents go through a file first.
-  const file = join(staging, 'documents.jsonl')
-  await pipeline(lines(documents), createWriteStream(file))
-  await addFile(tar, `${folder}/documents.jsonl`, file)
-  await rm(file)
+  await addPieces(tar, staging, `${folder}/documents.jsonl`, documents)
 }
 
-async function* lines(documents: AsyncIterable<JsonObject>): AsyncIterable<string> {
-  for await (const document of documents) yield `${JSON.stringify(document)}\n`
+async function* lines(values: AsyncIterable<JsonObject>): AsyncIterable<string> {
+  for await (const value of values) yield `${JSON.stringify(value)}\n`
 }
 
 function addText(tar: Pack, name: string, value: unknown): void {
@@ -104,9 +150,18 @@ function addLines(tar: Pack, name: string, values: readonly unknown[]): void {
   tar.entry({ name }, values.map((value) => `${JSON.stringify(value)}\n`).join(''))
 }
 
-async function addFile(tar: Pack, name: string, file: string): Promise<void> {
+/** A tar entry begins with its size, so what comes in pieces goes through a file first. */
+async function addPieces(
+  tar: Pack,
+  staging: string,
+  name: string,
+  pieces: AsyncIterable<string | Uint8Array>,
+): Promise<void> {
+  const file = join(staging, name.replaceAll('/', '-'))
+  await pipeline(pieces, createWriteStream(file))
   const { size } = await stat(file)
   await pipeline(createReadStream(file), tar.entry({ name, size }))
+  await rm(file)
 }
 
 async function sync(path: string): Promise<void> {
@@ -114,7 +169,7 @@ async function sync(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close())
 }
 
-function dumpedKey(key: ApiKey): unknown {
+function keyLine(key: DumpedKey): unknown {
   return {
     description: key.description,
     name: key.name,
@@ -127,7 +182,7 @@ function dumpedKey(key: ApiKey): unknown {
   }
 }
 
-function dumpedWebhook({ uuid, url, headers }: Webhook): [string, unknown] {
+function webhookEntry({ uuid, url, headers }: DumpedWebhook): [string, unknown] {
   return [uuid, { url, headers }]
 }
 
