@@ -151,7 +151,7 @@ export function decodeCustomMetadata(search: string): string | null {
 }
 
 /** `POST …/delete-batch`: ids; other JSON values than strings become their JSON text (M-E5). Message 89. */
-export function decodeDeleteBatch(bytes: Uint8Array): readonly string[] {
+export function decodeDeleteBatch(bytes: Uint8Array): readonly Json[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length === 0) throw new ApiError('missing_payload', 'A json payload is missing.')
   let body: Json
@@ -166,8 +166,11 @@ export function decodeDeleteBatch(bytes: Uint8Array): readonly string[] {
       'bad_request',
       `Json deserialize error: invalid type: ${serdeKind(body)}, expected a sequence at line 1 column ${isObject(body) ? 0 : text.toString().trimEnd().length}`,
     )
-  return body.map((id: Json) => (typeof id === 'string' ? id : typeof id === 'number' ? `${id}` : JSON.stringify(id)))
+  return body
 }
+
+/** A document id of a deletion as text. */
+export const idText = (id: Json): string => (typeof id === 'string' ? id : JSON.stringify(id))
 
 function serdeKind(value: Json): string {
   if (value === null) return 'null'

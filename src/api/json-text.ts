@@ -9,7 +9,9 @@ import { jsonDepthMax, jsonMistake, placeIn } from './json-mistake.ts'
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** What V8 takes and the reference does not: lone surrogates, and numbers beyond a double. */
-const suspicious = /\\u[dD][89a-fA-F]|[0-9.][eE]\+?[0-9]{3}|[0-9]{300}/
+const suspicious = [/\\u[dD][89a-fA-F]/, /[0-9.][eE]\+?[0-9]{3}/]
+/** Digits of a number that may be beyond a double. */
+const manyDigits = 300
 
 export class JsonSyntaxError extends Error {
   override readonly name = 'JsonSyntaxError'
@@ -45,7 +47,7 @@ export function parseJsonBytes(bytes: Uint8Array): Json {
 /** @throws JsonSyntaxError with the reference's parser message. */
 export function parseJsonText(text: string): Json {
   // A run of brackets is refused before V8 builds a tree that later recursion could not walk.
-  const doubtful = (text.length > jsonDepthMax && isTooDeep(text)) || suspicious.test(text)
+  const doubtful = (text.length > jsonDepthMax && isTooDeep(text)) || isSuspicious(text)
   const mistake = doubtful ? jsonMistake(Buffer.from(text)) : undefined
   if (mistake !== undefined) throw new JsonSyntaxError(mistake)
   try {
@@ -53,6 +55,20 @@ export function parseJsonText(text: string): Json {
   } catch {
     throw new JsonSyntaxError(jsonMistake(Buffer.from(text)) ?? 'invalid JSON')
   }
+}
+
+function isSuspicious(text: string): boolean {
+  if (suspicious.some((pattern) => pattern.test(text))) return true
+  const isDigit = (at: number) => text.charCodeAt(at) >= 0x30 && text.charCodeAt(at) <= 0x39
+  // A run of so many digits covers one of every so many places.
+  for (let at = manyDigits - 1; at < text.length; at += manyDigits) {
+    if (!isDigit(at)) continue
+    let [start, end] = [at, at + 1]
+    while (start > 0 && isDigit(start - 1)) start -= 1
+    while (end < text.length && isDigit(end)) end += 1
+    if (end - start >= manyDigits) return true
+  }
+  return false
 }
 
 function isTooDeep(text: string): boolean {

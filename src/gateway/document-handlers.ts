@@ -13,6 +13,7 @@ import {
   decodeDeleteByFilter,
   decodeDocumentEdition,
   decodeDocumentWrite,
+  idText,
 } from '../api/documents-query.ts'
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import { parseJsonBody } from '../api/json-text.ts'
@@ -216,12 +217,12 @@ export const deleteBatch: Handler = async (call) => {
   return deleteIds(call, decodeDeleteBatch(body), customMetadata)
 }
 
-async function deleteIds(call: Call, ids: readonly string[], customMetadata: string | null): Promise<Answer> {
+async function deleteIds(call: Call, ids: readonly Json[], customMetadata: string | null): Promise<Answer> {
   const { journal } = call.parts
   async function* lines(): AsyncGenerator<Uint8Array> {
     for (let at = 0; at < ids.length; at += 1_000) {
       const stretch = ids.slice(at, at + 1_000)
-      yield Buffer.from(stretch.map((id) => `${JSON.stringify(id)}\n`).join(''))
+      yield Buffer.from(stretch.map((id) => `${JSON.stringify(idText(id))}\n`).join(''))
     }
   }
   let payload: Payload | undefined

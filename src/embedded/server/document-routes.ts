@@ -13,10 +13,12 @@ import {
   decodeDocumentsParameters,
   decodeDocumentsQuery,
   decodeDocumentWrite,
+  idText,
 } from '../../api/documents-query.ts'
 import { ApiError } from '../../api/errors.ts'
 import { featureNotEnabled } from '../../api/features.ts'
 import { parseJsonBody } from '../../api/json-text.ts'
+import type { Json } from '../../lib/json.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
 import { checkEditFunction, contextTextOf } from '../edit-function/edit-request.ts'
 import { readFilter } from '../search/filter-request.ts'
@@ -165,14 +167,14 @@ async function put(call: Call, merge: boolean): Promise<Answer> {
   return accepted(task)
 }
 
-async function deleteIds(call: Call, customMetadata: string | null, ids: readonly string[]): Promise<Answer> {
+async function deleteIds(call: Call, customMetadata: string | null, ids: readonly Json[]): Promise<Answer> {
   async function* lines(): AsyncGenerator<Uint8Array> {
-    const group = 10_000
+    const group = 2_000
     for (let at = 0; at < ids.length; at += group)
       yield Buffer.from(
         `${ids
           .slice(at, at + group)
-          .map((id) => JSON.stringify(id))
+          .map((id) => JSON.stringify(idText(id)))
           .join('\n')}\n`,
       )
   }
