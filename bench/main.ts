@@ -21,6 +21,7 @@ const { values, positionals } = parseArgs({
     documents: { type: 'string', default: '50000' },
     backlog: { type: 'string', default: '500' },
     queries: { type: 'string', default: '100' },
+    'max-indexing-memory': { type: 'string', default: '256MiB' },
   },
 })
 const meilisearch = process.env.MEILISEARCH_BIN
@@ -46,7 +47,7 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       {
         documents: Number(values.documents),
         queries: Number(values.queries),
-        flags: process.env.ENGINE_FLAGS?.split(' ') ?? [],
+        indexingMemory: values['max-indexing-memory'],
         ...(meilisearch === undefined ? {} : { meilisearch }),
       },
       say,
