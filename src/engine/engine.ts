@@ -51,8 +51,13 @@ export interface Engine {
     documents: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<EngineReply<number>>
-  /** An empty list makes an empty mark (NF-41). */
-  deleteDocuments(uid: string, ids: readonly string[], mark: string, signal: AbortSignal): Promise<EngineReply<number>>
+  /** `ids`: NDJSON, each a string; none makes an empty mark (NF-41). */
+  deleteDocuments(
+    uid: string,
+    ids: AsyncIterable<Uint8Array> | readonly [],
+    mark: string,
+    signal: AbortSignal,
+  ): Promise<EngineReply<number>>
   clearDocuments(uid: string, mark: string, signal: AbortSignal): Promise<EngineReply<number>>
   editDocuments(
     uid: string,

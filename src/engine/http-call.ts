@@ -19,6 +19,8 @@ export type CallBody =
   | { readonly kind: 'json'; readonly value: Json }
   /** JSON that is written already. */
   | { readonly kind: 'text'; readonly text: string }
+  /** A JSON array of what NDJSON holds. */
+  | { readonly kind: 'list'; readonly lines: AsyncIterable<Uint8Array> }
   | { readonly kind: 'ndjson'; readonly chunks: AsyncIterable<Uint8Array>; readonly gzip: boolean }
 
 export interface Call {
@@ -123,17 +125,19 @@ interface Outgoing {
 
 async function outgoing(body: CallBody | undefined): Promise<Outgoing> {
   if (body === undefined) return { headers: {}, body: null, isComplete: () => true }
-  if (body.kind !== 'ndjson') {
+  if (body.kind === 'json' || body.kind === 'text') {
     return {
       headers: { 'content-type': 'application/json' },
       body: body.kind === 'text' ? body.text : JSON.stringify(body.value),
       isComplete: () => true,
     }
   }
-  const type = { 'content-type': 'application/x-ndjson' }
-  const chunks = body.chunks[Symbol.asyncIterator]()
+  const isList = body.kind === 'list'
+  const type = { 'content-type': isList ? 'application/json' : 'application/x-ndjson' }
+  const chunks = (isList ? listOf(body.lines) : body.chunks)[Symbol.asyncIterator]()
+  const isZipped = !isList && body.gzip
   const head = await readHead(chunks)
-  if (head.isAll && !body.gzip) return { headers: type, body: Buffer.concat(head.chunks), isComplete: () => true }
+  if (head.isAll && !isZipped) return { headers: type, body: Buffer.concat(head.chunks), isComplete: () => true }
   // Half a body is never executed (NF-43), so only a source that was read to its end leaves the outcome open.
   let isAtEnd = false
   const source = Readable.from(
@@ -148,10 +152,25 @@ async function outgoing(body: CallBody | undefined): Promise<Outgoing> {
     })(),
     { objectMode: false },
   )
-  if (!body.gzip) return { headers: type, body: source, isComplete: () => isAtEnd }
+  if (!isZipped) return { headers: type, body: source, isComplete: () => isAtEnd }
   // An error of the source destroys the compressor with it, which is how the request learns of it.
   const zipped = pipeline(source, createGzip({ level: 1 }), () => {})
   return { headers: { ...type, 'content-encoding': 'gzip' }, body: zipped, isComplete: () => isAtEnd }
+}
+
+/** Line feeds become commas, which is all that differs: within a line there is none. */
+async function* listOf(lines: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield Buffer.from('[')
+  let isBetween = false
+  for await (const chunk of lines) {
+    const text = Buffer.from(chunk)
+    if (text.length === 0) continue
+    if (isBetween) yield Buffer.from(',')
+    isBetween = text.at(-1) === 0x0a
+    for (let at = text.indexOf(0x0a); at >= 0; at = text.indexOf(0x0a, at + 1)) text[at] = 0x2c
+    yield isBetween ? text.subarray(0, -1) : text
+  }
+  yield Buffer.from(']')
 }
 
 /** Bodies up to this size are sent whole: with their length, and without a stream between. */

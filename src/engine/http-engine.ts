@@ -80,7 +80,12 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         signal,
       }),
     deleteDocuments: (uid, ids, mark, signal) =>
-      writeJson('POST', `${indexPath(uid)}/documents/delete-batch?${query({ customMetadata: mark })}`, ids, signal),
+      write({
+        method: 'POST',
+        path: `${indexPath(uid)}/documents/delete-batch?${query({ customMetadata: mark })}`,
+        body: Symbol.asyncIterator in ids ? { kind: 'list', lines: ids } : { kind: 'json', value: [] },
+        signal,
+      }),
     clearDocuments: (uid, mark, signal) =>
       write({ method: 'DELETE', path: `${indexPath(uid)}/documents?${query({ customMetadata: mark })}`, signal }),
     async editDocuments(uid, edit, mark, signal) {

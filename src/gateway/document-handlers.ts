@@ -9,13 +9,12 @@ import {
 import {
   type DocumentWriteQuery,
   decodeCustomMetadata,
-  decodeDeleteBatch,
   decodeDeleteByFilter,
   decodeDocumentEdition,
   decodeDocumentWrite,
-  idText,
 } from '../api/documents-query.ts'
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { readIdList } from '../api/id-list.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { checkEditFunction, contextTextOf } from '../embedded/edit-function/edit-request.ts'
 import type { Payload } from '../journal/change.ts'
@@ -207,29 +206,37 @@ export const clearDocuments: Handler = (call) =>
   })
 
 /** `DELETE /indexes/{uid}/documents/{id}`. */
-export const deleteDocument: Handler = (call) => deleteIds(call, [param(call, 'id')], decodeCustomMetadata(call.search))
+export const deleteDocument: Handler = (call) =>
+  deleteIds(call, [[param(call, 'id')]], decodeCustomMetadata(call.search))
 
 /** `POST /indexes/{uid}/documents/delete-batch`. */
 export const deleteBatch: Handler = async (call) => {
   const customMetadata = decodeCustomMetadata(call.search)
   checkContentType(call.headers, /json/i.test(call.headers.contentType ?? ''), ['application/json'])
   const body = await readBody(call.exchange.request, call.parts.limits.documentBytesMax)
-  return deleteIds(call, decodeDeleteBatch(body), customMetadata)
+  return deleteIds(call, readIdList(body), customMetadata)
 }
 
-async function deleteIds(call: Call, ids: readonly Json[], customMetadata: string | null): Promise<Answer> {
+async function deleteIds(
+  call: Call,
+  groups: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
+  customMetadata: string | null,
+): Promise<Answer> {
   const { journal } = call.parts
+  let provided = 0
   async function* lines(): AsyncGenerator<Uint8Array> {
-    for (let at = 0; at < ids.length; at += 1_000) {
-      const stretch = ids.slice(at, at + 1_000)
-      yield Buffer.from(stretch.map((id) => `${JSON.stringify(idText(id))}\n`).join(''))
+    for await (const ids of groups) {
+      provided += ids.length
+      yield Buffer.from(ids.map((id) => `${JSON.stringify(id)}\n`).join(''))
+      // Nothing else may let others in between.
+      await new Promise((resolve) => setImmediate(resolve))
     }
   }
   let payload: Payload | undefined
   try {
     payload = await journal.stage(lines())
     const parts = { uid: pathUid(call), payload, customMetadata, mayCreateIndex: false }
-    const answer = await append(call, { ...parts, operation: { kind: 'documents-delete', provided: ids.length } })
+    const answer = await append(call, { ...parts, operation: { kind: 'documents-delete', provided } })
     payload = undefined
     return answer
   } catch (error) {

@@ -1,13 +1,11 @@
 /** Sends one change to the node, part by part, each with its mark. */
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
-import type { Payload } from '../journal/change.ts'
-import type { LaneChange, LaneJournal, LaneProof } from '../journal/ports.ts'
+import type { LaneChange, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { type Delivery, isMarked, type Part, partByteCount, payloadByteCount } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
-import { linesOf } from './ndjson.ts'
 import { type NodeSession, send } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
 import { PayloadSlices } from './payload-slices.ts'
@@ -122,10 +120,8 @@ async function sendPart(
       const chunks = slices === undefined ? journal.open(part.payload) : slices.read(part.slice)
       return write((signal) => engine.putDocuments(uid, options, chunks, signal))
     }
-    case 'delete': {
-      const ids = await readIds(journal, part.payload)
-      return write((signal) => engine.deleteDocuments(uid, ids, mark, signal))
-    }
+    case 'delete':
+      return write((signal) => engine.deleteDocuments(uid, journal.open(part.payload), mark, signal))
     case 'clear':
       return write((signal) => engine.clearDocuments(uid, mark, signal))
     case 'settings':
@@ -141,10 +137,4 @@ async function sendPart(
     default:
       return unreachable(part)
   }
-}
-
-async function readIds(journal: Pick<LaneJournal, 'open'>, payload: Payload): Promise<readonly string[]> {
-  const ids: string[] = []
-  for await (const line of linesOf(journal.open(payload))) ids.push(String(JSON.parse(line)))
-  return ids
 }

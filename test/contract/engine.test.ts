@@ -22,7 +22,7 @@ async function ended(engine: Engine, number: number): Promise<EngineTask> {
   }
 }
 
-async function* ndjson(...documents: readonly object[]): AsyncGenerator<Uint8Array> {
+async function* ndjson(...documents: readonly (object | string)[]): AsyncGenerator<Uint8Array> {
   for (const document of documents) yield Buffer.from(`${JSON.stringify(document)}\n`)
 }
 
@@ -57,7 +57,7 @@ for (const source of engineSources()) {
     assert.deepEqual(page.results, [{ id: 1, title: 'uno', year: 1 }])
     const removed = await ended(
       engine,
-      answered(await engine.deleteDocuments('books', ['1', '9'], 'fj1:1:3:a', signal())),
+      answered(await engine.deleteDocuments('books', ndjson('1', '9'), 'fj1:1:3:a', signal())),
     )
     assert.equal(removed.details?.deletedDocuments, 1)
     const left = answered(await engine.fetchDocuments('books', { fields: ['id'], limit: 10 }, signal()))

@@ -5,6 +5,7 @@
 import type { Engine, EngineReply, EngineTask } from '../../src/engine/engine.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import type { Random } from '../../src/lib/random.ts'
+import { linesOf } from '../../src/replication/ndjson.ts'
 import * as rules from './document-rules.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimNode, TaskBody } from './sim-node.ts'
@@ -109,7 +110,11 @@ export function createSimEngine(options: {
       const documents = lines.map((line) => JSON.parse(line) as JsonObject)
       return write(uid, { kind: 'put', documents, merge, primaryKey }, mark, signal)
     },
-    deleteDocuments: (uid, ids, mark, signal) => write(uid, { kind: 'delete', ids }, mark, signal),
+    async deleteDocuments(uid, lines, mark, signal) {
+      const ids: string[] = []
+      if (Symbol.asyncIterator in lines) for await (const line of linesOf(lines)) ids.push(JSON.parse(line))
+      return write(uid, { kind: 'delete', ids }, mark, signal)
+    },
     clearDocuments: (uid, mark, signal) => write(uid, { kind: 'clear' }, mark, signal),
     editDocuments: (uid, { filter }, mark, signal) => write(uid, { kind: 'edit', filter }, mark, signal),
     applySettings: (uid, settings, signal) => write(uid, { kind: 'settings', settings }, null, signal),
