@@ -32,11 +32,13 @@ export class Vocabulary {
 
   has(reader: IndexReader, word: string): boolean {
     const first = firstCharacter(word)
+    const words = this.#blocks.get(first)
+    // One word is not worth the reading of a block.
+    if (words === undefined) return firstFrom(reader, word) === word
     let known = this.#sets.get(first)
     if (known === undefined) {
-      const words = this.#block(reader, first)
       known = new Set(words)
-      if (this.#blocks.has(first)) this.#sets.set(first, known)
+      this.#sets.set(first, known)
     }
     return known.has(word)
   }
@@ -143,7 +145,7 @@ export class Vocabulary {
     const firsts: string[] = []
     let start: string | undefined = ''
     while (start !== undefined) {
-      const next: string | undefined = reader.words(start)[Symbol.iterator]().next().value
+      const next = firstFrom(reader, start)
       if (next === undefined) break
       const first = firstCharacter(next)
       firsts.push(first)
@@ -152,6 +154,12 @@ export class Vocabulary {
     this.#firsts = firsts
     return firsts
   }
+}
+
+/** The loop ends the iteration, which else would keep its state of the index, and the pages of it, for ever. */
+function firstFrom(reader: IndexReader, start: string): string | undefined {
+  for (const word of reader.words(start)) return word
+  return undefined
 }
 
 /** Whether a word may be found by its likeness: not when it only occurs where no typo is allowed (M-F4). */
