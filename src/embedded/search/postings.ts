@@ -59,6 +59,8 @@ function vocabularyOf(reader: IndexReader): Vocabulary {
 }
 
 const none = Bitmap.of()
+const within = (found: Bitmap, universe: Bitmap | undefined): Bitmap =>
+  universe === undefined ? found : found.and(universe)
 
 export class Postings {
   readonly reader: IndexReader
@@ -118,21 +120,32 @@ export class Postings {
     return remember(this.#buckets, word, () => [...this.reader.wordPositions(word)])
   }
 
-  /** Documents in which `right` stands `distance` after `left`; by attribute, in which one field has both. */
-  pair(left: string, right: string, distance: number): Bitmap {
+  /**
+   * Documents in which `right` stands `distance` after `left`; by attribute, in which one field has both.
+   *
+   * @param universe  by attribute only: the first question about two words is answered for these documents alone, and that
+   *                  answer is kept for the rest of the query, as the reference does.
+   */
+  pair(left: string, right: string, distance: number, universe?: Bitmap): Bitmap {
     if (this.byAttribute)
       return remember(this.#pairs, `0 ${left} ${right}`, () =>
-        this.#byFields((field) => [this.inField(left, field), this.inField(right, field)]),
+        within(
+          this.#byFields((field) => [this.inField(left, field), this.inField(right, field)]),
+          universe,
+        ),
       )
     if (!isDistance(distance)) return none
     return remember(this.#pairs, `${distance} ${left} ${right}`, () => this.reader.pairDocids(left, right, distance))
   }
 
   /** `pair` for every right word that begins with `prefix`. */
-  prefixPair(left: string, prefix: string, distance: number): Bitmap {
+  prefixPair(left: string, prefix: string, distance: number, universe?: Bitmap): Bitmap {
     if (this.byAttribute)
       return remember(this.#prefixPairs, `0 ${left} ${prefix}`, () =>
-        this.#byFields((field) => [this.inField(left, field), this.prefixInField(prefix, field)]),
+        within(
+          this.#byFields((field) => [this.inField(left, field), this.prefixInField(prefix, field)]),
+          universe,
+        ),
       )
     if (!isDistance(distance)) return none
     return remember(this.#prefixPairs, `${distance} ${left} ${prefix}`, () => {

@@ -40,6 +40,7 @@ interface PairEnd {
 
 function pairDocids(docids: TermDocids, from: TermSubset, to: TermSubset, distance: number, universe: Bitmap): Bitmap {
   const { postings } = docids
+  if (postings.byAttribute) return pairsByAttribute(docids, from, to, distance, universe)
   const found: Bitmap[] = []
   const lefts = pairEnds(docids, from, 'last', universe)
   const { prefix } = to.derivations
@@ -66,6 +67,57 @@ function pairDocids(docids: TermDocids, from: TermSubset, to: TermSubset, distan
     }
   }
   return unite(found)
+}
+
+/**
+ * Which pairs are asked about, in which order and for which documents, shows in the answers (see `Postings.pair`): nothing
+ * is left out here that the reference asks.
+ */
+function pairsByAttribute(
+  docids: TermDocids,
+  from: TermSubset,
+  to: TermSubset,
+  distance: number,
+  universe: Bitmap,
+): Bitmap {
+  const { postings } = docids
+  const found: Bitmap[] = []
+  const lefts = allEnds(from, 'last')
+  const rights = allEnds(to, 'first')
+  const { prefix } = to.derivations
+  const inPhrase = (phrase: Phrase | null, documents: Bitmap) =>
+    phrase === null ? documents : documents.and(docids.ofPhrase(phrase))
+  if (prefix !== null)
+    for (const { word, phrase } of lefts) {
+      const within = inPhrase(phrase, universe)
+      if (phrase !== null && within.isEmpty()) continue
+      found.push(postings.prefixPair(word, prefix.word, distance, within))
+      if (phrase === null) found.push(postings.prefixPair(word, prefix.word, distance, within))
+    }
+  for (const left of lefts) {
+    if (rights.length > 1) {
+      const own = left.phrase === null ? postings.original(left.word) : docids.ofPhrase(left.phrase)
+      if (!own.intersects(universe)) continue
+    }
+    for (const right of rights) {
+      const within = inPhrase(right.phrase, inPhrase(left.phrase, universe))
+      if (within.isEmpty()) continue
+      found.push(postings.pair(left.word, right.word, distance, within))
+      if (distance > 1 && left.phrase === null && right.phrase === null)
+        found.push(postings.pair(right.word, left.word, distance - 1, within))
+    }
+  }
+  return unite(found).and(universe)
+}
+
+function allEnds(subset: TermSubset, end: 'first' | 'last'): readonly Omit<PairEnd, 'within'>[] {
+  const { words, phrases } = subset.derivations
+  const ends: Omit<PairEnd, 'within'>[] = words.map(({ word }) => ({ word, phrase: null }))
+  for (const phrase of phrases) {
+    const word = end === 'first' ? phrase.words[0] : phrase.words.at(-1)
+    if (word != null) ends.push({ word, phrase })
+  }
+  return ends
 }
 
 function pairEnds(docids: TermDocids, subset: TermSubset, end: 'first' | 'last', universe: Bitmap): readonly PairEnd[] {
