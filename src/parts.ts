@@ -12,6 +12,7 @@ import { type Config, configEnvironment, type Environment } from './config/confi
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
+import type { EngineCore } from './embedded/core.ts'
 import type { Engine } from './engine/engine.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
 import { startGateway } from './gateway/gateway.ts'
@@ -428,11 +429,27 @@ export async function startEmbeddedEngine(
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
-  const [{ openEngine }, { startEngineServer }] = await Promise.all([
+  const [{ openEngine }, { startEngineServer }, { startWebhookDelivery }] = await Promise.all([
     import('./embedded/engine-core.ts'),
     import('./embedded/server/engine-server.ts'),
+    import('./embedded/server/webhook-delivery.ts'),
   ])
   const { address, bodyBytesMax, drainMs } = config.http
+  const egress = createEgressPolicy({
+    allowed: config.outbound.allowedIpNetworks,
+    httpsOnly: config.outbound.httpsOnly,
+  })
+  let opened: EngineCore | undefined
+  const webhooks = await supervisor.start(
+    'webhooks',
+    async () =>
+      startWebhookDelivery({
+        store: () => opened?.store,
+        egress,
+        onFailure: (reason, webhook) => logger.warn({ webhook, reason }, 'webhook: the call failed'),
+      }),
+    (delivery) => delivery.close(),
+  )
   const core = await supervisor.start(
     'engine core',
     () =>
@@ -442,11 +459,13 @@ export async function startEmbeddedEngine(
           ...standaloneEngine(config),
           indexingBytesMax: config.engine.indexingMemoryBytes,
           allowedNetworks: config.outbound.allowedIpNetworks,
+          onFinished: (tasks) => webhooks.notify(tasks),
         },
         clock,
       ),
-    (opened) => opened.close(),
+    (running) => running.close(),
   )
+  opened = core
   const server = await supervisor.start(
     'engine server',
     () =>
@@ -457,6 +476,7 @@ export async function startEmbeddedEngine(
         masterKey: config.project.masterKey?.reveal() ?? null,
         payloadBytesMax: bodyBytesMax,
         featuresOn: standaloneFeatures(config),
+        egressFault: (url) => egress.fault(url),
         clock,
         random,
         onFailure: (error) => logger.error({ err: error }, 'a request failed'),

@@ -21,6 +21,12 @@ export interface ServerParts {
   /** `pkgVersion` of `GET /version`. */
   readonly version: string
   readonly payloadBytesMax: number
+  readonly metrics: {
+    observe(method: string, path: string, status: number, tookMs: number): void
+    text(core: EngineCore, clock: Clock): Promise<string>
+  }
+  /** Why an address that a client names may not be called; undefined = it may. */
+  readonly egressFault: (url: URL) => string | undefined
   features(): Features
   setFeatures(change: Partial<Features>): Promise<Features>
 }

@@ -16,10 +16,14 @@ import type { Answer, Call, Route, ServerParts } from './call.ts'
 import { documentRoutes } from './document-routes.ts'
 import { indexRoutes } from './index-routes.ts'
 import { checkIndex, openKeyRing } from './key-ring.ts'
+import { logRoutes } from './log-routes.ts'
+import { EngineMetrics } from './metrics.ts'
+import { networkRoutes } from './network-routes.ts'
 import { searchRoutes } from './search-routes.ts'
 import { snapshotRoutes } from './snapshot-routes.ts'
 import { systemRoutes } from './system-routes.ts'
 import { taskRoutes } from './task-routes.ts'
+import { webhookRoutes } from './webhook-routes.ts'
 
 export interface EngineServerOptions {
   /** Open; closed by whoever opened it, after the server. */
@@ -35,6 +39,8 @@ export interface EngineServerOptions {
   readonly featuresOn?: readonly Feature[]
   /** `pkgVersion`. Default: the release that we speak. */
   readonly version?: string
+  /** Why an address that a client names may not be called; undefined = it may. Default: every one may. */
+  readonly egressFault?: (url: URL) => string | undefined
   readonly clock?: Clock
   readonly random?: Random
   /** Told of failures that a client sees as 500. */
@@ -61,6 +67,8 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     clock,
     random,
     version: options.version ?? emulatedRelease,
+    metrics: new EngineMetrics(),
+    egressFault: options.egressFault ?? (() => undefined),
     payloadBytesMax: options.payloadBytesMax ?? 100_000_000,
     features: () => features,
     async setFeatures(change) {
@@ -78,6 +86,9 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     ...searchRoutes,
     ...taskRoutes,
     ...snapshotRoutes,
+    ...webhookRoutes,
+    ...networkRoutes,
+    ...logRoutes,
   ])
     tree.add(route.method, route.path, route)
 
@@ -124,10 +135,30 @@ async function serve(tree: RouteTree<Route>, parts: ServerParts, request: Incomi
   if (match.kind === 'unknown') return { status: 404, body: null }
   if (match.kind === 'wrong-method') return { status: 405, body: null, headers: { allow: match.allowed.join(', ') } }
   const { route } = match
+  if (!parts.features().metrics) return answerOf(route, parts, request, match.params, path.search)
+  const begin = parts.clock.now()
+  const note = (status: number) => parts.metrics.observe(route.method, route.path, status, parts.clock.now() - begin)
+  try {
+    const answer = await answerOf(route, parts, request, match.params, path.search)
+    note(answer.status)
+    return answer
+  } catch (error) {
+    note(error instanceof ApiError ? error.status : 500)
+    throw error
+  }
+}
+
+async function answerOf(
+  route: Route,
+  parts: ServerParts,
+  request: IncomingMessage,
+  encoded: readonly string[],
+  search: string,
+): Promise<Answer> {
   const access = parts.keys.authorise(request.headers.authorization, route.action)
-  const params = match.params.map(decodeURIComponent)
+  const params = encoded.map(decodeURIComponent)
   if (route.path.startsWith('/indexes/{uid}')) checkIndex(access, params[0] ?? '')
-  const call: Call = { parts, request, access, params, search: path.search }
+  const call: Call = { parts, request, access, params, search }
   return route.handle(call)
 }
 

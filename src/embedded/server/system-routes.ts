@@ -7,6 +7,7 @@ import { matchesSomeIndexPattern } from '../../api/index-uid.ts'
 import { decodeKeyChange, decodeKeyCreation } from '../../api/key-body.ts'
 import { decodeKeyPage, decodeStatsQuery, renderPage } from '../../api/page-query.ts'
 import { type Answer, accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
+import { readMetrics } from './metrics.ts'
 
 const route = (method: Route['method'], path: string, action: Action | null, handle: Route['handle']): Route => ({
   method,
@@ -61,12 +62,7 @@ export const systemRoutes: readonly Route[] = [
   route('POST', '/dumps', 'dumps.create', (call) => archive(call, 'dump')),
   route('POST', '/snapshots', 'snapshots.create', (call) => archive(call, 'snapshot')),
 
-  route('POST', '/logs/stream', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
-  route('DELETE', '/logs/stream', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
-  route('POST', '/logs/stderr', 'metrics.get', refused('logsRoute', 'Modifying logs through the `/logs/*` routes')),
-  route('GET', '/metrics', 'metrics.get', refused('metrics', 'Getting metrics')),
-  route('GET', '/network', 'network.get', refused('network', 'Using the /network route')),
-  route('PATCH', '/network', 'network.update', refused('network', 'Using the /network route')),
+  route('GET', '/metrics', 'metrics.get', readMetrics),
   route('GET', '/chats', 'chats.get', refused('chatCompletions', 'listing the chats')),
   route('POST', '/render-template', 'settings.get', refused('renderRoute', 'calling the /render-template route')),
   route(
