@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg'
 import type { ProjectId } from '../store/catalogue.ts'
 import { jsonText } from './change-row.ts'
 import type { Ending } from './completion.ts'
+import { lockProgress } from './progress-lock.ts'
 import { endDeletions } from './task-deletion.ts'
 
 /** Numbers for endings, from rows that stay locked until the commit: the feed becomes visible in order. */
@@ -17,14 +18,7 @@ export async function numberEndings(
   readonly waitingDeletions: number
 }> {
   const keys = [...new Set(endings.map(({ batchKey }) => batchKey))]
-  const locked = await client.query<{ next_batch: number; next_finish: number; waiting_deletions: number }>({
-    name: 'lock-progress',
-    text: `insert into project_progress (project_id) values ($1)
-      on conflict (project_id) do update set next_finish = project_progress.next_finish
-      returning next_batch, next_finish, waiting_deletions`,
-    values: [project],
-  })
-  const progress = locked.rows[0] ?? { next_batch: 0, next_finish: 1, waiting_deletions: 0 }
+  const { nextBatch, nextFinish, waitingDeletions } = await lockProgress(client, project)
   const known = await client.query<{ uid: number; key: string }>({
     name: 'known-batches',
     text: 'select uid, key from batches where project_id = $1 and key = any($2::text[])',
@@ -32,7 +26,7 @@ export async function numberEndings(
   })
   const batches = new Map(known.rows.map(({ uid, key }) => [key, uid]))
   const fresh = keys.filter((key) => !batches.has(key))
-  for (const [at, key] of fresh.entries()) batches.set(key, progress.next_batch + at)
+  for (const [at, key] of fresh.entries()) batches.set(key, nextBatch + at)
   await client.query({
     name: 'count-endings',
     text: `with counted as (
@@ -42,7 +36,7 @@ export async function numberEndings(
       select $1, uid, key from unnest($4::bigint[], $5::text[]) as fresh (uid, key)`,
     values: [project, fresh.length, endings.length, fresh.map((key) => batches.get(key)), fresh],
   })
-  return { batches, firstFinish: progress.next_finish, waitingDeletions: progress.waiting_deletions }
+  return { batches, firstFinish: nextFinish, waitingDeletions }
 }
 
 /** Tasks that have ended already are left as they are. Deletions that waited for these tasks end with them. */

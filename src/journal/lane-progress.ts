@@ -38,13 +38,14 @@ export async function recordProgress(
   if (moved === undefined) return { isFinished: false, isCatalogueChanged: false }
   let isCatalogueChanged = moved.isActivated
   const endings = []
+  const renamings = []
   if (moved.applied > state.completed) {
     const hasFailed = progress.outcomes.some(({ status }) => status === 'failed')
     const open = await lockOpen(client, sealing, state, hasFailed ? state.head : moved.applied)
     const outcomes = new Map(progress.outcomes.map((outcome) => [outcome.position, outcome]))
     const completion = complete(state, open, moved.applied, outcomes, now)
     await giveNames(client, sealing, locked, completion.names)
-    await renameTasks(client, state.project, completion.renamings)
+    renamings.push(...completion.renamings)
     await saveRewritten(client, sealing, state.project, completion.rewritten)
     endings.push(...completion.endings)
     isCatalogueChanged ||= completion.isVisible
@@ -52,9 +53,11 @@ export async function recordProgress(
   if (state.isGone) await removePlacements(client, id)
   else if (moved.slowest >= state.head) state.behindSince = null
   const swaps = await completeSwaps(client, sealing, state.project, locked, [id], now)
-  endings.push(...swaps)
+  endings.push(...swaps.endings)
+  renamings.push(...swaps.renamings)
   const touched = [...locked.values()].filter((index) => index.state.id === id || isRenamed(index))
   await saveIndexes(client, sealing, touched)
+  await renameTasks(client, state.project, renamings)
   await saveEndings(client, state.project, endings, now)
   const changed = touched.filter((index) => isRenamed(index) || (index.state.id === id && isCatalogueChanged))
   await recordEvents(

@@ -9,7 +9,7 @@ import { cancel, cancelledEnding, type Ending } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { lockIndexes, saveIndexes } from './index-rows.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
-import { completeSwaps, indexesOfSwaps, saveWaits } from './read-names.ts'
+import { completeSwaps, indexesOfSwaps, renameTasks, saveWaits } from './read-names.ts'
 import { beginDeletion, forgetDeletions } from './task-deletion.ts'
 import type { NewChange } from './write-index.ts'
 
@@ -70,9 +70,10 @@ async function beginSwap(
   const locked = await lockIndexes(client, sealing, await indexesOfSwaps(client, ids))
   const heads = new Map(ids.map((id) => [id, locked.get(id)?.state.head ?? 0]))
   await saveWaits(client, project, change.task, heads)
-  const endings = await completeSwaps(client, sealing, project, locked, ids, now)
+  const { endings, renamings } = await completeSwaps(client, sealing, project, locked, ids, now)
   if (endings.length === 0 && ids.length > 0) return false
   await saveIndexes(client, sealing, [...locked.values()])
+  await renameTasks(client, project, renamings)
   await saveEndings(client, project, endings.length > 0 ? endings : [endingOf(change, now, {})], now)
   await recordEvents(
     client,

@@ -6,6 +6,7 @@ import type { OpenRow } from './change-row.ts'
 import { decodeOpen, openColumns } from './change-row.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import { type LockedIndex, lockIndexes } from './index-rows.ts'
+import { lockProgress } from './progress-lock.ts'
 import { finishedDetails } from './task-details.ts'
 
 /** Gives names in order; indexes that lose theirs join `locked`. The caller saves `locked`. */
@@ -70,7 +71,8 @@ export async function saveWaits(
 
 /**
  * Completes the swaps that wait for nothing any more: names as reads see them, and the names that past tasks show.
- * `locked` holds every index of every waiting swap of `ids` (see `indexesOfSwaps`), as drafts. Answers the swaps' endings.
+ * `locked` holds every index of every waiting swap of `ids` (see `indexesOfSwaps`), as drafts. The caller saves them, then
+ * renames tasks, then saves the endings: an order in which all transactions take their locks.
  */
 export async function completeSwaps(
   client: PoolClient,
@@ -79,7 +81,7 @@ export async function completeSwaps(
   locked: Map<IndexId, LockedIndex>,
   ids: readonly IndexId[],
   now: number,
-): Promise<readonly Ending[]> {
+): Promise<{ readonly endings: readonly Ending[]; readonly renamings: readonly TaskRenaming[] }> {
   const { rows: waits } = await client.query<{ task: number; index_id: string; position: number }>({
     name: 'swaps-of-indexes',
     text: `select b.task, b.index_id, b.position from waits b
@@ -87,6 +89,7 @@ export async function completeSwaps(
     values: [project, ids],
   })
   const endings: Ending[] = []
+  const renamings: TaskRenaming[] = []
   for (const task of new Set(waits.map((wait) => wait.task))) {
     const isWaiting = waits.some(
       (wait) => wait.task === task && (locked.get(wait.index_id)?.state.completed ?? 0) < wait.position,
@@ -105,7 +108,7 @@ export async function completeSwaps(
       return state === undefined ? [] : [{ index: state, uid, task }]
     })
     await swapNames(client, sealing, locked, names)
-    await renameTasks(client, project, swapRenamings(task, swap.operation))
+    renamings.push(...swapRenamings(task, swap.operation))
     endings.push({
       task,
       status: 'succeeded',
@@ -117,7 +120,7 @@ export async function completeSwaps(
       canceledBy: null,
     })
   }
-  return endings
+  return { endings, renamings }
 }
 
 /** All at once: an index that hands its name on must not be taken for one that loses it. */
@@ -131,12 +134,26 @@ async function swapNames(
   await giveNames(client, sealing, locked, names)
 }
 
-/** Tasks before a swap or a rename follow the data, as on a stock server (P-13). */
+/**
+ * Tasks before a swap or a rename follow the data, as on a stock server (P-13).
+ *
+ * Locks are taken in this order by everybody: indexes, open changes, the project's progress, finished changes. Who ends tasks
+ * holds the progress while it hides finished ones, so they must not be renamed before the progress is ours; and whoever holds
+ * open changes waits for the progress next, so that these must be ours before it.
+ */
 export async function renameTasks(
   client: PoolClient,
   project: ProjectId,
   renamings: readonly TaskRenaming[],
 ): Promise<void> {
+  if (renamings.length === 0) return
+  const newest = Math.max(...renamings.map(({ task }) => task))
+  await client.query(
+    `select 1 from changes where project_id = $1 and task < $2 and index_uid = any($3::text[]) and finished_at is null
+     order by task for update`,
+    [project, newest, [...new Set(renamings.map(({ from }) => from))]],
+  )
+  await lockProgress(client, project)
   for (const [task, group] of groupByTask(renamings)) {
     await client.query(
       `update changes c set index_uid = r.after from unnest($3::text[], $4::text[]) as r (before, after)

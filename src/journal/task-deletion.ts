@@ -8,6 +8,7 @@ import type { Json } from '../lib/json.ts'
 import type { ProjectId } from '../store/catalogue.ts'
 import { doomedTasks, parseText } from './change-row.ts'
 import type { Ending } from './completion.ts'
+import { lockProgress } from './progress-lock.ts'
 import { finishedDetails } from './task-details.ts'
 
 /**
@@ -22,11 +23,7 @@ export async function beginDeletion(
   doomed: readonly number[],
   now: number,
 ): Promise<Ending | undefined> {
-  await client.query(
-    `insert into project_progress (project_id) values ($1)
-     on conflict (project_id) do update set next_finish = project_progress.next_finish`,
-    [project],
-  )
+  await lockProgress(client, project)
   const { rowCount } = await client.query(
     `insert into deletion_waits (project_id, task, awaited)
      select $1, $2, c.task from changes c left join indexes i on i.id = c.index_id
