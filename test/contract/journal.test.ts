@@ -127,7 +127,10 @@ function primaryKeys(source: StoreSource) {
     await world.put('a', { checkedAgainst: checked })
     const other = world.request('a', put, { checkedAgainst: checked, inferred: { primaryKey: 'sku' } })
     assert.deepEqual(await journal.append(other), { kind: 'stale' })
-    await world.append('a', { kind: 'settings', settings: { embedders: { e: { source: 'userProvided' } } } })
+    await world.append('a', {
+      kind: 'settings',
+      settings: { embedders: { e: { source: 'userProvided', dimensions: 2 } } },
+    })
     const blind = world.request('a', put, { checkedAgainst: { primaryKey: 'id', embedders: null } })
     assert.deepEqual(await journal.append(blind), { kind: 'stale' })
     assert.equal((await journal.tasks(world.project.id, page())).total, 2)
