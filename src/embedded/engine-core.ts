@@ -212,6 +212,8 @@ class Engine implements EngineCore {
   /** Tasks begin to run. */
   start(snapshotEveryMs: number | undefined): void {
     this.#scheduler.start()
+    // The first search after a start would wait for a thread; an engine without indexes has nothing to search.
+    if (this.#registry.list().length > 0) setImmediate(() => this.#reads.warmUp())
     if (snapshotEveryMs === undefined) return
     this.#snapshotTimer = setInterval(() => this.#scheduleSnapshot(), snapshotEveryMs)
     this.#snapshotTimer.unref()

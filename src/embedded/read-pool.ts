@@ -33,6 +33,11 @@ export class ReadPool {
     )
   }
 
+  /** Starts one thread before it is needed. */
+  warmUp(): void {
+    this.#workers[0]?.start()
+  }
+
   /** @throws ApiError what the read refuses, and `too_many_search_requests` (message 71). */
   read(request: ReadRequest, places: readonly IndexPlace[]): Promise<Uint8Array> {
     let openCount = 0

@@ -40,6 +40,11 @@ export class WorkerCalls<T> {
     })
   }
 
+  /** Starts the thread ahead of the first call. */
+  start(): void {
+    if (!this.#isClosed) this.#running()
+  }
+
   /** Ends the thread, and with it the memory that it holds, unless a call is open; the next call starts another. */
   rest(): void {
     if (this.#open.size > 0) return
