@@ -48,15 +48,14 @@ export function startWebhookSender(deps: WebhookSenderDeps): WebhookSender {
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
-      const woken = new Promise<void>((resolve) => {
-        wake = resolve
-      })
+      const pause = new AbortController()
+      wake = () => pause.abort()
       try {
         if (await sendRound(deps, agent, stopping.signal)) continue
       } catch (error) {
         if (!stopping.signal.aborted) deps.log.warn({ err: error }, 'webhooks are late: the journal did not answer')
       }
-      await Promise.race([woken, deps.clock.sleep(pollMs, stopping.signal)]).catch(() => undefined)
+      await deps.clock.sleep(pollMs, pause.signal).catch(() => undefined)
     }
   }
 
@@ -64,6 +63,7 @@ export function startWebhookSender(deps: WebhookSenderDeps): WebhookSender {
   return {
     async stop() {
       stopping.abort()
+      wake()
       await running
       await unsubscribe.then((stop) => stop()).catch(() => undefined)
       await agent.destroy()
