@@ -49,6 +49,8 @@ function evaluate(at: Evaluation, filter: Filter, universe: Bitmap): Bitmap {
         ),
       )
     case 'in': {
+      // Without values there is no equality that a rule could forbid.
+      if (filter.values.length === 0) return filter.negated ? universe : Bitmap.of()
       const found = onField(at, filter.field, '=', universe, (field) =>
         Bitmap.union(filter.values.map((value) => equal(at.reader, field, value.text))),
       )

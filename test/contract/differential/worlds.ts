@@ -30,7 +30,7 @@ const plans: readonly CorpusPlan[] = [
   { name: 'russian', languages: ['russian', 'english'], size: 150 },
   { name: 'greek', languages: ['greek'], size: 150 },
   { name: 'hebrew', languages: ['hebrew'], size: 120 },
-  { name: 'arabic', languages: ['arabic'], size: 120 },
+  { name: 'arabic', languages: ['arabic'], size: 120, settingsMax: 1 },
   { name: 'chinese', languages: ['chinese', 'english'], size: 120 },
   { name: 'thai', languages: ['thai', 'english'], size: 120, settingsMax: 1 },
   {
