@@ -2,7 +2,7 @@
  * What one batch does: work inside an index goes to the indexing worker; indexes themselves and tasks are changed here.
  * Answers everything that is to be committed; nothing is visible before that.
  */
-import { type ErrorBody, errorBody } from '../api/errors.ts'
+import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
@@ -150,7 +150,7 @@ async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps):
   const uid = records[0]!.indexUid ?? ''
   const entry = deps.registry.get(uid)
   if (entry === undefined && !mayCreate(records[0]!)) return failAll(records, notFound(uid))
-  const count = entry === undefined ? 0 : await deps.documentCount(deps.registry.folderOf(entry))
+  const count = entry === undefined ? 0 : await documentCount(deps.registry.folderOf(entry), deps)
   const results = new Map(
     records.map((record): [number, TaskResult] => [
       record.uid,
@@ -164,6 +164,16 @@ async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps):
     ]),
   )
   return { results, deletedIndexes: entry === undefined ? [] : [entry] }
+}
+
+/** An index whose file is damaged can be deleted: how much it held is not known then. */
+async function documentCount(folder: string, deps: ExecutionDeps): Promise<number> {
+  try {
+    return await deps.documentCount(folder)
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 'invalid_store_file') return 0
+    throw error
+  }
 }
 
 function swap(record: TaskRecord, swaps: readonly IndexSwap[], { registry, store }: ExecutionDeps): BatchResult {

@@ -35,6 +35,8 @@ import { lockFolder } from './folder-lock.ts'
 import type { IndexState } from './index-batch.ts'
 import { IndexRegistry, withState } from './index-registry.ts'
 import type { StoredStats } from './index-stats.ts'
+import { checkTasks } from './integrity/index-checks.ts'
+import { sealPages } from './integrity/page-sums.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
 import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
@@ -88,6 +90,7 @@ export async function openEngine(
     const isLoading = isToLoad(dbPath, load)
     if (isLoading) beginLoading(dbPath)
     if (isLoading && load?.kind === 'snapshot') await importEngineSnapshot(load.path, dbPath)
+    await checkTasks(join(dbPath, 'tasks'))
     const engine = new Engine(dbPath, options, clock, unlock)
     try {
       if (isLoading && load?.kind === 'dump') await importDump(load.path, engine.loader())
@@ -381,9 +384,12 @@ class Engine implements EngineCore {
     await this.#scheduler.close()
     await this.snapshots.close()
     await this.#lastInsert
+    await this.#open.rest()
     await Promise.all([this.#reads.close(), this.#indexing.close()])
     await this.#open.close()
     await this.#meta.root.close()
+    // Without them the tasks cannot be checked at the next start, and are believed.
+    await sealPages(join(this.#dbPath, 'tasks')).catch(() => undefined)
     this.#unlock()
   }
 
@@ -498,8 +504,10 @@ class Engine implements EngineCore {
   }
 
   async #removeIndex(entry: RegistryEntry): Promise<void> {
-    await this.#open.forget(this.#registry.folderOf(entry))
+    const folder = this.#registry.folderOf(entry)
+    await this.#open.forget(folder)
     this.#registry.removeFolder(entry)
+    this.#open.drop(folder)
   }
 
   async #forgetInWorkers(folder: string): Promise<void> {

@@ -9,6 +9,8 @@ import { EmbeddingThread } from './embedders/embedding-thread.ts'
 import type { BatchTask } from './index-batch.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { adoptIndex, BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
+import { IndexSeals } from './integrity/index-seals.ts'
+import { sealPages } from './integrity/page-sums.ts'
 import { openPayloadReader, type PayloadReader } from './meta-env.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import {
@@ -26,6 +28,7 @@ assert(port !== null, 'the indexing worker runs as a worker thread')
 const settings = workerData as WorkerSettings
 const abort = new Int32Array(settings.abort)
 const envs = new Map<string, IndexEnv>()
+const seals = new IndexSeals()
 
 const deps: WriterDeps = {
   matchFilter: (reader, filter) => {
@@ -77,6 +80,7 @@ async function compact(folder: string, target: string): Promise<CompactionSizes>
     await handle.sync()
     await handle.close()
   }
+  await sealPages(target)
   return { bytesBefore: (await stat(before)).size, bytesAfter: (await stat(after)).size }
 }
 
@@ -84,6 +88,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
   if (message.kind === 'forget') {
     const env = envs.get(message.folder)
     envs.delete(message.folder)
+    await seals.seal(message.folder)
     await env?.root.close()
     if (envs.size === 0) {
       await payloadReader?.root.close()
@@ -92,6 +97,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     return null
   }
   if (message.kind === 'compact') return compact(message.folder, message.target)
+  seals.note(message.folder)
   if (message.kind === 'adopt') return adoptIndex(envOf(message.folder), message.adoption)
   try {
     return runBatch(envOf(message.folder), message.tasks.map(received), deps)
@@ -103,13 +109,29 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
 
 /** Quiet time after which memory is given back. */
 const restMs = 1000
+/** Quiet time after which checksums are brought up to date. */
+const sealAfterMs = 300
 let rest: NodeJS.Timeout | undefined
+let sealing: NodeJS.Timeout | undefined
+let waitingCount = 0
+/** One message at a time: what reads a file's pages must not meet a batch that writes them. */
+let last: Promise<void> = Promise.resolve()
 
 port.on('message', (message: IndexingMessage) => {
   clearTimeout(rest)
+  clearTimeout(sealing)
   rest = setTimeout(collectGarbage, restMs)
-  perform(message).then(
-    (value) => port.postMessage({ call: message.call, kind: 'done', value } satisfies Reply<IndexingValue>),
-    (error: unknown) => port.postMessage(errorReply(message.call, error)),
-  )
+  waitingCount += 1
+  last = last
+    .then(() => perform(message))
+    .then(
+      (value) => port.postMessage({ call: message.call, kind: 'done', value } satisfies Reply<IndexingValue>),
+      (error: unknown) => port.postMessage(errorReply(message.call, error)),
+    )
+    .then(() => {
+      waitingCount -= 1
+      sealing = setTimeout(() => {
+        last = last.then(() => seals.sealAll(() => waitingCount > 0))
+      }, sealAfterMs)
+    })
 })

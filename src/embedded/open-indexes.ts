@@ -9,6 +9,7 @@
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
+import { IndexChecks } from './integrity/index-checks.ts'
 
 export interface OpenIndexesOptions {
   readonly clock: Clock
@@ -35,10 +36,13 @@ const openMax = 1000
 export class OpenIndexes {
   readonly #options: OpenIndexesOptions
   readonly #open = new Map<string, OpenIndex>()
+  readonly #opening = new Map<string, Promise<OpenIndex>>()
+  readonly #checks: IndexChecks
   readonly #sweeper: NodeJS.Timeout
 
   constructor(options: OpenIndexesOptions) {
     this.#options = options
+    this.#checks = new IndexChecks((folder) => this.forget(folder))
     this.#sweeper = setInterval(() => this.#closeUnused(), options.restMs / 4)
     this.#sweeper.unref()
   }
@@ -92,8 +96,19 @@ export class OpenIndexes {
     index.closing ??= Promise.allSettled(index.copies)
       .then(() => this.#options.forgetInWorkers(folder))
       .then(() => index.env.root.close())
+      .then(() => this.#checks.noteClosed(folder))
       .finally(() => this.#open.delete(folder))
     await index.closing
+  }
+
+  /** The index's folder is gone. */
+  drop(folder: string): void {
+    this.#checks.drop(folder)
+  }
+
+  /** Closes all, as if nobody had used them for long. Before the workers end. */
+  async rest(): Promise<void> {
+    await Promise.allSettled([...this.#open.keys()].map((folder) => this.forget(folder)))
   }
 
   /** After the workers have ended. */
@@ -115,17 +130,28 @@ export class OpenIndexes {
         known.userCount += 1
         return known
       }
-      if (this.#open.size >= openMax) this.#closeLongestUnused()
-      const index: OpenIndex = {
-        env: openIndexEnv(folder, 'write'),
-        userCount: 1,
-        usedAt: this.#options.clock.monotonic(),
-        closing: undefined,
-        copies: new Set(),
-      }
-      this.#open.set(folder, index)
+      const opening = this.#opening.get(folder) ?? this.#checkAndOpen(folder)
+      this.#opening.set(folder, opening)
+      const index = await opening.finally(() => this.#opening.delete(folder))
+      if (index.closing !== undefined) continue
+      index.userCount += 1
       return index
     }
+  }
+
+  /** @throws ApiError `invalid_store_file`. */
+  async #checkAndOpen(folder: string): Promise<OpenIndex> {
+    await this.#checks.check(folder)
+    if (this.#open.size >= openMax) this.#closeLongestUnused()
+    const index: OpenIndex = {
+      env: openIndexEnv(folder, 'write'),
+      userCount: 0,
+      usedAt: this.#options.clock.monotonic(),
+      closing: undefined,
+      copies: new Set(),
+    }
+    this.#open.set(folder, index)
+    return index
   }
 
   #closeUnused(): void {

@@ -3,7 +3,7 @@
  * committed waits again, and the index itself remembers what it already did.
  */
 
-import { errorBody } from '../api/errors.ts'
+import { ApiError, errorBody } from '../api/errors.ts'
 import type { TaskView } from '../api/tasks.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
@@ -193,6 +193,7 @@ export class Scheduler {
     try {
       return await executeBatch(records, { ...this.#deps, endTasks: (others) => this.#endTasks(others) })
     } catch (error) {
+      if (error instanceof ApiError) return failAll(records, error.body)
       const isFull = error instanceof Error && /ENOSPC|MDB_MAP_FULL|No space left/.test(error.message)
       const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)
       return failAll(records, isFull ? errorBody('no_space_left_on_device', message) : errorBody('internal', message))

@@ -1,0 +1,31 @@
+/** Which indexes were written to since their checksums were: the only writer keeps them up to date while it rests. */
+import { sealPages } from './page-sums.ts'
+
+export class IndexSeals {
+  readonly #stale = new Set<string>()
+
+  /** The index in `folder` was written to. */
+  note(folder: string): void {
+    this.#stale.add(folder)
+  }
+
+  /** Nobody asks for the index any more. */
+  drop(folder: string): void {
+    this.#stale.delete(folder)
+  }
+
+  /** Brings one index up to date, if it is not. What cannot be summed is found by the next check, and told there. */
+  async seal(folder: string): Promise<void> {
+    if (!this.#stale.delete(folder)) return
+    await sealPages(folder).catch(() => undefined)
+  }
+
+  /** Brings all up to date, unless work comes in between: what is left then is done at the next rest. */
+  async sealAll(isWanted: () => boolean): Promise<void> {
+    for (const folder of [...this.#stale]) {
+      if (isWanted()) return
+      const isDone = await sealPages(folder, isWanted).catch(() => true)
+      if (isDone) this.#stale.delete(folder)
+    }
+  }
+}
