@@ -42,6 +42,7 @@ import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
+import { foreignKeysOf } from './search/foreign-documents.ts'
 import { importEngineSnapshot, writeEngineSnapshot } from './snapshot/engine-snapshot.ts'
 import { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
@@ -283,15 +284,24 @@ class Engine implements EngineCore {
     return this.#read({ kind: 'documents', uid, query }, [uid])
   }
 
-  search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {
-    return this.#read({ kind: 'search', uid, query, options }, [uid])
+  async search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {
+    const foreign = options.features.foreignKeys ? await this.#foreignPlaces([uid]) : []
+    return this.#readPlaces({ kind: 'search', uid, query, options }, [this.#place(uid), ...foreign])
   }
 
-  multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
+  async multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
     const faceted = Object.keys(query.federation?.facetsByIndex ?? {})
     const uids = new Set([...query.queries.map(({ indexUid }) => indexUid), ...faceted])
     const places = [...uids].flatMap((uid) => this.#registry.placeOf(uid) ?? [])
-    return this.#readPlaces({ kind: 'multi-search', query, options }, places)
+    const foreign = options.features.foreignKeys ? await this.#foreignPlaces(places.map(({ uid }) => uid)) : []
+    return this.#readPlaces({ kind: 'multi-search', query, options }, [...places, ...foreign])
+  }
+
+  /** Indexes whose documents may stand in hits of the named ones. */
+  async #foreignPlaces(uids: readonly string[]): Promise<readonly IndexPlace[]> {
+    const settings = await Promise.all(uids.map((uid) => this.settings(uid)))
+    const foreign = new Set(settings.flatMap(foreignKeysOf).map(({ foreignIndexUid }) => foreignIndexUid))
+    return [...foreign].filter((uid) => !uids.includes(uid)).flatMap((uid) => this.#registry.placeOf(uid) ?? [])
   }
 
   facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {

@@ -16,7 +16,8 @@ import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { orderedText } from './search/ordered-json.ts'
+import { type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
+import { type OrderedObject, orderedText } from './search/ordered-json.ts'
 import { runFacetSearch } from './search/run-facet-search.ts'
 import { runMultiSearch } from './search/run-multi-search.ts'
 import { runSearch } from './search/run-search.ts'
@@ -96,13 +97,18 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
     if (reader === undefined) throw new ApiError('index_not_found', `Index \`${uid}\` not found.`)
     return reader
   }
+  const withForeign = (answer: OrderedObject, uid: string | null, { features }: ReadOptions): OrderedObject =>
+    features.foreignKeys ? withForeignDocuments(answer, uid, (name) => keyedIndex(need(name))) : answer
   switch (request.kind) {
-    case 'search':
-      return orderedText(
-        runSearch(need(request.uid), request.uid, request.query, contextOf(request.options, embeddings)),
-      )
-    case 'multi-search':
-      return orderedText(runMultiSearch(find, request.query, contextOf(request.options, embeddings)))
+    case 'search': {
+      const { uid, query, options } = request
+      const found = runSearch(need(uid), uid, query, contextOf(options, embeddings))
+      return orderedText(withForeign(found, uid, options))
+    }
+    case 'multi-search': {
+      const found = runMultiSearch(find, request.query, contextOf(request.options, embeddings))
+      return orderedText(withForeign(found, null, request.options))
+    }
     case 'facet-search':
       return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options, embeddings)))
     case 'similar':
@@ -121,6 +127,14 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
       return JSON.stringify(Object.fromEntries(places.map(({ uid }) => [uid, readStats(need(uid))])))
   }
 }
+
+const keyedIndex = (reader: LmdbIndexReader): KeyedIndex => ({
+  settings: reader.snapshot.facts.settings,
+  text(id) {
+    const docid = reader.docidOf(id)
+    return docid === undefined ? undefined : reader.storedDocument(docid)?.text
+  },
+})
 
 const contextOf = ({ features, withMetadata }: ReadOptions, embeddings: QueryEmbeddings): SearchContext => ({
   clock: systemClock,
