@@ -258,7 +258,7 @@ export async function startGateways(
 export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, secrets, localSecret }: Store,
+  { catalogue, journal, gateways, secrets, localSecret }: Store,
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
@@ -279,7 +279,9 @@ export async function startOneGateway(
         clock,
         random,
         limits: { documentBytesMax: bodyBytesMax },
+        registry: gateways,
         rateLimits: rateLimitsOf(config),
+        isShareFixed: config.limits.shareCount !== null,
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
         platformKeys: platformKeys(() => secrets(tokenPurpose)),
         outbound: { allowed: config.outbound.allowedIpNetworks, httpsOnly: config.outbound.httpsOnly },

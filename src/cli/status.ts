@@ -17,7 +17,8 @@ export async function showStatus(
   }
   const url = typeof owner?.url === 'string' ? owner.url : null
   const isServing = url !== null && (await isHealthy(url))
-  await withStore(programs, config, async ({ catalogue }) => {
+  await withStore(programs, config, async ({ catalogue, gateways }) => {
+    const living = await gateways.list()
     const snapshot = await catalogue.snapshot()
     const nodes = await Promise.all(
       snapshot.nodes.map(async ({ id, engine, url: nodeUrl, state }) => ({
@@ -35,6 +36,9 @@ export async function showStatus(
       isServing,
       projects: snapshot.projects.length,
       indexes: snapshot.indexes.length,
+      gateways: living.map(({ address, version, startedAt }) => {
+        return { address, version, startedAt: new Date(startedAt).toISOString() }
+      }),
       nodes,
     }
     terminal.answer(
@@ -44,6 +48,7 @@ export async function showStatus(
         `Process   ${facts.pid ?? 'none'}`,
         `Projects  ${facts.projects}`,
         `Indexes   ${facts.indexes}`,
+        `Gateways  ${facts.gateways.length}`,
         '',
         formatColumns([
           ['NODE', 'ENGINE', 'STATE', 'HEALTH', 'REPLICAS', 'URL'],

@@ -207,9 +207,9 @@ export const configTable = {
     }),
     shareCount: field(optional(integer(1, 1_000)), null, {
       env: ['FLAPJACK_LIMITS_SHARE_COUNT'],
-      initialText: '`http.gateways`',
+      initialText: 'the gateways that live',
       about:
-        'Gateway processes that serve the same clients. Each allows its share of every limit, so that all together keep it. Set it when `flapjack serve` runs on several machines.',
+        'Gateway processes among which every limit is divided, each allowing its share. Gateways on one database count themselves; set it when clients are spread over some of them only.',
     }),
     authFailuresPerMinute: field(integer(0, 1_000_000), 20, {
       env: ['FLAPJACK_LIMITS_AUTH_FAILURES_PER_MINUTE'],

@@ -96,6 +96,24 @@ test('what one limit refuses is not counted by the other', () => {
   assert(isTaken(made, who))
 })
 
+test('when a gateway comes or goes, the others change their share and keep what was used', () => {
+  const clock = movedClock()
+  const made = limits({ project: { ...none, search: 10 } }, clock)
+  const who = principal('a', 'k1')
+  for (let count = 0; count < 4; count += 1) assert(isTaken(made, who))
+  made.share(2)
+  assert.deepEqual(made.take(who, 'search'), { limit: 10, remaining: 8, resetSeconds: 1 })
+  for (let count = 0; count < 4; count += 1) assert(isTaken(made, who))
+  assert(!isTaken(made, who))
+  clock.ms += 1_000
+  for (let count = 0; count < 5; count += 1) assert(isTaken(made, who))
+  assert(!isTaken(made, who))
+  made.share(1)
+  clock.ms += 1_000
+  for (let count = 0; count < 10; count += 1) assert(isTaken(made, who))
+  assert(!isTaken(made, who))
+})
+
 test('four gateways with their shares accept the limit together', () => {
   const seed = 19
   const random = seededRandom(seed)

@@ -1,7 +1,7 @@
 /**
  * Rate limits per key and per project (P-19): token buckets in this process, each with the process's share of the limit.
- * A tenant token counts for its key. Nothing is shared between processes, so a limit holds as closely as requests are spread
- * over them.
+ * A tenant token counts for its key. Only how many processes there are is shared between them, so that a limit holds as
+ * closely as requests are spread over them.
  */
 import { LRUCache } from 'lru-cache'
 import { ApiError } from '../api/errors.ts'
@@ -20,7 +20,7 @@ export interface RateLimitOptions {
   readonly project: ClassLimits
   /** How many seconds' worth may come at once. */
   readonly burstSeconds: number
-  /** Processes among which each limit is divided. */
+  /** Processes among which each limit is divided, until `share` says otherwise. */
   readonly shareCount: number
 }
 
@@ -42,6 +42,8 @@ export interface RateLimits {
    * @throws ApiError `too_many_requests`, which is not counted.
    */
   take(principal: Principal, limitClass: LimitClass): LimitState | undefined
+  /** Among how many processes each limit is divided from now on. */
+  share(count: number): void
 }
 
 /** Buckets that are kept; one that was not used for longest is forgotten, which is to say full. */
@@ -64,10 +66,8 @@ export function createRateLimits(
     readonly onRefusal?: (scope: LimitScope, limitClass: LimitClass) => void
   },
 ): RateLimits | undefined {
-  const rules = Object.fromEntries(limitClasses.map((name) => [name, rulesOf(options, name)])) as Record<
-    LimitClass,
-    readonly Rule[]
-  >
+  let { shareCount } = options
+  let rules = allRules(options)
   if (limitClasses.every((name) => rules[name].length === 0)) return undefined
   const buckets = new LRUCache<string, Bucket>({ max: bucketsMax })
 
@@ -83,6 +83,11 @@ export function createRateLimits(
   }
 
   return {
+    share(count) {
+      if (count === shareCount) return
+      shareCount = count
+      rules = allRules({ ...options, shareCount })
+    },
     take(principal, limitClass) {
       const applied = rules[limitClass]
       if (applied.length === 0) return undefined
@@ -94,12 +99,20 @@ export function createRateLimits(
       const empty = used.find(({ bucket }) => bucket.tokens < 1)
       if (empty !== undefined) {
         onRefusal(empty.rule.scope, limitClass)
-        throw refusal(empty.rule, empty.bucket, limitClass, options.shareCount)
+        throw refusal(empty.rule, empty.bucket, limitClass, shareCount)
       }
       for (const { bucket } of used) bucket.tokens -= 1
       const nearest = used.reduce((a, b) => (left(b) < left(a) ? b : a))
-      return stateOf(nearest.rule, nearest.bucket, options.shareCount)
+      return stateOf(nearest.rule, nearest.bucket, shareCount)
     },
+  }
+}
+
+function allRules(options: RateLimitOptions): Readonly<Record<LimitClass, readonly Rule[]>> {
+  return {
+    search: rulesOf(options, 'search'),
+    write: rulesOf(options, 'write'),
+    admin: rulesOf(options, 'admin'),
   }
 }
 

@@ -30,6 +30,8 @@ export interface GatewayAdminDeps {
   readonly counts: () => {
     readonly openRequests: number
     readonly credentials: number
+    /** As the store said last; null = unknown. */
+    readonly livingGateways: number | null
   }
   readonly draining: { isOn: boolean }
   readonly startedAt: number
@@ -81,6 +83,7 @@ function stateOf(deps: GatewayAdminDeps): JsonObject {
     draining: draining.isOn,
     testMode: isTestMode,
     openRequests: counts().openRequests,
+    livingGateways: counts().livingGateways,
     routes: {
       version: table.version,
       asOf: new Date(follower.asOf).toISOString(),

@@ -7,6 +7,7 @@ import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
+import type { GatewayRegistry } from '../store/gateway-registry.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { GatewayAdmin } from './gateway-admin.ts'
 
@@ -41,6 +42,10 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly limits?: Partial<GatewayLimits>
+  /** Where gateways say that they live. Absent = this one is alone. */
+  readonly registry?: GatewayRegistry
+  /** Rate limits are divided by `rateLimits.shareCount`, however many gateways live. Default false. */
+  readonly isShareFixed?: boolean
   /** Absent = no rate limits (P-19). */
   readonly rateLimits?: RateLimitOptions
   /** Of one address, before it is held; 0 = never. Default 20. */

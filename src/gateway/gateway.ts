@@ -22,6 +22,7 @@ import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
 import { createGatewayAdmin } from './gateway-admin.ts'
 import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
+import { startHeartbeat } from './heartbeat.ts'
 import { type Pipeline, run } from './pipeline.ts'
 import { routeCopyFile } from './route-copy-file.ts'
 import { followRoutes, type RouteFollower } from './route-follower.ts'
@@ -86,6 +87,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const unmatched = metrics.tally('unmatched')
   const authentication = createAuthentication({ clock, accessTokens })
+  const rateLimits =
+    options.rateLimits &&
+    createRateLimits(options.rateLimits, {
+      clock,
+      onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
+    })
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
     authentication,
@@ -94,12 +101,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       clock,
       onHold: () => metrics.authHolds.inc(),
     }),
-    rateLimits:
-      options.rateLimits &&
-      createRateLimits(options.rateLimits, {
-        clock,
-        onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
-      }),
+    rateLimits,
     isClosing: () => isClosing,
     draining,
     isFull: () => openRequests > limits.openRequestsMax,
@@ -127,11 +129,25 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await pools.close()
     throw error
   })
+  const id = random.uuid()
+  const heartbeat =
+    options.registry &&
+    startHeartbeat({
+      registry: options.registry,
+      describe: () => ({
+        ...{ id, address: server.url, version: parts.version, startedAt },
+        appliedVersion: follower.table.version,
+      }),
+      onCount: (count) => (options.isShareFixed === true ? undefined : rateLimits?.share(count)),
+      clock,
+      log,
+    })
   let closing: Promise<void> | undefined
 
   async function close(drainMs: number): Promise<void> {
     isClosing = true
     await server.close(drainMs)
+    await heartbeat?.close()
     await follower.close()
     await issuerKeys.close()
     await pools.close()
@@ -142,7 +158,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     admin: createGatewayAdmin({
       follower,
       pools,
-      counts: () => ({ openRequests, credentials: authentication.rememberedCount() }),
+      counts: () => ({
+        openRequests,
+        credentials: authentication.rememberedCount(),
+        livingGateways: heartbeat?.livingCount ?? null,
+      }),
       draining,
       startedAt,
       version: parts.version,

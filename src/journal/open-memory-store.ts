@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
+import { openMemoryRegistry } from '../store/gateway-registry.ts'
 import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
 import { openMemoryJournal } from './memory-journal.ts'
 import { openMemoryLanes } from './memory-lanes.ts'
@@ -41,6 +42,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     catalogue: memory.catalogue,
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
+    gateways: openMemoryRegistry(clock),
     migrate: async () => undefined,
     unlock: async () => undefined,
     rotateSealingKey: async () => undefined,

@@ -5,6 +5,7 @@ import type { SealingKey } from '../lib/seal.ts'
 import { openBlobs } from '../store/blobs.ts'
 import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
+import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
 import { addDataKey, rotateSealingKey } from '../store/key-ring.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
@@ -23,6 +24,7 @@ export interface Store {
   readonly catalogue: Catalogue
   readonly journal: Journal
   readonly laneJournal: LaneJournal
+  readonly gateways: GatewayRegistry
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
   migrate(): Promise<void>
   /** Learns the keys of a database whose schema is up to date: for short commands. Throws `WrongSealingKey`. */
@@ -93,6 +95,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     catalogue: openPostgresCatalogue({ database, sealing, learnKeys: keys.read, signals, clock, random }),
     journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
+    gateways: openGatewayRegistry(database),
     async migrate() {
       await migrate(database, { masters: await masters(), ring: keys.ring, clock })
       keys.follow()

@@ -132,6 +132,20 @@ function catalogue(source: StoreSource) {
     assert(calls > 0)
   })
 
+  test('gateways count each other, and one that leaves does not count', async () => {
+    const { gateways } = await source.open()
+    const entry = (digit: number) => ({
+      ...{ id: `00000000-0000-4000-8000-00000000000${digit}`, address: `http://g${digit}`, version: '1' },
+      ...{ startedAt: digit, appliedVersion: 7 },
+    })
+    assert.equal(await gateways.beat(entry(1)), 1)
+    assert.equal(await gateways.beat(entry(2)), 2)
+    assert.equal(await gateways.beat(entry(1)), 2)
+    assert.deepEqual(await gateways.list(), [entry(1), entry(2)])
+    await gateways.leave(entry(2).id)
+    assert.equal(await gateways.beat(entry(1)), 1)
+  })
+
   test('edits of the token rules of a project follow each other, and are told as a change of the project', async () => {
     const { store, project } = await World.open(await source.open())
     const { catalogue } = store

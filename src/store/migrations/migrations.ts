@@ -7,6 +7,7 @@ import { appendTokens } from './0005-append-tokens.ts'
 import { tokenRules } from './0006-token-rules.ts'
 import { dataKeys } from './0007-data-keys.ts'
 import { rowSecurity } from './0008-row-security.ts'
+import { gateways } from './0009-gateways.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -24,4 +25,5 @@ export const migrations: readonly Migration[] = [
   tokenRules,
   dataKeys,
   rowSecurity,
+  gateways,
 ]
