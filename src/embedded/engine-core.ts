@@ -281,7 +281,10 @@ class Engine implements EngineCore {
   }
 
   documents(uid: string, query: Parameters<EngineCore['documents']>[1]): Promise<Uint8Array> {
-    return this.#read({ kind: 'documents', uid, query }, [uid])
+    if (!query.features?.foreignKeys) return this.#read({ kind: 'documents', uid, query }, [uid])
+    return this.#foreignPlaces([uid]).then((foreign) =>
+      this.#readPlaces({ kind: 'documents', uid, query }, [this.#place(uid), ...foreign]),
+    )
   }
 
   async search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {

@@ -1,11 +1,13 @@
 /** Worker thread: answers reads over snapshots of the indexes. One request at a time, start to end in one turn where it can be. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { v7 } from 'uuid'
-import { ApiError } from '../api/errors.ts'
+import { ApiError, type ErrorCode } from '../api/errors.ts'
+import { rethrowInside } from '../api/multi-search-query.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
 import { collectGarbage } from '../lib/heap.ts'
+import type { Json } from '../lib/json.ts'
 import { systemRandom } from '../lib/random.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
@@ -16,7 +18,8 @@ import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
+import { foreignKeysOf, type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
+import { resolveForeign } from './search/foreign-filter.ts'
 import { type OrderedObject, orderedText } from './search/ordered-json.ts'
 import { runFacetSearch } from './search/run-facet-search.ts'
 import { runMultiSearch } from './search/run-multi-search.ts'
@@ -99,14 +102,28 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
   }
   const withForeign = (answer: OrderedObject, uid: string | null, { features }: ReadOptions): OrderedObject =>
     features.foreignKeys ? withForeignDocuments(answer, uid, (name) => keyedIndex(need(name))) : answer
+  /** The query with conditions on other indexes resolved. */
+  const resolve = <Q extends { readonly filter?: Json }>(uid: string, query: Q, code: ErrorCode, isOn: unknown): Q => {
+    const { filter = null } = query
+    if (!isOn || filter === null) return query
+    const keys = foreignKeysOf(need(uid).snapshot.facts.settings)
+    return { ...query, filter: resolveForeign(filter, code, { uid, keys, need }) }
+  }
   switch (request.kind) {
     case 'search': {
-      const { uid, query, options } = request
+      const { uid, options } = request
+      const query = resolve(uid, request.query, 'invalid_search_filter', options.features.foreignKeys)
       const found = runSearch(need(uid), uid, query, contextOf(options, embeddings))
       return orderedText(withForeign(found, uid, options))
     }
     case 'multi-search': {
-      const found = runMultiSearch(find, request.query, contextOf(request.options, embeddings))
+      const isOn = request.options.features.foreignKeys
+      const queries = request.query.queries.map((query, place) =>
+        find(query.indexUid) === undefined
+          ? query
+          : rethrowInside(place, () => resolve(query.indexUid, query, 'invalid_search_filter', isOn)),
+      )
+      const found = runMultiSearch(find, { ...request.query, queries }, contextOf(request.options, embeddings))
       return orderedText(withForeign(found, null, request.options))
     }
     case 'facet-search':
@@ -116,7 +133,10 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
     case 'document':
       return readDocument(need(request.uid), request.id, request)
     case 'documents':
-      return readDocuments(need(request.uid), { ...request.query, ...withFields(request.query.fields) })
+      return readDocuments(need(request.uid), {
+        ...resolve(request.uid, request.query, 'invalid_document_filter', request.query.features?.foreignKeys),
+        ...withFields(request.query.fields),
+      })
     case 'fields':
       return JSON.stringify(readFields(need(request.uid)))
     case 'settings':

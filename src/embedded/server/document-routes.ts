@@ -22,6 +22,7 @@ import type { Json } from '../../lib/json.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
 import { checkEditFunction, contextTextOf } from '../edit-function/edit-request.ts'
 import { readFilter } from '../search/filter-request.ts'
+import { refuseForeign } from '../search/foreign-filter.ts'
 import {
   type Answer,
   accepted,
@@ -73,7 +74,7 @@ export const documentRoutes: readonly Route[] = [
     async handle(call) {
       const customMetadata = decodeCustomMetadata(call.search)
       const filter = decodeDeleteByFilter(await readJson(call))
-      readFilter(filter, 'invalid_document_filter', call.parts.features())
+      refuseForeign(readFilter(filter, 'invalid_document_filter', call.parts.features()), 'invalid_document_filter')
       return write(call, customMetadata, { kind: 'documents-delete-by-filter', filter })
     },
   },
