@@ -8,7 +8,7 @@ export const defaultDocumentTemplate =
 
 export interface DocumentTemplate {
   /** @throws TemplateFault for a field that the document has not. */
-  render(document: JsonObject, isSearchable: (field: string) => boolean): string
+  render(document: JsonObject, isSearchable: (field: string) => boolean, msMax?: number): string
 }
 
 /** Members that are not told to models. */
@@ -24,12 +24,12 @@ export function documentScope(document: JsonObject): Readonly<Record<string, unk
 export function parseDocumentTemplate(text: string): DocumentTemplate {
   const template = parseLiquid(text)
   return {
-    render(document, isSearchable) {
+    render(document, isSearchable, msMax) {
       const { doc } = documentScope(document)
       const fields = Object.entries(doc as Readonly<Record<string, unknown>>).map(([name, value]) =>
         liquidObject({ name, value, is_searchable: isSearchable(name) }),
       )
-      return template.render({ doc, fields })
+      return template.render({ doc, fields }, msMax)
     },
   }
 }

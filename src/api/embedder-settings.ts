@@ -15,7 +15,7 @@ import {
   string,
 } from './decode.ts'
 import { defaultDocumentTemplate } from './document-template.ts'
-import { checkDocumentTemplate, checkTemplates } from './embedder-templates.ts'
+import { checkDocumentTemplate, checkTemplates, fragmentsIn } from './embedder-templates.ts'
 import { ApiError } from './errors.ts'
 import { type Features, featureNotEnabled } from './features.ts'
 
@@ -155,7 +155,7 @@ function checkFeatures(embedder: JsonObject, features: Features): void {
  * @throws ApiError `invalid_settings_embedders`, `vector_embedding_error`
  */
 export function checkWholeEmbedder(name: string, embedder: JsonObject): void {
-  checkEmbedder(name, { source: 'openAi', ...embedder }, true)
+  checkEmbedder(name, { source: 'openAi', ...(isOpenAi(embedder) ? defaultModels.openAi : {}), ...embedder }, true)
 }
 
 function checkEmbedder(name: string, embedder: JsonObject, isWhole: boolean): void {
@@ -289,10 +289,14 @@ const defaultModels: Readonly<Record<string, JsonObject>> = {
   rest: { headers: {} },
 }
 
+const isOpenAi = ({ source }: JsonObject): boolean => source === undefined || source === 'openAi'
+
 /** An embedder as answers show it: defaults of its source filled in, secrets in clear. */
-export function completeEmbedder(embedder: JsonObject): JsonObject {
+export function completeEmbedder(embedder: JsonObject, place: Place = 'top'): JsonObject {
   const source = typeof embedder.source === 'string' ? embedder.source : 'openAi'
-  const hasTemplate = sourcesOf.documentTemplate?.some((candidate) => candidate === source)
+  const hasFragments = Object.keys(fragmentsIn(embedder.indexingFragments)).length > 0
+  const hasTemplate =
+    place !== 'search' && !hasFragments && sourcesOf.documentTemplate?.some((candidate) => candidate === source)
   // The default model's revision does not go with another model.
   const { revision, ...defaults } = defaultModels[source] ?? {}
   const complete: JsonObject = {
@@ -305,9 +309,24 @@ export function completeEmbedder(embedder: JsonObject): JsonObject {
   return Object.fromEntries(
     shownFields.flatMap((field): [string, Json][] => {
       const value = complete[field]
-      return value === undefined ? [] : [[field, value]]
+      return value === undefined ? [] : [[field, shownValue(field, value)]]
     }),
   )
+}
+
+function shownValue(field: string, value: Json): Json {
+  if (!isObject(value)) return value
+  switch (field) {
+    case 'indexingFragments':
+    case 'searchFragments':
+      return Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)))
+    case 'searchEmbedder':
+      return completeEmbedder(value, 'search')
+    case 'indexingEmbedder':
+      return completeEmbedder(value, 'indexing')
+    default:
+      return value
+  }
 }
 
 function isSet(value: Json | undefined): boolean {

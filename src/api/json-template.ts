@@ -4,14 +4,14 @@ import { parseLiquid, TemplateFault } from './liquid-template.ts'
 
 export interface JsonTemplate {
   /** @throws TemplateFault naming the place below `root`. */
-  render(scope: Readonly<Record<string, unknown>>, root: string): Json
+  render(scope: Readonly<Record<string, unknown>>, root: string, msMax?: number): Json
 }
 
 type Part =
   | { readonly kind: 'plain'; readonly value: Json }
   | {
       readonly kind: 'text'
-      readonly render: (scope: Readonly<Record<string, unknown>>) => string
+      readonly render: (scope: Readonly<Record<string, unknown>>, msMax: number | undefined) => string
       readonly path: string
     }
   | { readonly kind: 'list'; readonly parts: readonly Part[] }
@@ -20,14 +20,14 @@ type Part =
 /** @throws TemplateFault naming the place below `root`. */
 export function parseJsonTemplate(value: Json, root: string): JsonTemplate {
   const part = parsePart(value, '', root)
-  return { render: (scope, shown) => renderPart(part, scope, shown) }
+  return { render: (scope, shown, msMax) => renderPart(part, scope, shown, msMax) }
 }
 
 function parsePart(value: Json, path: string, root: string): Part {
   if (typeof value === 'string') {
     try {
       const template = parseLiquid(value)
-      return { kind: 'text', render: (scope) => template.render(scope), path }
+      return { kind: 'text', render: (scope, msMax) => template.render(scope, msMax), path }
     } catch (error) {
       if (!(error instanceof TemplateFault)) throw error
       throw new TemplateFault(`${where(root, path)}error while parsing template: ${error.message}`, { cause: error })
@@ -45,17 +45,22 @@ function parsePart(value: Json, path: string, root: string): Part {
   }
 }
 
-function renderPart(part: Part, scope: Readonly<Record<string, unknown>>, root: string): Json {
+function renderPart(
+  part: Part,
+  scope: Readonly<Record<string, unknown>>,
+  root: string,
+  msMax: number | undefined,
+): Json {
   switch (part.kind) {
     case 'plain':
       return part.value
     case 'list':
-      return part.parts.map((inner) => renderPart(inner, scope, root))
+      return part.parts.map((inner) => renderPart(inner, scope, root, msMax))
     case 'object':
-      return Object.fromEntries(part.parts.map(([name, inner]) => [name, renderPart(inner, scope, root)]))
+      return Object.fromEntries(part.parts.map(([name, inner]) => [name, renderPart(inner, scope, root, msMax)]))
     case 'text':
       try {
-        return part.render(scope)
+        return part.render(scope, msMax)
       } catch (error) {
         if (!(error instanceof TemplateFault)) throw error
         throw new TemplateFault(`${where(root, part.path)}error while rendering template: ${error.message}`, {
@@ -65,4 +70,4 @@ function renderPart(part: Part, scope: Readonly<Record<string, unknown>>, root: 
   }
 }
 
-const where = (root: string, path: string): string => (path === '' ? '' : `in \`${root}${path}\`, `)
+const where = (root: string, path: string): string => (path === '' ? '' : `in \`\`${root}${path}\`\`, `)

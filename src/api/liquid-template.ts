@@ -14,9 +14,10 @@ export interface LiquidTemplate {
   /**
    * Names are those of `scope`.
    *
+   * @param msMax  that it may take; default 1,000.
    * @throws TemplateFault for a name that `scope` has not.
    */
-  render(scope: Readonly<Record<string, unknown>>): string
+  render(scope: Readonly<Record<string, unknown>>, msMax?: number): string
 }
 
 const tags = ['assign', 'break', 'continue', 'cycle', 'decrement', 'include', 'increment', 'render']
@@ -60,8 +61,13 @@ export function parseLiquid(text: string): LiquidTemplate {
     throw new TemplateFault(parsingText(text, error), { cause: error })
   }
   return {
-    render(scope) {
-      const context = new StrictContext(scope, liquid().options, { sync: true }, { liquid: liquid() })
+    render(scope, msMax = renderMsMax) {
+      const context = new StrictContext(
+        scope,
+        liquid().options,
+        { sync: true, renderLimit: msMax },
+        { liquid: liquid() },
+      )
       try {
         return String(liquid().renderSync(parsed, context))
       } catch (error) {
@@ -114,7 +120,11 @@ function renderingText(error: unknown): string {
     if (cause instanceof UnknownName) return cause.message
     cause = 'originalError' in cause ? cause.originalError : undefined
   }
-  return `liquid: ${messageOf(error)}\n`
+  const message = messageOf(error)
+  const partial = /Failed to lookup "(.*?)"/.exec(message)?.[1]
+  return partial === undefined
+    ? `liquid: ${message}\n`
+    : `liquid: Partial does not exist\n  with:\n    name=${partial}\n`
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

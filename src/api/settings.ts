@@ -137,7 +137,14 @@ export function foldSettings(before: JsonObject, change: JsonObject): JsonObject
 }
 
 /** Values that are replaced whole although their setting merges. */
-const replaced: ReadonlySet<string> = new Set(['sortFacetValuesBy', 'request', 'response', 'headers', 'distribution'])
+const replaced: ReadonlySet<string> = new Set([
+  'sortFacetValuesBy',
+  'request',
+  'response',
+  'headers',
+  'distribution',
+  'searchEmbedder',
+])
 
 function merge(before: Json, change: JsonObject): JsonObject {
   const merged = new Map<string, Json>(isObject(before) ? Object.entries(before) : [])

@@ -7,6 +7,7 @@
 
 import type { FacetSearchQuery } from '../api/facet-search-query.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
+import type { RenderQuery } from '../api/render-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
@@ -212,6 +213,8 @@ export interface EngineCore {
   multiSearch(query: MultiSearch, options: ReadOptions): Promise<Uint8Array>
   facetSearch(uid: string, query: FacetSearchQuery, options: ReadOptions): Promise<Uint8Array>
   similar(uid: string, query: SimilarQuery, options: ReadOptions): Promise<Uint8Array>
+  /** `POST /render-template`. */
+  renderTemplate(query: RenderQuery): Promise<Uint8Array>
 
   // ---- Tasks ----
   /** Durable when it resolves. @throws whatever the payload throws, and `no_space_left_on_device`. */

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { ApiError } from '../api/errors.ts'
 import { completeFeatures, featureNames } from '../api/features.ts'
+import type { RenderQuery } from '../api/render-query.ts'
 import { decodeSettings } from '../api/settings.ts'
 import { renderSummary, renderTime } from '../api/task-view.ts'
 import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
@@ -313,6 +314,12 @@ class Engine implements EngineCore {
 
   similar(...[uid, query, options]: Parameters<EngineCore['similar']>): Promise<Uint8Array> {
     return this.#read({ kind: 'similar', uid, query, options }, [uid])
+  }
+
+  renderTemplate(query: RenderQuery): Promise<Uint8Array> {
+    const uids = new Set([query.template.indexUid, query.input?.indexUid ?? null])
+    const places = [...uids].flatMap((uid) => (uid === null ? [] : (this.#registry.placeOf(uid) ?? [])))
+    return this.#readPlaces({ kind: 'render', query }, places)
   }
 
   async enqueue(request: EnqueueRequest): Promise<SummarizedTask> {

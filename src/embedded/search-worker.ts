@@ -18,6 +18,7 @@ import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { runRenderTemplate } from './render-template.ts'
 import { foreignKeysOf, type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
 import { resolveForeign } from './search/foreign-filter.ts'
 import { type OrderedObject, orderedText } from './search/ordered-json.ts'
@@ -130,6 +131,8 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
       return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options, embeddings)))
     case 'similar':
       return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options, embeddings)))
+    case 'render':
+      return JSON.stringify(runRenderTemplate(find, request.query))
     case 'document':
       return readDocument(need(request.uid), request.id, request)
     case 'documents':

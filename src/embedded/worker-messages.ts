@@ -4,6 +4,7 @@ import { errorTable } from '../api/error-table.ts'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
 import type { FacetSearchQuery } from '../api/facet-search-query.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
+import type { RenderQuery } from '../api/render-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
@@ -44,6 +45,7 @@ export type ReadRequest =
       readonly retrieveVectors: boolean
     }
   | { readonly kind: 'documents'; readonly uid: string; readonly query: DocumentQuery }
+  | { readonly kind: 'render'; readonly query: RenderQuery }
   | { readonly kind: 'fields'; readonly uid: string }
   | { readonly kind: 'settings'; readonly uid: string }
   | { readonly kind: 'stats' }

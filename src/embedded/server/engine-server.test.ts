@@ -77,6 +77,7 @@ function stubCore(): EngineCore {
     },
     facetSearch: searchOf,
     similar: searchOf,
+    renderTemplate: async () => bytes({}),
     async enqueue(request) {
       let text = ''
       for await (const piece of request.payload ?? []) text += Buffer.from(piece).toString()

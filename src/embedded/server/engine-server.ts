@@ -19,6 +19,7 @@ import { checkIndex, openKeyRing } from './key-ring.ts'
 import { logRoutes } from './log-routes.ts'
 import { EngineMetrics } from './metrics.ts'
 import { networkRoutes } from './network-routes.ts'
+import { renderRoutes } from './render-routes.ts'
 import { searchRoutes } from './search-routes.ts'
 import { snapshotRoutes } from './snapshot-routes.ts'
 import { systemRoutes } from './system-routes.ts'
@@ -84,6 +85,7 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     ...indexRoutes,
     ...documentRoutes,
     ...searchRoutes,
+    ...renderRoutes,
     ...taskRoutes,
     ...snapshotRoutes,
     ...webhookRoutes,

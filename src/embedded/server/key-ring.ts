@@ -208,7 +208,7 @@ function listOf(names: readonly string[]): string {
 }
 
 /** Message 2. */
-function invalidKey(): ApiError {
+export function invalidKey(): ApiError {
   return new ApiError('invalid_api_key', 'The provided API key is invalid.')
 }
 

@@ -64,7 +64,6 @@ export const systemRoutes: readonly Route[] = [
 
   route('GET', '/metrics', 'metrics.get', readMetrics),
   route('GET', '/chats', 'chats.get', refused('chatCompletions', 'listing the chats')),
-  route('POST', '/render-template', 'settings.get', refused('renderRoute', 'calling the /render-template route')),
   route(
     'POST',
     '/dynamic-search-rules',
