@@ -99,3 +99,13 @@ export function isRead(action: Action): boolean {
 export function isGlobal(action: Action): boolean {
   return action === 'tasks.compact' || globalFamilies.has(action.split('.')[0]!)
 }
+
+const readOnly = ['*.get', 'search'] as const satisfies readonly Action[]
+
+/** Actions by the names under which keys are offered (P-07). A key stores the actions. */
+export const keyPresets = {
+  'search-only': ['search'],
+  'read-only': readOnly,
+  'read-write': [...readOnly, 'documents.*', 'indexes.*', 'settings.*', 'tasks.cancel', 'tasks.delete'],
+  admin: ['*'],
+} as const satisfies Readonly<Record<string, readonly Action[]>>

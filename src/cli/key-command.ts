@@ -1,6 +1,7 @@
 /** `flapjack key …`: keys of a project. The same keys as `/keys` of the API shows. */
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { v4 as uuidV4 } from 'uuid'
+import { keyPresets } from '../api/actions.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { keyLines, showKeys } from './key-view.ts'
@@ -8,7 +9,8 @@ import { requireProject } from './project-command.ts'
 import { withStore } from './store-access.ts'
 
 interface NewKeyOptions {
-  readonly actions: readonly string[]
+  readonly actions?: readonly string[]
+  readonly preset?: string
   readonly indexes: readonly string[]
   readonly name?: string
   readonly description?: string
@@ -28,7 +30,8 @@ export function addKeyCommands(program: Command, run: RunCommand): void {
   key
     .command('create')
     .argument('<project>', 'name or reference')
-    .requiredOption('--actions <list>', 'what it may do, such as `search,documents.add`; `*` is everything', parseList)
+    .option('--actions <list>', 'what it may do, such as `search,documents.add`; `*` is everything', parseList)
+    .addOption(new Option('--preset <name>', 'actions by a name').choices(Object.keys(keyPresets)).conflicts('actions'))
     .option('--indexes <list>', 'index names or prefixes such as `products*`', parseList, ['*'])
     .option('--name <name>', 'what people call it')
     .option('--description <text>', 'what it is for')
@@ -55,13 +58,15 @@ export function addKeyCommands(program: Command, run: RunCommand): void {
 }
 
 async function createKey(context: CommandContext, nameOrRef: string, options: NewKeyOptions): Promise<void> {
+  const actions = options.actions ?? Object.entries(keyPresets).find(([name]) => name === options.preset)?.[1]
+  if (actions === undefined) throw new CommandFailed('usage', 'say what the key may do: --actions or --preset')
   await withStore(context.programs, context.config, async ({ catalogue }) => {
     const project = await requireProject(catalogue, nameOrRef)
     const created = await catalogue.createKey(project.id, {
       uid: uuidV4(),
       name: options.name ?? null,
       description: options.description ?? null,
-      actions: options.actions,
+      actions,
       indexes: options.indexes,
       expiresAt: options.expires ?? null,
     })

@@ -1,5 +1,5 @@
 /** `flapjack project …`: projects of the running server. */
-import type { Command } from 'commander'
+import { Argument, type Command } from 'commander'
 import type { Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
@@ -41,6 +41,30 @@ export function addProjectCommands(program: Command, run: RunCommand): void {
     .argument('<project>', 'name or reference')
     .description('Prints one project with its master key and keys.')
     .action((name: string, _: object, command: Command) => run(command, (context) => showProject(context, name)))
+
+  project
+    .command('state')
+    .argument('<project>', 'name or reference')
+    .addArgument(new Argument('<state>', 'what its keys may do').choices(settableStates))
+    .description('`read_only` refuses writes, `suspended` everything. Running gateways follow within a second.')
+    .action((name: string, state: SettableState, _: object, command: Command) =>
+      run(command, (context) => setState(context, name, state)),
+    )
+}
+
+const settableStates = ['active', 'read_only', 'suspended'] as const
+type SettableState = (typeof settableStates)[number]
+
+async function setState(
+  { config, terminal, programs }: CommandContext,
+  nameOrRef: string,
+  state: SettableState,
+): Promise<void> {
+  await withStore(programs, config, async ({ catalogue }) => {
+    const { id, ref, name } = await requireProject(catalogue, nameOrRef)
+    await catalogue.setProjectState(id, state)
+    terminal.answer({ ref, name, state }, `Project ${name} is ${state}.`)
+  })
 }
 
 async function createProject(

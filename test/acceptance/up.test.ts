@@ -109,12 +109,40 @@ test('a key that is revoked on the command line is refused within a second', asy
   assert(performance.now() - revokedAt < 1000)
 })
 
+test('an access token and the state of a project made on the command line hold within a second', async () => {
+  const { key } = JSON.parse(await flapjack.cli('key', 'create', 'default', '--preset', 'read-write', '--json'))
+  const token = (await flapjack.cli('token', 'create', 'default', '--actions', 'stats.get,indexes.create')).trim()
+  const may = async (credential: string, method = 'GET', path = '/stats') => {
+    const headers = { authorization: `Bearer ${credential}`, 'content-type': 'application/json' }
+    const init = method === 'POST' ? { method, headers, body: '{"uid":"of-a-token"}' } : { headers }
+    return (await fetch(`${flapjack.url}${path}`, init)).status
+  }
+  await waitUntil(async () => (await may(key)) === 200)
+  assert.equal(await may(token), 200)
+  await flapjack.cli('project', 'state', 'default', 'read_only')
+  await waitUntil(async () => (await may(token, 'POST', '/indexes')) === 403)
+  assert.equal(await may(token), 200)
+  await flapjack.cli('project', 'state', 'default', 'active')
+  await waitUntil(async () => (await may(token, 'POST', '/indexes')) === 202)
+  // The sealing key is replaced under the running server.
+  await flapjack.cli('secrets', 'rotate')
+  assert.equal(await may(token), 200)
+  await flapjack.cli('token', 'revoke', 'default', '--all')
+  await waitUntil(async () => (await may(token)) === 403)
+  assert.equal(await may(key), 200)
+  assert.equal((await runFlapjack(['key', 'create', 'default', '--data-dir', folder])).code, 2)
+})
+
 test('status tells what runs', async () => {
   const status = JSON.parse(await flapjack.cli('status', '--json'))
   assert.equal(status.url, flapjack.url)
   assert.equal(status.pid, flapjack.pid)
   assert(status.isServing)
   assert.equal(status.nodes.length, 1)
+  assert.deepEqual(
+    status.gateways.map(({ address }: { address: string }) => address),
+    [flapjack.url],
+  )
   assert(status.nodes[0].isHealthy)
 })
 
