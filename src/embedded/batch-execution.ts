@@ -8,7 +8,7 @@ import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
 import type { RegistryEntry } from './meta-env.ts'
-import { renamedTasks } from './renamed-tasks.ts'
+import { renameTasks } from './renamed-tasks.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 import type { CompactionSizes, SentPayload, SentTask } from './worker-messages.ts'
@@ -113,7 +113,7 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
     !results.get(first.uid)?.error
   if (!isRenamed) return { results, putIndexes: [next] }
   const name = operation.uid ?? uid
-  const otherTasks = renamedTasks(deps.store, new Map([[uid, name]]), first.uid)
+  const otherTasks = await renameTasks(deps.store, new Map([[uid, name]]), first.uid)
   return { results, otherTasks, putIndexes: [{ ...next, uid: name }], renamedIndexes: [uid] }
 }
 
@@ -176,10 +176,14 @@ async function documentCount(folder: string, deps: ExecutionDeps): Promise<numbe
   }
 }
 
-function swap(record: TaskRecord, swaps: readonly IndexSwap[], { registry, store }: ExecutionDeps): BatchResult {
+async function swap(
+  record: TaskRecord,
+  swaps: readonly IndexSwap[],
+  { registry, store }: ExecutionDeps,
+): Promise<BatchResult> {
   const outcome = swapIndexes(swaps, (uid) => registry.get(uid))
   if ('error' in outcome) return failAll([record], outcome.error)
-  const otherTasks = renamedTasks(store, outcome.names, record.uid)
+  const otherTasks = await renameTasks(store, outcome.names, record.uid)
   return {
     results: new Map([[record.uid, { error: null, details: record.details }]]),
     otherTasks,

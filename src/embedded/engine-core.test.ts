@@ -161,6 +161,22 @@ test('indexes change places and names, and past tasks follow them', async () => 
   assert.deepEqual(await documents(engine, 'newer'), [{ id: 'of-b' }])
 })
 
+test('many past tasks follow their index, and none of them twice', async () => {
+  const engine = await start()
+  const count = 1200
+  const tasks = await Promise.all(
+    Array.from({ length: count }, (_, task) => enqueue(engine, task % 2 === 0 ? 'a' : 'b', put(), [{ id: task }])),
+  )
+  const sentTo = new Map(tasks.map(({ taskUid, indexUid }) => [taskUid, indexUid]))
+  for (const { taskUid } of tasks) await engine.waitForTask(taskUid, 60_000)
+  await run(engine, null, { kind: 'index-swap', swaps: [{ indexes: ['a', 'b'], rename: false }] })
+  const names = (uid: string) =>
+    engine.tasks({ filter: { indexUids: [uid], types: ['documentAdditionOrUpdate'] }, limit: count, reverse: false })
+  assert.deepEqual([names('a').total, names('b').total], [count / 2, count / 2])
+  assert.ok(names('a').results.every(({ uid }) => sentTo.get(uid) === 'b'))
+  assert.ok(names('b').results.every(({ uid }) => sentTo.get(uid) === 'a'))
+})
+
 test('a compacted index answers as before and takes writes', async () => {
   const folder = newFolder()
   const engine = await start(folder)

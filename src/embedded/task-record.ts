@@ -30,6 +30,8 @@ export interface TaskRecord {
   readonly startedAt: number | null
   readonly finishedAt: number | null
   readonly customMetadata: string | null
+  /** The task that renamed this one's index last. */
+  readonly renamedBy?: number
 }
 
 export const isEnded = (status: TaskStatus): boolean =>
