@@ -18,23 +18,16 @@ import { type Delivery, planDelivery } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
 import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
+import { type Existence, resumeLane } from './lane-resumption.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
-import { adoptSent, type OpenChange, skipped } from './open-change.ts'
+import { type OpenChange, skipped } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { resolveChange } from './resolution.ts'
 import { IndexMissing } from './resolution-reads.ts'
-import { resumeFrom } from './resume.ts'
 import { sendChange } from './sending.ts'
-import {
-  firstDoubtful,
-  isStrange,
-  isTainted,
-  readBytesMax,
-  readChangesMax,
-  readSent,
-  type StandingView,
-} from './standing.ts'
+import { Setbacks } from './setbacks.ts'
 import { Wake } from './wake.ts'
 
 /** Why both loops stop. */
@@ -57,25 +50,17 @@ export class Lane {
   #sent: number
   /** Sent or skipped, not settled; by position. */
   #open: OpenChange[] = []
-  /** Read from the journal, behind `sent`. */
-  #ahead: LaneChange[] = []
-  /** Raised when what was read ahead may be outdated. */
-  #aheadVersion = 0
+  readonly #ahead: ReadAhead
   /** Up to here changes go out alone, each in a batch of its own. */
   #singleUntil = 0
   /** The physical index is dropped before anything else is sent. */
   #mustRebuild = false
-  /** How often the lane went back, by position and reason. */
-  readonly #goneBack = new Map<number, Map<GoBackReason, number>>()
-  readonly #removed = new Map<number, number>()
+  readonly #setbacks = new Setbacks()
   readonly #sendWake = new Wake()
   readonly #settleWake = new Wake()
   #halt: Halt | undefined
   #flow = manyWaiting()
-  /** Of the index on the node; `asked` = something was sent that creates it unless it fails. */
-  #existence: 'missing' | 'asked' | 'sure' = 'missing'
-  /** Positions of which a request ended without an answer: an attempt that nobody counts may be on the node. */
-  readonly #uncertain = new Set<number>()
+  #existence: Existence = 'missing'
   /** Newest task of the index that the marks were read up to. */
   #seenThrough = -1
   #wentBack: { readonly position: number; readonly number: number } | undefined
@@ -86,6 +71,7 @@ export class Lane {
     this.#session = session
     this.#placement = placement
     this.#tag = laneTag(placement, session.marker)
+    this.#ahead = new ReadAhead(session, placement)
     this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
     this.#head = head
     this.#applied = placement.applied
@@ -179,54 +165,36 @@ export class Lane {
   // ---- Learning where the node stands ----
 
   async #resume(): Promise<void> {
-    const { deps, leftovers } = this.#session
     this.#giveBack()
     this.#halt = undefined
     if (this.#mustRebuild) return this.#startAnew()
-    const tasks = await this.#onNode.newestTasks(this.#applied)
-    const view = this.#view(tasks)
-    const changes = await readSent(view)
-    const found = resumeFrom({
-      tasks,
-      changes,
-      applied: this.#applied,
-      tag: this.#tag,
-      sliceBytes: this.#sliceBytes,
-      wentBack: this.#wentBack,
-    })
-    if (found.mustRebuild || (await isTainted(view))) {
+    const found = await resumeLane(
+      {
+        session: this.#session,
+        onNode: this.#onNode,
+        placement: this.#placement,
+        tag: this.#tag,
+        sliceBytes: this.#sliceBytes,
+      },
+      {
+        applied: this.#applied,
+        settled: this.#settled,
+        head: this.#head,
+        seenThrough: this.#seenThrough,
+        wentBack: this.#wentBack,
+      },
+    )
+    if (found === 'rebuild') {
       this.#mustRebuild = true
       return this.#startAnew()
     }
-    if (await isStrange(view, found.unmarkedTypes)) this.#settled = 0
-    this.#seenThrough = tasks[0]?.uid ?? this.#seenThrough
-    this.#settled = Math.min(this.#settled, found.sent, await firstDoubtful(view))
-    const isBehind = this.#settled < this.#applied
-    const sent = isBehind ? this.#settled : found.sent
-    const open = isBehind ? [] : found.open
-    this.#sent = sent
-    const numbersOf = new Map(open.map((entry) => [entry.position, entry]))
-    for (const item of changes) {
-      const { position } = item.change
-      if (position > sent) break
-      const delivery = planDelivery(item, this.#sliceBytes)
-      const entry = numbersOf.get(position)
-      if (delivery.kind === 'skip') this.#open.push(skipped(item, delivery.ends))
-      if (delivery.kind !== 'send' || entry === undefined) continue
-      const adopted = adoptSent(item, delivery, entry, tasks, deps.clock.monotonic())
-      this.#open.push(adopted)
-      for (const number of adopted.numbers) this.#session.watch.follow(number)
-    }
-    const isFresh = found.isBlank && sent === 0
-    if (isFresh && leftovers.has(this.physicalUid)) {
-      // Whatever an earlier life of the disk or of the name left behind is none of this index.
-      await this.#onNode.drop()
-      leftovers.delete(this.physicalUid)
-    }
-    this.#existence = isFresh ? 'missing' : this.#applied > 0 ? 'sure' : 'asked'
-    if (!isFresh && found.endsUnmarked) {
-      await this.#onNode.separate(this.#sent)
-    }
+    this.#sent = found.sent
+    // Never more: a late request may have been noticed meanwhile.
+    this.#settled = Math.min(this.#settled, found.settled)
+    this.#seenThrough = found.seenThrough
+    this.#open = [...found.open]
+    for (const number of this.#open.flatMap(({ numbers }) => numbers)) this.#session.watch.follow(number)
+    this.#existence = found.existence
   }
 
   /**
@@ -249,19 +217,6 @@ export class Lane {
     await this.#onNode.drop()
     this.#wentBack = undefined
     this.#mustRebuild = false
-  }
-
-  #view(tasks: readonly EngineTask[]): StandingView {
-    return {
-      journal: this.#session.deps.journal,
-      index: this.#placement.index,
-      tag: this.#tag,
-      applied: this.#applied,
-      head: this.#head,
-      sliceBytes: this.#sliceBytes,
-      tasks,
-      seenThrough: this.#seenThrough,
-    }
   }
 
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
@@ -293,7 +248,7 @@ export class Lane {
   async #sendAll(): Promise<void> {
     const flow = this.#flow.signal
     while (!flow.aborted) {
-      const item = await this.#next()
+      const item = await this.#ahead.first(this.#sent, () => this.#head)
       if (flow.aborted) return
       if (item === undefined) {
         await this.#sendWake.wait(flow)
@@ -322,21 +277,21 @@ export class Lane {
         continue
       }
       if (item.change.status === 'enqueued') {
-        await this.#claim()
+        await this.#ahead.claim()
         continue
       }
       if (delivery.kind === 'resolve') {
         await this.#resolve(item)
         continue
       }
-      const version = this.#aheadVersion
-      const isOutdated = () => this.#aheadVersion !== version
+      const { version } = this.#ahead
+      const isOutdated = () => this.#ahead.version !== version
       const deps = { session: this.#session, placement: this.#placement, flow, isOutdated }
       const ended = await sendChange(deps, item, delivery)
       if (ended.kind === 'halted') return
       if (ended.kind === 'outdated') continue
       if (ended.kind !== 'sent') {
-        this.#uncertain.add(position)
+        this.#setbacks.noteUncertain(position)
         const isIll = ended.kind === 'failed'
         return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
       }
@@ -347,46 +302,8 @@ export class Lane {
 
   #take(entry: OpenChange): void {
     this.#sent = entry.item.change.position
-    this.#ahead = this.#ahead.filter(({ change }) => change.position > this.#sent)
     this.#open.push(entry)
     this.#settleWake.ring()
-  }
-
-  /** The next change to send, read ahead; `undefined` at the head. */
-  async #next(): Promise<LaneChange | undefined> {
-    while (this.#ahead.length === 0 && this.#sent < this.#head) {
-      const { journal } = this.#session.deps
-      const version = this.#aheadVersion
-      const page = await journal.read(this.#placement.index, this.#sent, readChangesMax, readBytesMax)
-      if (this.#aheadVersion !== version) continue
-      this.#ahead = [...page]
-      if (page.length === 0) break
-    }
-    return this.#ahead[0]
-  }
-
-  /** Marks what was read ahead as sent, so that it cannot be cancelled any more. */
-  async #claim(): Promise<void> {
-    const { deps, lease } = this.#session
-    const positions = this.#ahead
-      .filter(({ change }) => change.status === 'enqueued')
-      .map(({ change }) => change.position)
-    const allowed = await deps.journal.markSent(lease, this.#placement.index, positions, deps.clock.now())
-    if (allowed === false) throw new LeaseLost()
-    const claimed = new Set(allowed)
-    if (positions.some((position) => !claimed.has(position))) {
-      // Without the cancelled ones, what the others deliver may be another: read again.
-      this.#forgetAhead()
-      return
-    }
-    this.#ahead = this.#ahead.map((item) =>
-      claimed.has(item.change.position) ? { ...item, change: { ...item.change, status: 'processing' } } : item,
-    )
-  }
-
-  #forgetAhead(): void {
-    this.#ahead = []
-    this.#aheadVersion += 1
   }
 
   async #resolve(item: LaneChange): Promise<void> {
@@ -399,14 +316,14 @@ export class Lane {
         journal: deps.journal,
         physicalUid: this.physicalUid,
         scratchUid: `fjscratch_${this.#tag}`,
-        isSecondTry: this.#timesGoneBack(item.change.position, 'internal') > 0,
+        isSecondTry: this.#setbacks.timesGoneBack(item.change.position, 'internal') > 0,
         ask: (call) => ask(this.#session, call),
         run: (call) => sendAndWait(this.#session, call),
       },
       item,
     )
     const resolution = await resolving.catch(async (error) => {
-      this.#noteGoneBack(position, 'internal')
+      this.#setbacks.noteGoneBack(position, 'internal')
       if (error instanceof IndexMissing) await this.#missIndex()
       throw error
     })
@@ -415,7 +332,7 @@ export class Lane {
     const isKept = await deps.journal.recordResolution(lease, index, position, resolution)
     if (!isKept) throw new LeaseLost()
     // Read again rather than trusted: another delivery may have recorded its own before.
-    this.#forgetAhead()
+    this.#ahead.forget()
   }
 
   /** On a disk that is ours, an index that is gone was deleted behind our back. */
@@ -451,7 +368,7 @@ export class Lane {
         else await this.#create()
       }
       const isUncertain = ({ entry, verdict }: (typeof done)[number]) =>
-        verdict.error !== null && entry.parts.length > 0 && this.#uncertain.has(entry.item.change.position)
+        verdict.error !== null && entry.parts.length > 0 && this.#setbacks.isUncertain(entry.item.change.position)
       const isPartial = done.some((one) => one.verdict.isPartial || isUncertain(one))
       // Before it is told, so that a successor knows as well.
       if (isPartial) await this.#onNode.announceRebuild()
@@ -467,7 +384,7 @@ export class Lane {
     const { position } = entry.item.change
     const view = {
       taskOf: (number: number) => watch.ended(number),
-      goneBack: (reason: GoBackReason) => this.#timesGoneBack(position, reason),
+      goneBack: (reason: GoBackReason) => this.#setbacks.timesGoneBack(position, reason),
       around: undefined,
     }
     const verdict = judge(entry, view)
@@ -488,7 +405,7 @@ export class Lane {
       const { change } = entry.item
       proof = entry.proof ?? proof
       if (change.position <= this.#applied || change.status === 'succeeded' || !verdict.isTold) continue
-      const removed = Math.max(removedBy(verdict.tasks), this.#removed.get(change.position) ?? 0)
+      const removed = Math.max(removedBy(verdict.tasks), this.#setbacks.removed(change.position))
       const { batch } = verdict
       const batchKey = batch === null ? `${index}:${change.position}` : `${node}:${marker}:${batch}`
       outcomes.push(
@@ -503,14 +420,12 @@ export class Lane {
       if (proof !== null) prove(proof)
     }
     // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
-    if (outcomes.some(({ status }) => status === 'failed')) this.#forgetAhead()
+    if (outcomes.some(({ status }) => status === 'failed')) this.#ahead.forget()
     this.#settled = Math.max(this.#settled, applied)
     this.#open.splice(0, done.length)
     for (const { entry } of done) {
       watch.forget(entry.numbers)
-      this.#goneBack.delete(entry.item.change.position)
-      this.#uncertain.delete(entry.item.change.position)
-      this.#removed.delete(entry.item.change.position)
+      this.#setbacks.settle(entry.item.change.position)
     }
     const oldest = done[0]!.entry.sentAt
     deps.metrics.applied(node, done.length, deps.clock.monotonic() - oldest)
@@ -528,7 +443,7 @@ export class Lane {
     const { position, reason } = verdict
     this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
     deps.metrics.rewound(this.#placement.node, reason)
-    this.#noteGoneBack(position, reason)
+    this.#setbacks.noteGoneBack(position, reason)
     if (reason === 'failed-replay') {
       this.#mustRebuild = true
       return false
@@ -541,8 +456,7 @@ export class Lane {
     if (signal.aborted) return false
     for (const entry of this.#open) {
       const tasks = entry.parts.flatMap(({ number }) => watch.ended(number) ?? [])
-      const at = entry.item.change.position
-      this.#removed.set(at, Math.max(removedBy(tasks), this.#removed.get(at) ?? 0))
+      this.#setbacks.noteRemoved(entry.item.change.position, removedBy(tasks))
     }
     watch.forget([reply.value])
     this.#giveBack()
@@ -553,21 +467,11 @@ export class Lane {
     return true
   }
 
-  #timesGoneBack(position: number, reason: GoBackReason): number {
-    return this.#goneBack.get(position)?.get(reason) ?? 0
-  }
-
-  #noteGoneBack(position: number, reason: GoBackReason): void {
-    const counts = this.#goneBack.get(position) ?? new Map<GoBackReason, number>()
-    counts.set(reason, (counts.get(reason) ?? 0) + 1)
-    this.#goneBack.set(position, counts)
-  }
-
   /** Forgets what is open; the node or the marks on it know it. */
   #giveBack(): void {
     for (const entry of this.#open) this.#session.watch.forget(entry.numbers)
     this.#open = []
-    this.#forgetAhead()
+    this.#ahead.forget()
   }
 }
 
