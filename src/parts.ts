@@ -278,7 +278,7 @@ export async function startOneGateway(
         metrics,
         clock,
         random,
-        limits: { documentBytesMax: bodyBytesMax },
+        limits: { documentBytesMax: bodyBytesMax, projectRequestsMax: config.limits.projectRequestsMax },
         registry: gateways,
         rateLimits: rateLimitsOf(config),
         isShareFixed: config.limits.shareCount !== null,

@@ -211,6 +211,11 @@ export const configTable = {
       about:
         'Gateway processes among which every limit is divided, each allowing its share. Gateways on one database count themselves; set it when clients are spread over some of them only.',
     }),
+    projectRequestsMax: field(integer(1, 4_096), 1_024, {
+      env: ['FLAPJACK_LIMITS_PROJECT_REQUESTS_MAX'],
+      about:
+        'Requests of one project that one gateway answers at the same time, so that a noisy project leaves room for its neighbours. More get `too_many_requests`.',
+    }),
     authFailuresPerMinute: field(integer(0, 1_000_000), 20, {
       env: ['FLAPJACK_LIMITS_AUTH_FAILURES_PER_MINUTE'],
       about:

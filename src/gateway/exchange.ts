@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { ApiError } from '../api/errors.ts'
 import type { AccessTokens } from '../control/access-tokens.ts'
+import type { ProjectLoad } from '../control/fair-share.ts'
 import type { Principal } from '../control/principal.ts'
 import type { LimitClass } from '../control/rate-limits.ts'
 import type { Journal } from '../journal/ports.ts'
@@ -62,6 +63,8 @@ export class Exchange {
   /** The index that the path names. */
   uid: string | null = null
   principal: Principal | undefined
+  /** Of its project; given back when the answer has ended. */
+  load: ProjectLoad | undefined
   /** For the log line: what went wrong, if anything. */
   outcome: string | undefined
 

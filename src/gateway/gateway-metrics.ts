@@ -17,6 +17,8 @@ export interface GatewayMetrics {
   tally(route: string): RouteTally
   /** Requests over a rate limit. */
   readonly rateLimited: Counter<'scope' | 'class'>
+  /** Requests of projects that had too many in flight. */
+  readonly overShare: Counter
   /** Addresses that were held for failed authentications. */
   readonly authHolds: Counter
   /** Error texts of engines that named what they must not. */
@@ -168,6 +170,11 @@ export function createGatewayMetrics(
       name: 'flapjack_rate_limited_total',
       help: 'Requests refused by a rate limit of a key or a project.',
       labelNames: ['scope', 'class'],
+      registers: [registry],
+    }),
+    overShare: new Counter({
+      name: 'flapjack_project_overloads_total',
+      help: 'Requests refused since too many of their project were being answered.',
       registers: [registry],
     }),
     authHolds: new Counter({

@@ -22,6 +22,8 @@ export interface GatewayLimits {
   readonly answerTimeoutMs: number
   /** Requests being answered at once; more are refused, so that a flood ends in refusals instead of in memory. Default 4,096. */
   readonly openRequestsMax: number
+  /** The same of one project, so that it leaves room for its neighbours. Default 1,024. */
+  readonly projectRequestsMax: number
 }
 
 export const defaultLimits: GatewayLimits = {
@@ -30,6 +32,7 @@ export const defaultLimits: GatewayLimits = {
   bodyBytesMax: 10_000_000,
   answerTimeoutMs: 60_000,
   openRequestsMax: 4_096,
+  projectRequestsMax: 1_024,
 }
 
 export interface GatewayOptions {

@@ -4,6 +4,7 @@ import { emulatedRelease } from '../api/names.ts'
 import { createAccessTokens } from '../control/access-tokens.ts'
 import { createAuthThrottle } from '../control/auth-throttle.ts'
 import { createAuthentication } from '../control/authentication.ts'
+import { createFairShare } from '../control/fair-share.ts'
 import { createIssuerKeys } from '../control/issuer-keys.ts'
 import { createKeyConfirmation } from '../control/key-confirmation.ts'
 import { createRateLimits } from '../control/rate-limits.ts'
@@ -93,6 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       clock,
       onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
     })
+  const fairShare = createFairShare(limits.projectRequestsMax, () => metrics.overShare.inc())
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
     authentication,
@@ -101,12 +103,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       clock,
       onHold: () => metrics.authHolds.inc(),
     }),
+    fairShare,
     rateLimits,
     isClosing: () => isClosing,
     draining,
     isFull: () => openRequests > limits.openRequestsMax,
     onEnd(exchange) {
       openRequests -= 1
+      if (exchange.load !== undefined) fairShare.leave(exchange.load)
       const tookMs = clock.monotonic() - exchange.startedAt
       const tally = exchange.route?.tally ?? unmatched
       tally.add(exchange.response.statusCode, tookMs)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { request } from 'node:http'
 import { after, before, test } from 'node:test'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
@@ -68,5 +69,34 @@ test('a request over the limit is refused, and counted by a metric', async () =>
 test('this machine itself may fail to authenticate as often as it likes', async () => {
   for (let count = 0; count < 5; count += 1) {
     assert.equal((await call(limited, '/indexes/nowhere/search', `wrong${count}`)).status, 403)
+  }
+})
+
+test('requests of a project that are being answered take its share, and give it back however they end', async () => {
+  const { catalogue, journal } = openMemoryStore({ clock: systemClock, random: seededRandom(2) })
+  const organisation = await catalogue.createOrganisation('Acme')
+  for (const name of ['noisy', 'quiet']) {
+    await catalogue.createProject({ organisation: organisation.id, name, masterKey: name })
+  }
+  const registry = new Registry()
+  const gateway = await startGateway({
+    ...{ httpAddr: '127.0.0.1:0', catalogue, journal, logger: pino({ level: 'silent' }), metrics: registry },
+    limits: { projectRequestsMax: 1 },
+  })
+  try {
+    for (let count = 0; count < 3; count += 1) assert.equal((await call(gateway, '/keys', 'noisy')).status, 200)
+    // A body that does not come.
+    const headers = { authorization: 'Bearer noisy', 'content-type': 'application/json', 'content-length': '20' }
+    const held = request(`${gateway.url}/indexes`, { method: 'POST', headers })
+    held.on('error', () => undefined)
+    held.write('{')
+    const isRefused = async () => (await call(gateway, '/keys', 'noisy')).status === 429
+    for (let turns = 0; !(await isRefused()); turns += 1) assert.ok(turns < 1_000, 'it is not refused')
+    assert.equal((await call(gateway, '/keys', 'quiet')).status, 200)
+    held.destroy()
+    for (let turns = 0; await isRefused(); turns += 1) assert.ok(turns < 1_000, 'it is still refused')
+    assert.match(await registry.metrics(), /flapjack_project_overloads_total [1-9]/)
+  } finally {
+    await gateway.close(0)
   }
 })

@@ -10,6 +10,7 @@ import { checkIndexUid } from '../api/index-uid.ts'
 import { headerNames } from '../api/names.ts'
 import type { AuthThrottle } from '../control/auth-throttle.ts'
 import type { Authentication } from '../control/authentication.ts'
+import type { FairShare } from '../control/fair-share.ts'
 import type { KeyConfirmation } from '../control/key-confirmation.ts'
 import { authorise, invalidKey, type Principal } from '../control/principal.ts'
 import { limitHeaders, type RateLimits } from '../control/rate-limits.ts'
@@ -30,6 +31,7 @@ export interface Pipeline {
   readonly keyConfirmation: KeyConfirmation
   /** Absent = failed authentications are not counted. */
   readonly authThrottle: AuthThrottle | undefined
+  readonly fairShare: FairShare
   /** Absent = no limit is set. */
   readonly rateLimits: RateLimits | undefined
   readonly isClosing: () => boolean
@@ -131,6 +133,7 @@ function proceed(
   exchange.principal = principal
   if (exchange.parts.follower.standing !== 'fresh') tellStanding(exchange)
   if (pipeline.draining.isOn) exchange.response.setHeader('connection', 'close')
+  exchange.load = pipeline.fairShare.enter(principal.project.id)
   if (pipeline.rateLimits !== undefined) count(exchange, pipeline.rateLimits, principal, route)
   admit(principal, route.policy, exchange.uid)
   if (refusal !== undefined) throw refused(refusal, route.policy, principal)
