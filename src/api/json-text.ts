@@ -101,16 +101,15 @@ function closingQuote(text: string, open: number): number {
 function firstBadByte(bytes: Uint8Array): number {
   let low = 0
   let high = bytes.length
-  const lenient = new TextDecoder('utf-8', { fatal: true })
   while (low < high) {
     const middle = (low + high + 1) >> 1
     try {
-      lenient.decode(bytes.subarray(0, middle), { stream: true })
+      // A decoder of its own for each try: half a character stays behind in one.
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, middle), { stream: true })
       low = middle
     } catch {
       high = middle - 1
     }
-    lenient.decode(new Uint8Array(), {}) // forget what is left over
   }
   return low
 }

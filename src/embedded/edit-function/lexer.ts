@@ -147,11 +147,11 @@ export class Lexer {
     if (scanned.radix !== 10) {
       const digits = signAt === none ? scanned.text.slice(2) : `-${scanned.text}`.slice(2)
       const prefix = { 16: '0x', 8: '0o', 2: '0b' }[scanned.radix]
-      const value = digits === '' || !/^[0-9a-fA-F]+$/.test(digits) ? undefined : BigInt(`${prefix}${digits}`)
+      const value = /^0*[0-9a-fA-F]{1,64}$/.test(digits) ? BigInt(`${prefix}${digits}`) : undefined
       if (value === undefined || value >= 2n ** 64n) return this.#mistake(`Invalid number: '${digits}'`, at)
       return { kind: 'integer', value: BigInt.asIntN(64, value), at }
     }
-    if (/^-?[0-9]+$/.test(text) && isInteger64(BigInt(text))) return { kind: 'integer', value: BigInt(text), at }
+    if (/^-?0*[0-9]{1,19}$/.test(text) && isInteger64(BigInt(text))) return { kind: 'integer', value: BigInt(text), at }
     const value = Number(text)
     return Number.isNaN(value) ? this.#mistake(`Invalid number: '${text}'`, at) : { kind: 'float', value, at }
   }

@@ -70,7 +70,7 @@ export function valueOfJson(text: string): Value {
     at += word.length
     if (word === 'null') return undefined
     if (word === 'true' || word === 'false') return word === 'true'
-    if (/^-?[0-9]+$/.test(word) && word !== '-0' && isInteger64(BigInt(word))) return BigInt(word)
+    if (/^-?[0-9]{1,19}$/.test(word) && word !== '-0' && isInteger64(BigInt(word))) return BigInt(word)
     return Number(word)
   }
   const list = (): Value[] => {
