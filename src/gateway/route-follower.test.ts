@@ -23,7 +23,7 @@ function makeProject(version: number): Project {
 /** A store in which every commit makes a project, and a clock that only the test moves. */
 function makeWorld() {
   const nothing: () => void = () => undefined
-  const state = { head: 1, isAway: false, notify: nothing, reads: 0 }
+  const state = { head: 1, isAway: false, notify: nothing, reads: 0, nowMs: 0 }
   let wake: (() => void) | undefined
   const catalogue: Pick<Catalogue, 'snapshot' | 'changesAfter' | 'onChange' | 'version'> = {
     version: async () => state.head,
@@ -50,7 +50,7 @@ function makeWorld() {
     },
   }
   const clock = {
-    now: () => 0,
+    now: () => state.nowMs,
     sleep: (_: number, signal?: AbortSignal) =>
       new Promise<void>((resolve, reject) => {
         wake = resolve
@@ -109,5 +109,20 @@ test('whoever asks during a read gets one that began behind the question', async
   assert.equal(second, follower.refresh())
   await second
   assert.equal(follower.table.version, 9)
+  await follower.close()
+})
+
+// A revoked key would otherwise work for as long as the restored store is behind.
+test('a store that was restored from a backup is read anew', async () => {
+  const { state, catalogue, clock } = makeWorld()
+  const follower = await followRoutes({ catalogue, clock, log })
+  state.head = 5
+  await follower.refresh()
+  assert.equal(follower.table.version, 5)
+  state.head = 3
+  state.nowMs += 60_000
+  await follower.refresh()
+  assert.equal(follower.table.version, 3)
+  assert.equal(follower.table.project('p5'), undefined)
   await follower.close()
 })
