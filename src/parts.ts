@@ -477,6 +477,7 @@ export async function startEmbeddedEngine(
         port: address.port,
         masterKey: config.project.masterKey?.reveal() ?? null,
         payloadBytesMax: bodyBytesMax,
+        allowedNetworks: config.outbound.allowedIpNetworks,
         featuresOn: standaloneFeatures(config),
         egressFault: (url) => egress.fault(url),
         clock,

@@ -7,6 +7,7 @@ import type { Features } from '../../api/features.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
 import { parseJsonBody } from '../../api/json-text.ts'
 import type { Clock } from '../../lib/clock.ts'
+import type { EgressPolicy } from '../../lib/egress-policy.ts'
 import { BodyRefused, bodyStream, readBody, sizeText } from '../../lib/http-body.ts'
 import type { Json } from '../../lib/json.ts'
 import type { Random } from '../../lib/random.ts'
@@ -27,6 +28,8 @@ export interface ServerParts {
   }
   /** Why an address that a client names may not be called; undefined = it may. */
   readonly egressFault: (url: URL) => string | undefined
+  /** Where requests to chat providers may go. */
+  readonly egress: EgressPolicy
   features(): Features
   setFeatures(change: Partial<Features>): Promise<Features>
 }

@@ -5,6 +5,7 @@ import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
 import { completeFeatures, type Feature, type Features } from '../../api/features.ts'
 import { emulatedRelease } from '../../api/names.ts'
 import { type Clock, systemClock } from '../../lib/clock.ts'
+import { type AllowedNetworks, createEgressPolicy } from '../../lib/egress-policy.ts'
 import { dropRest } from '../../lib/http-body.ts'
 import { readPath } from '../../lib/http-path.ts'
 import { listenHttp } from '../../lib/http-server.ts'
@@ -13,6 +14,7 @@ import { type Random, systemRandom } from '../../lib/random.ts'
 import { RouteTree } from '../../lib/route-tree.ts'
 import type { EngineCore } from '../core.ts'
 import type { Answer, Call, Route, ServerParts } from './call.ts'
+import { chatRoutes } from './chat-routes.ts'
 import { documentRoutes } from './document-routes.ts'
 import { indexRoutes } from './index-routes.ts'
 import { checkIndex, openKeyRing } from './key-ring.ts'
@@ -42,6 +44,8 @@ export interface EngineServerOptions {
   readonly version?: string
   /** Why an address that a client names may not be called; undefined = it may. Default: every one may. */
   readonly egressFault?: (url: URL) => string | undefined
+  /** Networks beside public ones where chat providers may be. Default: none. */
+  readonly allowedNetworks?: AllowedNetworks
   readonly clock?: Clock
   readonly random?: Random
   /** Told of failures that a client sees as 500. */
@@ -71,6 +75,7 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     metrics: new EngineMetrics(),
     egressFault: options.egressFault ?? (() => undefined),
     payloadBytesMax: options.payloadBytesMax ?? 100_000_000,
+    egress: createEgressPolicy({ allowed: options.allowedNetworks ?? [] }),
     features: () => features,
     async setFeatures(change) {
       const next: Features = { ...features, ...change }
@@ -86,6 +91,7 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     ...documentRoutes,
     ...searchRoutes,
     ...renderRoutes,
+    ...chatRoutes,
     ...taskRoutes,
     ...snapshotRoutes,
     ...webhookRoutes,

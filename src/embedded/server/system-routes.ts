@@ -63,7 +63,6 @@ export const systemRoutes: readonly Route[] = [
   route('POST', '/snapshots', 'snapshots.create', (call) => archive(call, 'snapshot')),
 
   route('GET', '/metrics', 'metrics.get', readMetrics),
-  route('GET', '/chats', 'chats.get', refused('chatCompletions', 'listing the chats')),
   route(
     'POST',
     '/dynamic-search-rules',
