@@ -177,15 +177,19 @@ class Engine implements EngineCore {
       },
       runInIndex: async (folder, tasks) => {
         Atomics.store(this.#abort, 0, 0)
-        const value = await this.#open.use([folder], () =>
-          this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
+        const value = await this.#open.use(
+          [folder],
+          () => this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
+          'write',
         )
         assert(value === 'aborted' || (value !== null && 'outcomes' in value), 'the answer of a batch')
         return value
       },
       compact: async (folder, target) => {
-        const value = await this.#open.use([folder], () =>
-          this.#indexing.call((call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage),
+        const value = await this.#open.use(
+          [folder],
+          () => this.#indexing.call((call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage),
+          'write',
         )
         assert(value !== null && value !== 'aborted' && 'bytesAfter' in value, 'the answer of a compaction')
         return value
@@ -407,6 +411,7 @@ class Engine implements EngineCore {
     await this.#open.rest()
     await Promise.all([this.#reads.close(), this.#indexing.close()])
     await this.#open.close()
+    await this.#tasks.save().catch(() => undefined)
     await this.#meta.root.close()
     // Without them the tasks cannot be checked at the next start, and are believed.
     await sealPages(join(this.#dbPath, 'tasks')).catch(() => undefined)
@@ -463,8 +468,10 @@ class Engine implements EngineCore {
       { uid: 1, operation: { kind: 'settings', settings: decodeSettings(settings, everyFeature) }, payload: null },
       { uid: 2, operation: put, payload: { kind: 'file', path: documents } },
     ]
-    const outcome = await this.#open.use([folder], () =>
-      this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
+    const outcome = await this.#open.use(
+      [folder],
+      () => this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
+      'write',
     )
     assert(outcome !== 'aborted' && outcome !== null && 'outcomes' in outcome, 'the answer of a batch')
     const refused = outcome.outcomes.find(({ error }) => error !== null)
@@ -476,8 +483,10 @@ class Engine implements EngineCore {
   }
 
   async #adopt(folder: string, adoption: Adoption): Promise<IndexState> {
-    const value = await this.#open.use([folder], () =>
-      this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption }) satisfies IndexingMessage),
+    const value = await this.#open.use(
+      [folder],
+      () => this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption }) satisfies IndexingMessage),
+      'write',
     )
     assert(value !== null && value !== 'aborted' && 'outcomes' in value, 'the answer of an adoption')
     return value.index

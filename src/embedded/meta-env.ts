@@ -28,6 +28,8 @@ export interface MetaEnv {
   readonly batches: Database<BatchRecord, number>
   readonly indexes: Database<RegistryEntry, string>
   readonly store: Database<Json, string>
+  /** See `TaskSets`. */
+  readonly sets: Database<Uint8Array, string>
 }
 
 const mapBytes = 16 * 2 ** 30
@@ -42,6 +44,7 @@ export function openMetaEnv(folder: string): MetaEnv {
     batches: root.openDB({ name: 'batches', encoding: 'json' }),
     indexes: root.openDB({ name: 'indexes', encoding: 'json' }),
     store: root.openDB({ name: 'store', encoding: 'json' }),
+    sets: root.openDB({ name: 'sets', encoding: 'binary' }),
   }
 }
 

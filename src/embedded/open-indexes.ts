@@ -51,8 +51,8 @@ export class OpenIndexes {
     return this.#open.size
   }
 
-  /** Runs `work` while the indexes are open. Many at once are opened turn by turn. */
-  async use<T>(folders: readonly string[], work: () => Promise<T>): Promise<T> {
+  /** Runs `work` while the indexes are open. Many at once are opened turn by turn. @throws ApiError `invalid_store_file`. */
+  async use<T>(folders: readonly string[], work: () => Promise<T>, access: 'read' | 'write' = 'read'): Promise<T> {
     const used: OpenIndex[] = []
     try {
       for (const folder of folders) {
@@ -65,6 +65,7 @@ export class OpenIndexes {
         if (used.length > 0) await new Promise((resolve) => setImmediate(resolve))
         used.push(await this.#openOne(folder))
       }
+      if (access === 'write') for (const folder of folders) await this.#checks.finish(folder)
       return await work()
     } finally {
       const now = this.#options.clock.monotonic()

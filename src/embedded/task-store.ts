@@ -1,16 +1,12 @@
-/**
- * The tasks of the engine: durable in LMDB, with bitmaps in memory for every filter of M-C6 but times. A task is visible
- * once it is durable. Used by one thread.
- */
+/** The tasks of the engine, durable in LMDB. A task is visible once it is durable. Used by one thread. */
 
-import type { TaskFilter, TaskPageQuery, TaskStatus } from '../api/tasks.ts'
-import { taskKindOf } from '../api/tasks.ts'
+import type { TaskFilter, TaskPageQuery } from '../api/tasks.ts'
 import { Bitmap } from '../lib/bitmap.ts'
 import type { BatchRecord } from './batch-record.ts'
 import type { Page } from './core.ts'
 import type { MetaEnv, RegistryEntry } from './meta-env.ts'
 import { isEnded, type TaskRecord } from './task-record.ts'
-import { type TaskTime, TaskTimes } from './task-times.ts'
+import { dropSaved, TaskSets } from './task-sets.ts'
 
 /** Everything that one commit changes. */
 export interface TaskCommit {
@@ -21,29 +17,37 @@ export interface TaskCommit {
   readonly deletedIndexes?: readonly string[]
 }
 
+/** Changed tasks after which the sets are saved: the most that a start after a crash reads one by one. */
+const unsavedMax = 10_000
+
 export class TaskStore {
   readonly #env: MetaEnv
-  readonly #all = Bitmap.of()
-  readonly #byStatus = new Map<string, Bitmap>()
-  readonly #byKind = new Map<string, Bitmap>()
-  readonly #byIndex = new Map<string, Bitmap>()
-  readonly #byCanceler = new Map<number, Bitmap>()
-  readonly #times = new TaskTimes()
-  readonly #batchTasks = new Map<number, Bitmap>()
+  readonly #sets = new TaskSets()
   /** Records that differ from what is stored: tasks of the running batch. */
   readonly #running = new Map<number, TaskRecord>()
   #runningBatch: BatchRecord | undefined
+  /** Tasks that are being stored. */
+  readonly #inserting = new Set<number>()
+  #writeCount = 0
+  #unsavedCount = 0
   #nextTask = 0
   #nextBatch = 0
 
   constructor(env: MetaEnv) {
     this.#env = env
-    for (const { value } of env.tasks.getRange()) this.#note(value)
-    for (const { value } of env.batches.getRange()) {
-      this.#batchTasks.set(value.uid, Bitmap.from(value.tasks))
-      this.#nextBatch = value.uid + 1
+    const saved = this.#sets.load(env.sets)
+    for (const uid of saved?.waiting ?? []) {
+      const record = env.tasks.get(uid)
+      if (record !== undefined) this.#sets.note(record)
     }
-    this.#nextTask = (this.#all.max() ?? -1) + 1
+    for (const { value } of env.tasks.getRange({ start: saved?.nextTask ?? 0 })) this.#sets.note(value)
+    const lastBatch = saved === undefined ? undefined : this.#sets.batches.max()
+    for (const uid of env.batches.getKeys(lastBatch === undefined ? {} : { start: lastBatch }))
+      this.#sets.batches.add(uid)
+    // A batch that ran when the sets were saved may not have ended.
+    if (lastBatch !== undefined && env.batches.get(lastBatch) === undefined) this.#sets.batches.remove(lastBatch)
+    this.#nextTask = (this.#sets.all.max() ?? -1) + 1
+    this.#nextBatch = (this.#sets.batches.max() ?? -1) + 1
     // Numbers are never given twice, even when the newest tasks were deleted.
     const counters = env.store.get('\0counters')
     if (Array.isArray(counters)) {
@@ -61,11 +65,11 @@ export class TaskStore {
   }
 
   get size(): number {
-    return this.#all.size
+    return this.#sets.all.size
   }
 
   get(uid: number): TaskRecord | undefined {
-    return this.#running.get(uid) ?? (this.#all.has(uid) ? this.#env.tasks.get(uid) : undefined)
+    return this.#running.get(uid) ?? (this.#sets.all.has(uid) ? this.#env.tasks.get(uid) : undefined)
   }
 
   payload(uid: number): Uint8Array | undefined {
@@ -74,13 +78,18 @@ export class TaskStore {
 
   /** Durable when it resolves. */
   async insert(record: TaskRecord, payload: Uint8Array | undefined): Promise<void> {
-    await this.#write((writes) => {
-      writes.push(this.#env.tasks.put(record.uid, record))
-      if (payload !== undefined) writes.push(this.#env.payloads.put(record.uid, payload))
-    })
     // A task of a dump comes with its number.
     this.#nextTask = Math.max(this.#nextTask, record.uid + 1)
-    this.#note(record)
+    this.#inserting.add(record.uid)
+    try {
+      await this.#write((writes) => {
+        writes.push(this.#env.tasks.put(record.uid, record))
+        if (payload !== undefined) writes.push(this.#env.payloads.put(record.uid, payload))
+      })
+      this.#sets.note(record)
+    } finally {
+      this.#inserting.delete(record.uid)
+    }
   }
 
   /** Tasks of the running batch show as such, in memory alone: after a crash they wait again. */
@@ -88,10 +97,10 @@ export class TaskStore {
     for (const record of records) {
       this.#forget(this.get(record.uid))
       this.#running.set(record.uid, record)
-      this.#note(record)
+      this.#sets.note(record)
     }
     this.#runningBatch = batch
-    this.#batchTasks.set(batch.uid, Bitmap.from(batch.tasks))
+    this.#sets.batches.add(batch.uid)
   }
 
   /** The running batch was given up: its tasks are as they are stored. */
@@ -101,9 +110,9 @@ export class TaskStore {
     for (const record of records) {
       this.#forget(record)
       const stored = this.#env.tasks.get(record.uid)
-      if (stored !== undefined) this.#note(stored)
+      if (stored !== undefined) this.#sets.note(stored)
     }
-    if (this.#runningBatch !== undefined) this.#batchTasks.delete(this.#runningBatch.uid)
+    if (this.#runningBatch !== undefined) this.#sets.batches.remove(this.#runningBatch.uid)
     this.#runningBatch = undefined
   }
 
@@ -113,8 +122,9 @@ export class TaskStore {
     const emptied = this.#emptiedBatches(deletedTasks)
     if (batch !== undefined) this.#nextBatch = Math.max(this.#nextBatch, batch.uid + 1)
     const before = [...commit.tasks.map(({ uid }) => uid), ...deletedTasks].map((uid) => this.get(uid))
+    const changesOld = before.some((record) => record !== undefined && isEnded(record.status))
     await this.#write((writes) => {
-      const { tasks, payloads, batches, indexes, store } = this.#env
+      const { tasks, payloads, batches, indexes, store, sets } = this.#env
       for (const record of commit.tasks) {
         writes.push(tasks.put(record.uid, record))
         if (isEnded(record.status) && record.payload === null) writes.push(payloads.remove(record.uid))
@@ -125,50 +135,45 @@ export class TaskStore {
       for (const uid of deletedIndexes) writes.push(indexes.remove(uid))
       for (const entry of putIndexes) writes.push(indexes.put(entry.uid, entry))
       writes.push(store.put('\0counters', [this.#nextTask, this.#nextBatch]))
+      if (changesOld) writes.push(dropSaved(sets))
     })
     for (const record of before) this.#forget(record)
     for (const record of commit.tasks) {
       this.#running.delete(record.uid)
-      this.#note(record)
+      this.#sets.note(record)
     }
-    for (const uid of emptied) this.#batchTasks.delete(uid)
+    for (const uid of emptied) this.#sets.batches.remove(uid)
     if (batch !== undefined) {
-      this.#batchTasks.set(batch.uid, Bitmap.from(batch.tasks))
+      this.#sets.batches.add(batch.uid)
       if (this.#runningBatch?.uid === batch.uid) this.#runningBatch = undefined
     }
+    this.#unsavedCount += commit.tasks.length + deletedTasks.length
+    if (this.#unsavedCount >= unsavedMax) await this.save()
+  }
+
+  /** So that the next start need not read all tasks. Not while something is being written, which it might not see. */
+  async save(): Promise<void> {
+    if (this.#writeCount > 0) return
+    this.#unsavedCount = 0
+    const nextTask = Math.min(this.#nextTask, ...this.#inserting)
+    await this.#write((writes) => writes.push(...this.#sets.save(this.#env.sets, nextTask)))
   }
 
   /** Waiting tasks, oldest first. */
   get waiting(): Bitmap {
-    return this.#byStatus.get('enqueued') ?? Bitmap.of()
+    return this.#sets.ofStatus('enqueued')
   }
 
   ofIndex(uid: string): Bitmap {
-    return this.#byIndex.get(uid) ?? Bitmap.of()
+    return this.#sets.ofIndex(uid)
   }
 
   ofKind(kind: string): Bitmap {
-    return this.#byKind.get(kind) ?? Bitmap.of()
-  }
-
-  ofStatus(status: TaskStatus): Bitmap {
-    return this.#byStatus.get(status) ?? Bitmap.of()
+    return this.#sets.ofKind(kind)
   }
 
   matching(filter: TaskFilter): Bitmap {
-    let found = this.#all.clone()
-    const narrow = <T>(values: readonly T[] | undefined, bitmapOf: (value: T) => Bitmap | undefined) => {
-      if (values !== undefined) found = found.and(Bitmap.union(values.map((value) => bitmapOf(value) ?? Bitmap.of())))
-    }
-    if (filter.uids !== undefined) found = found.and(Bitmap.from(filter.uids.filter(isNumber)))
-    narrow(filter.batchUids, (uid) => this.#batchTasks.get(uid))
-    narrow(filter.statuses, (status) => this.#byStatus.get(status))
-    narrow(filter.types, (kind) => this.#byKind.get(kind))
-    narrow(filter.indexUids, (uid) => this.#byIndex.get(uid))
-    narrow(filter.canceledBy, (uid) => this.#byCanceler.get(uid))
-    const tests = timeTests(filter, this.#times)
-    if (tests.length === 0) return found
-    return Bitmap.fromSorted(found.toArray().filter((uid) => tests.every((test) => test(uid))))
+    return this.#sets.matching(filter, (uid) => this.batch(uid)?.tasks ?? [])
   }
 
   page(query: TaskPageQuery): Page<TaskRecord> {
@@ -184,16 +189,14 @@ export class TaskStore {
 
   /** Of all batches, ascending. */
   batchUids(): readonly number[] {
-    return [...this.#batchTasks.keys()].sort((left, right) => left - right)
+    return this.#sets.batches.toArray()
   }
 
   batchPage(query: TaskPageQuery): Page<BatchRecord> {
     const isFree = Object.keys(query.filter).length === 0
-    const matching = isFree ? undefined : this.matching(query.filter)
-    const uids = [...this.#batchTasks].flatMap(([uid, tasks]) =>
-      matching === undefined || tasks.intersects(matching) ? [uid] : [],
-    )
-    const found = Bitmap.from(uids)
+    const found = isFree
+      ? this.#sets.batches
+      : this.#sets.batchesOf(this.matching(query.filter)).and(this.#sets.batches)
     const page = pageOf(found, query)
     const results = page.uids.flatMap((uid) => this.batch(uid) ?? [])
     return { results, total: found.size, limit: query.limit, from: page.uids[0] ?? null, next: page.next }
@@ -201,80 +204,30 @@ export class TaskStore {
 
   #emptiedBatches(deleted: readonly number[]): number[] {
     if (deleted.length === 0) return []
-    const left = this.#all.andNot(Bitmap.from(deleted))
+    const left = this.#sets.all.andNot(Bitmap.from(deleted))
     const batches = new Set(deleted.map((uid) => this.get(uid)?.batchUid ?? null))
-    return [...batches].flatMap((uid) =>
-      uid !== null && this.#batchTasks.get(uid)?.intersects(left) === false ? [uid] : [],
-    )
-  }
-
-  #note(record: TaskRecord): void {
-    const { uid } = record
-    this.#all.add(uid)
-    this.#times.set(uid, record)
-    add(this.#byStatus, record.status, uid)
-    add(this.#byKind, taskKindOf[record.operation.kind], uid)
-    for (const name of indexesOf(record)) add(this.#byIndex, name, uid)
-    if (record.canceledBy !== null) add(this.#byCanceler, record.canceledBy, uid)
+    return [...batches].flatMap((uid) => {
+      const batch = uid === null ? undefined : this.batch(uid)
+      return batch?.tasks.every((task) => !left.has(task)) ? [batch.uid] : []
+    })
   }
 
   #forget(record: TaskRecord | undefined): void {
-    if (record === undefined) return
-    const { uid } = record
-    this.#all.remove(uid)
-    this.#times.delete(uid)
-    remove(this.#byStatus, record.status, uid)
-    remove(this.#byKind, taskKindOf[record.operation.kind], uid)
-    for (const name of indexesOf(record)) remove(this.#byIndex, name, uid)
-    if (record.canceledBy !== null) remove(this.#byCanceler, record.canceledBy, uid)
+    if (record !== undefined) this.#sets.forget(record)
   }
 
   /** One transaction; durable when it resolves. */
   async #write(enter: (writes: Promise<unknown>[]) => void): Promise<void> {
     const writes: Promise<unknown>[] = []
-    writes.push(this.#env.root.batch(() => enter(writes)))
-    await Promise.all(writes)
+    this.#writeCount += 1
+    try {
+      writes.push(this.#env.root.batch(() => enter(writes)))
+      await Promise.all(writes)
+    } finally {
+      this.#writeCount -= 1
+    }
     this.#env.root.resetReadTxn()
   }
-}
-
-/** Numbers beyond 32 bits name no task. */
-const isNumber = (uid: number): boolean => Number.isInteger(uid) && uid >= 0 && uid <= 0xffffffff
-
-/** A swap belongs to every index that it names, a rename to both names (M-C6). */
-function indexesOf(record: TaskRecord): readonly string[] {
-  const { operation, indexUid } = record
-  if (operation.kind === 'index-swap') return operation.swaps.flatMap(({ indexes }) => indexes)
-  if (indexUid === null) return []
-  return operation.kind === 'index-update' && operation.uid !== null ? [indexUid, operation.uid] : [indexUid]
-}
-
-function add<K>(map: Map<K, Bitmap>, key: K, uid: number): void {
-  const known = map.get(key)
-  if (known === undefined) map.set(key, Bitmap.of(uid))
-  else known.add(uid)
-}
-
-function remove<K>(map: Map<K, Bitmap>, key: K, uid: number): void {
-  const known = map.get(key)
-  known?.remove(uid)
-  if (known?.isEmpty()) map.delete(key)
-}
-
-/** Bounds are exclusive; a task without the time does not match. */
-function timeTests(filter: TaskFilter, times: TaskTimes): ((uid: number) => boolean)[] {
-  const before = (bound: number | undefined, time: TaskTime) =>
-    bound === undefined ? [] : [(uid: number) => times.get(uid, time) < bound]
-  const after = (bound: number | undefined, time: TaskTime) =>
-    bound === undefined ? [] : [(uid: number) => times.get(uid, time) > bound]
-  return [
-    ...before(filter.beforeEnqueuedAt, 'enqueuedAt'),
-    ...after(filter.afterEnqueuedAt, 'enqueuedAt'),
-    ...before(filter.beforeStartedAt, 'startedAt'),
-    ...after(filter.afterStartedAt, 'startedAt'),
-    ...before(filter.beforeFinishedAt, 'finishedAt'),
-    ...after(filter.afterFinishedAt, 'finishedAt'),
-  ]
 }
 
 function pageOf(

@@ -5,14 +5,18 @@ import { ApiError } from '../../api/errors.ts'
 import { LoadRefused } from '../engine-loading.ts'
 import { dataName, FileDamaged, verifyPages } from './page-sums.ts'
 
-/** Larger files are checked while they already serve: reading them takes seconds. */
-const waitBytesMax = 2 * 2 ** 30
+/**
+ * Larger files are checked while they already answer reads, so that a start does not wait for the disk: about a second of
+ * one core per GB. Writes wait, so that nothing is ever built on a damaged page.
+ */
+const waitBytesMax = 256 * 2 ** 20
 
 export class IndexChecks {
   readonly #takeOut: (folder: string) => Promise<void>
   /** Files as this process closed them, or checked them: not checked again while they stay so. */
   readonly #known = new Map<string, string>()
   readonly #damaged = new Map<string, ApiError>()
+  readonly #running = new Map<string, Promise<void>>()
 
   /** @param takeOut  closes an index that was opened before its damage was found. */
   constructor(takeOut: (folder: string) => Promise<void>) {
@@ -26,8 +30,15 @@ export class IndexChecks {
     const { state, byteCount } = await fileState(folder)
     if (this.#known.get(folder) === state) return
     const checking = this.#verify(folder, state)
-    if (byteCount <= waitBytesMax) await checking
-    else checking.catch(() => this.#takeOut(folder))
+    if (byteCount <= waitBytesMax) return checking
+    this.#running.set(folder, checking)
+    const end = () => this.#running.delete(folder)
+    checking.then(end, () => this.#takeOut(folder).finally(end))
+  }
+
+  /** Waits for the check of a file that is open already. @throws ApiError `invalid_store_file`. */
+  async finish(folder: string): Promise<void> {
+    await this.#running.get(folder)
   }
 
   /** The file was closed by this process, which wrote what it holds. */

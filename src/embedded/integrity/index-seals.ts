@@ -1,6 +1,9 @@
 /** Which indexes were written to since their checksums were: the only writer keeps them up to date while it rests. */
 import { sealPages } from './page-sums.ts'
 
+/** A stop of the engine may not take much longer. */
+const closeMsMax = 5_000
+
 export class IndexSeals {
   readonly #stale = new Set<string>()
 
@@ -14,10 +17,14 @@ export class IndexSeals {
     this.#stale.delete(folder)
   }
 
-  /** Brings one index up to date, if it is not. What cannot be summed is found by the next check, and told there. */
+  /**
+   * Brings one index up to date, if it is not, before it is closed. Gives up after a while: what is left is summed when the
+   * index is written to again, and believed until then. What cannot be summed is found by the next check, and told there.
+   */
   async seal(folder: string): Promise<void> {
     if (!this.#stale.delete(folder)) return
-    await sealPages(folder).catch(() => undefined)
+    const end = performance.now() + closeMsMax
+    await sealPages(folder, () => performance.now() > end).catch(() => undefined)
   }
 
   /** Brings all up to date, unless work comes in between: what is left then is done at the next rest. */

@@ -3,7 +3,7 @@
  * and `MDB_node` in `mdb.c` of LMDB 0.9.90, which the package `lmdb` bundles. Every number that is read is checked before
  * it is used, so a damaged file gives `PageFault`, never a crash.
  */
-import type { FileHandle } from 'node:fs/promises'
+import { readSync } from 'node:fs'
 
 export class PageFault extends Error {
   override readonly name = 'PageFault'
@@ -26,6 +26,8 @@ const nodeHeadBytes = 8
 const treeBytes = 48
 const magic = 0xbeefc0de
 const noPage = 0xffff_ffff_ffff_ffffn
+/** Pages that are read in one turn of the event loop. */
+const turnPages = 256
 /** Far above any tree: branch pages hold many keys. */
 const depthMax = 64
 const treesMax = 64
@@ -62,23 +64,24 @@ function pageNumber(bytes: Buffer, at: number): number | undefined {
 export type Visit = (page: number, pageCount: number, txn: number, bytes: Buffer) => boolean
 
 /**
- * Walks the trees of `meta`. Overflow pages are told with their number, the others one by one.
+ * Walks the trees of `meta` in the open file. Overflow pages are told with their number, the others one by one.
  *
  * @throws PageFault where a page cannot be what points to it.
  */
-export async function walkPages(file: FileHandle, meta: Meta, visit: Visit): Promise<void> {
+export async function walkPages(file: number, meta: Meta, visit: Visit): Promise<void> {
   const walk = new Walk(file, meta, visit)
   for (const root of meta.roots) if (root !== undefined) await walk.tree(root, 0)
 }
 
 class Walk {
-  readonly #file: FileHandle
+  readonly #file: number
   readonly #meta: Meta
   readonly #visit: Visit
   readonly #seen: Uint8Array
   #treeCount = 0
+  #readCount = 0
 
-  constructor(file: FileHandle, meta: Meta, visit: Visit) {
+  constructor(file: number, meta: Meta, visit: Visit) {
     this.#file = file
     this.#meta = meta
     this.#visit = visit
@@ -88,7 +91,9 @@ class Walk {
   async tree(page: number, depth: number): Promise<void> {
     if (depth > depthMax) throw new PageFault(`page ${page} lies too deep`)
     this.#mark(page, 1)
-    const bytes = await this.#read(page, 1)
+    this.#readCount += 1
+    if (this.#readCount % turnPages === 0) await new Promise((resolve) => setImmediate(resolve))
+    const bytes = this.#read(page, 1)
     const { kind, txn } = pageHead(bytes, page)
     if (!this.#visit(page, 1, txn, bytes)) return
     if (kind === 'branch') {
@@ -96,7 +101,7 @@ class Walk {
       return
     }
     for (const found of leafPages(bytes, page)) {
-      if (found.kind === 'overflow') await this.#overflow(found.page, found.pageCount)
+      if (found.kind === 'overflow') this.#overflow(found.page, found.pageCount)
       else {
         this.#treeCount += 1
         if (this.#treeCount > treesMax) throw new PageFault('the file has too many tables')
@@ -105,9 +110,9 @@ class Walk {
     }
   }
 
-  async #overflow(page: number, pageCount: number): Promise<void> {
+  #overflow(page: number, pageCount: number): void {
     this.#mark(page, pageCount)
-    const bytes = await this.#read(page, pageCount)
+    const bytes = this.#read(page, pageCount)
     const isOverflow = (bytes.readUInt16LE(18) & flag.overflow) !== 0
     if (!isOverflow || bytes.readBigUInt64LE(0) !== BigInt(page) || bytes.readUInt32LE(20) < pageCount)
       throw new PageFault(`page ${page} is not what points to it`)
@@ -123,11 +128,11 @@ class Walk {
     }
   }
 
-  async #read(page: number, pageCount: number): Promise<Buffer> {
+  #read(page: number, pageCount: number): Buffer {
     const { pageBytes } = this.#meta
     const bytes = Buffer.allocUnsafe(pageBytes * pageCount)
-    const { bytesRead } = await this.#file.read(bytes, 0, bytes.length, page * pageBytes)
-    if (bytesRead < bytes.length) throw new PageFault(`the file ends before page ${page + pageCount - 1}`)
+    if (readSync(this.#file, bytes, 0, bytes.length, page * pageBytes) < bytes.length)
+      throw new PageFault(`the file ends before page ${page + pageCount - 1}`)
     return bytes
   }
 }

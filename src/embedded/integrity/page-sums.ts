@@ -81,7 +81,7 @@ async function verify(file: FileHandle, sums: Sums | undefined): Promise<boolean
 /** A newer state has a newer root: a meta page that only says so is damaged. */
 async function checkNewer(file: FileHandle, meta: Meta, sums: Sums): Promise<void> {
   let isRootNew = meta.mainRoot === undefined
-  await walkPages(file, meta, (page, _count, txn) => {
+  await walkPages(file.fd, meta, (page, _count, txn) => {
     if (page === meta.mainRoot) isRootNew = txn === meta.txn
     return txn > sums.txn
   })
@@ -90,7 +90,7 @@ async function checkNewer(file: FileHandle, meta: Meta, sums: Sums): Promise<voi
 
 /** A page that differs must be one that nothing refers to, or one of a later transaction. */
 async function checkUnused(file: FileHandle, meta: Meta, sums: Sums, mismatches: ReadonlySet<number>): Promise<void> {
-  await walkPages(file, meta, (page, pageCount, txn) => {
+  await walkPages(file.fd, meta, (page, pageCount, txn) => {
     if (txn > sums.txn && meta.txn > sums.txn) return true
     for (let each = page; each < page + pageCount; each += 1)
       if (mismatches.has(each)) throw new PageFault(`page ${each} does not hold what was written into it`)
@@ -151,7 +151,7 @@ export async function sealPages(folder: string, isWanted: () => boolean = () => 
     const values = new Uint32Array(meta.lastPage + 1)
     if (before !== undefined) values.set(before.values.subarray(0, values.length))
     const { pageBytes } = meta
-    await walkPages(file, meta, (page, pageCount, txn, bytes) => {
+    await walkPages(file.fd, meta, (page, pageCount, txn, bytes) => {
       if (isWanted()) throw new Interrupted()
       if (before !== undefined && txn <= before.txn) return false
       for (let each = 0; each < pageCount; each += 1)
