@@ -10,7 +10,7 @@
  * on the node or are skipped, and what the node holds in the end is what it numbered last.
  */
 import type { EngineTask } from '../engine/engine.ts'
-import type { ChangeOutcome, LaneChange, LaneProof, LaneState } from '../journal/ports.ts'
+import type { LaneChange, LaneState } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
@@ -20,14 +20,15 @@ import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { type Existence, resumeLane } from './lane-resumption.ts'
 import { laneTag, parseMark } from './mark.ts'
-import { ask, LeaseLost, type NodeSession, send, sendAndWait } from './node-session.ts'
+import { LeaseLost, type NodeSession, send } from './node-session.ts'
 import { type OpenChange, skipped } from './open-change.ts'
-import { outcomeOf, removedBy } from './outcome.ts'
+import { removedBy } from './outcome.ts'
 import { ReadAhead } from './read-ahead.ts'
-import { resolveChange } from './resolution.ts'
+import { recordResolution } from './recorded-resolution.ts'
 import { IndexMissing } from './resolution-reads.ts'
 import { sendChange } from './sending.ts'
 import { Setbacks } from './setbacks.ts'
+import { isPartial, newestProof, outcomesOf, type Settled, settlesIndex } from './settlement.ts'
 import { Wake } from './wake.ts'
 
 /** Why both loops stop. */
@@ -307,38 +308,21 @@ export class Lane {
   }
 
   async #resolve(item: LaneChange): Promise<void> {
-    const { deps, lease, engine } = this.#session
-    const { index } = this.#placement
     const { position } = item.change
-    const resolving = resolveChange(
-      {
-        engine,
-        journal: deps.journal,
-        physicalUid: this.physicalUid,
-        scratchUid: `fjscratch_${this.#tag}`,
-        isSecondTry: this.#setbacks.timesGoneBack(item.change.position, 'internal') > 0,
-        ask: (call) => ask(this.#session, call),
-        run: (call) => sendAndWait(this.#session, call),
-      },
-      item,
-    )
-    const resolution = await resolving.catch(async (error) => {
-      this.#setbacks.noteGoneBack(position, 'internal')
-      if (error instanceof IndexMissing) await this.#missIndex()
-      throw error
-    })
-    // What was read counts only if the disk that it was read from is still ours: it is recorded for good.
-    await this.#session.verify()
-    const isKept = await deps.journal.recordResolution(lease, index, position, resolution)
-    if (!isKept) throw new LeaseLost()
-    // Read again rather than trusted: another delivery may have recorded its own before.
-    this.#ahead.forget()
-  }
-
-  /** On a disk that is ours, an index that is gone was deleted behind our back. */
-  async #missIndex(): Promise<void> {
-    await this.#session.verify()
-    this.#mustRebuild = true
+    const isSecondTry = this.#setbacks.timesGoneBack(position, 'internal') > 0
+    const resolved = await recordResolution(this.#session, this.#placement, item, { tag: this.#tag, isSecondTry })
+    if (resolved.kind === 'recorded') {
+      // Read again rather than trusted: another delivery may have recorded its own before.
+      this.#ahead.forget()
+      return
+    }
+    this.#setbacks.noteGoneBack(position, 'internal')
+    if (resolved.error instanceof IndexMissing) {
+      // On a disk that is ours, an index that is gone was deleted behind our back.
+      await this.#session.verify()
+      this.#mustRebuild = true
+    }
+    throw resolved.error
   }
 
   // ---- Settling ----
@@ -354,7 +338,7 @@ export class Lane {
       }
       await watch.settled(first.numbers, flow)
       if (flow.aborted) return
-      const done: { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[] = []
+      const done: Settled[] = []
       let problem: Extract<Verdict, { readonly kind: 'again' }> | undefined
       for (const entry of this.#open) {
         const verdict = await this.#judge(entry)
@@ -363,18 +347,15 @@ export class Lane {
         if (verdict.kind !== 'done') break
       }
       if (done.length > 0 && this.#existence === 'asked') {
-        const isMade = done.some(({ entry, verdict }) => verdict.error === null && entry.parts.length > 0)
-        if (isMade) this.#existence = 'sure'
+        if (done.some(settlesIndex)) this.#existence = 'sure'
         else await this.#create()
       }
-      const isUncertain = ({ entry, verdict }: (typeof done)[number]) =>
-        verdict.error !== null && entry.parts.length > 0 && this.#setbacks.isUncertain(entry.item.change.position)
-      const isPartial = done.some((one) => one.verdict.isPartial || isUncertain(one))
+      const mustRebuild = done.some((one) => isPartial(one, this.#setbacks))
       // Before it is told, so that a successor knows as well.
-      if (isPartial) await this.#onNode.announceRebuild()
+      if (mustRebuild) await this.#onNode.announceRebuild()
       if (done.length > 0) await this.#advance(done)
       // A part of what was refused is on the node: only without it from the beginning is the index as it must be.
-      if (isPartial) return this.#stop({ kind: 'rebuild' })
+      if (mustRebuild) return this.#stop({ kind: 'rebuild' })
       if (problem !== undefined) return this.#stop({ kind: 'rewind', verdict: problem })
     }
   }
@@ -393,29 +374,16 @@ export class Lane {
       : verdict
   }
 
-  async #advance(
-    done: readonly { readonly entry: OpenChange; readonly verdict: Extract<Verdict, { readonly kind: 'done' }> }[],
-  ): Promise<void> {
+  async #advance(done: readonly Settled[]): Promise<void> {
     const { deps, lease, watch, marker, prove } = this.#session
-    const { node, index, physicalUid } = this.#placement
+    const placement = this.#placement
     const now = deps.clock.now()
-    const outcomes: ChangeOutcome[] = []
-    let proof: LaneProof | null = null
-    for (const { entry, verdict } of done) {
-      const { change } = entry.item
-      proof = entry.proof ?? proof
-      if (change.position <= this.#applied || change.status === 'succeeded' || !verdict.isTold) continue
-      const removed = Math.max(removedBy(verdict.tasks), this.#setbacks.removed(change.position))
-      const { batch } = verdict
-      const batchKey = batch === null ? `${index}:${change.position}` : `${node}:${marker}:${batch}`
-      outcomes.push(
-        outcomeOf(entry.item, { error: verdict.error, tasks: verdict.tasks, removed, physicalUid, batchKey, now }),
-      )
-    }
+    const outcomes = outcomesOf(done, { placement, marker, applied: this.#applied, setbacks: this.#setbacks, now })
+    const proof = newestProof(done)
     const applied = done.at(-1)!.entry.item.change.position
     if (applied > this.#applied || outcomes.length > 0) {
       const target = Math.max(applied, this.#applied)
-      if (!(await deps.journal.advance(lease, this.#placement, target, outcomes, proof))) throw new LeaseLost()
+      if (!(await deps.journal.advance(lease, placement, target, outcomes, proof))) throw new LeaseLost()
       this.#applied = target
       if (proof !== null) prove(proof)
     }
@@ -428,7 +396,7 @@ export class Lane {
       this.#setbacks.settle(entry.item.change.position)
     }
     const oldest = done[0]!.entry.sentAt
-    deps.metrics.applied(node, done.length, deps.clock.monotonic() - oldest)
+    deps.metrics.applied(placement.node, done.length, deps.clock.monotonic() - oldest)
     this.#sendWake.ring()
     const last = done.at(-1)!.entry.item.change
     const isDeleted = last.operation.kind === 'index-delete' && done.at(-1)!.verdict.error === null
