@@ -36,7 +36,7 @@ import {
 } from './index-env.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { decompose, normalise } from './text/normalise.ts'
+import { decompose, normaliseAlone } from './text/normalise.ts'
 import type { Adoption } from './worker-messages.ts'
 
 export interface WriterDeps {
@@ -376,6 +376,6 @@ function withNormalWords(change: JsonObject): JsonObject {
   return {
     ...change,
     ...(Array.isArray(stopWords) ? { stopWords: formsOf(stopWords, decompose) } : {}),
-    ...(Array.isArray(listed) ? { typoTolerance: { ...typo, disableOnWords: formsOf(listed, normalise) } } : {}),
+    ...(Array.isArray(listed) ? { typoTolerance: { ...typo, disableOnWords: formsOf(listed, normaliseAlone) } } : {}),
   }
 }

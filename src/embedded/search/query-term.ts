@@ -4,7 +4,7 @@
  * are answered before.
  */
 import type { IndexSettings } from '../index-settings.ts'
-import { normalise } from '../text/normalise.ts'
+import { normaliseAlone } from '../text/normalise.ts'
 import type { Tokenizer } from '../text/tokenize.ts'
 import type { Postings } from './postings.ts'
 
@@ -147,13 +147,13 @@ const strictBySettings = new WeakMap<IndexSettings, ReadonlySet<string>>()
 export function strictWords(settings: IndexSettings): ReadonlySet<string> {
   let known = strictBySettings.get(settings)
   if (known === undefined) {
-    known = new Set(settings.typoTolerance.disableOnWords.map(normalise))
+    known = new Set(settings.typoTolerance.disableOnWords.map(normaliseAlone))
     strictBySettings.set(settings, known)
   }
   return known
 }
 
-/** Synonyms by their words, tokenised and normalised. */
+/** Synonyms by their words, tokenised and normalised; stop words are no part of them. */
 export class Synonyms {
   readonly #phrases = new Map<string, Phrase[]>()
 
@@ -161,7 +161,7 @@ export class Synonyms {
     const wordsOf = (text: string): string[] =>
       tokenizer
         .tokenize(text)
-        .filter((token) => token.kind === 'word' || token.kind === 'stop')
+        .filter((token) => token.kind === 'word')
         .map((token) => token.normalised)
         .filter((word) => word !== '')
     for (const [key, values] of Object.entries(settings.synonyms)) {

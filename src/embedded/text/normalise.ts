@@ -70,6 +70,11 @@ export function normaliseWord(decomposed: string, of: Script, keepsRings = false
   }
 }
 
+/** The normal form of one word that stands in no text, by the script of its letters. */
+export function normaliseAlone(word: string): string {
+  return normaliseWord(decompose(word), dominantScript(word))
+}
+
 /** The normal form of facet and filter values: trimmed, decomposed, lower case; accents stay (M-F10). */
 export function normaliseFacet(text: string): string {
   const trimmed = text.trim()

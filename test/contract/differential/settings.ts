@@ -209,9 +209,10 @@ function localised(chance: Chance, languages: readonly Language[]): Settings {
   if (languages.includes('german')) return {}
   const all = languages.map((name) => localeOf[name])
   const locales = languages.includes('swedish') ? all.slice(0, 1) : all
+  const ofTitle = chance.pick(locales)
   return {
     localizedAttributes: [
-      { attributePatterns: ['title'], locales: [chance.pick(locales)] },
+      { attributePatterns: ['title'], locales: [languages.includes('chinese') ? localeOf.chinese : ofTitle] },
       { attributePatterns: ['*'], locales },
     ],
   }

@@ -1,0 +1,78 @@
+/** What docs/engine-differences.md says of the embedded engine: a row that is no longer true must leave that page. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { decodeSearchQuery } from '../../src/api/search-query.ts'
+import { QueryEmbeddings } from '../../src/embedded/embedders/query-embeddings.ts'
+import type { IndexSettings } from '../../src/embedded/index-settings.ts'
+import { orderedText } from '../../src/embedded/search/ordered-json.ts'
+import { runSearch } from '../../src/embedded/search/run-search.ts'
+import { createTokenizer } from '../../src/embedded/text/tokenize.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import type { JsonObject } from '../../src/lib/json.ts'
+import { filterable, MemoryReader } from './memory-reader.ts'
+
+const tokenizer = createTokenizer({ separatorTokens: [], nonSeparatorTokens: [], dictionary: [], stopWords: [] })
+
+const wordsOf = (text: string, locales?: readonly string[]): readonly string[] =>
+  tokenizer
+    .tokenize(text, locales)
+    .filter(({ kind }) => kind === 'word')
+    .map(({ normalised }) => normalised)
+
+function answerOf(documents: readonly JsonObject[], settings: Partial<IndexSettings>, query: JsonObject): string {
+  const context = {
+    clock: systemClock,
+    requestUid: 'r',
+    features: {},
+    newQueryUid: null,
+    embeddings: new QueryEmbeddings(),
+  }
+  return orderedText(runSearch(new MemoryReader(documents, settings), 'i', decodeSearchQuery(query), context))
+}
+
+test('Thai is cut by the platform', () => {
+  assert.deepEqual(wordsOf('ภาษาไทย'), ['ภาษา', 'ไทย'])
+})
+
+test('Japanese is cut by the platform, Korean at spaces', () => {
+  assert.deepEqual(wordsOf('東京に住む'), ['東京', 'に', '住む'])
+  assert.deepEqual(
+    wordsOf('서울에서 살다'),
+    ['서울에서', '살다'].map((word) => word.normalize('NFKD')),
+  )
+})
+
+test('German compounds stay whole, whatever the locale', () => {
+  assert.deepEqual(wordsOf('Dampfschiff fährt', ['deu']), ['dampfschiff', 'fahrt'])
+})
+
+test('Swedish vowels are kept with Swedish as the single locale only', () => {
+  assert.deepEqual(wordsOf('på väg', ['swe']), ['på', 'väg'])
+  assert.deepEqual(wordsOf('på väg', ['swe', 'eng']), ['pa', 'vag'])
+})
+
+test('the Arabic article is a word of its own in short texts too', () => {
+  assert.deepEqual(wordsOf('الكتاب'), ['ال', 'كتاب'])
+})
+
+test('old and new forms of Chinese characters are different words', () => {
+  assert.notDeepEqual(wordsOf('发'), wordsOf('發'))
+})
+
+test('facets of equal counts come with the greater value first', () => {
+  const documents = ['a', 'b', 'c'].map((tag, id): JsonObject => ({ id, tag }))
+  const faceting = { maxValuesPerFacet: 2, sortFacetValuesBy: { '*': 'count' as const } }
+  const answer = answerOf(documents, { filterableAttributes: filterable('tag'), faceting }, { facets: ['tag'] })
+  assert.match(answer, /"facetDistribution":\{"tag":\{"c":1,"b":1\}\}/)
+})
+
+test('vectors are hidden unless they are displayed', () => {
+  const settings = { displayedAttributes: ['id'], embedders: { manual: { source: 'userProvided', dimensions: 1 } } }
+  const answer = answerOf([{ id: 1, _vectors: { manual: [1] } }], settings, { retrieveVectors: true })
+  assert.doesNotMatch(answer, /_vectors/)
+})
+
+test('numbers keep all their digits where they are formatted', () => {
+  const answer = answerOf([{ id: 1, price: 1.9102000000000001 }], {}, { attributesToHighlight: ['*'] })
+  assert.match(answer, /"_formatted":\{"id":"1","price":"1\.9102000000000001"\}/)
+})
