@@ -32,6 +32,13 @@ async function stop(engine: EngineProcess): Promise<void> {
 /** Two indexes, every common kind of task, a vector, and a number that no double holds. */
 async function fill(engine: EngineProcess): Promise<void> {
   await engine.call('PATCH', '/experimental-features', { containsFilter: true })
+  await engine.call('PATCH', '/experimental-features', { chatCompletions: true, network: true })
+  const hook = await engine.call('POST', '/webhooks', { url: 'https://example.com/hook', headers: { 'x-a': 'b' } })
+  assert.equal(hook.status, 201, hook.body.toString())
+  const chat = await engine.call('PATCH', '/chats/desk/settings', { source: 'openAi', apiKey: 'a-key-that-is-long' })
+  assert.equal(chat.status, 200, chat.body.toString())
+  const remotes = { ours: { url: 'http://a:7700' }, theirs: { url: 'http://b:7700', searchApiKey: 'k' } }
+  assert.equal((await engine.call('PATCH', '/network', { self: 'ours', remotes })).status, 200)
   await engine.write('PATCH', '/indexes/books/settings', {
     filterableAttributes: ['genre', 'year'],
     stopWords: ['the'],
@@ -67,6 +74,9 @@ async function contentOf(engine: Pick<EngineProcess, 'call'>) {
     settings: JSON.parse(await get('/indexes/books/settings')) as JsonObject,
     primaryKeys: resultsOf(await engine.call('GET', '/indexes')).map(({ uid, primaryKey }) => [uid, primaryKey]),
     hits: (search.json.hits as JsonObject[]).map(({ id }) => id),
+    webhooks: JSON.parse(await get('/webhooks')) as JsonObject,
+    chat: JSON.parse(await get('/chats/desk/settings')) as JsonObject,
+    network: (JSON.parse(await get('/network')) as JsonObject).remotes,
     features: JSON.parse(await get('/experimental-features')) as JsonObject,
     tasks: tasks.map(({ uid, indexUid, status, type, details, error }) => ({
       uid,

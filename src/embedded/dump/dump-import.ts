@@ -6,6 +6,7 @@ import type { BatchRecord } from '../batch-record.ts'
 import type { EngineStore } from '../core.ts'
 import type { TaskRecord } from '../task-record.ts'
 import { type UnpackedDump, type UnpackedIndex, unpackDump } from './dump-reader.ts'
+import { importState, readTime } from './stored-state.ts'
 import { readTaskLine } from './task-line.ts'
 
 /** Where the content goes: an engine that does not run tasks yet. */
@@ -42,26 +43,6 @@ export async function importDump(path: string, loader: EngineLoader): Promise<Im
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
-}
-
-async function importState(dump: UnpackedDump, store: EngineStore): Promise<void> {
-  const features = await dump.object('experimental-features.json')
-  const isOn = Object.entries(features).filter(([, value]) => value === true)
-  await store.put('features', Object.fromEntries(isOn))
-  for await (const key of dump.lines('keys.jsonl')) {
-    const { uid, name, description, actions, indexes, expires_at, created_at, updated_at } = key
-    await store.put(`key:${uid}`, {
-      uid: uid ?? null,
-      name: name ?? null,
-      description: description ?? null,
-      actions: actions ?? [],
-      indexes: indexes ?? [],
-      expiresAt: readTime(expires_at),
-      createdAt: readTime(created_at) ?? 0,
-      updatedAt: readTime(updated_at) ?? 0,
-    })
-  }
-  await store.put('keys-made', true)
 }
 
 async function importTasks(
@@ -126,8 +107,3 @@ function readBatch(line: JsonObject, tasks: ReadonlyMap<number, readonly number[
 
 const objectOf = (value: Json | undefined): JsonObject =>
   value !== undefined && value !== null && isObject(value) ? value : {}
-
-function readTime(value: Json | undefined): number | null {
-  const at = typeof value === 'string' ? Date.parse(value) : Number.NaN
-  return Number.isNaN(at) ? null : at
-}

@@ -1,13 +1,13 @@
 /** What a dump of this engine holds. Made while no batch runs, so that all indexes are of one moment. */
 
-import { completeFeatures, type Features } from '../../api/features.ts'
 import { emulatedRelease } from '../../api/names.ts'
-import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import type { BatchRecord } from '../batch-record.ts'
 import type { EngineStore } from '../core.ts'
 import type { RegistryEntry } from '../meta-env.ts'
 import type { TaskRecord } from '../task-record.ts'
-import { type DumpContents, type DumpedIndex, type DumpedKey, type DumpedTask, writeDump } from './dump-writer.ts'
+import { type DumpContents, type DumpedIndex, type DumpedTask, writeDump } from './dump-writer.ts'
+import { dumpedState } from './stored-state.ts'
 import { taskLine } from './task-line.ts'
 
 export interface EngineDumpSource {
@@ -28,43 +28,13 @@ export interface EngineDumpSource {
 }
 
 export async function dumpEngine(path: string, source: EngineDumpSource): Promise<void> {
-  const { store } = source
   const contents: DumpContents = {
-    features: storedFeatures(store),
-    keys: store.list('key:').flatMap(({ value }) => storedKey(value)),
-    webhooks: [],
+    ...dumpedState(source.store),
     indexes: indexesOf(source),
     tasks: tasksOf(source),
     batches: batchesOf(source),
   }
   await writeDump(path, contents, emulatedRelease, source.now)
-}
-
-function storedFeatures(store: EngineStore): Features {
-  const stored = store.get('features')
-  const isOn = Object.entries(stored !== undefined && stored !== null && isObject(stored) ? stored : {}).filter(
-    ([, value]) => value === true,
-  )
-  return completeFeatures(Object.fromEntries(isOn.map(([name]) => [name, true])))
-}
-
-function storedKey(value: Json): DumpedKey[] {
-  if (value === null || !isObject(value) || typeof value.uid !== 'string') return []
-  const { uid, name, description, actions, indexes, expiresAt, createdAt, updatedAt } = value
-  const text = (field: Json | undefined) => (typeof field === 'string' ? field : null)
-  const texts = (field: Json | undefined) => (Array.isArray(field) ? field.map(String) : [])
-  return [
-    {
-      uid,
-      name: text(name),
-      description: text(description),
-      actions: texts(actions),
-      indexes: texts(indexes),
-      expiresAt: typeof expiresAt === 'number' ? expiresAt : null,
-      createdAt: Number(createdAt),
-      updatedAt: Number(updatedAt),
-    },
-  ]
 }
 
 async function* indexesOf(source: EngineDumpSource): AsyncGenerator<DumpedIndex> {
