@@ -29,7 +29,7 @@ export function batchRecord(
     uid,
     tasks: tasks.map((task) => task.uid),
     ...times,
-    details: sumDetails(tasks.map(({ details }) => details)),
+    details: sumDetails(tasks),
     statuses: counts(tasks.map(({ status }) => status)),
     types: counts(tasks.map(({ operation }) => taskKindOf[operation.kind])),
     indexUids: counts(tasks.flatMap(({ indexUid }) => (indexUid === null ? [] : [indexUid]))),
@@ -66,17 +66,17 @@ function counts(names: readonly string[]): Record<string, number> {
   return found
 }
 
-/** Numbers are added up, filters joined by `&`, of everything else the last value stays. */
-function sumDetails(all: readonly Json[]): JsonObject {
+/** Numbers are added up, filters joined by `&`, of everything else the last value stays; a null says something in settings only. */
+function sumDetails(tasks: readonly TaskRecord[]): JsonObject {
   const sums: Record<string, Json> = {}
-  for (const details of all) {
+  for (const { details, operation } of tasks) {
     if (details === null || !isObject(details)) continue
     for (const [name, value] of Object.entries(details)) {
       const before = sums[name]
+      if (value === null && operation.kind !== 'settings') continue
       if (typeof value === 'number' && typeof before === 'number') sums[name] = before + value
       else if (name === 'originalFilter' && typeof value === 'string' && typeof before === 'string')
         sums[name] = `${before}&${value}`
-      else if (name === 'primaryKey' && value === null) continue
       else if (value !== null || before === undefined) sums[name] = value
     }
   }

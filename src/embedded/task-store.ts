@@ -178,7 +178,10 @@ export class TaskStore {
 
   page(query: TaskPageQuery): Page<TaskRecord> {
     const matching = this.matching(query.filter)
-    const { uids, next } = pageOf(matching, query)
+    // As in the reference, swaps count for the indexes that they name, but are not listed with them.
+    const isByIndex = query.filter.indexUids !== undefined
+    const listed = isByIndex ? matching.andNot(this.ofKind('indexSwap')) : matching
+    const { uids, next } = pageOf(listed, query)
     const results = uids.flatMap((uid) => this.get(uid) ?? [])
     return { results, total: matching.size, limit: query.limit, from: uids[0] ?? null, next }
   }
