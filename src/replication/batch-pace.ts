@@ -11,7 +11,7 @@ const largeBytesMin = 64 * 1024
 const firstBatchMs = 50
 const firstBytesPerMs = 1024
 /** A small batch that took longer says that the node was busy with something else. */
-const batchMsMax = 250
+const batchMsMax = 1_000
 
 export class BatchPace {
   #batchMs = firstBatchMs

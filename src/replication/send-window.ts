@@ -9,12 +9,12 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
 import { BatchPace } from './batch-pace.ts'
 
-/** How long the node may be busy with what is open for a lane alone: half of it is a batch, which what every batch costs is small against. */
-const aloneMs = 4_000
-/** The same when lanes wait for each other: a few times what any batch costs the node, within bounds. */
-const sharedBatchCosts = 3
-const sharedMsMin = 100
-const sharedMsMax = 500
+/**
+ * How long the node may be busy with what is open, in times of what any batch costs it, within bounds. A lane alone: half of
+ * it is a batch, so that this cost is small against it. Lanes that wait for each other: a few times a small change.
+ */
+const alone = { batchCosts: 16, msMin: 4_000, msMax: 12_000 }
+const shared = { batchCosts: 3, msMin: 100, msMax: 1_500 }
 const windowBytesMax = 16 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
 const sharedBytesMin = 128 * 1024
@@ -61,9 +61,10 @@ export class SendWindow {
   }
 
   get windowBytes(): number {
-    if (this.#clock.monotonic() >= this.#sharedUntil) return within(this.#pace.bytesIn(aloneMs), aloneBytesMin)
-    const ms = Math.min(sharedMsMax, Math.max(sharedMsMin, sharedBatchCosts * this.#pace.batchMs))
-    return within(this.#pace.bytesIn(ms), sharedBytesMin)
+    const isShared = this.#clock.monotonic() < this.#sharedUntil
+    const { batchCosts, msMin, msMax } = isShared ? shared : alone
+    const ms = Math.min(msMax, Math.max(msMin, batchCosts * this.#pace.batchMs))
+    return Math.min(windowBytesMax, Math.max(isShared ? sharedBytesMin : aloneBytesMin, this.#pace.bytesIn(ms)))
   }
 
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
@@ -152,8 +153,4 @@ export class SendWindow {
     if (cost <= reserveBytes && !this.#openOfLane.has(lane) && this.#openTasks < reserveTasksMax) return true
     return this.#openTasks < windowTasksMax && this.#openBytes + cost <= this.windowBytes
   }
-}
-
-function within(bytes: number, bytesMin: number): number {
-  return Math.min(windowBytesMax, Math.max(bytesMin, bytes))
 }
