@@ -139,19 +139,22 @@ export async function benchIngest(
   await createIndex(journal, 'small')
   await visibleAfterMs(journal, 'small', 0)
   let sentBytes = 0
-  let last = 0
+  let count = 0
   for (let first = 0; sentBytes < options.backlogBytes; first += payloadDocuments) {
-    const payload = payloads[(first / payloadDocuments) % payloads.length]!
-    const task = await call(journal, 'POST', '/indexes/backlog/documents', payload, 'application/x-ndjson')
-    last = task.taskUid
+    // Other ids each time: what an engine holds already costs it next to nothing.
+    const again = payloads[(first / payloadDocuments) % payloads.length]!
+    let id = first
+    const payload = again.replaceAll(/^\{"id":\d+/gm, () => `{"id":${id++}`)
+    await call(journal, 'POST', '/indexes/backlog/documents', payload, 'application/x-ndjson')
+    count += 1
     sentBytes += payload.length
   }
   const behind: number[] = []
   for (let sample = 1; sample <= visibleSamples; sample += 1)
     behind.push(await visibleAfterMs(journal, 'small', sample))
-  const isStillBusy = (await call(journal, 'GET', `/tasks/${last}`)).status === 'enqueued'
+  const waiting = await call(journal, 'GET', '/tasks?indexUids=backlog&statuses=enqueued,processing&limit=1')
   say(
-    `${engine}: behind ${Math.round(sentBytes / 1e6)} MB ${isStillBusy ? '(still waiting at the end)' : '(gone before the end)'}: ${median(behind).toFixed(1)} ms`,
+    `${engine}: behind ${Math.round(sentBytes / 1e6)} MB (${waiting.total} of its ${count} tasks still wait at the end): ${median(behind).toFixed(1)} ms`,
   )
 
   const [through, straight] = [median(speeds.journal), median(speeds.alone)]
