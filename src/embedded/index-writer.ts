@@ -36,7 +36,7 @@ import {
 } from './index-env.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { decompose, normaliseAlone } from './text/normalise.ts'
+import { normaliseAlone, stopWordForm } from './text/normalise.ts'
 import type { Adoption } from './worker-messages.ts'
 
 export interface WriterDeps {
@@ -375,7 +375,7 @@ function withNormalWords(change: JsonObject): JsonObject {
     words.map((word) => (typeof word === 'string' ? form(word) : word))
   return {
     ...change,
-    ...(Array.isArray(stopWords) ? { stopWords: formsOf(stopWords, decompose) } : {}),
+    ...(Array.isArray(stopWords) ? { stopWords: formsOf(stopWords, stopWordForm) } : {}),
     ...(Array.isArray(listed) ? { typoTolerance: { ...typo, disableOnWords: formsOf(listed, normaliseAlone) } } : {}),
   }
 }

@@ -41,11 +41,28 @@ export function decompose(text: string): string {
   return text.normalize('NFKD').replace(controls, '')
 }
 
+/** Swedish text keeps `å`, `ä` and `ö` as one letter. */
+export function recomposeRings(decomposed: string): string {
+  return decomposed.replace(swedishPairs, (pair) => pair.normalize('NFC'))
+}
+
+/**
+ * The form of a stop word in the settings. The reference takes it for Swedish and Persian text at once, so that some stop
+ * words never meet a word of ordinary text: those with `å`, `ä`, `ö`, and Arabic ones with `ي`, `ى` or `ك`.
+ */
+export function stopWordForm(word: string): string {
+  return recomposeRings(decompose(word))
+    .replace(/[يیىۀ]/g, 'ی')
+    .replace(/[كک]/g, 'ک')
+    .replace(/[۰-۹]/g, (digit) => String(digit.charCodeAt(0) - 0x6f0))
+    .replaceAll('\u200c', '')
+}
+
 /** The normal form of one word of a known script. `keepsRings`: Swedish text keeps `å`, `ä`, `ö`. */
 export function normaliseWord(decomposed: string, of: Script, keepsRings = false): string {
   switch (of) {
     case script.latin: {
-      const composed = keepsRings ? decomposed.replace(swedishPairs, (pair) => pair.normalize('NFC')) : decomposed
+      const composed = keepsRings ? recomposeRings(decomposed) : decomposed
       return composed
         .toLowerCase()
         .replace(latinSpecials, (char) => latinSpellings[char] ?? char)

@@ -40,6 +40,9 @@ test('a stop word takes a position and is not indexed', () => {
 
 test('stop words with accents are known in any way of writing the accents', () => {
   assert.deepEqual(words('mưa với nắng', { stopWords: ['với'] }), ['mua@0', 'nang@2'])
+  // But not where the reference takes the stop word for Swedish or Persian.
+  assert.deepEqual(words('på väg', { stopWords: ['på'] }), ['pa@0', 'vag@1'])
+  assert.deepEqual(words('في بيت', { stopWords: ['في'] }), ['في@0', 'بيت@1'])
 })
 
 test('separators can be added and taken away, and dictionary entries stay whole', () => {

@@ -5,7 +5,7 @@
  * Tokens cover the text without gaps: each token's `end` is the next one's `start`.
  */
 import { chineseWordEnds } from './chinese.ts'
-import { decompose, normaliseWord } from './normalise.ts'
+import { decompose, normaliseWord, recomposeRings, stopWordForm } from './normalise.ts'
 import { type Script, script, scriptOf } from './scripts.ts'
 import { defaultSeparators, isHardSeparator } from './separators.ts'
 
@@ -48,7 +48,7 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
   const separators = new Set(defaultSeparators())
   for (const token of options.separatorTokens) if (token !== '') separators.add(token)
   for (const token of options.nonSeparatorTokens) separators.delete(token)
-  const stopWords = new Set(options.stopWords.map(decompose))
+  const stopWords = new Set(options.stopWords.map(stopWordForm))
   const classes = new Uint8Array(0x10000)
   /** Entries by first UTF-16 unit, longest first, for those units whose class is 3. */
   const entries = new Map<number, string[]>()
@@ -84,7 +84,7 @@ export function createTokenizer(options: TokenizerOptions): Tokenizer {
     const source = text.slice(start, end)
     const plain = isAscii(source)
     const decomposed = plain ? source : decompose(source)
-    const kind = kindOf(decomposed)
+    const kind = kindOf(keepsRings ? recomposeRings(decomposed) : decomposed)
     if (plain && of === script.latin) {
       tokens.push({ kind, start, end, normalised: source.toLowerCase(), script: of })
       return
