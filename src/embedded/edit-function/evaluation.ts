@@ -3,20 +3,13 @@
  * and the depth of calls are bounded.
  */
 import { callBuiltIn, isChanging } from './built-ins.ts'
+import { callBack } from './callbacks.ts'
 import { accessChain } from './chain.ts'
-import { areEqual, operate } from './operators.ts'
-import { parseScript } from './parse-statement.ts'
-import {
-  type Callback,
-  functionNotFound,
-  itemsMax,
-  noMatch,
-  type Runtime,
-  stringMax,
-  temporary,
-  type ValuePlace,
-} from './runtime.ts'
-import { none, type Position, runtimeError, ScriptError, SyntaxMistake, tooLarge, wrongType } from './script-error.ts'
+import { isSameCase, isWithin, iterate, LoopEnd, Returned } from './control-flow.ts'
+import { operate } from './operators.ts'
+import { functionNotFound, itemsMax, noMatch, type Runtime, stringMax, temporary, type ValuePlace } from './runtime.ts'
+import { none, type Position, runtimeError, ScriptError, tooLarge, wrongType } from './script-error.ts'
+import { specialCall } from './special-calls.ts'
 import {
   type Block,
   type Expression,
@@ -27,44 +20,13 @@ import {
   startOf,
 } from './syntax.ts'
 import { displayText } from './value-text.ts'
-import {
-  type Cell,
-  Character,
-  copyOf,
-  FunctionPointer,
-  Range,
-  Sequence,
-  SharedCell,
-  typeName,
-  type Value,
-} from './values.ts'
+import { type Cell, copyOf, FunctionPointer, SharedCell, typeName, type Value } from './values.ts'
 
 const operationsMax = 1_000_000
 /** Characters and items that one run may make or look through. */
 const chargeMax = 256 * 1024 * 1024
 const variablesMax = 1_000
 const callsMax = 1_000
-const evalLimits = { depthMax: 100, functionDepthMax: 1_000, functionsMax: 0 }
-
-/** Leaves a loop. */
-class LoopEnd {
-  readonly isBreak: boolean
-  readonly value: Value
-  constructor(isBreak: boolean, value: Value) {
-    this.isBreak = isBreak
-    this.value = value
-  }
-}
-
-/** Leaves a function (`return`) or the script (`exit`). */
-class Returned {
-  readonly value: Value
-  readonly isExit: boolean
-  constructor(value: Value, isExit: boolean) {
-    this.value = value
-    this.isExit = isExit
-  }
-}
 
 /** Variables of the script or of one call, and its `this`. */
 export interface Scope {
@@ -87,13 +49,24 @@ export class Evaluation {
   run(cells: Cell[]): void {
     const scope: Scope = { cells, self: undefined }
     try {
-      for (const statement of this.#script.body.statements) this.#statement(scope, statement)
+      this.runStatements(scope, this.#script.body.statements)
     } catch (error) {
       if (error instanceof Returned) return
       // Deep recursion can end the stack of this process before the reference's bound.
       if (error instanceof RangeError) throw new ScriptError('ErrorStackOverflow', 'Stack overflow', none)
       throw error
     }
+  }
+
+  /** Variables that they declare stay; answers the last one's value. */
+  runStatements(scope: Scope, statements: readonly Statement[]): Value {
+    let value: Value
+    for (const statement of statements) value = this.#statement(scope, statement)
+    return value
+  }
+
+  functionOf(key: string): FunctionDefinition | undefined {
+    return this.#script.functions.get(key)
   }
 
   /** @throws ScriptError when there were too many. */
@@ -222,7 +195,7 @@ export class Evaluation {
     if (count >= variablesMax - 1)
       throw new ScriptError('ErrorTooManyVariables', 'Too many variables defined', statement.at)
     const values = this.evaluate(scope, statement.values)
-    const iterated = this.#iterate(values)
+    const iterated = iterate(values, this.charge)
     if (iterated === undefined)
       throw new ScriptError('ErrorFor', 'For loop expects iterable type', startOf(statement.values))
     let place = 0n
@@ -240,16 +213,6 @@ export class Evaluation {
       cells.length = count
     }
     return undefined
-  }
-
-  #iterate(value: Value): Iterable<Value> | undefined {
-    if (Array.isArray(value)) return value
-    if (value instanceof Sequence) return value.items
-    if (typeof value === 'string') {
-      this.charge(value.length)
-      return Array.from(value, (char) => new Character(char))
-    }
-    return value instanceof Range ? numbersOf(value) : undefined
   }
 
   #switch(scope: Scope, { value, cases }: Statement & { kind: 'switch' }): Value {
@@ -445,13 +408,13 @@ export class Evaluation {
 
   readonly #runtime: Runtime = {
     charge: (count) => this.charge(count),
-    callBack: (callback) => this.#callBack(callback),
+    callBack: (callback) => callBack(this, callback, this.#callAt),
   }
 
   // ---- Calls ----
 
   #call(scope: Scope, { name, args, at }: Expression & { kind: 'call' }): Value {
-    const special = this.#specialCall(scope, name, args, at)
+    const special = specialCall(this, scope, name, args, at)
     if (special !== noMatch) return special
     const [first, ...others] = args
     if (first?.kind === 'variable' || (first?.kind === 'this' && scope.self !== undefined)) {
@@ -464,81 +427,6 @@ export class Evaluation {
     const values = args.map((arg) => this.evaluate(scope, arg))
     if (values.length === 0) return this.callNamed(name, undefined, [], at, false)
     return this.callNamed(name, temporary(values[0]), values.slice(1), at, false)
-  }
-
-  /** Functions that are part of the language. */
-  #specialCall(scope: Scope, name: string, args: readonly Expression[], at: Position): Value | typeof noMatch {
-    const [first, second] = args
-    if (first === undefined) {
-      if (name === 'exit') throw new Returned(undefined, true)
-      return noMatch
-    }
-    switch (name) {
-      case 'call': {
-        const pointer = this.evaluate(scope, first)
-        if (!(pointer instanceof FunctionPointer)) throw wrongType('Fn', typeName(pointer), first.at)
-        return this.callPointer(
-          pointer,
-          args.slice(1).map((arg) => this.evaluate(scope, arg)),
-          undefined,
-          at,
-        )
-      }
-      case 'curry': {
-        if (second === undefined) return noMatch
-        const pointer = this.evaluate(scope, first)
-        if (!(pointer instanceof FunctionPointer)) throw wrongType('Fn', typeName(pointer), first.at)
-        const more = args.slice(1).map((arg) => this.evaluate(scope, arg))
-        return new FunctionPointer(pointer.name, pointer.definition, [...pointer.curried, ...more])
-      }
-      case 'Fn': {
-        if (second !== undefined) return noMatch
-        return new FunctionPointer(this.#text(scope, first), null, [])
-      }
-      case 'is_def_var':
-        return second === undefined ? this.find(scope, this.#text(scope, first)) !== undefined : noMatch
-      case 'is_def_fn': {
-        if (second === undefined || args.length > 2) return noMatch
-        const text = this.#text(scope, first)
-        const count = this.evaluate(scope, second)
-        if (typeof count !== 'bigint') throw wrongType('i64', typeName(count), second.at)
-        return this.#script.functions.has(functionKey(text, Number(count)))
-      }
-      case 'is_shared':
-        this.evaluate(scope, first)
-        return args.length === 1 ? false : noMatch
-      case 'type_of':
-        return args.length === 1 ? typeName(this.evaluate(scope, first)) : noMatch
-      case 'eval':
-        return args.length === 1 ? this.#evalText(scope, this.#text(scope, first), at) : noMatch
-      case 'exit':
-        if (args.length === 1) throw new Returned(this.evaluate(scope, first), true)
-        return noMatch
-      default:
-        return noMatch
-    }
-  }
-
-  /** Runs a text with the variables in sight. */
-  #evalText(scope: Scope, text: string, at: Position): Value {
-    this.charge(text.length)
-    try {
-      const { body } = parseScript(text, evalLimits)
-      let value: Value
-      for (const statement of body.statements) value = this.#statement(scope, statement)
-      return value
-    } catch (error) {
-      const inner =
-        error instanceof SyntaxMistake ? new ScriptError('ErrorParsing', `Syntax error: ${error.message}`, none) : error
-      if (!(inner instanceof ScriptError)) throw error
-      throw new ScriptError('ErrorInFunctionCall', "\nin call to function 'eval'", at, { inner })
-    }
-  }
-
-  #text(scope: Scope, expression: Expression): string {
-    const value = this.evaluate(scope, expression)
-    if (typeof value !== 'string') throw wrongType('string', typeName(value), expression.at)
-    return value
   }
 
   /** Calls a function of the script or a built-in one. `isMethod`: the first argument becomes `this`. */
@@ -618,44 +506,6 @@ export class Evaluation {
       this.#calls -= 1
     }
   }
-
-  #callBack({ pointer, args, item, extras = [], itemIndex }: Callback): Value {
-    const { definition, curried } = pointer
-    const at = this.#callAt
-    if (definition === null) return this.#callByName(pointer, args, item, itemIndex, at)
-    const room = definition.params.length - curried.length
-    const withItem = () => {
-      const all = [...args]
-      all.splice(itemIndex ?? 0, 0, this.copy(item?.read()))
-      return all
-    }
-    if (room === args.length) return this.callPointer(pointer, args, item, at)
-    if (item !== undefined && itemIndex !== undefined) {
-      if (room === args.length + 1) return this.callPointer(pointer, withItem(), undefined, at)
-      if (room === args.length + 1 + extras.length)
-        return this.callPointer(pointer, [...withItem(), ...extras], undefined, at)
-    }
-    if (room === args.length + extras.length) return this.callPointer(pointer, [...args, ...extras], item, at)
-    return this.callPointer(pointer, args, item, at)
-  }
-
-  /** A pointer made from a name: its function takes the item as its first argument, or as `this`. */
-  #callByName(
-    { name, curried }: FunctionPointer,
-    args: readonly Value[],
-    item: ValuePlace | undefined,
-    itemIndex: number | undefined,
-    at: Position,
-  ): Value {
-    const values = [...curried.map((value) => (value instanceof SharedCell ? value.cell.value : value)), ...args]
-    const own = [...values]
-    if (item !== undefined) own.splice(itemIndex ?? 0, 0, this.copy(item.read()))
-    const definition = this.#script.functions.get(functionKey(name, own.length))
-    if (definition !== undefined) return this.callDefinition(definition, own, undefined, at)
-    if (item !== undefined) return this.callNamed(name, item, values, at, true)
-    const [first, ...rest] = values
-    return this.callNamed(name, values.length === 0 ? undefined : temporary(first), rest, at, false)
-  }
 }
 
 export const variableNotFound = (name: string, at: Position): ScriptError =>
@@ -683,18 +533,4 @@ function named(cell: Cell, name: string): Cell {
           cell.value = next
         },
       }
-}
-
-function* numbersOf({ start, end, isInclusive }: Range): Generator<bigint> {
-  for (let number = start; isInclusive ? number <= end : number < end; number += 1n) yield number
-}
-
-/** Cases are of the value's very type. */
-function isSameCase(literal: Value, value: Value): boolean {
-  return !(literal instanceof Range) && typeName(literal) === typeName(value) && areEqual(literal, value)
-}
-
-function isWithin(literal: Value, value: Value): boolean {
-  if (!(literal instanceof Range) || (typeof value !== 'bigint' && typeof value !== 'number')) return false
-  return value >= literal.start && (literal.isInclusive ? value <= literal.end : value < literal.end)
 }
