@@ -62,9 +62,9 @@ async function fill(engine: EngineProcess): Promise<void> {
 }
 
 /** What both sides of a dump must show alike. */
-async function contentOf(engine: Pick<EngineProcess, 'call'>) {
+async function contentOf(engine: Pick<EngineProcess, 'call'>, filter = 'year = 1') {
   const get = async (path: string) => (await engine.call('GET', path)).body.toString()
-  const search = await engine.call('POST', '/indexes/books/search', { q: 'tome', filter: 'year = 1' })
+  const search = await engine.call('POST', '/indexes/books/search', { q: 'tome', filter })
   const tasks = resultsOf(await engine.call('GET', '/tasks?limit=100')).filter(
     ({ type }) => type !== 'dumpCreation' && type !== 'snapshotCreation',
   )
@@ -174,6 +174,36 @@ test('a snapshot of the engine brings back indexes and tasks, and no second snap
   const refused = await engineExit(['--data-dir', newFolder(), '--import-snapshot', damaged])
   assert.notEqual(refused.code, 0)
   assert.match(refused.text, /cannot be read/)
+})
+
+// Made by Meilisearch 1.50.0 from documents of ours.
+test('a dump of Meilisearch is imported whole: settings, documents, vectors, tasks, batches and webhooks', async () => {
+  const file = join(import.meta.dirname, '..', 'vectors', 'meilisearch-1.50.dump')
+  const engine = await start(newFolder(), ['--import-dump', file])
+  const { documents, settings, primaryKeys, tasks, hits, features, webhooks } = await contentOf(engine, 'genre = fable')
+  assert.deepEqual(primaryKeys, [
+    ['books', 'id'],
+    ['empty', 'k'],
+  ])
+  assert.deepEqual(hits, [1])
+  assert.equal((documents as JsonObject).total, 2)
+  assert.deepEqual(settings.synonyms, { tome: ['book'] })
+  assert.equal(features.containsFilter, true)
+  assert.equal((webhooks.results as JsonObject[]).length, 1)
+  assert.deepEqual(
+    tasks.map(({ type, status }) => [type, status]),
+    [
+      ['indexCreation', 'succeeded'],
+      ['indexDeletion', 'failed'],
+      ['documentDeletion', 'succeeded'],
+      ['documentAdditionOrUpdate', 'succeeded'],
+      ['settingsUpdate', 'succeeded'],
+    ],
+  )
+  assert.equal((await engine.call('GET', '/batches')).json.total, 5)
+  const text = (await engine.call('GET', '/indexes/books/documents/2')).body.toString()
+  assert(text.includes('12345678901234567890'), text)
+  await stop(engine)
 })
 
 const binary = process.env.MEILISEARCH_BIN ?? ''
