@@ -46,6 +46,7 @@ import { Scheduler } from './scheduler.ts'
 import { foreignKeysOf } from './search/foreign-documents.ts'
 import { importEngineSnapshot, writeEngineSnapshot } from './snapshot/engine-snapshot.ts'
 import { IndexSnapshots } from './snapshot/index-snapshots.ts'
+import { sync } from './snapshot/snapshot-folder.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
 import { WorkerCalls } from './worker-calls.ts'
@@ -100,6 +101,7 @@ export async function openEngine(
       await engine.close()
       throw error
     }
+    for (const path of [join(dbPath, 'tasks'), dbPath]) await sync(path)
     if (isLoading) endLoading(dbPath)
     engine.start(options.snapshotEveryMs)
     return engine

@@ -6,10 +6,13 @@
  * An index that nobody used for a while is closed everywhere. LMDB then frees the pages that it keeps for the next batch,
  * and the address space that the index maps.
  */
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { IndexChecks } from './integrity/index-checks.ts'
+import { sync } from './snapshot/snapshot-folder.ts'
 
 export interface OpenIndexesOptions {
   readonly clock: Clock
@@ -143,6 +146,7 @@ export class OpenIndexes {
   /** @throws ApiError `invalid_store_file`. */
   async #checkAndOpen(folder: string): Promise<OpenIndex> {
     await this.#checks.check(folder)
+    const isNew = !existsSync(folder)
     if (this.#open.size >= openMax) this.#closeLongestUnused()
     const index: OpenIndex = {
       env: openIndexEnv(folder, 'write'),
@@ -152,6 +156,8 @@ export class OpenIndexes {
       copies: new Set(),
     }
     this.#open.set(folder, index)
+    // LMDB syncs what is in its file; that there is one must outlast a power cut as well.
+    if (isNew) for (const path of [folder, dirname(folder)]) await sync(path)
     return index
   }
 
