@@ -198,13 +198,17 @@ export class Evaluation {
     const iterated = iterate(values, this.charge)
     if (iterated === undefined)
       throw new ScriptError('ErrorFor', 'For loop expects iterable type', startOf(statement.values))
+    // One variable for all turns: closures that were made in different turns share it.
+    const counter: Cell = { name: statement.counter ?? '', value: -1n, isConstant: false }
+    const item: Cell = { name: statement.name, value: undefined, isConstant: false }
     let place = 0n
     try {
+      if (statement.counter !== null) cells.push(counter)
+      cells.push(item)
       for (const value of iterated) {
         this.count(statement.body.at)
-        cells.length = count
-        if (statement.counter !== null) cells.push({ name: statement.counter, value: place, isConstant: false })
-        cells.push({ name: statement.name, value, isConstant: false })
+        counter.value = place
+        item.value = value
         place += 1n
         const end = this.#turn(scope, statement.body)
         if (end !== undefined) return end.value

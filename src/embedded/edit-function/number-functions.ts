@@ -1,7 +1,7 @@
 /** Built-in functions of numbers, characters, ranges and every value. */
 import { type Native, noMatch } from './runtime.ts'
 import { arithmeticError } from './script-error.ts'
-import { debugText, displayText } from './value-text.ts'
+import { debugText, displayText, plain } from './value-text.ts'
 import {
   Character,
   copyOf,
@@ -62,7 +62,9 @@ function floatOf(text: string): number {
 
 const extreme =
   (takesFirst: (x: number | bigint, y: number | bigint) => boolean): Native =>
-  ([x, y], _place, runtime) => {
+  (args, _place, runtime) => {
+    const [x, y] = args
+    if (args.length !== 2) return noMatch
     if (typeof x === 'bigint' && typeof y === 'bigint') return takesFirst(x, y) ? x : y
     if (isNumber(x) && isNumber(y)) return takesFirst(Number(x), Number(y)) ? Number(x) : Number(y)
     if (typeof x === 'string' && typeof y === 'string') {
@@ -113,7 +115,7 @@ function toInteger(value: Value): Value | typeof noMatch {
   if (value instanceof Character) return BigInt(value.text.codePointAt(0)!)
   if (typeof value !== 'number') return noMatch
   if (value > Number(integerMax) || value < Number(integerMin))
-    throw arithmeticError(`Integer overflow: to_int(${displayText(value)})`)
+    throw arithmeticError(`Integer overflow: to_int(${plain(value)})`)
   const whole = Number.isNaN(value) ? 0n : BigInt(Math.trunc(value))
   return whole > integerMax ? integerMax : whole
 }

@@ -47,7 +47,7 @@ function quoted(text: string): string {
   return `${out}"`
 }
 
-const naturalMax = 10_000_000_000_000
+const naturalMax = Math.fround(10_000_000_000_000)
 const naturalMin = Math.fround(0.000_000_000_000_1)
 
 function floatText(value: number): string {
@@ -62,7 +62,7 @@ function floatText(value: number): string {
 function debugFloatText(value: number): string {
   if (!Number.isFinite(value)) return specialFloat(value)
   const size = Math.abs(value)
-  if (size !== 0 && (size < 1e-5 || size >= 1e16)) return scientific(value)
+  if (size !== 0 && (size < 1e-4 || size >= 1e16)) return scientific(value)
   const text = Object.is(value, -0) ? '-0' : plain(value)
   return Number.isInteger(value) ? `${text}.0` : text
 }
@@ -74,7 +74,7 @@ function scientific(value: number): string {
 }
 
 /** Without an exponent. */
-function plain(value: number): string {
+export function plain(value: number): string {
   const text = String(value)
   const match = /^(-?)(\d)(?:\.(\d+))?e([+-]\d+)$/.exec(text)
   if (match === null) return text
