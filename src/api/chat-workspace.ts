@@ -36,6 +36,9 @@ const defaultPrompts: ChatPrompts = {
   searchIndexUidParam: 'The index to search in.',
 }
 
+/** Workspaces by name. */
+export type ChatWorkspaces = Readonly<Record<string, ChatWorkspace>>
+
 export const defaultChatWorkspace: ChatWorkspace = {
   source: 'openAi',
   orgId: null,

@@ -1,6 +1,14 @@
 /** Which function answers which name of the policy table. Reads of one index are relayed and are not here. */
 import { type Answer, json } from './answer.ts'
 import {
+  deleteChat,
+  listChats,
+  readChat,
+  readChatSettings,
+  resetChatSettings,
+  updateChatSettings,
+} from './chat-handlers.ts'
+import {
   clearDocuments,
   deleteBatch,
   deleteByFilter,
@@ -108,4 +116,10 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   createExport,
   readNetwork,
   updateNetwork,
+  listChats,
+  readChat,
+  deleteChat,
+  readChatSettings,
+  updateChatSettings,
+  resetChatSettings,
 }

@@ -67,6 +67,12 @@ export type HandlerName =
   | 'createExport'
   | 'readNetwork'
   | 'updateNetwork'
+  | 'listChats'
+  | 'readChat'
+  | 'deleteChat'
+  | 'readChatSettings'
+  | 'updateChatSettings'
+  | 'resetChatSettings'
 
 /** Why a route is never available: as an action that no key holds, as a feature that is off, or as another edition's. */
 export type Refusal =
@@ -127,6 +133,7 @@ const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal =
   action,
 })
 const noChats = (action: string): Refusal => ({ kind: 'feature', feature: 'chatCompletions', action })
+const chats = (action: string) => ({ feature: 'chatCompletions', action }) as const
 const notGranted: Refusal = { kind: 'action' }
 
 export const routePolicies: readonly RoutePolicy[] = [
@@ -242,22 +249,21 @@ export const routePolicies: readonly RoutePolicy[] = [
   route('PATCH', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.update', refuse(noRules())),
   route('DELETE', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.delete', refuse(noRules())),
 
-  route('GET', '/chats', 'chats.get', refuse(noChats('listing the chats'))),
-  route('GET', '/chats/{workspace}', 'chats.get', refuse(noChats('displaying a chat'))),
-  route('DELETE', '/chats/{workspace}', 'chats.delete', refuse(noChats('deleting a chat'))),
-  route('GET', '/chats/{workspace}/settings', 'chatsSettings.get', refuse(noChats('using the /chats/settings route'))),
-  route(
-    'PATCH',
-    '/chats/{workspace}/settings',
-    'chatsSettings.update',
-    refuse(noChats('using the /chats/settings route')),
-  ),
-  route(
-    'DELETE',
-    '/chats/{workspace}/settings',
-    'chatsSettings.update',
-    refuse(noChats('using the /chats/settings route')),
-  ),
+  route('GET', '/chats', 'chats.get', { ...emulate('listChats'), feature: chats('listing the chats') }),
+  route('GET', '/chats/{workspace}', 'chats.get', { ...emulate('readChat'), feature: chats('displaying a chat') }),
+  route('DELETE', '/chats/{workspace}', 'chats.delete', { ...write('deleteChat'), feature: chats('deleting a chat') }),
+  route('GET', '/chats/{workspace}/settings', 'chatsSettings.get', {
+    ...emulate('readChatSettings'),
+    feature: chats('using the /chats/settings route'),
+  }),
+  route('PATCH', '/chats/{workspace}/settings', 'chatsSettings.update', {
+    ...write('updateChatSettings', 'small'),
+    feature: chats('using the /chats/settings route'),
+  }),
+  route('DELETE', '/chats/{workspace}/settings', 'chatsSettings.update', {
+    ...write('resetChatSettings'),
+    feature: chats('using the /chats/settings route'),
+  }),
   route(
     'POST',
     '/chats/{workspace}/chat/completions',

@@ -1,5 +1,6 @@
 /** Rows of the catalogue as domain types. */
 import { randomBytes } from 'node:crypto'
+import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import type { Network } from '../api/network-body.ts'
 import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import {
@@ -17,6 +18,7 @@ import type { Tables } from './tables.ts'
 
 export const masterKeyContext = (project: string) => `project:${project}:master-key`
 export const networkContext = (project: string) => `network:${project}`
+export const chatsContext = (project: string) => `chats:${project}`
 export const webhookContext = (project: string, uuid: string) => `webhook:${project}:${uuid}:headers`
 
 export function decodeOrganisation(row: Tables['organisations']): Organisation {
@@ -100,6 +102,10 @@ export function decodeEvent(row: Tables['catalogue_events']): CatalogueEvent {
     project: row.project_id,
     entityId: row.entity_id,
   }
+}
+
+export function openChats(sealing: SealingKey, project: ProjectId, sealed: Buffer): ChatWorkspaces {
+  return JSON.parse(sealing.open(sealed, chatsContext(project)).toString()) as ChatWorkspaces
 }
 
 export function openNetwork(sealing: SealingKey, project: ProjectId, sealed: Buffer): Network {

@@ -1,5 +1,6 @@
 /** The catalogue in memory: the same promises as over PostgreSQL, without durability. */
 import { v7 as uuidV7 } from 'uuid'
+import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import { emptyNetwork, type Network } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -49,6 +50,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
   const keys: ApiKey[] = []
   const webhooks: Webhook[] = []
   const networks = new Map<ProjectId, Network>()
+  const chats = new Map<string, ChatWorkspaces>()
   const nodes = new Map<NodeId, Node>()
   const events: CatalogueEvent[] = []
   const listeners = new Set<() => void>()
@@ -209,6 +211,12 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
     async changeNetwork(project, change) {
       const after = change(networks.get(project) ?? emptyNetwork)
       networks.set(project, after)
+      return after
+    },
+    chats: async (project) => chats.get(project) ?? {},
+    async changeChats(project, change) {
+      const after = change(chats.get(project) ?? {})
+      chats.set(project, after)
       return after
     },
     nodes: async () => [...nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),

@@ -1,4 +1,5 @@
 /** What the catalogue offers, seen from its users. `PostgresCatalogue` and its in-memory twin pass the same contract suite. */
+import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import type { Network } from '../api/network-body.ts'
 import type {
   ApiKey,
@@ -104,6 +105,11 @@ export interface Catalogue {
   network(project: ProjectId): Promise<Network>
   /** Replaces it by what `change` makes of it, one change after the other. What `change` throws is thrown. */
   changeNetwork(project: ProjectId, change: (before: Network) => Network): Promise<Network>
+
+  /** Chat workspaces of the project by name. Sealed at rest because of keys. */
+  chats(project: ProjectId): Promise<ChatWorkspaces>
+  /** As `changeNetwork`. */
+  changeChats(project: ProjectId, change: (before: ChatWorkspaces) => ChatWorkspaces): Promise<ChatWorkspaces>
 
   nodes(): Promise<readonly Node[]>
   /** Inserts or updates by id. */

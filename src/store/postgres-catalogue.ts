@@ -9,6 +9,7 @@ import type { SealingKey } from '../lib/seal.ts'
 import { type ApiKey, type CatalogueEvent, type Node, noTokenRules, type Project, type ProjectId } from './catalogue.ts'
 import { readChanges, readSnapshot } from './catalogue-reads.ts'
 import {
+  chatsContext,
   decodeKey,
   decodeOrganisation,
   decodeProject,
@@ -16,6 +17,7 @@ import {
   type KeyRow,
   masterKeyContext,
   networkContext,
+  openChats,
   openNetwork,
   type WebhookRow,
   webhookContext,
@@ -281,6 +283,35 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
       )
       return rows[0] === undefined ? emptyNetwork : openNetwork(sealing, project, rows[0].network_sealed)
     },
+    async chats(project) {
+      const { rows } = await reach(() =>
+        pool.query<{ chats_sealed: Buffer | null }>('select chats_sealed from networks where project_id = $1', [
+          project,
+        ]),
+      )
+      const sealed = rows[0]?.chats_sealed ?? null
+      return sealed === null ? {} : openChats(sealing, project, sealed)
+    },
+    changeChats: (project, change) =>
+      transact(database, async (client) => {
+        await client.query('select 1 from projects where id = $1 for no key update', [project])
+        const { rows } = await client.query<{ chats_sealed: Buffer | null }>(
+          'select chats_sealed from networks where project_id = $1',
+          [project],
+        )
+        const sealed = rows[0]?.chats_sealed ?? null
+        const after = change(sealed === null ? {} : openChats(sealing, project, sealed))
+        await client.query(
+          `insert into networks (project_id, network_sealed, chats_sealed) values ($1, $2, $3)
+           on conflict (project_id) do update set chats_sealed = excluded.chats_sealed`,
+          [
+            project,
+            sealing.seal(JSON.stringify(emptyNetwork), networkContext(project)),
+            sealing.seal(JSON.stringify(after), chatsContext(project)),
+          ],
+        )
+        return after
+      }),
     changeNetwork: (project, change) =>
       transact(database, async (client) => {
         // The project's row is the lock: there may be no network yet.

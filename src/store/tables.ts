@@ -106,7 +106,7 @@ export interface Tables {
     headers_sealed: Buffer
     is_editable: boolean
   }
-  networks: { project_id: string; network_sealed: Buffer }
+  networks: { project_id: string; network_sealed: Buffer; chats_sealed: Buffer | null }
   catalogue_events: { version: number; entity: string; project_id: string | null; entity_id: string }
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac } from 'node:crypto'
 import { after, afterEach, describe, test } from 'node:test'
+import { defaultChatWorkspace } from '../../src/api/chat-workspace.ts'
 import { emptyNetwork } from '../../src/api/network-body.ts'
 import { World } from './journal-world.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
@@ -163,6 +164,18 @@ function catalogue(source: StoreSource) {
     const found = await catalogue.findProject(project.ref)
     assert.deepEqual(change?.now, found)
     assert.deepEqual(found?.tokens.revoked.map(({ jti }) => jti).sort(), ['\u0000', 'a', 'b'])
+  })
+
+  test('chat workspaces belong to one project, and stay when its network changes', async () => {
+    const { store, project } = await World.open(await source.open())
+    const { catalogue } = store
+    const other = await catalogue.createProject({ organisation: project.organisation, name: 'chats' })
+    const workspace = { ...defaultChatWorkspace, apiKey: 'secret' }
+    assert.deepEqual(await catalogue.chats(project.id), {})
+    await catalogue.changeChats(project.id, (before) => ({ ...before, w: workspace }))
+    await catalogue.changeNetwork(project.id, (before) => before)
+    assert.deepEqual(await catalogue.chats(project.id), { w: workspace })
+    assert.deepEqual(await catalogue.chats(other.id), {})
   })
 
   test('a project keeps what it wrote to its network, and no other project sees it', async () => {

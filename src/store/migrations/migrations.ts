@@ -8,6 +8,7 @@ import { tokenRules } from './0006-token-rules.ts'
 import { dataKeys } from './0007-data-keys.ts'
 import { rowSecurity } from './0008-row-security.ts'
 import { gateways } from './0009-gateways.ts'
+import { chats } from './0010-chats.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -26,4 +27,5 @@ export const migrations: readonly Migration[] = [
   dataKeys,
   rowSecurity,
   gateways,
+  chats,
 ]
