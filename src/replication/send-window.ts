@@ -17,7 +17,7 @@ const alone = { batchCosts: 16, msMin: 4_000, msMax: 12_000 }
 const shared = { batchCosts: 3, msMin: 100, msMax: 1_500 }
 const windowBytesMax = 16 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
-const sharedBytesMin = 128 * 1024
+const sharedBytesMin = 64 * 1024
 export const windowTasksMax = 128
 /** A lane without anything open may always send this much: behind the window it would wait longer. */
 const reserveBytes = 64 * 1024
