@@ -110,7 +110,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
 /** Quiet time after which memory is given back. */
 const restMs = 1000
 /** Quiet time after which checksums are brought up to date. */
-const sealAfterMs = 300
+const sealAfterMs = 1000
 let rest: NodeJS.Timeout | undefined
 let sealing: NodeJS.Timeout | undefined
 let waitingCount = 0

@@ -95,6 +95,8 @@ export class OpenIndexes {
 
   /** Closes an index for good, or until it is used again. */
   async forget(folder: string): Promise<void> {
+    // One that is being opened would otherwise be left open, without a folder.
+    await this.#opening.get(folder)?.catch(() => undefined)
     const index = this.#open.get(folder)
     if (index === undefined) return
     index.closing ??= Promise.allSettled(index.copies)
