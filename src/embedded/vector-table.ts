@@ -31,7 +31,8 @@ export interface DecodedVectors extends StoredVectors {
 }
 
 export function decodeVectors(bytes: Uint8Array): DecodedVectors {
-  const own = Uint8Array.from(bytes)
+  // Copied into a buffer of its own: numbers must stand at multiples of four.
+  const own = new Uint8Array(bytes)
   const [count = 0, flags = 0] = new Uint32Array(own.buffer, 0, 2)
   const numbers = new Float32Array(own.buffer, 8)
   const dimensions = count > 0 ? numbers.length / count : 0

@@ -68,17 +68,16 @@ function isQuantised({ settings }: Embedder): boolean {
 }
 
 interface Prepared {
-  readonly values: ArrayLike<number>
+  /** Of one kind everywhere: the loops over them are most of the work. */
+  readonly values: Float32Array
   readonly norm: number
   /** Quantised: every value is 0 or 1. */
   readonly isBits: boolean
 }
 
 function prepare(values: ArrayLike<number>, isBits: boolean): Prepared {
-  const used = isBits ? quantised(values) : values
-  let squares = 0
-  for (let index = 0; index < used.length; index += 1) squares += used[index]! * used[index]!
-  return { values: used, norm: Math.sqrt(squares), isBits }
+  const used = isBits ? quantised(values) : values instanceof Float32Array ? values : Float32Array.from(values)
+  return { values: used, norm: Math.sqrt(dotProduct(used, used, used.length)), isBits }
 }
 
 /** (1 + cosine) / 2; of quantised vectors the share of equal bits, in whole words of 64 of which the last may be padded. */
@@ -90,9 +89,13 @@ function similarity(left: Prepared, right: Prepared): number {
     return 1 - different / (64 * Math.max(1, Math.ceil(length / 64)))
   }
   if (left.norm === 0 || right.norm === 0) return 0.5
+  return (1 + dotProduct(left.values, right.values, length) / (left.norm * right.norm)) / 2
+}
+
+function dotProduct(left: Float32Array, right: Float32Array, length: number): number {
   let dot = 0
-  for (let index = 0; index < length; index += 1) dot += left.values[index]! * right.values[index]!
-  return (1 + dot / (left.norm * right.norm)) / 2
+  for (let index = 0; index < length; index += 1) dot += left[index]! * right[index]!
+  return dot
 }
 
 /** Moves similarities of a known distribution to where scores of keyword search are. In 32-bit floats, as the reference. */
