@@ -1,6 +1,5 @@
 /** The engine of one database folder: see `core.ts` for what it offers. */
 
-import { readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { ApiError } from '../api/errors.ts'
@@ -13,8 +12,7 @@ import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import { collectGarbage } from '../lib/heap.ts'
-import type { Json, JsonObject } from '../lib/json.ts'
-import { startWorker } from '../lib/worker-entry.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { viewOfBatch } from './batch-record.ts'
 import type {
   BatchView,
@@ -32,10 +30,12 @@ import type { UnpackedIndex } from './dump/dump-reader.ts'
 import { dumpUid } from './dump/dump-writer.ts'
 import { dumpEngine } from './dump/engine-dump.ts'
 import { beginLoading, endLoading, isToLoad, LoadRefused } from './engine-loading.ts'
+import { storeOf } from './engine-store.ts'
 import { lockFolder } from './folder-lock.ts'
+import { IndexAnswers } from './index-answers.ts'
 import type { IndexState } from './index-batch.ts'
 import { IndexRegistry, withState } from './index-registry.ts'
-import type { StoredStats } from './index-stats.ts'
+import { IndexingThread } from './indexing-thread.ts'
 import { checkTasks } from './integrity/index-checks.ts'
 import { sealPages } from './integrity/page-sums.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
@@ -43,23 +43,12 @@ import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
 import { Scheduler } from './scheduler.ts'
-import { foreignKeysOf } from './search/foreign-documents.ts'
 import { importEngineSnapshot, writeEngineSnapshot } from './snapshot/engine-snapshot.ts'
 import { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import { sync } from './snapshot/snapshot-folder.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
-import { WorkerCalls } from './worker-calls.ts'
-import type {
-  Adoption,
-  IndexingMessage,
-  IndexingValue,
-  IndexPlace,
-  ReadRequest,
-  SentPayload,
-  SentTask,
-  WorkerSettings,
-} from './worker-messages.ts'
+import type { Adoption, SentPayload, SentTask, WorkerSettings } from './worker-messages.ts'
 
 const defaults = {
   indexingBytesMax: 256 * 2 ** 20,
@@ -78,8 +67,6 @@ const threadRestMs = 10_000
 const everyFeature = completeFeatures(Object.fromEntries(featureNames.map((name) => [name, true])))
 /** Documents that a dump reads at once. */
 const dumpPageBytes = 4 * 2 ** 20
-const indexingHeapMbMax = 2048
-const indexingYoungMbMax = 16
 
 /** @throws EngineFolderInUse when another process has the folder open. */
 export async function openEngine(
@@ -122,8 +109,9 @@ class Engine implements EngineCore {
   readonly #registry: IndexRegistry
   readonly #payloads: PayloadFiles
   readonly #reads: ReadPool
+  readonly #answers: IndexAnswers
   readonly #open: OpenIndexes
-  readonly #indexing: WorkerCalls<IndexingValue>
+  readonly #indexing: IndexingThread
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
   #snapshotTimer: NodeJS.Timeout | undefined
@@ -153,12 +141,7 @@ class Engine implements EngineCore {
       openMax: options.searchQueueMax ?? defaults.searchQueueMax,
       settings,
     })
-    this.#indexing = new WorkerCalls<IndexingValue>(() =>
-      startWorker(import.meta.url, 'indexing-worker', {
-        workerData: settings,
-        resourceLimits: { maxOldGenerationSizeMb: indexingHeapMbMax, maxYoungGenerationSizeMb: indexingYoungMbMax },
-      }),
-    )
+    this.#indexing = new IndexingThread(settings)
     this.#open = new OpenIndexes({
       clock,
       restMs: quietMs,
@@ -167,6 +150,13 @@ class Engine implements EngineCore {
         if (this.#open.count === 0 && quietMs >= threadRestMs) this.#indexing.rest()
         collectGarbage()
       },
+    })
+    this.#answers = new IndexAnswers({
+      dbPath,
+      registry: this.#registry,
+      open: this.#open,
+      reads: this.#reads,
+      isIndexing: (uid) => this.#scheduler.isIndexing(uid),
     })
     this.#scheduler = new Scheduler({
       registry: this.#registry,
@@ -177,27 +167,13 @@ class Engine implements EngineCore {
         tasksMax: options.batchTasksMax ?? defaults.batchTasksMax,
         payloadBytesMax: options.batchBytesMax ?? indexingBytesMax,
       },
-      runInIndex: async (folder, tasks) => {
+      runInIndex: (folder, tasks) => {
         Atomics.store(this.#abort, 0, 0)
-        const value = await this.#open.use(
-          [folder],
-          () => this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
-          'write',
-        )
-        assert(value === 'aborted' || (value !== null && 'outcomes' in value), 'the answer of a batch')
-        return value
+        return this.#open.use([folder], () => this.#indexing.run(folder, tasks), 'write')
       },
-      compact: async (folder, target) => {
-        const value = await this.#open.use(
-          [folder],
-          () => this.#indexing.call((call) => ({ kind: 'compact', call, folder, target }) satisfies IndexingMessage),
-          'write',
-        )
-        assert(value !== null && value !== 'aborted' && 'bytesAfter' in value, 'the answer of a compaction')
-        return value
-      },
+      compact: (folder, target) => this.#open.use([folder], () => this.#indexing.compact(folder, target), 'write'),
       payloadOf: (record) => this.#payloadOf(record),
-      documentCount: async (folder) => (await this.#storedStats([{ uid: '', folder }]))['']?.numberOfDocuments ?? 0,
+      documentCount: (folder) => this.#answers.documentCount(folder),
       dump: (record) => this.#dump(record, options.dumpFolder ?? join(dbPath, 'dumps')),
       snapshot: () => this.#snapshot(options.snapshotFolder ?? join(dbPath, 'snapshots')),
       removeIndex: (entry) => this.#removeIndex(entry),
@@ -253,79 +229,48 @@ class Engine implements EngineCore {
     return entry === undefined ? undefined : viewOfIndex(entry)
   }
 
-  async indexStats(uid: string): Promise<IndexStats> {
-    const stats = await this.#storedStats([this.#place(uid)])
-    return this.#withActivity(uid, stats[uid]!)
+  indexStats(uid: string): Promise<IndexStats> {
+    return this.#answers.indexStats(uid)
   }
 
-  async stats(): Promise<InstanceStats> {
-    const entries = this.#registry.list()
-    const stored = await this.#storedStats(entries.map(({ uid }) => this.#place(uid)))
-    const lastUpdate = entries.reduce((latest, { updatedAt }) => Math.max(latest, updatedAt), 0)
-    const databaseSize = folderBytes(this.#dbPath)
-    return {
-      databaseSize,
-      usedDatabaseSize: databaseSize,
-      lastUpdate: lastUpdate === 0 ? null : renderTime(lastUpdate),
-      indexes: Object.fromEntries(Object.entries(stored).map(([uid, stats]) => [uid, this.#withActivity(uid, stats)])),
-    }
+  stats(): Promise<InstanceStats> {
+    return this.#answers.stats()
   }
 
-  async fields(uid: string): Promise<readonly JsonObject[]> {
-    return parseBytes(await this.#read({ kind: 'fields', uid }, [uid]))
+  fields(uid: string): Promise<readonly JsonObject[]> {
+    return this.#answers.fields(uid)
   }
 
-  async settings(uid: string): Promise<JsonObject> {
-    return parseBytes(await this.#read({ kind: 'settings', uid }, [uid]))
+  settings(uid: string): Promise<JsonObject> {
+    return this.#answers.settings(uid)
   }
 
-  document(
-    uid: string,
-    id: string,
-    { fields, retrieveVectors }: { readonly fields?: readonly string[]; readonly retrieveVectors: boolean },
-  ): Promise<Uint8Array> {
-    return this.#read({ kind: 'document', uid, id, fields: fields ?? null, retrieveVectors }, [uid])
+  document(...sent: Parameters<EngineCore['document']>): Promise<Uint8Array> {
+    return this.#answers.document(...sent)
   }
 
-  documents(uid: string, query: Parameters<EngineCore['documents']>[1]): Promise<Uint8Array> {
-    if (!query.features?.foreignKeys) return this.#read({ kind: 'documents', uid, query }, [uid])
-    return this.#foreignPlaces([uid]).then((foreign) =>
-      this.#readPlaces({ kind: 'documents', uid, query }, [this.#place(uid), ...foreign]),
-    )
+  documents(...sent: Parameters<EngineCore['documents']>): Promise<Uint8Array> {
+    return this.#answers.documents(...sent)
   }
 
-  async search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {
-    const foreign = options.features.foreignKeys ? await this.#foreignPlaces([uid]) : []
-    return this.#readPlaces({ kind: 'search', uid, query, options }, [this.#place(uid), ...foreign])
+  search(...sent: Parameters<EngineCore['search']>): Promise<Uint8Array> {
+    return this.#answers.search(...sent)
   }
 
-  async multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
-    const faceted = Object.keys(query.federation?.facetsByIndex ?? {})
-    const uids = new Set([...query.queries.map(({ indexUid }) => indexUid), ...faceted])
-    const places = [...uids].flatMap((uid) => this.#registry.placeOf(uid) ?? [])
-    const foreign = options.features.foreignKeys ? await this.#foreignPlaces(places.map(({ uid }) => uid)) : []
-    return this.#readPlaces({ kind: 'multi-search', query, options }, [...places, ...foreign])
+  multiSearch(...sent: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
+    return this.#answers.multiSearch(...sent)
   }
 
-  /** Indexes whose documents may stand in hits of the named ones. */
-  async #foreignPlaces(uids: readonly string[]): Promise<readonly IndexPlace[]> {
-    const settings = await Promise.all(uids.map((uid) => this.settings(uid)))
-    const foreign = new Set(settings.flatMap(foreignKeysOf).map(({ foreignIndexUid }) => foreignIndexUid))
-    return [...foreign].filter((uid) => !uids.includes(uid)).flatMap((uid) => this.#registry.placeOf(uid) ?? [])
+  facetSearch(...sent: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
+    return this.#answers.facetSearch(...sent)
   }
 
-  facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
-    return this.#read({ kind: 'facet-search', uid, query, options }, [uid])
-  }
-
-  similar(...[uid, query, options]: Parameters<EngineCore['similar']>): Promise<Uint8Array> {
-    return this.#read({ kind: 'similar', uid, query, options }, [uid])
+  similar(...sent: Parameters<EngineCore['similar']>): Promise<Uint8Array> {
+    return this.#answers.similar(...sent)
   }
 
   renderTemplate(query: RenderQuery): Promise<Uint8Array> {
-    const uids = new Set([query.template.indexUid, query.input?.indexUid ?? null])
-    const places = [...uids].flatMap((uid) => (uid === null ? [] : (this.#registry.placeOf(uid) ?? [])))
-    return this.#readPlaces({ kind: 'render', query }, places)
+    return this.#answers.renderTemplate(query)
   }
 
   async enqueue(request: EnqueueRequest): Promise<SummarizedTask> {
@@ -420,36 +365,6 @@ class Engine implements EngineCore {
     this.#unlock()
   }
 
-  #read(request: ReadRequest, uids: readonly string[]): Promise<Uint8Array> {
-    return this.#readPlaces(
-      request,
-      uids.map((uid) => this.#place(uid)),
-    )
-  }
-
-  #readPlaces(request: ReadRequest, places: readonly IndexPlace[]): Promise<Uint8Array> {
-    return this.#open.use(
-      places.map(({ folder }) => folder),
-      () => this.#reads.read(request, places),
-    )
-  }
-
-  #place(uid: string): IndexPlace {
-    const place = this.#registry.placeOf(uid)
-    if (place === undefined) throw new ApiError('index_not_found', `Index \`${uid}\` not found.`)
-    return place
-  }
-
-  async #storedStats(places: readonly IndexPlace[]): Promise<Readonly<Record<string, StoredStats>>> {
-    return parseBytes(await this.#readPlaces({ kind: 'stats' }, places))
-  }
-
-  #withActivity(uid: string, stats: StoredStats): IndexStats {
-    const { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, ...others } = stats
-    const isIndexing = this.#scheduler.isIndexing(uid)
-    return { numberOfDocuments, rawDocumentDbSize, avgDocumentSize, isIndexing, ...others }
-  }
-
   #payloadBytes({ uid, payload }: TaskRecord): AsyncIterable<Uint8Array> | undefined {
     if (payload === null) return undefined
     if (payload.kind === 'file') return this.#payloads.read(payload.name)
@@ -470,12 +385,8 @@ class Engine implements EngineCore {
       { uid: 1, operation: { kind: 'settings', settings: decodeSettings(settings, everyFeature) }, payload: null },
       { uid: 2, operation: put, payload: { kind: 'file', path: documents } },
     ]
-    const outcome = await this.#open.use(
-      [folder],
-      () => this.#indexing.call((call) => ({ kind: 'batch', call, folder, tasks }) satisfies IndexingMessage),
-      'write',
-    )
-    assert(outcome !== 'aborted' && outcome !== null && 'outcomes' in outcome, 'the answer of a batch')
+    const outcome = await this.#open.use([folder], () => this.#indexing.run(folder, tasks), 'write')
+    assert(outcome !== 'aborted', 'nothing runs beside a load that could end it')
     const refused = outcome.outcomes.find(({ error }) => error !== null)
     if (refused?.error) throw new LoadRefused(`Index \`${uid}\` of the dump is refused: ${refused.error.message}`)
     const state = await this.#adopt(folder, { createdAt, updatedAt })
@@ -484,14 +395,8 @@ class Engine implements EngineCore {
     this.#registry.apply([], [next])
   }
 
-  async #adopt(folder: string, adoption: Adoption): Promise<IndexState> {
-    const value = await this.#open.use(
-      [folder],
-      () => this.#indexing.call((call) => ({ kind: 'adopt', call, folder, adoption }) satisfies IndexingMessage),
-      'write',
-    )
-    assert(value !== null && value !== 'aborted' && 'outcomes' in value, 'the answer of an adoption')
-    return value.index
+  #adopt(folder: string, adoption: Adoption): Promise<IndexState> {
+    return this.#open.use([folder], () => this.#indexing.adopt(folder, adoption), 'write')
   }
 
   async #dump(record: TaskRecord, folder: string): Promise<string> {
@@ -505,8 +410,8 @@ class Engine implements EngineCore {
       payload: (task) => this.#payloadBytes(task),
       batchUids: this.#tasks.batchUids(),
       batch: (uid) => this.#tasks.batch(uid),
-      settings: async ({ uid }) => parseBytes(await this.#read({ kind: 'settings', uid }, [uid])),
-      page: ({ uid }, from) => this.#read({ kind: 'dump-page', uid, from, bytesMax: dumpPageBytes }, [uid]),
+      settings: ({ uid }) => this.#answers.settings(uid),
+      page: ({ uid }, from) => this.#answers.dumpPage(uid, from, dumpPageBytes),
       own: { uid: record.uid, dumpUid: name },
       now,
     })
@@ -542,12 +447,7 @@ class Engine implements EngineCore {
   }
 
   async #forgetInWorkers(folder: string): Promise<void> {
-    await Promise.all([
-      this.#reads.forget(folder),
-      this.#indexing.isStarted
-        ? this.#indexing.call((call) => ({ kind: 'forget', call, folder }) satisfies IndexingMessage)
-        : undefined,
-    ])
+    await Promise.all([this.#reads.forget(folder), this.#indexing.forget(folder)])
   }
 
   #abortRunning(selected: readonly number[]): void {
@@ -584,45 +484,6 @@ function viewOfIndex({ uid, createdAt, updatedAt, primaryKey }: RegistryEntry): 
   return { uid, createdAt: renderTime(createdAt), updatedAt: renderTime(updatedAt), primaryKey }
 }
 
-/** Keys that begin with NUL are the engine's own. */
-function storeOf({ root, store }: MetaEnv): EngineStore {
-  return {
-    get: (key) => store.get(key),
-    list: (prefix) => {
-      const entries: { key: string; value: Json }[] = []
-      for (const { key, value } of store.getRange(prefix === '' ? {} : { start: prefix })) {
-        if (!key.startsWith(prefix)) break
-        if (!key.startsWith('\0')) entries.push({ key, value })
-      }
-      return entries
-    },
-    put: async (key, value) => {
-      await store.put(key, value)
-      root.resetReadTxn()
-    },
-    delete: async (key) => {
-      const isKnown = store.get(key) !== undefined
-      await store.remove(key)
-      root.resetReadTxn()
-      return isKnown
-    },
-  }
-}
-
-function parseBytes<T = Json>(bytes: Uint8Array): T {
-  return JSON.parse(new TextDecoder().decode(bytes)) as T
-}
-
 async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
-}
-
-/** Bytes of all files below a folder. */
-function folderBytes(folder: string): number {
-  let byteCount = 0
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name)
-    byteCount += entry.isDirectory() ? folderBytes(path) : entry.isFile() ? statSync(path).size : 0
-  }
-  return byteCount
 }
