@@ -5,7 +5,7 @@
 import { type ErrorBody, errorBody } from '../api/errors.ts'
 import { foldedMistake, foldSettings } from '../api/settings.ts'
 import { unreachable } from '../lib/assert.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { isSameJson, type JsonObject } from '../lib/json.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { Operation } from './change.ts'
 import { deliveredSettings } from './delivered-settings.ts'
@@ -72,26 +72,13 @@ function isStale(index: WriteIndex | undefined, request: AppendRequest): boolean
   const { checkedAgainst, operation } = request
   if (checkedAgainst === undefined || operation.kind !== 'documents-put') return false
   const embedders = index?.settings.embedders ?? null
-  if (!isSame(embedders, checkedAgainst.embedders)) return true
+  if (!isSameJson(embedders, checkedAgainst.embedders)) return true
   const current = index?.writePrimaryKey ?? null
   if (current === checkedAgainst.primaryKey) return false
   // Another first write adopted the very key that this one was checked with.
   const inferred =
     request.inferred !== undefined && 'primaryKey' in request.inferred ? request.inferred.primaryKey : null
   return request.refusal !== null || current === null || current !== (operation.primaryKey ?? inferred)
-}
-
-/** Equality of JSON values; the order of keys does not count. */
-function isSame(a: Json, b: Json): boolean {
-  if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((value, at) => isSame(value, b[at] ?? null))
-  }
-  if (!isObject(a) || !isObject(b)) return a === b
-  const names = Object.keys(a)
-  return (
-    names.length === Object.keys(b).length &&
-    names.every((name) => name in b && isSame(a[name] ?? null, b[name] ?? null))
-  )
 }
 
 function appendTo(

@@ -64,6 +64,9 @@ export function openMemoryJournal(deps: MemoryDependencies): Journal {
       const index = indexNamed(state, project, uid)
       return index && { index: index.id, primaryKey: index.writePrimaryKey, settings: index.settings }
     },
+    async completedSettings(index) {
+      return state.indexes.get(index)?.state.settingsDone ?? {}
+    },
     async task(project, task) {
       const change = visible(project, task)
       return change && renderTask(factsOf(change))

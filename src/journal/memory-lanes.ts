@@ -79,6 +79,11 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const base = first.bytesThrough - first.byteCount
       return rows.filter((row) => row === first || row.bytesThrough - base <= byteCountMax).map(laneChangeOf)
     },
+    async completedSettings(id) {
+      const index = state.indexes.get(id)
+      assert(index !== undefined, 'an index in a lane exists')
+      return { completed: index.state.completed, settings: index.state.settingsDone }
+    },
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
     async markSent(lease, index, positions, startedAt) {

@@ -85,6 +85,8 @@ export interface Journal {
   /** A payload's bytes, for `/tasks/{uid}/documents` and dumps. */
   open(payload: Payload): AsyncIterable<Uint8Array>
   writeState(project: ProjectId, uid: string): Promise<WriteState | undefined>
+  /** Settings as reads see them: folded up to what is completed, with secrets. Empty when there is no such index. */
+  completedSettings(index: IndexId): Promise<JsonObject>
   task(project: ProjectId, task: number): Promise<TaskView | undefined>
   /**
    * `authorised`: index patterns (exact, or a prefix ending with `*`) of a key limited to some indexes: tasks of other
@@ -173,6 +175,11 @@ export interface ChangeOutcome {
   readonly batchKey: string
 }
 
+export interface CompletedSettings {
+  readonly completed: number
+  readonly settings: JsonObject
+}
+
 export interface LaneJournal {
   /**
    * Takes or renews the leases of nodes: those this worker holds, those that are free or expired at `now`.
@@ -186,6 +193,8 @@ export interface LaneJournal {
   laneOn(node: NodeId, physicalUid: string): Promise<LaneState | undefined>
   /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */
   read(index: IndexId, after: number, limit: number, byteCountMax: number): Promise<readonly LaneChange[]>
+  /** The settings that hold up to the last completed position, folded from those that succeeded, with secrets. */
+  completedSettings(index: IndexId): Promise<CompletedSettings>
   /** Payload as a stream of bytes. */
   open(payload: Payload): AsyncIterable<Uint8Array>
   /** Stores bytes for a resolution; durable when it resolves. */

@@ -28,6 +28,16 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
     discard: (payload) => payloads.discard(payload),
     open: (payload) => payloads.open(payload),
     writeState: (project, uid) => reachInTime(() => writeState(deps, project, uid)),
+    async completedSettings(index) {
+      const { rows } = await reachInTime(() =>
+        pool.query<{ settings_done_sealed: Buffer | null }>({
+          name: 'completed-settings',
+          text: 'select settings_done_sealed from indexes where id = $1',
+          values: [index],
+        }),
+      )
+      return openSettings(sealing, rows[0]?.settings_done_sealed ?? null, sealContexts.settingsDone(index))
+    },
     task: (project, task) => reachInTime(() => findTask(database, project, task)),
     tasks: (project, query, authorised) => reachInTime(() => listTasks(db, project, query, authorised)),
     batches: (project, query, authorised) => reachInTime(() => listBatches(db, project, query, authorised)),

@@ -12,11 +12,11 @@ import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { againAfterConflict, recordEvents } from '../store/transaction.ts'
 import type { Change } from './change.ts'
-import { decodeChange, encodeResolution, openDeliver, parseText } from './change-row.ts'
+import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
 import { holding, leaseNodes, releaseNodes } from './lane-leases.ts'
 import { recordProgress } from './lane-progress.ts'
 import type { PayloadStore } from './payload-store.ts'
-import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
+import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
 import { openRetention } from './retention.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
@@ -40,6 +40,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     lanesBehind: (node, limit) => lanesBehind(database, node, limit),
     laneOn: (node, physicalUid) => laneOn(database, node, physicalUid),
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
+    completedSettings: (index) => completedSettings(database, sealing, index),
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
     markSent: (lease, index, positions, startedAt) => markSent(database, lease, index, positions, startedAt),
@@ -228,6 +229,19 @@ async function read(
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
   }))
+}
+
+async function completedSettings(database: Database, sealing: SealingKey, index: IndexId): Promise<CompletedSettings> {
+  const { rows } = await reach(() =>
+    database.pool.query<{ completed: number; settings_done_sealed: Buffer | null }>(
+      'select completed, settings_done_sealed from indexes where id = $1',
+      [index],
+    ),
+  )
+  const [row] = rows
+  assert(row !== undefined, 'an index in a lane exists')
+  const settings = openSettings(sealing, row.settings_done_sealed, sealContexts.settingsDone(index))
+  return { completed: row.completed, settings }
 }
 
 /**

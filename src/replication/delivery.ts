@@ -67,7 +67,7 @@ export function planDelivery({ change, settings }: LaneChange, sliceBytes: numbe
     case 'documents-clear':
       return alone({ kind: 'clear' })
     case 'settings':
-      return alone({ kind: 'settings', settings: settings ?? operation.settings })
+      return alone({ kind: 'settings', settings: withoutForeignKeys(settings ?? operation.settings) })
     case 'index-create':
       return alone({ kind: 'create-index', primaryKey: operation.primaryKey })
     case 'index-update':
@@ -88,6 +88,14 @@ export function planDelivery({ change, settings }: LaneChange, sliceBytes: numbe
     default:
       return unreachable(operation)
   }
+}
+
+/**
+ * Which index a foreign key names changes with every swap, rename and creation, and it may be on another node: gateways
+ * follow foreign keys, and nodes know of none.
+ */
+function withoutForeignKeys({ foreignKeys: _keys, ...settings }: JsonObject): JsonObject {
+  return settings
 }
 
 /** What depends on the state of the index must never be resolved a second time, on another state. */

@@ -20,6 +20,7 @@ import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { type Existence, resumeLane } from './lane-resumption.ts'
 import { laneTag, parseMark } from './mark.ts'
+import { isNoOp } from './no-op.ts'
 import { LeaseLost, type NodeSession, send } from './node-session.ts'
 import { type OpenChange, skipped } from './open-change.ts'
 import { removedBy } from './outcome.ts'
@@ -283,6 +284,12 @@ export class Lane {
       }
       if (delivery.kind === 'resolve') {
         await this.#resolve(item)
+        continue
+      }
+      if (this.#existence === 'sure' && (await isNoOp(this.#session.deps.journal, item))) {
+        if (flow.aborted) return
+        // Nothing overtakes it: what was sent behind it would look as if it had been forgotten.
+        this.#take({ ...skipped(item, { error: null }), isSingle: true })
         continue
       }
       const { version } = this.#ahead

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, describe, test } from 'node:test'
 import type { Operation } from '../../src/journal/change.ts'
+import { isNoOp } from '../../src/replication/no-op.ts'
 import { bytesOf, line, outcomeAt, put, refusal, textOf, World } from './journal-world.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 
@@ -215,6 +216,30 @@ function settings(source: StoreSource) {
     await world.append('a', { kind: 'settings', settings: { dictionary: ['e'] } })
     const state = await world.store.journal.writeState(world.project.id, 'a')
     assert.deepEqual(state?.settings, { stopWords: ['a'], dictionary: ['e'] })
+  })
+
+  test('lanes learn which settings hold at the completed position: those that succeeded before it, and no others', async () => {
+    const world = await World.open(await source.open())
+    const { laneJournal } = world.store
+    const { index } = await world.append('a', { kind: 'settings', settings: { stopWords: ['a'] } })
+    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), { completed: 0, settings: {} })
+    await world.append('a', { kind: 'settings', settings: { synonyms: { b: ['c'] } } })
+    const { task } = await world.append('a', { kind: 'settings', settings: { synonyms: { b: ['c'] } } })
+    await world.deliver(index, { through: 2, fail: [2] })
+    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), { completed: 2, settings: { stopWords: ['a'] } })
+    const [, , item] = await laneJournal.read(index ?? '', 0, 10, 1e6)
+    assert(item)
+    assert.equal(await isNoOp(laneJournal, item), false, 'the same change failed before: this one is to be delivered')
+    await world.deliver(index)
+    const again = await world.append('a', { kind: 'settings', settings: { synonyms: { b: ['c'] }, dictionary: null } })
+    const [repeated] = await laneJournal.read(index ?? '', 3, 10, 1e6)
+    assert(repeated)
+    assert.equal(await isNoOp(laneJournal, repeated), true)
+    assert.equal(await isNoOp(laneJournal, item), false, 'a repeat on another disk is delivered')
+    await world.deliver(index)
+    const [first, second] = [await world.task(task), await world.task(again.task)]
+    assert.equal(second.status, 'succeeded')
+    assert.deepEqual(Object.keys(second).sort(), Object.keys(first).sort())
   })
 }
 

@@ -2,9 +2,11 @@
  * The journal of the simulator: appended changes, leases, placements, in memory and durable by definition. It answers
  * through `LaneJournal` as a process sees it: late, sometimes not at all, sometimes with the answer lost after the commit.
  */
+import { foldSettings } from '../../src/api/settings.ts'
 import type { Change, Operation, Payload, Resolution } from '../../src/journal/change.ts'
 import type {
   ChangeOutcome,
+  CompletedSettings,
   LaneChange,
   LaneJournal,
   LaneProof,
@@ -44,6 +46,7 @@ export type LaneSide = Pick<
   | 'lanesBehind'
   | 'laneOn'
   | 'read'
+  | 'completedSettings'
   | 'open'
   | 'stage'
   | 'markSent'
@@ -219,6 +222,7 @@ export class SimStore {
             .changes.slice(after, after + limit)
             .map((change): LaneChange => ({ change, settings: null, primaryKey: 'id' })),
         ),
+      completedSettings: (index) => commit(() => completedSettings(this.#index(index))),
       async *open(payload) {
         assert(payload.kind === 'inline', 'payloads of the simulator are inline')
         await commit(() => {})
@@ -347,4 +351,16 @@ export class SimStore {
 
 function laneState({ placement, changes }: StoredIndex): LaneState {
   return { placement, project: 'p', head: changes.length, primaryKey: null, pendingBytes: 0 }
+}
+
+function completedSettings({ changes }: StoredIndex): CompletedSettings {
+  const first = changes.findIndex(({ finishedAt }) => finishedAt === null)
+  const completed = first < 0 ? changes.length : first
+  const settings = changes
+    .slice(0, completed)
+    .flatMap(({ status, operation }) =>
+      status === 'succeeded' && operation.kind === 'settings' ? [operation.settings] : [],
+    )
+    .reduce(foldSettings, {})
+  return { completed, settings }
 }
