@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { v7 } from 'uuid'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
+import type { Filter } from '../api/filter-tree.ts'
 import { rethrowInside } from '../api/multi-search-query.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
@@ -20,7 +21,7 @@ import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { runRenderTemplate } from './render-template.ts'
 import { foreignKeysOf, type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
-import { resolveForeign } from './search/foreign-filter.ts'
+import { matchingIds, resolveForeign } from './search/foreign-filter.ts'
 import { type OrderedObject, orderedText } from './search/ordered-json.ts'
 import { runFacetSearch } from './search/run-facet-search.ts'
 import { runMultiSearch } from './search/run-multi-search.ts'
@@ -108,7 +109,8 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
     const { filter = null } = query
     if (!isOn || filter === null) return query
     const keys = foreignKeysOf(need(uid).snapshot.facts.settings)
-    return { ...query, filter: resolveForeign(filter, code, { uid, keys, need }) }
+    const ids = (name: string, condition: Filter) => matchingIds(need(name), condition, name)
+    return { ...query, filter: resolveForeign(filter, code, { uid, keys, ids }) }
   }
   switch (request.kind) {
     case 'search': {

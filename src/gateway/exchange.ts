@@ -15,6 +15,7 @@ import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import type { NodePools } from '../upstream/node-pools.ts'
 import type { Answer } from './answer.ts'
+import type { ForeignSettings } from './foreign-settings.ts'
 import type { RouteTally } from './gateway-metrics.ts'
 import type { GatewayLimits } from './gateway-options.ts'
 import type { RequestHeaders } from './request-headers.ts'
@@ -29,6 +30,7 @@ export interface GatewayParts {
   readonly follower: RouteFollower
   readonly pools: NodePools
   readonly egress: EgressPolicy
+  readonly foreignSettings: ForeignSettings
   readonly accessTokens: AccessTokens
   readonly clock: Clock
   readonly random: Random

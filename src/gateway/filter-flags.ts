@@ -19,7 +19,8 @@ type Searchable = Pick<Buffer, 'includes'> | string
 function mayNeedFlag(text: Searchable, features: Features): boolean {
   return (
     (features.containsFilter !== true && text.includes('CONTAINS')) ||
-    (features.multimodal !== true && text.includes('_vectors'))
+    (features.multimodal !== true && text.includes('_vectors')) ||
+    (features.foreignKeys !== true && text.includes('_foreign'))
   )
 }
 

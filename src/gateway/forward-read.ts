@@ -17,19 +17,16 @@ import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
 import type { Exchange } from './exchange.ts'
 import { checkBodyFlags, checkQueryFlags } from './filter-flags.ts'
+import { type ForeignRead, foreignRead } from './foreign-read.ts'
 import { answerPlaces } from './index-places.ts'
-import { compilePlaces, type PlaceTree } from './json-splice.ts'
+import { compilePlaces } from './json-splice.ts'
 import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, relay } from './relay.ts'
 import { checkJsonType, collectBody } from './request-body.ts'
 import type { Method } from './route-policy.ts'
 
-const places = {
-  search: compilePlaces(answerPlaces.search),
-  settings: compilePlaces(answerPlaces.settings),
-  foreignKeys: compilePlaces(answerPlaces.foreignKeys),
-}
+const searchPlaces = compilePlaces(answerPlaces.search)
 
 export interface ForwardEnd {
   onEnd(): void
@@ -88,30 +85,42 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
     if (sentBody === undefined) search = withForcedParameter(search, forced)
     else body = withForcedFilter(exchange, sentBody, forced)
   }
-  relay(exchange, {
-    method: policy.method,
-    path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${search === '' ? '' : `?${search}`}`,
+  const forward = (foreign: ForeignRead) =>
+    relay(exchange, {
+      method: policy.method,
+      path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${foreign.search === '' ? '' : `?${foreign.search}`}`,
+      body: foreign.body,
+      ...(foreign.finish === undefined ? {} : { finish: foreign.finish }),
+      contentType: sentBody === undefined ? undefined : headers.contentType,
+      acceptEncoding: headers.acceptEncoding === undefined ? undefined : knownEncodings(headers.acceptEncoding),
+      includeMetadata,
+      connect: () => connectTo(parts.follower.table, parts.pools, placement),
+      names,
+      places: includeMetadata ? searchPlaces : undefined,
+      onMissingIndex: () => {
+        // The table is behind, or the node lost the index. Neither is a missing index as long as the table shows it (P-21).
+        if (isRepeated) return end.onError(movingIndex())
+        parts.follower.refresh().then(
+          () => {
+            exchange.table = parts.follower.table
+            guarded(end, () => send(exchange, end, sentBody, true))
+          },
+          () => end.onError(movingIndex()),
+        )
+      },
+      onEnd: end.onEnd,
+      onError: end.onError,
+    })
+  const foreign = foreignRead(exchange, {
+    policy,
+    uid,
+    suffix: suffixOf(path.path),
+    search,
     body,
-    contentType: sentBody === undefined ? undefined : headers.contentType,
-    acceptEncoding: headers.acceptEncoding === undefined ? undefined : knownEncodings(headers.acceptEncoding),
-    includeMetadata,
-    connect: () => connectTo(parts.follower.table, parts.pools, placement),
-    names,
-    places: placesOf(exchange, includeMetadata),
-    onMissingIndex: () => {
-      // The table is behind, or the node lost the index. Neither is a missing index as long as the table shows it (P-21).
-      if (isRepeated) return end.onError(movingIndex())
-      parts.follower.refresh().then(
-        () => {
-          exchange.table = parts.follower.table
-          guarded(end, () => send(exchange, end, sentBody, true))
-        },
-        () => end.onError(movingIndex()),
-      )
-    },
-    onEnd: end.onEnd,
-    onError: end.onError,
+    isOn: principal.project.features.foreignKeys === true,
   })
+  if (foreign === undefined) forward({ search, body })
+  else foreign.then((read) => guarded(end, () => forward(read))).catch(end.onError)
 }
 
 function movingIndex(): ApiError {
@@ -126,14 +135,6 @@ function isTrue(header: string | undefined): boolean {
 function suffixOf(path: string): string {
   const slash = path.indexOf('/', '/indexes/'.length)
   return slash < 0 ? '' : path.slice(slash)
-}
-
-function placesOf(exchange: Exchange, includeMetadata: boolean): PlaceTree | undefined {
-  const { policy, principal } = bound(exchange)
-  if (includeMetadata) return places.search
-  if (policy.handler !== 'readSettings' || principal.project.features.foreignKeys !== true) return undefined
-  if (policy.setting === 'foreignKeys') return places.foreignKeys
-  return policy.setting === undefined ? places.settings : undefined
 }
 
 /** ANDs the token's filter into the query string; the last of equal names counts, as with the engine. */

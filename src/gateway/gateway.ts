@@ -1,4 +1,5 @@
 /** The public listener: one pipeline, as data, from request id to render. */
+
 import { errorBody } from '../api/errors.ts'
 import { emulatedRelease } from '../api/names.ts'
 import { createAccessTokens } from '../control/access-tokens.ts'
@@ -20,6 +21,7 @@ import { StoreUnavailable } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import { createNodePools } from '../upstream/node-pools.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
+import { ForeignSettings } from './foreign-settings.ts'
 import { createGatewayAdmin } from './gateway-admin.ts'
 import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
@@ -81,6 +83,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     accessTokens,
     clock,
     random,
+    foreignSettings: new ForeignSettings(options.journal),
     nextRequestId: createRequestIds(random),
     limits,
     version: options.version ?? emulatedRelease,

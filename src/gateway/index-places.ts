@@ -29,13 +29,11 @@ export const bodyPlaces = {
   'PUT /indexes/{uid}/settings/foreign-keys': ['[].foreignIndexUid'],
 } as const
 
-/** In answers of engines with a status below 400. */
+/** In answers of engines with a status below 400. Foreign keys are not among them: engines hold none (`foreign-documents.ts`). */
 export const answerPlaces = {
   search: ['metadata.indexUid'],
   multiSearch: ['results[].indexUid', 'results[].metadata.indexUid'],
   federatedSearch: ['hits[]._federation.indexUid', 'facetsByIndex{}', 'metadata[].indexUid'],
-  settings: ['foreignKeys[].foreignIndexUid'],
-  foreignKeys: ['[].foreignIndexUid'],
 } as const
 
 /** In error answers: the message, through the names that the request itself translated. */

@@ -20,7 +20,7 @@ test('only names change: numbers, spaces and documents keep every byte', () => {
     '{"facetsByIndex":{"A":{"a":1},"B":null}}',
   )
   assert.equal(
-    splice('[{"foreignIndexUid":"a"},7,"x",[]]', answerPlaces.foreignKeys),
+    splice('[{"foreignIndexUid":"a"},7,"x",[]]', ['[].foreignIndexUid']),
     '[{"foreignIndexUid":"A"},7,"x",[]]',
   )
 })

@@ -18,6 +18,7 @@ import { type Answer, json } from './answer.ts'
 import type { Call, Handler } from './exchange.ts'
 import { mergeFederated } from './federated-merge.ts'
 import { checkFilterFlags } from './filter-flags.ts'
+import { ForeignDocuments } from './foreign-documents.ts'
 import { answerPlaces } from './index-places.ts'
 import { compilePlaces, elementsOf } from './json-splice.ts'
 import { NameMap } from './name-map.ts'
@@ -45,6 +46,17 @@ interface Leg {
 }
 
 export const multiSearch: Handler = async (call) => {
+  const { principal, exchange, signal } = call
+  if (principal.project.features.foreignKeys !== true) return searchAll(call, undefined)
+  const foreign = new ForeignDocuments(exchange, principal.project, signal)
+  const answer = await searchAll(call, foreign)
+  const body =
+    answer.kind === 'json' ? Buffer.from(JSON.stringify(answer.body)) : answer.kind === 'bytes' && answer.body
+  assert(body, 'a multi-search is answered with a body')
+  return { kind: 'bytes', status: 200, contentType: 'application/json', body: await foreign.fill(body, null) }
+}
+
+async function searchAll(call: Call, foreign: ForeignDocuments | undefined): Promise<Answer> {
   const { request } = call.exchange
   checkJsonType(call.headers)
   const sent = parseJsonBody(await readBody(request, call.parts.limits.searchBytesMax))
@@ -56,9 +68,10 @@ export const multiSearch: Handler = async (call) => {
   refuseRemotes(call, decoded)
   const names = new NameMap(call.principal.project, call.exchange.table)
   const bodies: readonly Json[] = sent.queries
-  const queries = decoded.queries.map((query, position) =>
+  const placed = decoded.queries.map((query, position) =>
     placeQuery(call, names, query.indexUid, position, bodies[position] ?? null),
   )
+  const queries = foreign === undefined ? placed : await withoutForeign(placed, foreign, names)
   const legs = groupByNode(queries)
   const federation = sent.federation
   if (federation !== undefined && federation !== null && isObject(federation)) {
@@ -104,6 +117,27 @@ function placeQuery(call: Call, names: NameMap, uid: string, position: number, s
   const forced = forcedFilter(principal, uid)
   const filter = forced === null ? {} : { filter: joinFilters(forced, sent.filter ?? null) }
   return { position, placement, body: { ...sent, ...filter, indexUid: names.add(uid, placement.physicalUid) } }
+}
+
+/** Conditions on other indexes resolved, one query after the other. */
+async function withoutForeign(
+  queries: readonly PlacedQuery[],
+  foreign: ForeignDocuments,
+  names: NameMap,
+): Promise<readonly PlacedQuery[]> {
+  const resolved: PlacedQuery[] = []
+  for (const query of queries) {
+    const { position, body, placement } = query
+    try {
+      const uid = names.toLogical(placement.physicalUid)
+      const filter = await foreign.resolve(uid, body.filter ?? null, 'invalid_search_filter')
+      resolved.push({ ...query, body: { ...body, filter } })
+    } catch (error) {
+      if (error instanceof EngineError) throw inside(position, error.body, error.status)
+      throw error instanceof ApiError ? inside(position, error.body, error.status) : error
+    }
+  }
+  return resolved
 }
 
 function rethrowFlags(position: number, check: () => void): void {

@@ -31,6 +31,8 @@ export interface RelayPlan {
   readonly names: NameMap
   /** Names in the answer; `undefined` = it streams through untouched. */
   readonly places: PlaceTree | undefined
+  /** What else is done to an answer that succeeded; it is held then. */
+  readonly finish?: (body: Buffer) => Promise<Buffer>
   /** The engine does not know the index that the table shows: look again. */
   readonly onMissingIndex: () => void
   /** The answer was sent. */
@@ -86,7 +88,7 @@ class Relay implements AnswerReceiver {
   }
 
   send(): void {
-    const { method, path, body, contentType, acceptEncoding, includeMetadata, places, connect, onError } = this.#plan
+    const { method, path, body, contentType, acceptEncoding, includeMetadata, connect, onError } = this.#plan
     let connection: NodeConnection
     try {
       connection = connect()
@@ -96,14 +98,18 @@ class Relay implements AnswerReceiver {
     }
     const headers: string[] = []
     if (contentType !== undefined) headers.push('content-type', contentType)
-    if (acceptEncoding !== undefined && places === undefined) headers.push('accept-encoding', acceptEncoding)
+    if (acceptEncoding !== undefined && !this.#mustHold) headers.push('accept-encoding', acceptEncoding)
     if (includeMetadata) headers.push('meili-include-metadata', 'true')
     this.#pending = connection.send({ method, path, headers, body }, this)
   }
 
+  get #mustHold(): boolean {
+    return this.#plan.places !== undefined || this.#plan.finish !== undefined
+  }
+
   onHead(status: number, headers: readonly string[]): void {
     this.#status = status
-    if (status >= 400 || this.#plan.places !== undefined) {
+    if (status >= 400 || this.#mustHold) {
       this.#isHeld = true
       this.#encoding = headerValue(headers, 'content-encoding')
       this.#retryAfter = headerValue(headers, 'retry-after')
@@ -192,13 +198,21 @@ class Relay implements AnswerReceiver {
   }
 
   #finishHeld(): void {
-    const { names, places } = this.#plan
+    const { names, places, finish, onError } = this.#plan
     const body = decodeContent(Buffer.concat(this.#held, this.#heldBytes), this.#encoding)
     if (this.#status >= 400) {
       this.#finishError(body)
       return
     }
     const answer = places === undefined ? body : translate(body, places, names)
+    if (finish === undefined) this.#sendHeld(answer)
+    else
+      finish(answer)
+        .then((finished) => this.#sendHeld(finished))
+        .catch(onError)
+  }
+
+  #sendHeld(answer: Buffer): void {
     const { response } = this.#exchange
     const headers = commonHeaders(this.#exchange.requestId)
     headers.push('content-type', 'application/json', 'content-length', String(answer.length))

@@ -13,8 +13,8 @@ import type { ForeignKey } from './foreign-documents.ts'
 export interface ForeignFilters {
   readonly uid: string
   readonly keys: readonly ForeignKey[]
-  /** @throws ApiError `index_not_found` */
-  readonly need: (uid: string) => IndexReader
+  /** Ids of the documents of the index `uid` that match. @throws ApiError `index_not_found`, or what is wrong with the filter. */
+  readonly ids: (uid: string, filter: Filter) => Iterable<string>
 }
 
 /** The filter without conditions on other indexes. @throws ApiError */
@@ -61,23 +61,22 @@ function resolved(filter: Filter, code: ErrorCode, foreign: ForeignFilters): Fil
 function idsOf(
   { field, filter }: Extract<Filter, { kind: 'foreign' }>,
   code: ErrorCode,
-  { uid, keys, need }: ForeignFilters,
+  { uid, keys, ids }: ForeignFilters,
 ): Filter {
   const refused = (text: string) => new ApiError(code, `Index \`${uid}\`: ${text}`)
   if (isForeign(filter)) throw refused('Nested foreign filters are not supported')
   const key = keys.find(({ fieldName }) => fieldName === field.text)
   if (key === undefined) throw refused(`Field \`${field.text}\` is not a foreign key`)
-  const reader = need(key.foreignIndexUid)
-  const values = [...matching(reader, filter, key.foreignIndexUid)].map((docid): Word => {
-    const text = reader.documentIdOf(docid)
-    return { text, quoted: true, source: text, start: 0, end: text.length }
-  })
+  const values = [...ids(key.foreignIndexUid, filter)].map(
+    (text): Word => ({ text, quoted: true, source: text, start: 0, end: text.length }),
+  )
   return { kind: 'in', field, negated: false, values }
 }
 
-function matching(reader: IndexReader, filter: Filter, uid: string) {
+/** Ids of the documents of an index that match a condition of a foreign filter. */
+export function matchingIds(reader: IndexReader, filter: Filter, uid: string): readonly string[] {
   try {
-    return evaluateFilter(reader, filter, 'invalid_document_filter')
+    return [...evaluateFilter(reader, filter, 'invalid_document_filter')].map((docid) => reader.documentIdOf(docid))
   } catch (error) {
     if (error instanceof ApiError) throw new ApiError(error.code, `Index \`${uid}\`: ${error.message}`)
     throw error
