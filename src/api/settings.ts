@@ -274,6 +274,11 @@ export function completeSettings(folded: JsonObject): IndexSettings {
 
 /** The answer of `GET /settings`: keys in the order of M-D2, secrets masked (M-G6). */
 export function renderSettings(folded: JsonObject, features: Features): JsonObject {
+  return maskSettings(revealSettings(folded, features))
+}
+
+/** The same with secrets in clear. */
+export function revealSettings(folded: JsonObject, features: Features): JsonObject {
   const settings = completeSettings(folded)
   const rendered: Record<SettingName, Json> = {
     displayedAttributes: settings.displayedAttributes,
@@ -303,12 +308,10 @@ export function renderSettings(folded: JsonObject, features: Features): JsonObje
     prefixSearch: settings.prefixSearch,
     chat: completeChat(folded.chat),
   }
-  return maskSettings(
-    Object.fromEntries(
-      settingRoutes
-        .filter(({ feature }) => feature === null || features[feature])
-        .map(({ name }) => [name, rendered[name]]),
-    ),
+  return Object.fromEntries(
+    settingRoutes
+      .filter(({ feature }) => feature === null || features[feature])
+      .map(({ name }) => [name, rendered[name]]),
   )
 }
 

@@ -59,6 +59,7 @@ const joins: Record<EngineOperation['kind'], Partial<Record<Shape, Shape>>> = {
   'task-delete': {},
   dump: {},
   snapshot: {},
+  export: {},
 }
 
 const firstShapes: Record<EngineOperation['kind'], Shape> = {
@@ -77,6 +78,7 @@ const firstShapes: Record<EngineOperation['kind'], Shape> = {
   'task-delete': 'alone',
   dump: 'alone',
   snapshot: 'alone',
+  export: 'alone',
 }
 
 /**
@@ -154,6 +156,7 @@ export const globalKinds: readonly {
   { kind: 'task-cancel', take: 'newest' },
   { kind: 'task-delete', take: 'all' },
   { kind: 'index-compact', take: 'oldest' },
+  { kind: 'export', take: 'oldest' },
   { kind: 'snapshot', take: 'all' },
   { kind: 'dump', take: 'oldest' },
 ]

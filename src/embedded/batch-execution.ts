@@ -4,6 +4,7 @@
  */
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import type { EngineOperation } from './core.ts'
 import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
@@ -41,6 +42,8 @@ export interface ExecutionDeps {
   /** Answers the dump's name. */
   readonly dump: (record: TaskRecord) => Promise<string>
   readonly snapshot: () => Promise<void>
+  /** Answers `indexes` of the details; `aborted` = given up, to be run again unless it was cancelled. */
+  readonly export: (operation: Extract<EngineOperation, { kind: 'export' }>) => Promise<JsonObject | 'aborted'>
   readonly payloadOf: (record: TaskRecord) => SentPayload | null
   readonly documentCount: (folder: string) => Promise<number>
   readonly now: () => number
@@ -75,6 +78,10 @@ export async function executeBatch(
     case 'snapshot':
       await deps.snapshot()
       return succeedAll(records, {})
+    case 'export': {
+      const indexes = await deps.export(first.operation)
+      return indexes === 'aborted' ? 'aborted' : succeedAll(records, { indexes })
+    }
     default:
       return last.operation.kind === 'index-delete' ? deleteIndex(records, deps) : runInIndex(records, deps)
   }

@@ -52,6 +52,15 @@ export type EngineOperation =
   | { readonly kind: 'task-delete'; readonly filter: TaskFilter; readonly originalFilter: string }
   | { readonly kind: 'dump' }
   | { readonly kind: 'snapshot' }
+  | {
+      readonly kind: 'export'
+      readonly url: string
+      readonly apiKey: string | null
+      /** Bytes of documents in one request; null = 20 MiB. */
+      readonly payloadSize: number | null
+      /** Patterns of index names, sorted, each with `filter` and `overrideSettings`. */
+      readonly indexes: JsonObject
+    }
 
 export interface EnqueueRequest {
   /** Index; null for operations of the whole instance. */

@@ -86,14 +86,21 @@ export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): Jso
 }
 
 /**
- * Documents from number `from` on, as a dump holds them: a line with the number to go on from (empty = that was all), then
+ * Documents from number `from` on that pass the filter (null = all), as a dump holds them: a line with the number to go on
+ * from (empty = that was all), then
  * NDJSON of at least one document and about `bytesMax` bytes. Numbers keep their last digit.
  */
-export function readDumpPage(reader: LmdbIndexReader, from: DocId, bytesMax: number): string {
+export function readDumpPage(
+  reader: LmdbIndexReader,
+  { from, bytesMax, filter }: { readonly from: DocId; readonly bytesMax: number; readonly filter: Json },
+): string {
+  const condition = readFilter(filter, 'invalid_document_filter', {})
+  const found = condition === null ? null : evaluateFilter(reader, condition, 'invalid_document_filter')
   const embedders = Object.keys(reader.settings.embedders)
   const lines: string[] = []
   let byteCount = 0
   for (const { docid, text: stored } of reader.storedDocuments(from)) {
+    if (found !== null && !found.has(docid)) continue
     if (byteCount > bytesMax) return `${docid}\n${lines.join('')}`
     const text = withVectors(reader, docid, stored, embedders)
     byteCount += text.length

@@ -11,6 +11,7 @@ import type { SummarizedTask, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
+import { type AllowedNetworks, createEgressPolicy } from '../lib/egress-policy.ts'
 import { collectGarbage } from '../lib/heap.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { viewOfBatch } from './batch-record.ts'
@@ -31,6 +32,8 @@ import { dumpUid } from './dump/dump-writer.ts'
 import { dumpEngine } from './dump/engine-dump.ts'
 import { beginLoading, endLoading, isToLoad, LoadRefused } from './engine-loading.ts'
 import { storeOf } from './engine-store.ts'
+import { type ExportOperation, exportEngine } from './export/engine-export.ts'
+import { openExportTarget } from './export/export-target.ts'
 import { lockFolder } from './folder-lock.ts'
 import { IndexAnswers } from './index-answers.ts'
 import type { IndexState } from './index-batch.ts'
@@ -115,6 +118,7 @@ class Engine implements EngineCore {
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
   #snapshotTimer: NodeJS.Timeout | undefined
+  #giveUpExport = () => {}
   /** Tasks become visible in the order of their numbers. */
   #lastInsert: Promise<unknown> = Promise.resolve()
 
@@ -177,6 +181,7 @@ class Engine implements EngineCore {
       dump: (record) => this.#dump(record, options.dumpFolder ?? join(dbPath, 'dumps')),
       snapshot: () => this.#snapshot(options.snapshotFolder ?? join(dbPath, 'snapshots')),
       removeIndex: (entry) => this.#removeIndex(entry),
+      export: (operation) => this.#export(operation, options.allowedNetworks ?? []),
       removePayload: (name) => this.#payloads.remove(name),
       onFinished: options.onFinished ?? (() => {}),
     })
@@ -353,6 +358,7 @@ class Engine implements EngineCore {
     Atomics.store(this.#abort, 0, 1)
     clearInterval(this.#snapshotTimer)
     await this.#scheduler.close()
+    this.#giveUpExport()
     await this.snapshots.close()
     await this.#lastInsert
     await this.#open.rest()
@@ -401,6 +407,30 @@ class Engine implements EngineCore {
 
   async #dump(record: TaskRecord, folder: string): Promise<string> {
     const now = this.#clock.now()
+  async #export(operation: ExportOperation, allowed: AllowedNetworks): Promise<JsonObject | 'aborted'> {
+    const giveUp = new AbortController()
+    this.#giveUpExport = () => giveUp.abort()
+    const egress = createEgressPolicy({ allowed })
+    const target = openExportTarget({ ...operation, egress, clock: this.#clock, signal: giveUp.signal })
+    try {
+      return await exportEngine(
+        operation,
+        {
+          indexes: this.#registry.list(),
+          settings: ({ uid }) => this.#answers.settings(uid),
+          page: ({ uid }, ...page) => this.#answers.dumpPage(uid, ...page),
+        },
+        target,
+      )
+    } catch (error) {
+      if (giveUp.signal.aborted) return 'aborted'
+      throw error
+    } finally {
+      this.#giveUpExport = () => {}
+      await target.close()
+    }
+  }
+
     const name = dumpUid(record.startedAt ?? now)
     await dumpEngine(join(folder, `${name}.dump`), {
       store: this.store,
@@ -452,7 +482,9 @@ class Engine implements EngineCore {
 
   #abortRunning(selected: readonly number[]): void {
     const running = new Set(this.#scheduler.running)
-    if (selected.some((uid) => running.has(uid))) Atomics.store(this.#abort, 0, 1)
+    if (!selected.some((uid) => running.has(uid))) return
+    Atomics.store(this.#abort, 0, 1)
+    this.#giveUpExport()
   }
 
   #cleanTasks(): void {

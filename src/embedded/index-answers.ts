@@ -107,9 +107,9 @@ export class IndexAnswers {
     return (await this.#storedStats([{ uid: '', folder }]))['']?.numberOfDocuments ?? 0
   }
 
-  /** Documents for a dump, from a place on. */
-  dumpPage(uid: string, from: number, bytesMax: number): Promise<Uint8Array> {
-    return this.#read({ kind: 'dump-page', uid, from, bytesMax }, [uid])
+  /** Documents for a dump or an export, from a place on. */
+  dumpPage(uid: string, from: number, bytesMax: number, filter: Json = null): Promise<Uint8Array> {
+    return this.#read({ kind: 'dump-page', uid, from, bytesMax, filter }, [uid])
   }
 
   #read(request: ReadRequest, uids: readonly string[]): Promise<Uint8Array> {

@@ -147,7 +147,7 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
     case 'settings':
       return JSON.stringify(need(request.uid).snapshot.facts.settings)
     case 'dump-page':
-      return readDumpPage(need(request.uid), request.from, request.bytesMax)
+      return readDumpPage(need(request.uid), request)
     case 'stats':
       return JSON.stringify(Object.fromEntries(places.map(({ uid }) => [uid, readStats(need(uid))])))
   }

@@ -1,6 +1,7 @@
 /** Tasks as the engine keeps them, and what clients see of them (M-C1 to M-C3). */
 
 import type { ErrorBody } from '../api/errors.ts'
+import { exportDetails } from '../api/export-body.ts'
 import { maskSettings } from '../api/secrets.ts'
 import { renderTask } from '../api/task-view.ts'
 import { type TaskStatus, type TaskView, taskKindOf } from '../api/tasks.ts'
@@ -85,6 +86,8 @@ export function firstDetails(
       return { dumpUid: null }
     case 'snapshot':
       return null
+    case 'export':
+      return exportDetails(operation)
   }
 }
 

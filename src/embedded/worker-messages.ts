@@ -8,6 +8,7 @@ import type { RenderQuery } from '../api/render-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
+import type { Json } from '../lib/json.ts'
 import type { DocumentQuery, ReadOptions } from './core.ts'
 import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
 
@@ -50,7 +51,13 @@ export type ReadRequest =
   | { readonly kind: 'settings'; readonly uid: string }
   | { readonly kind: 'stats' }
   /** Some documents in their own order, for a dump: see `readDumpPage`. */
-  | { readonly kind: 'dump-page'; readonly uid: string; readonly from: number; readonly bytesMax: number }
+  | {
+      readonly kind: 'dump-page'
+      readonly uid: string
+      readonly from: number
+      readonly bytesMax: number
+      readonly filter: Json
+    }
 
 export interface ReadMessage {
   readonly call: number

@@ -1,20 +1,8 @@
 /** What belongs to the project as a whole: health, version, flags, dumps, snapshots, exports (M-A2, P-14). */
-import {
-  bodyRoot,
-  boolean,
-  type Decoder,
-  integer,
-  invalidValue,
-  object,
-  optional,
-  orNull,
-  record,
-  string,
-} from '../api/decode.ts'
+import { byteSizeText } from '../api/byte-size.ts'
 import { ApiError } from '../api/errors.ts'
+import { decodeExport, exportRules } from '../api/export-body.ts'
 import { completeFeatures, decodeFeatures, type Feature } from '../api/features.ts'
-import { filterJson } from '../api/filter-value.ts'
-import { isIndexPattern, wrongIndexPattern } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { applyNetwork, decodeNetwork, renderNetwork } from '../api/network-body.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -89,63 +77,23 @@ export const updateNetwork: Handler = async (call) => {
   return json(200, renderNetwork(network))
 }
 
-interface ExportBody {
-  readonly url: string
-  readonly apiKey: string | null
-  readonly payloadSize: string | number | null
-  readonly indexes: Readonly<Record<string, { readonly filter: Json; readonly overrideSettings: boolean }>> | null
-}
-
-const payloadSize: Decoder<string | number> = (value, at) => {
-  if (typeof value === 'string' && /^\d+(\.\d+)?\s*([kKmMgGtT]?i?[bB])?$/.test(value)) return value
-  return integer(value, at)
-}
-
-const exportBody = object<ExportBody>({
-  url: optional(string, '', 'invalid_export_url'),
-  apiKey: orNull(string, 'invalid_export_api_key'),
-  payloadSize: orNull(payloadSize, 'invalid_export_payload_size'),
-  indexes: orNull(
-    record(
-      object<{ filter: Json; overrideSettings: boolean }>({
-        filter: optional(filterJson, null, 'invalid_export_index_filter'),
-        overrideSettings: optional(boolean, false, 'invalid_export_index_override_settings'),
-      }),
-    ),
-    'invalid_export_indexes_patterns',
-  ),
-})
-
 /** `POST /export`: 200. The worker reads the project and pushes it. */
 export const createExport: Handler = async (call) => {
   const sent = await readJson(call.exchange.request, call.headers, call.parts.limits.bodyBytesMax)
-  const { url, apiKey, payloadSize: size, indexes } = exportBody(sent, bodyRoot)
+  const request = decodeExport(sent)
+  const { url, apiKey, payloadSize } = request
   // What is no address at all fails the task, as in the reference; what leads inside is refused at once.
   const fault = URL.canParse(url) ? call.parts.egress.fault(new URL(url)) : undefined
   if (fault !== undefined)
     throw new ApiError('outbound_url_refused', `The address \`${url}\` may not be called: ${fault}.`)
-  const patterns = indexes ?? { '*': { filter: null, overrideSettings: false } }
-  for (const pattern of Object.keys(patterns)) {
-    if (!isIndexPattern(pattern)) {
-      throw invalidValue(wrongIndexPattern(pattern), { path: '.indexes', code: 'invalid_export_indexes_patterns' })
-    }
-  }
   const operation = {
     kind: 'export',
     url,
     apiKey,
-    payloadSize: size === null ? null : String(size),
-    indexes: toJson(patterns),
+    payloadSize: payloadSize === null ? null : byteSizeText(payloadSize),
+    indexes: exportRules(request),
   } as const
   return append(call, { uid: null, operation }, 200)
-}
-
-function toJson(patterns: NonNullable<ExportBody['indexes']>): JsonObject {
-  const entries = Object.entries(patterns).map(([pattern, { filter, overrideSettings }]): [string, JsonObject] => [
-    pattern,
-    { filter, overrideSettings },
-  ])
-  return Object.fromEntries(entries)
 }
 
 /** `POST /render-template` (M-H8): both names translated, sent to the node of the index that they name. */

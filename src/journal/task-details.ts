@@ -50,8 +50,8 @@ export function initialDetails(operation: Operation, indexUid: string | null): J
     case 'export':
       return {
         url: operation.url,
-        apiKey: operation.apiKey === null ? null : maskSecret(operation.apiKey),
-        payloadSize: operation.payloadSize,
+        ...(operation.apiKey === null ? {} : { apiKey: maskSecret(operation.apiKey) }),
+        ...(operation.payloadSize === null ? {} : { payloadSize: operation.payloadSize }),
         indexes: operation.indexes,
       }
     default:

@@ -1,4 +1,5 @@
 /** Export of a project's indexes to another Meilisearch (M-H3). Safe to repeat: documents are replaced by id. */
+import { matchesIndexPattern } from '../api/index-uid.ts'
 import type { Engine, EngineReply } from '../engine/engine.ts'
 import type { Operation } from '../journal/change.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -22,7 +23,7 @@ type ExportOperation = Extract<Operation, { kind: 'export' }>
 /**
  * Sends every index that a pattern of the export names; the first matching pattern rules.
  *
- * @param details  the task's details as enqueued; answered with `matchedDocuments` filled in.
+ * @param details  the task's details as enqueued; answered with the indexes that were sent, each with `matched_documents`.
  * @throws WorkFailure when the target refuses or cannot be reached.
  */
 export async function exportIndexes(
@@ -32,25 +33,15 @@ export async function exportIndexes(
   target: Engine,
   signal: AbortSignal,
 ): Promise<Json> {
-  const matched = new Map<string, number>()
+  const sent: Record<string, Json> = {}
   for await (const index of indexes) {
-    const pattern = Object.keys(operation.indexes).find((each) => matches(each, index.entry.uid))
-    if (pattern === undefined) continue
-    const rule = operation.indexes[pattern]
-    const isOverriding = isObject(rule) && rule.overrideSettings === true
-    const count = await exportIndex(index, target, isOverriding, signal)
-    matched.set(pattern, (matched.get(pattern) ?? 0) + count)
+    const { uid } = index.entry
+    const pattern = Object.keys(operation.indexes).find((each) => matchesIndexPattern(each, uid))
+    const rule = pattern === undefined ? undefined : operation.indexes[pattern]
+    if (rule === undefined || !isObject(rule)) continue
+    sent[uid] = { ...rule, matched_documents: await exportIndex(index, target, rule.overrideSettings === true, signal) }
   }
-  if (!isObject(details) || !isObject(details.indexes)) return details
-  const rules = Object.entries(details.indexes).map(([pattern, rule]): [string, Json] => [
-    pattern,
-    isObject(rule) ? { ...rule, matchedDocuments: matched.get(pattern) ?? 0 } : rule,
-  ])
-  return { ...details, indexes: Object.fromEntries(rules) }
-}
-
-function matches(pattern: string, uid: string): boolean {
-  return pattern.endsWith('*') ? uid.startsWith(pattern.slice(0, -1)) : pattern === uid
+  return details !== null && isObject(details) ? { ...details, indexes: sent } : details
 }
 
 async function exportIndex(

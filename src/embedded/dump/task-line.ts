@@ -2,7 +2,10 @@
  * Tasks as lines of a dump's queue (M-H1). Their kinds and details are those of the reference's own task store, which
  * differ from what clients see.
  */
+import { byteSize } from '../../api/byte-size.ts'
+import { bodyRoot } from '../../api/decode.ts'
 import type { ErrorBody } from '../../api/errors.ts'
+import { exportDetails } from '../../api/export-body.ts'
 import { unreachable } from '../../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import type { EngineOperation } from '../core.ts'
@@ -82,6 +85,15 @@ function dumpedKind(
       return { dumpCreation: { keys: [], instance_uid: null } }
     case 'snapshot':
       return 'snapshotCreation'
+    case 'export':
+      return {
+        export: {
+          url: operation.url,
+          api_key: operation.apiKey,
+          payload_size: operation.payloadSize,
+          indexes: operation.indexes,
+        },
+      }
     default:
       return unreachable(operation)
   }
@@ -166,6 +178,15 @@ function dumpedDetails({ operation, details, indexUid }: TaskRecord): JsonObject
       return { Dump: { dump_uid: text('dumpUid') } }
     case 'snapshot':
       return null
+    case 'export':
+      return {
+        Export: {
+          url: operation.url,
+          api_key: operation.apiKey,
+          payload_size: operation.payloadSize,
+          indexes: details.indexes ?? {},
+        },
+      }
     default:
       return unreachable(operation)
   }
@@ -264,8 +285,24 @@ function readOperation(kind: string, body: JsonObject): EngineOperation | undefi
       return { kind: 'dump' }
     case 'snapshotCreation':
       return { kind: 'snapshot' }
+    case 'export':
+      return {
+        kind: 'export',
+        url: textOrNull(body.url) ?? '',
+        apiKey: textOrNull(body.api_key),
+        payloadSize: readByteSize(body.payload_size ?? null),
+        indexes: body.indexes !== undefined && isObject(body.indexes) ? body.indexes : {},
+      }
     default:
       return undefined
+  }
+}
+
+function readByteSize(value: Json): number | null {
+  try {
+    return value === null ? null : byteSize(value, bodyRoot)
+  } catch {
+    return null
   }
 }
 
@@ -300,6 +337,8 @@ function readDetails(operation: EngineOperation, value: Json | undefined): Json 
     dump_uid: 'dumpUid',
   }
   if (kind === 'SettingsUpdate') return body.settings ?? {}
+  if (operation.kind === 'export')
+    return exportDetails({ ...operation, indexes: isObject(body.indexes ?? null) ? (body.indexes as JsonObject) : {} })
   const shown: Record<string, Json> = {}
   for (const [name, each] of Object.entries(body)) {
     if (name === 'index_uid' || ((name === 'new_index_uid' || name === 'old_index_uid') && each === null)) continue

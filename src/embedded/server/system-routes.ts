@@ -2,11 +2,14 @@
 
 import type { Action } from '../../api/actions.ts'
 import { ApiError } from '../../api/errors.ts'
+import { decodeExport, exportRules } from '../../api/export-body.ts'
 import { decodeFeatures, type Feature, featureNotEnabled } from '../../api/features.ts'
 import { matchesSomeIndexPattern } from '../../api/index-uid.ts'
 import { decodeKeyChange, decodeKeyCreation } from '../../api/key-body.ts'
 import { decodeKeyPage, decodeStatsQuery, renderPage } from '../../api/page-query.ts'
-import { type Answer, accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
+import type { SummarizedTask } from '../../api/tasks.ts'
+import type { EngineOperation } from '../core.ts'
+import { accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
 import { readMetrics } from './metrics.ts'
 
 const route = (method: Route['method'], path: string, action: Action | null, handle: Route['handle']): Route => ({
@@ -59,8 +62,14 @@ export const systemRoutes: readonly Route[] = [
     return noContent
   }),
 
-  route('POST', '/dumps', 'dumps.create', (call) => archive(call, 'dump')),
-  route('POST', '/snapshots', 'snapshots.create', (call) => archive(call, 'snapshot')),
+  route('POST', '/dumps', 'dumps.create', async (call) => accepted(await enqueue(call, { kind: 'dump' }))),
+  route('POST', '/snapshots', 'snapshots.create', async (call) => accepted(await enqueue(call, { kind: 'snapshot' }))),
+
+  // 200, as in the reference.
+  route('POST', '/export', 'export', async (call) => {
+    const request = decodeExport(await readJson(call))
+    return json(await enqueue(call, { kind: 'export', ...request, indexes: exportRules(request) }))
+  }),
 
   route('GET', '/metrics', 'metrics.get', readMetrics),
   route(
@@ -71,12 +80,6 @@ export const systemRoutes: readonly Route[] = [
   ),
 ]
 
-async function archive({ parts }: Call, kind: 'dump' | 'snapshot'): Promise<Answer> {
-  const task = await parts.core.enqueue({
-    uid: null,
-    operation: { kind },
-    customMetadata: null,
-    allowIndexCreation: false,
-  })
-  return accepted(task)
+function enqueue({ parts }: Call, operation: EngineOperation): Promise<SummarizedTask> {
+  return parts.core.enqueue({ uid: null, operation, customMetadata: null, allowIndexCreation: false })
 }
