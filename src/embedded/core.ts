@@ -166,6 +166,8 @@ export interface EngineOptions {
   readonly indexingBytesMax?: number
   /** Bytes of decoded bitmaps kept per search thread. Default 32 MiB. */
   readonly cacheBytesMax?: number
+  /** Bytes of vectors kept per search thread. Default 192 MiB: 125,000 vectors of 384 numbers. */
+  readonly vectorBytesMax?: number
   /** Tasks per batch at most (M-H9). Default 1,000: the main thread commits them in one turn. */
   readonly batchTasksMax?: number
   /** Payload bytes per batch at most. Default `indexingBytesMax`. */

@@ -56,6 +56,7 @@ import type { Adoption, SentPayload, SentTask, WorkerSettings } from './worker-m
 const defaults = {
   indexingBytesMax: 256 * 2 ** 20,
   cacheBytesMax: 32 * 2 ** 20,
+  vectorBytesMax: 192 * 2 ** 20,
   batchTasksMax: 1000,
   searchQueueMax: 1000,
 }
@@ -137,6 +138,7 @@ class Engine implements EngineCore {
       metaFolder: join(dbPath, 'tasks'),
       postingBytesMax: Math.floor(indexingBytesMax / 4),
       cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
+      vectorBytesMax: options.vectorBytesMax ?? defaults.vectorBytesMax,
       allowedNetworks: options.allowedNetworks ?? [],
       abort: this.#abort.buffer as SharedArrayBuffer,
     }

@@ -92,6 +92,8 @@ export const mainKeys = {
   /** Rises with every batch; four bytes. */
   revision: encoder.encode('revision'),
   vectorDocids: (embedder: string) => encoder.encode(`vectors:${embedder}`),
+  /** Facts of blocks of vectors: see `vector-table.ts`. */
+  vectorBlocks: (embedder: string) => encoder.encode(`vectorBlocks:${embedder}`),
 }
 
 export function readJson<T>(table: Table, key: Uint8Array): T | undefined {

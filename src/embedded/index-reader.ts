@@ -5,6 +5,7 @@
  */
 import type { Bitmap } from '../lib/bitmap.ts'
 import type { IndexSettings } from './index-settings.ts'
+import type { VectorBlock } from './vector-blocks.ts'
 import type { DecodedVectors } from './vector-table.ts'
 
 export type DocId = number
@@ -80,4 +81,6 @@ export interface IndexReader {
   /** Vectors with whether they are computed anew; undefined = the embedder knows nothing of the document. */
   givenVectors(embedder: string, docid: DocId): DecodedVectors | undefined
   vectorDocids(embedder: string): Bitmap
+  /** Vectors of at least the documents `docids` (ascending, all of them in `vectorDocids`), blocks ascending. */
+  vectorBlocks(embedder: string, docids: readonly DocId[]): Iterable<VectorBlock>
 }

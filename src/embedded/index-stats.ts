@@ -16,9 +16,8 @@ export function readStats(reader: LmdbIndexReader): StoredStats {
   let embeddings = 0
   let embedded = 0
   for (const name of Object.keys(settings.embedders)) {
-    const docids = reader.vectorDocids(name)
-    embedded += docids.size
-    for (const docid of docids) embeddings += reader.vectorsOf(name, docid).length
+    embedded += reader.vectorDocids(name).size
+    embeddings += reader.vectorCount(name)
   }
   return {
     numberOfDocuments: count,

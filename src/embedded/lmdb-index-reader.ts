@@ -14,23 +14,32 @@ import type { IndexSettings } from './index-settings.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { splitPair } from './posting-flush.ts'
 import { decodeDocument, decodeDocumentId, type StoredDocument } from './stored-document.ts'
-import { type DecodedVectors, decodeVectors } from './vector-table.ts'
+import { packVectors, type VectorBlock, type VectorCache, vectorBlockSize } from './vector-blocks.ts'
+import { countVectors, type DecodedVectors, decodeVectors, readBlockFacts, versionOf } from './vector-table.ts'
 
 const none = Bitmap.of()
 const wordBytesMax = 250
+
+export interface ReaderOptions {
+  readonly snapshot?: IndexSnapshot
+  readonly cache?: BitmapCache
+  readonly vectorCache?: VectorCache
+}
 
 export class LmdbIndexReader implements IndexReader {
   readonly snapshot: IndexSnapshot
   readonly #env: IndexEnv
   readonly #cache: BitmapCache | undefined
   readonly #cacheName: string
+  readonly #vectorCache: VectorCache | undefined
   readonly #keys = new KeyBuilder()
   readonly #geoBlocks = new Map<number, Float64Array | undefined>()
 
-  constructor(env: IndexEnv, options: { readonly snapshot?: IndexSnapshot; readonly cache?: BitmapCache } = {}) {
+  constructor(env: IndexEnv, options: ReaderOptions = {}) {
     this.#env = env
     this.snapshot = options.snapshot ?? readSnapshot(env, undefined)
     this.#cache = options.cache
+    this.#vectorCache = options.vectorCache
     this.#cacheName = `${env.folder}\0${this.snapshot.revision}\0`
   }
 
@@ -233,6 +242,47 @@ export class LmdbIndexReader implements IndexReader {
 
   vectorDocids(embedder: string): Bitmap {
     return readBitmap(this.#env.main, mainKeys.vectorDocids(embedder))
+  }
+
+  *vectorBlocks(embedder: string, docids: readonly DocId[]): Iterable<VectorBlock> {
+    const facts = readBlockFacts(this.#env, embedder)
+    const all = this.vectorDocids(embedder).toArray()
+    const read = (docid: DocId) => this.vectorsOf(embedder, docid)
+    this.#vectorCache?.beginScan()
+    let at = 0
+    for (let from = 0; from < docids.length; ) {
+      const block = Math.floor(docids[from]! / vectorBlockSize)
+      const end = (block + 1) * vectorBlockSize
+      let to = from
+      while (to < docids.length && docids[to]! < end) to += 1
+      while (all[at]! < block * vectorBlockSize) at += 1
+      const start = at
+      while (at < all.length && all[at]! < end) at += 1
+      yield this.#vectorBlock(`${block}\0${embedder}`, versionOf(facts, block), {
+        // Few documents of a block are read by themselves.
+        few: (to - from) * 16 < at - start ? () => packVectors(docids.slice(from, to), read) : undefined,
+        whole: () => packVectors(all.slice(start, at), read),
+      })
+      from = to
+    }
+  }
+
+  /** How many vectors an embedder has, in all documents. */
+  vectorCount(embedder: string): number {
+    return countVectors(this.#env, embedder, this.vectorDocids(embedder))
+  }
+
+  #vectorBlock(
+    name: string,
+    version: number,
+    read: { readonly few: (() => VectorBlock) | undefined; readonly whole: () => VectorBlock },
+  ): VectorBlock {
+    const known = this.#vectorCache?.get(this.#env.folder, name, version)
+    if (known !== undefined) return known
+    if (read.few !== undefined) return read.few()
+    const block = read.whole()
+    this.#vectorCache?.put(this.#env.folder, name, version, block)
+    return block
   }
 
   #facetValues(docid: DocId): Uint8Array | undefined {

@@ -28,6 +28,7 @@ import { runMultiSearch } from './search/run-multi-search.ts'
 import { runSearch } from './search/run-search.ts'
 import { runSimilar } from './search/run-similar.ts'
 import type { SearchContext } from './search/search-context.ts'
+import { VectorCache } from './vector-blocks.ts'
 import {
   errorReply,
   type ReadMessage,
@@ -40,6 +41,7 @@ const port = parentPort
 assert(port !== null, 'the search worker runs as a worker thread')
 const settings = workerData as WorkerSettings
 const cache = new BitmapCache(settings.cacheBytesMax)
+const vectorCache = new VectorCache(settings.vectorBytesMax)
 
 interface OpenIndex {
   readonly env: IndexEnv
@@ -58,7 +60,7 @@ function readerOf(folder: string): LmdbIndexReader {
   // A batch may have been committed since this thread last read.
   index.env.root.resetReadTxn()
   index.snapshot = readSnapshot(index.env, index.snapshot)
-  return new LmdbIndexReader(index.env, { snapshot: index.snapshot, cache })
+  return new LmdbIndexReader(index.env, { snapshot: index.snapshot, cache, vectorCache })
 }
 
 let client: EmbeddingClient | undefined
@@ -177,6 +179,7 @@ function withFields(fields: readonly string[] | undefined): { readonly fields?: 
 async function forget(folder: string): Promise<void> {
   const index = open.get(folder)
   open.delete(folder)
+  vectorCache.forget(folder)
   await index?.env.root.close()
   if (open.size > 0) return
   cache.clear()

@@ -1,7 +1,8 @@
 /** Vectors of documents by embedder. A row without vectors says that the document was asked and has none. */
 import { Bitmap } from '../lib/bitmap.ts'
-import { type IndexEnv, mainKeys, readBitmap } from './index-env.ts'
+import { type IndexEnv, mainKeys, readBitmap, readRevision } from './index-env.ts'
 import { KeyBuilder } from './index-keys.ts'
+import { vectorBlockSize } from './vector-blocks.ts'
 
 export interface StoredVectors {
   readonly vectors: readonly ArrayLike<number>[]
@@ -50,11 +51,48 @@ export function quantised(vector: ArrayLike<number>): Float32Array {
   return Float32Array.from(vector, (value) => (value > 0 ? 1 : 0))
 }
 
+/** Two numbers per block of documents: the revision of its last change, and its vectors; unknown in indexes of before. */
+export function readBlockFacts(env: IndexEnv, embedder: string): Uint32Array {
+  const bytes = env.main.getBinary(mainKeys.vectorBlocks(embedder))
+  return bytes === undefined ? new Uint32Array() : new Uint32Array(new Uint8Array(bytes).buffer)
+}
+
+export const versionOf = (facts: Uint32Array, block: number): number => facts[2 * block] ?? 0
+
+const unknownCount = 2 ** 32 - 1
+
+/** Vectors of an embedder in all its documents `docids`. */
+export function countVectors(env: IndexEnv, embedder: string, docids: Bitmap): number {
+  const facts = readBlockFacts(env, embedder)
+  const keys = new KeyBuilder()
+  let count = 0
+  const unknown = new Set<number>()
+  let block = -1
+  for (const docid of docids) {
+    const own = Math.floor(docid / vectorBlockSize)
+    if (own !== block) {
+      block = own
+      const known = facts[2 * block + 1] ?? unknownCount
+      if (known === unknownCount) unknown.add(block)
+      else count += known
+    }
+    if (unknown.has(block)) count += countOf(env.vectors.getBinary(keys.vector(embedder, docid)))
+  }
+  return count
+}
+
+const countOf = (bytes: Uint8Array | undefined): number =>
+  bytes === undefined ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true)
+
 export class VectorTable {
   readonly #env: IndexEnv
   readonly #embedders: readonly string[]
   readonly #keys = new KeyBuilder()
   readonly #docids = new Map<string, Bitmap>()
+  /** By embedder, how many blocks have no known count. */
+  readonly #uncounted = new Map<string, number>()
+  /** By embedder and block, by how many vectors it grew. */
+  readonly #changes = new Map<string, Map<number, number>>()
 
   constructor(env: IndexEnv, embedders: readonly string[]) {
     this.#env = env
@@ -67,15 +105,14 @@ export class VectorTable {
   }
 
   put(embedder: string, docid: number, stored: StoredVectors): void {
+    this.#count(embedder, docid, stored.vectors.length)
     this.#env.vectors.putSync(this.#keys.vector(embedder, docid), encodeVectors(stored))
-    if (stored.vectors.length > 0) this.#docidsOf(embedder).add(docid)
-    else this.#docidsOf(embedder).remove(docid)
   }
 
   deleteAll(docid: number): void {
     for (const embedder of this.#embedders) {
+      this.#count(embedder, docid, 0)
       this.#env.vectors.removeSync(this.#keys.vector(embedder, docid))
-      this.#docidsOf(embedder).remove(docid)
     }
   }
 
@@ -83,17 +120,57 @@ export class VectorTable {
   drop(embedder: string, docids: Iterable<number>): void {
     for (const docid of docids) this.#env.vectors.removeSync(this.#keys.vector(embedder, docid))
     this.#docids.delete(embedder)
+    this.#changes.delete(embedder)
     this.#env.main.removeSync(mainKeys.vectorDocids(embedder))
+    this.#env.main.removeSync(mainKeys.vectorBlocks(embedder))
   }
 
   clear(): void {
     this.#env.vectors.clearSync()
-    for (const embedder of this.#embedders) this.#docids.set(embedder, Bitmap.of())
+    for (const embedder of this.#embedders) {
+      this.#docids.set(embedder, Bitmap.of())
+      this.#uncounted.delete(embedder)
+      this.#changes.delete(embedder)
+      this.#env.main.removeSync(mainKeys.vectorBlocks(embedder))
+    }
   }
 
   flush(): void {
     for (const [embedder, docids] of this.#docids)
       this.#env.main.putSync(mainKeys.vectorDocids(embedder), docids.serialize())
+    for (const [embedder, changes] of this.#changes) this.#flushFacts(embedder, changes)
+    this.#changes.clear()
+  }
+
+  /** Before the row is written: what it holds is counted. */
+  #count(embedder: string, docid: number, after: number): void {
+    const docids = this.#docidsOf(embedder)
+    const hadAny = docids.has(docid)
+    if (!hadAny && after === 0) return
+    const before = hadAny ? countOf(this.#env.vectors.getBinary(this.#keys.vector(embedder, docid))) : 0
+    if (after > 0) docids.add(docid)
+    else docids.remove(docid)
+    let changes = this.#changes.get(embedder)
+    if (changes === undefined) {
+      changes = new Map()
+      this.#changes.set(embedder, changes)
+    }
+    const block = Math.floor(docid / vectorBlockSize)
+    changes.set(block, (changes.get(block) ?? 0) + after - before)
+  }
+
+  #flushFacts(embedder: string, changes: ReadonlyMap<number, number>): void {
+    const known = readBlockFacts(this.#env, embedder)
+    const uncounted = this.#uncounted.get(embedder) ?? 0
+    const facts = new Uint32Array(2 * Math.max(known.length / 2, uncounted, Math.max(...changes.keys()) + 1))
+    for (let block = 0; block < uncounted; block += 1) facts[2 * block + 1] = unknownCount
+    facts.set(known)
+    const revision = readRevision(this.#env) + 1
+    for (const [block, by] of changes) {
+      facts[2 * block] = revision
+      if (facts[2 * block + 1] !== unknownCount) facts[2 * block + 1]! += by
+    }
+    this.#env.main.putSync(mainKeys.vectorBlocks(embedder), new Uint8Array(facts.buffer))
   }
 
   #docidsOf(embedder: string): Bitmap {
@@ -101,6 +178,9 @@ export class VectorTable {
     if (docids === undefined) {
       docids = readBitmap(this.#env.main, mainKeys.vectorDocids(embedder))
       this.#docids.set(embedder, docids)
+      // An index of before the facts of blocks: what its blocks hold is counted when it is asked for.
+      const isUncounted = this.#env.main.getBinary(mainKeys.vectorBlocks(embedder)) === undefined
+      this.#uncounted.set(embedder, isUncounted ? Math.ceil(((docids.max() ?? -1) + 1) / vectorBlockSize) : 0)
     }
     return docids
   }

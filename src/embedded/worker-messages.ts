@@ -115,6 +115,7 @@ export interface WorkerSettings {
   readonly metaFolder: string
   readonly postingBytesMax: number
   readonly cacheBytesMax: number
+  readonly vectorBytesMax: number
   /** Embedders may be at private addresses. */
   readonly allowedNetworks: AllowedNetworks
   /** One 32-bit number: not 0 = give the running batch up. */

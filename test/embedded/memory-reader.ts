@@ -4,6 +4,7 @@ import type { DocId, FieldId, IndexReader } from '../../src/embedded/index-reade
 import type { IndexSettings } from '../../src/embedded/index-settings.ts'
 import { normaliseFacet } from '../../src/embedded/text/normalise.ts'
 import { createTokenizer, eachWord, positionBucket, type Tokenizer } from '../../src/embedded/text/tokenize.ts'
+import { packVectors, type VectorBlock } from '../../src/embedded/vector-blocks.ts'
 import { Bitmap } from '../../src/lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../../src/lib/json.ts'
 
@@ -205,6 +206,9 @@ export class MemoryReader implements IndexReader {
   givenVectors(embedder: string, docid: DocId) {
     const vectors = this.#vectors.get(embedder)?.get(docid)
     return vectors === undefined ? undefined : { vectors, regenerate: false, isGenerated: false }
+  }
+  vectorBlocks(embedder: string, docids: readonly DocId[]): Iterable<VectorBlock> {
+    return [packVectors(docids, (docid) => this.vectorsOf(embedder, docid))]
   }
   vectorDocids(embedder: string): Bitmap {
     return Bitmap.from(this.#vectors.get(embedder)?.keys() ?? [])

@@ -8,6 +8,7 @@ import { evaluateFilter } from './filter-evaluation.ts'
 import { readFilter } from './filter-request.ts'
 import { HitMaker } from './hits.ts'
 import { MatchingWords } from './matching-words.ts'
+import type { Neighbour } from './nearest-first.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
 import { hitJson, performanceDetails } from './run-search.ts'
 import type { SearchContext } from './search-context.ts'
@@ -23,8 +24,10 @@ export function runSimilar(reader: IndexReader, query: SimilarQuery, context: Se
   const passing = filter === null ? reader.documentIds : evaluateFilter(reader, filter, 'invalid_similar_filter')
   let candidates = passing.andNot(Bitmap.of(docid))
   const own = reader.vectorsOf(embedder.name, docid)
-  const all = own.length === 0 ? [] : nearest(reader, embedder, own, candidates, 'by-place')
-  const neighbours = all.slice(query.offset, query.offset + query.limit)
+  const ordered = own.length === 0 ? undefined : nearest(reader, embedder, own, candidates, 'by-place')
+  const all: Neighbour[] = []
+  while (all.length < query.offset + query.limit && ordered?.first !== undefined) all.push(ordered.take()!)
+  const neighbours = all.slice(query.offset)
   const below = neighbours.findIndex(({ similarity }) => similarity < (query.rankingScoreThreshold ?? 0))
   const shown = below < 0 ? neighbours : neighbours.slice(0, below)
   // Below the threshold nothing counts; hits of pages before do, whatever their likeness.

@@ -2,9 +2,11 @@
 import { ApiError, type ErrorCode } from '../../api/errors.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import { distributionOf } from '../embedders/distribution.ts'
+import { type Distribution, distributionOf } from '../embedders/distribution.ts'
 import type { IndexReader } from '../index-reader.ts'
+import { dotProduct, type VectorBlock } from '../vector-blocks.ts'
 import { quantised } from '../vector-table.ts'
+import { NearestFirst } from './nearest-first.ts'
 import type { QueryGraph } from './query-graph.ts'
 import type { Bucket, RankingRule } from './ranking-rule.ts'
 
@@ -30,12 +32,6 @@ export function checkDimensions({ settings }: Embedder, vector: readonly number[
     )
 }
 
-export interface Neighbour {
-  readonly docid: number
-  /** 0 to 1. */
-  readonly similarity: number
-}
-
 /**
  * Documents of `universe` with a vector, most similar to any of `targets` first; ties by number.
  *
@@ -48,64 +44,74 @@ export function nearest(
   targets: readonly ArrayLike<number>[],
   universe: Bitmap,
   pairing: 'any' | 'by-place' = 'any',
-): readonly Neighbour[] {
-  const prepared = targets.map((target) => prepare(target, isQuantised(embedder)))
-  const neighbours: Neighbour[] = []
-  for (const docid of reader.vectorDocids(embedder.name).and(universe)) {
-    let best = Number.NEGATIVE_INFINITY
-    for (const [place, vector] of reader.vectorsOf(embedder.name, docid).entries()) {
-      const own = prepare(vector, isQuantised(embedder))
-      const others = pairing === 'any' ? prepared : prepared.slice(place, place + 1)
-      for (const target of others) best = Math.max(best, similarity(target, own))
+): NearestFirst {
+  const isBits = embedder.settings.binaryQuantized === true
+  const prepared = targets.map((target) => prepare(target, isBits))
+  const wanted = reader.vectorDocids(embedder.name).and(universe).toArray()
+  const docids = new Uint32Array(wanted.length)
+  const similarities = new Float32Array(wanted.length)
+  let found = 0
+  let at = 0
+  for (const block of reader.vectorBlocks(embedder.name, wanted)) {
+    const { length } = block.docids
+    for (let row = 0; row < length; ) {
+      const docid = block.docids[row]!
+      const start = row
+      while (row < length && block.docids[row] === docid) row += 1
+      while (at < wanted.length && wanted[at]! < docid) at += 1
+      if (wanted[at] !== docid) continue
+      let best = Number.NEGATIVE_INFINITY
+      for (let own = start; own < row; own += 1) {
+        if (pairing === 'by-place') {
+          const other = prepared[own - start]
+          if (other !== undefined) best = Math.max(best, similarity(block, own, other))
+        } else for (const target of prepared) best = Math.max(best, similarity(block, own, target))
+      }
+      if (best === Number.NEGATIVE_INFINITY) continue
+      docids[found] = docid
+      similarities[found] = best
+      found += 1
     }
-    if (best !== Number.NEGATIVE_INFINITY) neighbours.push({ docid, similarity: shift(embedder, Math.fround(best)) })
   }
-  return neighbours.sort((left, right) => right.similarity - left.similarity || left.docid - right.docid)
+  const ofFound = similarities.subarray(0, found)
+  const distribution = distributionOf(embedder.settings)
+  if (distribution !== null)
+    for (let index = 0; index < found; index += 1) ofFound[index] = shifted(distribution, ofFound[index]!)
+  return new NearestFirst(docids.subarray(0, found), ofFound)
 }
 
-function isQuantised({ settings }: Embedder): boolean {
-  return settings.binaryQuantized === true
-}
-
-interface Prepared {
-  /** Of one kind everywhere: the loops over them are most of the work. */
-  readonly values: Float32Array
+interface Target {
+  readonly values: Float64Array
+  /** Sum of the squares. */
+  readonly square: number
   readonly norm: number
-  /** Quantised: every value is 0 or 1. */
+  /** Quantised: every value is 0 or 1, in rows as well. */
   readonly isBits: boolean
 }
 
-function prepare(values: ArrayLike<number>, isBits: boolean): Prepared {
-  const used = isBits ? quantised(values) : values instanceof Float32Array ? values : Float32Array.from(values)
-  return { values: used, norm: Math.sqrt(dotProduct(used, used, used.length)), isBits }
+function prepare(sent: ArrayLike<number>, isBits: boolean): Target {
+  const numbers = isBits ? quantised(sent) : Float32Array.from(sent)
+  const values = Float64Array.from(numbers)
+  const square = dotProduct(numbers, 0, values, values.length)
+  return { values, square, norm: Math.sqrt(square), isBits }
 }
 
 /** (1 + cosine) / 2; of quantised vectors the share of equal bits, in whole words of 64 of which the last may be padded. */
-function similarity(left: Prepared, right: Prepared): number {
-  const length = Math.min(left.values.length, right.values.length)
-  if (left.isBits) {
-    let different = 0
-    for (let index = 0; index < length; index += 1) if (left.values[index] !== right.values[index]) different += 1
-    return 1 - different / (64 * Math.max(1, Math.ceil(length / 64)))
-  }
-  if (left.norm === 0 || right.norm === 0) return 0.5
-  return (1 + dotProduct(left.values, right.values, length) / (left.norm * right.norm)) / 2
-}
-
-function dotProduct(left: Float32Array, right: Float32Array, length: number): number {
-  let dot = 0
-  for (let index = 0; index < length; index += 1) dot += left[index]! * right[index]!
-  return dot
+function similarity({ values, dimensions, squares }: VectorBlock, row: number, target: Target): number {
+  const length = Math.min(dimensions, target.values.length)
+  const dot = dotProduct(values, row * dimensions, target.values, length)
+  const square = squares[row]!
+  if (target.isBits) return 1 - (square + target.square - 2 * dot) / (64 * Math.max(1, Math.ceil(length / 64)))
+  if (square === 0 || target.norm === 0) return 0.5
+  return (1 + dot / (target.norm * Math.sqrt(square))) / 2
 }
 
 /** Moves similarities of a known distribution to where scores of keyword search are. In 32-bit floats, as the reference. */
-function shift({ settings }: Embedder, raw: number): number {
-  const distribution = distributionOf(settings)
-  if (distribution === null) return raw
+function shifted(distribution: Distribution, raw: number): number {
   const factor = Math.fround(Math.fround(0.4) / Math.fround(distribution.sigma))
   const offset = Math.fround(0.5 - Math.fround(factor * Math.fround(distribution.mean)))
-  const shifted = Math.fround(Math.fround(factor * raw) + offset)
-  return shifted <= 0 ? floatEpsilon : Math.min(1, shifted)
+  const moved = Math.fround(Math.fround(factor * raw) + offset)
+  return moved <= 0 ? floatEpsilon : Math.min(1, moved)
 }
 
 const floatEpsilon = 2 ** -23
@@ -116,8 +122,7 @@ export class VectorRule implements RankingRule {
   readonly #embedder: Embedder
   readonly #target: readonly number[]
   #graph: QueryGraph | null = null
-  #neighbours: readonly Neighbour[] = []
-  #at = 0
+  #neighbours: NearestFirst | undefined
 
   constructor(reader: IndexReader, embedder: Embedder, target: readonly number[]) {
     this.#reader = reader
@@ -128,15 +133,13 @@ export class VectorRule implements RankingRule {
   start(universe: Bitmap, graph: QueryGraph | null): void {
     this.#graph = graph
     this.#neighbours = nearest(this.#reader, this.#embedder, [this.#target], universe)
-    this.#at = 0
   }
 
   next(universe: Bitmap): Bucket {
-    while (this.#at < this.#neighbours.length) {
-      const { similarity: value } = this.#neighbours[this.#at]!
+    for (let nearest = this.#neighbours?.first; nearest !== undefined; nearest = this.#neighbours?.first) {
+      const { similarity: value } = nearest
       const docids: number[] = []
-      for (; this.#neighbours[this.#at]?.similarity === value; this.#at += 1)
-        docids.push(this.#neighbours[this.#at]!.docid)
+      while (this.#neighbours?.first?.similarity === value) docids.push(this.#neighbours.take()!.docid)
       const candidates = Bitmap.from(docids).and(universe)
       if (!candidates.isEmpty()) return { graph: this.#graph, candidates, score: { kind: 'vector', similarity: value } }
     }
@@ -148,6 +151,6 @@ export class VectorRule implements RankingRule {
   }
 
   end(): void {
-    this.#neighbours = []
+    this.#neighbours = undefined
   }
 }
