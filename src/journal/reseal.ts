@@ -4,7 +4,7 @@
  */
 import pg from 'pg'
 import type { Clock } from '../lib/clock.ts'
-import { masterKeyContext, networkContext, webhookContext } from '../store/catalogue-rows.ts'
+import { chatsContext, masterKeyContext, networkContext, webhookContext } from '../store/catalogue-rows.ts'
 import type { Database } from '../store/database.ts'
 import type { KeyRing } from '../store/key-ring.ts'
 import { nodeKeyContext } from '../store/node-row.ts'
@@ -38,6 +38,7 @@ export const sealedColumns: readonly SealedColumn[] = [
   { table: 'projects', column: 'master_key_sealed', keys: [['id', 'uuid']], context: masterKeyContext },
   { table: 'nodes', column: 'key_sealed', keys: [['id', 'text']], context: nodeKeyContext },
   { table: 'networks', column: 'network_sealed', keys: [['project_id', 'uuid']], context: networkContext },
+  { table: 'networks', column: 'chats_sealed', keys: [['project_id', 'uuid']], context: chatsContext },
   {
     ...{ table: 'webhooks', column: 'headers_sealed', context: webhookContext },
     keys: [
