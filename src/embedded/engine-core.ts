@@ -118,8 +118,8 @@ class Engine implements EngineCore {
   readonly #indexing: IndexingThread
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
-  #snapshotTimer: NodeJS.Timeout | undefined
   #giveUpExport = () => {}
+  #snapshotTimer: NodeJS.Timeout | undefined
   /** Tasks become visible in the order of their numbers. */
   #lastInsert: Promise<unknown> = Promise.resolve()
 
@@ -181,9 +181,9 @@ class Engine implements EngineCore {
       payloadOf: (record) => this.#payloadOf(record),
       documentCount: (folder) => this.#answers.documentCount(folder),
       dump: (record) => this.#dump(record, options.dumpFolder ?? join(dbPath, 'dumps')),
+      export: (operation) => this.#export(operation, options.allowedNetworks ?? []),
       snapshot: () => this.#snapshot(options.snapshotFolder ?? join(dbPath, 'snapshots')),
       removeIndex: (entry) => this.#removeIndex(entry),
-      export: (operation) => this.#export(operation, options.allowedNetworks ?? []),
       removePayload: (name) => this.#payloads.remove(name),
       onFinished: options.onFinished ?? (() => {}),
     })
@@ -358,9 +358,9 @@ class Engine implements EngineCore {
   async close(): Promise<void> {
     // The running batch is rolled back and runs again at the next start.
     Atomics.store(this.#abort, 0, 1)
+    this.#giveUpExport()
     clearInterval(this.#snapshotTimer)
     await this.#scheduler.close()
-    this.#giveUpExport()
     await this.snapshots.close()
     await this.#lastInsert
     await this.#open.rest()
@@ -407,8 +407,6 @@ class Engine implements EngineCore {
     return this.#open.use([folder], () => this.#indexing.adopt(folder, adoption), 'write')
   }
 
-  async #dump(record: TaskRecord, folder: string): Promise<string> {
-    const now = this.#clock.now()
   async #export(operation: ExportOperation, allowed: AllowedNetworks): Promise<JsonObject | 'aborted'> {
     const giveUp = new AbortController()
     this.#giveUpExport = () => giveUp.abort()
@@ -433,6 +431,8 @@ class Engine implements EngineCore {
     }
   }
 
+  async #dump(record: TaskRecord, folder: string): Promise<string> {
+    const now = this.#clock.now()
     const name = dumpUid(record.startedAt ?? now)
     await dumpEngine(join(folder, `${name}.dump`), {
       store: this.store,
