@@ -76,6 +76,14 @@ export interface Engine {
     from: number | undefined,
     signal: AbortSignal,
   ): Promise<EngineReply<readonly EngineTask[]>>
+  /** Oldest first, from the number `from` on; `total` = all finished tasks of the node. */
+  endedTasks(
+    from: number,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<EngineReply<{ readonly tasks: readonly EngineTask[]; readonly total: number }>>
+  /** Answers the number of the task that deletes them; those that have not ended stay. */
+  deleteTasks(uids: readonly number[], signal: AbortSignal): Promise<EngineReply<number>>
   cancelTasks(indexUid: string, signal: AbortSignal): Promise<EngineReply<number>>
   /**
    * Documents as the engine returns them. With `fields`, which is for lists of ids, whole numbers beyond a double come as
@@ -96,7 +104,12 @@ export interface Engine {
   /** The same with `_vectors`, as JSON text: every number is as the engine wrote it. */
   fetchDocumentTexts(
     uid: string,
-    query: { readonly filter?: Json; readonly offset: number; readonly limit: number },
+    query: {
+      readonly ids?: readonly string[]
+      readonly filter?: Json
+      readonly offset: number
+      readonly limit: number
+    },
     signal: AbortSignal,
   ): Promise<EngineReply<readonly string[]>>
   settings(uid: string, signal: AbortSignal): Promise<EngineReply<JsonObject>>

@@ -27,6 +27,7 @@ export interface HttpEngine extends Engine {
 export const markerKeyUid = 'f1a7ac40-0000-4000-8000-000000000001'
 /** Numbers in one read of tasks (NF-42). */
 const tasksPerRead = 200
+const endedStatuses = 'statuses=succeeded,failed,canceled'
 /** Registration is serial in the engine (NF-15); more connections only queue. */
 const connections = 8
 
@@ -108,7 +109,7 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
     },
     applySettings: (uid, settings, signal) => writeJson('PATCH', `${indexPath(uid)}/settings`, settings, signal),
     async tasks(uids, signal, endedOnly = false) {
-      const statuses = endedOnly ? '&statuses=succeeded,failed,canceled' : ''
+      const statuses = endedOnly ? `&${endedStatuses}` : ''
       const found: EngineTask[] = []
       for (let at = 0; at < uids.length; at += tasksPerRead) {
         const group = uids.slice(at, at + tasksPerRead)
@@ -123,6 +124,15 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         query({ indexUids: uid ?? null, limit: String(limit), from: from === undefined ? null : `${from}` }),
         signal,
       ),
+    async endedTasks(from, limit, signal) {
+      const page = `${endedStatuses}&reverse=true&from=${from}&limit=${limit}`
+      return map(await get(`/tasks?${page}`, signal), (value) => {
+        const tasks = resultsOf(value)?.map(decodeTask)
+        const total = isObject(value) ? value.total : undefined
+        return tasks && typeof total === 'number' ? { tasks, total } : undefined
+      })
+    },
+    deleteTasks: (uids, signal) => write({ method: 'DELETE', path: `/tasks?uids=${uids.join(',')}`, signal }),
     cancelTasks: (uid, signal) =>
       write({ method: 'POST', path: `/tasks/cancel?${query({ indexUids: uid, statuses: 'enqueued' })}`, signal }),
     async fetchDocuments(uid, wanted, signal) {
@@ -141,8 +151,14 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
         return results && typeof total === 'number' ? { results, total } : undefined
       })
     },
-    async fetchDocumentTexts(uid, { filter, offset, limit }, signal) {
-      const value: JsonObject = { limit, offset, retrieveVectors: true, ...(filter === undefined ? {} : { filter }) }
+    async fetchDocumentTexts(uid, { ids, filter, offset, limit }, signal) {
+      const value: JsonObject = {
+        limit,
+        offset,
+        retrieveVectors: true,
+        ...(ids === undefined ? {} : { ids }),
+        ...(filter === undefined ? {} : { filter }),
+      }
       const path = `${indexPath(uid)}/documents/fetch`
       const body: CallBody = { kind: 'json', value }
       return map(await call({ method: 'POST', path, body, isText: true, isRead: true, signal }), (text) => {

@@ -79,6 +79,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const base = first.bytesThrough - first.byteCount
       return rows.filter((row) => row === first || row.bytesThrough - base <= byteCountMax).map(laneChangeOf)
     },
+    standingsOn: async (node, physicalUids) =>
+      placed(node)
+        .filter(({ placement }) => physicalUids.includes(placement.physicalUid))
+        .map(({ placement: { physicalUid, applied, proof } }) => ({
+          physicalUid,
+          applied,
+          proof: proof?.task ?? null,
+        })),
     async completedSettings(id) {
       const index = state.indexes.get(id)
       assert(index !== undefined, 'an index in a lane exists')

@@ -175,6 +175,14 @@ export interface ChangeOutcome {
   readonly batchKey: string
 }
 
+/** A placement by its name on the node. */
+export interface PlacementStanding {
+  readonly physicalUid: string
+  readonly applied: number
+  /** Task number of its proof. */
+  readonly proof: number | null
+}
+
 export interface CompletedSettings {
   readonly completed: number
   readonly settings: JsonObject
@@ -191,6 +199,8 @@ export interface LaneJournal {
   lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>
   /** The lane of one physical index, behind or not; `undefined` when nothing of that name is placed on the node. */
   laneOn(node: NodeId, physicalUid: string): Promise<LaneState | undefined>
+  /** Those of these names that are placed on the node. */
+  standingsOn(node: NodeId, physicalUids: readonly string[]): Promise<readonly PlacementStanding[]>
   /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */
   read(index: IndexId, after: number, limit: number, byteCountMax: number): Promise<readonly LaneChange[]>
   /** The settings that hold up to the last completed position, folded from those that succeeded, with secrets. */

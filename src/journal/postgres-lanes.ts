@@ -16,7 +16,7 @@ import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, s
 import { holding, leaseNodes, releaseNodes } from './lane-leases.ts'
 import { recordProgress } from './lane-progress.ts'
 import type { PayloadStore } from './payload-store.ts'
-import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
+import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease, PlacementStanding } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
 import { openRetention } from './retention.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
@@ -40,6 +40,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     lanesBehind: (node, limit) => lanesBehind(database, node, limit),
     laneOn: (node, physicalUid) => laneOn(database, node, physicalUid),
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
+    standingsOn: (node, physicalUids) => standingsOn(database, node, physicalUids),
     completedSettings: (index) => completedSettings(database, sealing, index),
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
@@ -192,6 +193,21 @@ async function laneOn(database: Database, node: NodeId, physicalUid: string): Pr
     ]),
   )
   return rows[0] && decodeLane(rows[0])
+}
+
+async function standingsOn(
+  database: Database,
+  node: NodeId,
+  physicalUids: readonly string[],
+): Promise<readonly PlacementStanding[]> {
+  const { rows } = await reach(() =>
+    database.pool.query<{ physical_uid: string; applied: number; proof_task: number | null }>(
+      `select physical_uid, applied, proof_task from placements
+       where node_id = $1 and physical_uid = any($2::text[]) and not is_gone`,
+      [node, physicalUids],
+    ),
+  )
+  return rows.map((row) => ({ physicalUid: row.physical_uid, applied: row.applied, proof: row.proof_task }))
 }
 
 function decodeLane(row: BehindRow): LaneState {

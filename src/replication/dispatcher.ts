@@ -15,9 +15,11 @@ import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
 import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
 import { NumberLedger } from './number-ledger.ts'
 import { SendWindow } from './send-window.ts'
+import { TaskCleaning } from './task-cleaning.ts'
 import { TaskWatch } from './task-watch.ts'
 
 export const identityCheckMs = 10_000
+const cleaningMs = 10_000
 /** Longest wait for a notification of new work; a lost one costs that. */
 const workPollMs = 1_000
 const lanesPerLook = 256
@@ -208,7 +210,12 @@ export class Dispatcher {
         await check()
       }
     }
+    const cleaning = new TaskCleaning(session, (uid) => laneOn(lanes, uid))
     const loops = [
+      this.#untilOver(over, async () => {
+        await clock.sleep(cleaningMs, over.signal)
+        await cleaning.clean()
+      }),
       this.#untilOver(over, () => watch.run(over.signal)),
       this.#untilOver(over, checkAgain),
       this.#untilOver(over, async () => {
@@ -308,19 +315,22 @@ export class Dispatcher {
   }
 
   async #tell(session: NodeSession, lanes: Map<string, Running>, tasks: readonly EngineTask[]): Promise<void> {
-    const known = new Map<string, Lane>([...lanes.values()].map(({ lane }) => [lane.physicalUid, lane]))
     for (const task of tasks) {
       const uid = task.indexUid
       if (uid === null) continue
-      let lane = known.get(uid)
+      let lane = laneOn(lanes, uid)
       if (lane === undefined) {
         const state = await this.#deps.journal.laneOn(this.#lease.node.id, uid)
         // A task of an index that is not ours, or not any more.
         if (state === undefined || session.signal.aborted) continue
         lane = this.#ensure(session, lanes, state)
-        known.set(uid, lane)
       }
       lane.noteStranger(task)
     }
   }
+}
+
+function laneOn(lanes: ReadonlyMap<string, Running>, physicalUid: string): Lane | undefined {
+  for (const { lane } of lanes.values()) if (lane.physicalUid === physicalUid) return lane
+  return undefined
 }

@@ -17,6 +17,8 @@ type Edit = Extract<Operation, { readonly kind: 'documents-edit' }>
 
 const documentsPerPage = 1_000
 const scratchMark = 'fj1-scratch'
+/** How names of scratch indexes begin; those of customers begin otherwise. */
+export const scratchPrefix = 'fjscratch_'
 
 export async function resolveEdit(deps: ResolutionDeps, edit: Edit, primaryKey: string | null): Promise<Resolution> {
   const filter = edit.filter === null ? {} : { filter: edit.filter }

@@ -89,6 +89,11 @@ export class Lane {
     return this.#placement.physicalUid
   }
 
+  /** What the node holds for certain; less than is applied while the lane repeats. */
+  get settled(): number {
+    return this.#settled
+  }
+
   /** Nothing is open and nothing waits. */
   get isIdle(): boolean {
     return this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined

@@ -1,6 +1,7 @@
 /** Resolves a change that depends on the state of its index, once and for good (design 2, rule 1). */
 import type { LaneChange } from '../journal/ports.ts'
 import type { Placement } from '../store/catalogue.ts'
+import { scratchPrefix } from './edit-resolution.ts'
 import { ask, LeaseLost, type NodeSession, sendAndWait } from './node-session.ts'
 import { resolveChange } from './resolution.ts'
 
@@ -26,7 +27,7 @@ export async function recordResolution(
       engine,
       journal: deps.journal,
       physicalUid,
-      scratchUid: `fjscratch_${tag}`,
+      scratchUid: `${scratchPrefix}${tag}`,
       isSecondTry,
       ask: (call) => ask(session, call),
       run: (call) => sendAndWait(session, call),

@@ -46,6 +46,14 @@ export class TaskWatch {
     this.#wake.ring()
   }
 
+  /** The lowest number that somebody still waits for or looks at; infinite when there is none. */
+  get lowest(): number {
+    let lowest = Number.POSITIVE_INFINITY
+    for (const numbers of [this.#pending, this.#ended])
+      for (const number of numbers.keys()) lowest = Math.min(lowest, number)
+    return lowest
+  }
+
   /** The task as it ended; `undefined` while it is open. */
   ended(number: number): EngineTask | undefined {
     return this.#ended.get(number)

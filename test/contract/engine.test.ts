@@ -137,6 +137,27 @@ for (const source of engineSources()) {
     assert.equal((await ended(engine, number)).status, 'succeeded')
   })
 
+  test(`${source.name}: finished tasks are listed oldest first from a number on, and deleted by number`, async () => {
+    const numbers: number[] = []
+    for (let at = 0; at < 3; at += 1)
+      numbers.push(answered(await engine.deleteDocuments('nothing', [], `fj1:1:${at}:c`, signal())))
+    for (const number of numbers) await ended(engine, number)
+    const [first, second, third] = numbers as [number, number, number]
+    const before = answered(await engine.endedTasks(first, 2, signal()))
+    assert.deepEqual(
+      before.tasks.map(({ uid }) => uid),
+      [first, second],
+    )
+    const deletion = answered(await engine.deleteTasks([first, second], signal()))
+    assert.equal((await ended(engine, deletion)).details?.deletedTasks, 2)
+    const after = answered(await engine.endedTasks(first, 2, signal()))
+    assert.deepEqual(
+      after.tasks.map(({ uid }) => uid),
+      [third, deletion],
+    )
+    assert.equal(after.total, before.total - 1)
+  })
+
   test(`${source.name}: settings that cannot be are refused at once; a wrong key is our trouble, not the change's`, async () => {
     const refused = await engine.applySettings('shelf', { rankingRules: ['nonsense'] }, signal())
     assert.equal(refused.kind === 'refused' && refused.error.code, 'invalid_settings_ranking_rules')

@@ -560,6 +560,26 @@ function lanes(source: StoreSource) {
     assert.equal(await stateOf(), 'filling')
   })
 
+  test('lanes learn which task of a node proves how far an index is, of those that are placed there', async () => {
+    const world = await World.open(await source.open())
+    const { laneJournal } = world.store
+    const { index } = await world.put('a')
+    await world.put('b')
+    const { placement } = await world.laneOf(index)
+    const [a, b] = [placement.physicalUid, `${world.project.ref}_b`]
+    await laneJournal.markSent(world.lease, placement.index, [1], 1_000)
+    await laneJournal.advance(world.lease, placement, 1, [outcomeAt(1)], { task: 7, mark: 'm' })
+    const found = await laneJournal.standingsOn('n1', [a, b, 'unknown'])
+    assert.deepEqual(
+      [...found].sort((one, other) => (one.physicalUid < other.physicalUid ? -1 : 1)),
+      [
+        { physicalUid: a, applied: 1, proof: 7 },
+        { physicalUid: b, applied: 0, proof: null },
+      ],
+    )
+    assert.deepEqual(await laneJournal.standingsOn('n2', [a]), [])
+  })
+
   test('a lane reads in order, within its bounds, and always at least one change', async () => {
     const world = await World.open(await source.open())
     const { laneJournal } = world.store

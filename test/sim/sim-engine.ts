@@ -133,6 +133,12 @@ export function createSimEngine(options: {
           .reverse()
           .slice(0, limit),
       ),
+    endedTasks: (from, limit, signal) =>
+      read(signal, () => {
+        const ended = node.rows().filter(({ status }) => status !== 'enqueued' && status !== 'processing')
+        return { tasks: ended.filter(({ uid }) => uid >= from).slice(0, limit), total: ended.length }
+      }),
+    deleteTasks: (uids, signal) => write('', { kind: 'forget', uids }, null, signal),
     cancelTasks: (uid, signal) => write(uid, { kind: 'cancel', uid }, null, signal),
     fetchDocuments: fetch,
     fetchDocumentTexts: async (uid, query, signal) => {

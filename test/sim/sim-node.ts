@@ -24,6 +24,7 @@ export type TaskBody =
   | { readonly kind: 'update'; readonly primaryKey: string }
   | { readonly kind: 'drop' }
   | { readonly kind: 'cancel'; readonly uid: string }
+  | { readonly kind: 'forget'; readonly uids: readonly number[] }
 
 const typeOf: Record<TaskBody['kind'], string> = {
   put: 'documentAdditionOrUpdate',
@@ -35,6 +36,7 @@ const typeOf: Record<TaskBody['kind'], string> = {
   update: 'indexUpdate',
   drop: 'indexDeletion',
   cancel: 'taskCancelation',
+  forget: 'taskDeletion',
 }
 
 interface Task {
@@ -48,6 +50,7 @@ interface Task {
   details: JsonObject | null
   startedAt: number | null
   finishedAt: number | null
+  isDeleted: boolean
 }
 
 export interface Disk {
@@ -84,10 +87,10 @@ export class SimNode {
 
   register(indexUid: string, body: TaskBody, mark: string | null): number {
     const uid = this.disk.tasks.length
-    const isCancel = body.kind === 'cancel'
+    const isOfNode = body.kind === 'cancel' || body.kind === 'forget'
     this.disk.tasks.push({
       uid,
-      indexUid: isCancel ? null : indexUid,
+      indexUid: isOfNode ? null : indexUid,
       mark,
       body,
       status: 'enqueued',
@@ -96,15 +99,18 @@ export class SimNode {
       details: null,
       startedAt: null,
       finishedAt: null,
+      isDeleted: false,
     })
     this.#trace(`${this.id} task ${uid} ${body.kind} ${indexUid} ${mark ?? ''}`)
     if (body.kind === 'cancel') this.#cancel(body.uid, uid)
+    if (body.kind === 'forget') this.#forget(body.uids, uid)
     this.#work()
     return uid
   }
 
   rows(): EngineTask[] {
-    return this.disk.tasks.map((task) => ({
+    const shown = this.disk.tasks.filter(({ isDeleted }) => !isDeleted)
+    return shown.map((task) => ({
       uid: task.uid,
       batchUid: task.batchUid,
       indexUid: task.indexUid,
@@ -178,6 +184,16 @@ export class SimNode {
     const own = this.disk.tasks[by]!
     own.status = 'succeeded'
     own.details = { canceledTasks: count }
+    own.finishedAt = this.#time()
+  }
+
+  #forget(uids: readonly number[], by: number): void {
+    for (const uid of uids) {
+      const task = this.disk.tasks[uid]
+      if (task !== undefined && task.status !== 'enqueued' && task.status !== 'processing') task.isDeleted = true
+    }
+    const own = this.disk.tasks[by]!
+    own.status = 'succeeded'
     own.finishedAt = this.#time()
   }
 

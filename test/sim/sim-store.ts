@@ -47,6 +47,7 @@ export type LaneSide = Pick<
   | 'laneOn'
   | 'read'
   | 'completedSettings'
+  | 'standingsOn'
   | 'open'
   | 'stage'
   | 'markSent'
@@ -221,6 +222,17 @@ export class SimStore {
           this.#index(index)
             .changes.slice(after, after + limit)
             .map((change): LaneChange => ({ change, settings: null, primaryKey: 'id' })),
+        ),
+      standingsOn: (node, physicalUids) =>
+        commit(() =>
+          this.indexes
+            .filter(({ placement, isGone }) => !isGone && placement.node === node)
+            .filter(({ placement }) => physicalUids.includes(placement.physicalUid))
+            .map(({ placement: { physicalUid, applied }, proof }) => ({
+              physicalUid,
+              applied,
+              proof: proof?.task ?? null,
+            })),
         ),
       completedSettings: (index) => commit(() => completedSettings(this.#index(index))),
       async *open(payload) {

@@ -56,6 +56,8 @@ export async function simulate(seed: number, { spoil = false } = {}): Promise<Si
   for (const node of nodes.values()) node.troubleChance = chance(0.1)
   // Small enough that payloads are cut up, in half of the runs.
   const sliceBytes = random.float() < 0.5 ? 60 : 1_000_000
+  // Few enough that tasks are cleaned up, in half of the runs.
+  const nodeTasksMax = random.float() < 0.5 ? 40 : 100_000
   let started = 0
   const workers: Worker[] = []
 
@@ -73,6 +75,7 @@ export async function simulate(seed: number, { spoil = false } = {}): Promise<Si
       log: logTo(worker, note),
       metrics: silentLaneMetrics,
       sliceBytes,
+      nodeTasksMax,
     })
     workers.push(worker)
     note(`start ${worker.name}`)
