@@ -7,7 +7,7 @@ import type { DocumentQuery } from './core.ts'
 import { isCovered, localesOf, matchesPattern, searchWeight } from './field-rules.ts'
 import type { DocId } from './index-reader.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { selectFields } from './search/document-selection.ts'
+import { selectTexts } from './search/document-selection.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import { readFilter } from './search/filter-request.ts'
 import { sortDocuments } from './search/sort-documents.ts'
@@ -62,12 +62,14 @@ function documentText(reader: LmdbIndexReader, docid: DocId, { fields, retrieveV
   // As stored, unless something is taken out or added: numbers keep their last digit that way.
   const hasVectors = stored.includes('"_vectors"')
   if (fields === null && !retrieveVectors && !hasVectors) return stored
-  const document = JSON.parse(stored) as Record<string, Json>
-  const own = (document._vectors ?? {}) as Json
-  delete document._vectors
-  const shown: JsonObject = fields === null ? document : selectFields(document, new Set(fields))
-  if (!retrieveVectors) return JSON.stringify(shown)
-  return JSON.stringify({ ...shown, _vectors: vectorsOf(reader, docid, own) })
+  const members = splitMembers(fields === null ? stored : selectTexts(stored, new Set([...fields, '_vectors'])))
+  const own = members.get('_vectors')
+  members.delete('_vectors')
+  if (retrieveVectors) {
+    const vectors = vectorsOf(reader, docid, own === undefined ? {} : (JSON.parse(own) as Json))
+    members.set('_vectors', JSON.stringify(vectors))
+  }
+  return joinMembers(members)
 }
 
 /** Vectors as documents show them (M-E6): each embedder with its list and whether it is computed anew. */

@@ -11,7 +11,8 @@ export interface ProjectIndex {
   readonly entry: IndexEntry
   /** Secrets in clear. */
   readonly settings: JsonObject
-  readonly documents: AsyncIterable<JsonObject>
+  /** JSON texts. */
+  readonly documents: AsyncIterable<string>
 }
 
 /** Bytes of documents in one request when the export names no `payloadSize`: the reference's least, 20 MiB. */
@@ -66,7 +67,7 @@ async function exportIndex(
     await ended(target, sent, signal)
   }
   for await (const document of documents) {
-    const line = Buffer.from(`${JSON.stringify(document satisfies JsonObject)}\n`)
+    const line = Buffer.from(`${document}\n`)
     lines.push(line)
     byteCount += line.byteLength
     count += 1

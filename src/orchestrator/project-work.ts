@@ -10,7 +10,8 @@ import type { Engine, EngineReply } from '../engine/engine.ts'
 import type { Change, Operation } from '../journal/change.ts'
 import type { Journal, LaneJournal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Json } from '../lib/json.ts'
+import { joinMembers, splitMembers } from '../lib/json-cut.ts'
 import { documentId } from '../replication/document-id.ts'
 import type { Node, Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
@@ -172,8 +173,8 @@ async function* asDumped(indexes: AsyncIterable<ProjectIndex>): AsyncIterable<Du
   for await (const { documents, ...index } of indexes) yield { ...index, documents: lines(documents) }
 }
 
-async function* lines(documents: AsyncIterable<JsonObject>): AsyncIterable<string> {
-  for await (const document of documents) yield `${JSON.stringify(document)}\n`
+async function* lines(documents: AsyncIterable<string>): AsyncIterable<string> {
+  for await (const document of documents) yield `${document}\n`
 }
 
 async function* projectIndexes(
@@ -190,14 +191,14 @@ async function* projectIndexes(
 
 /**
  * Every document once: the list of ids in one request, then pages by id, so that writes meanwhile make no document be
- * skipped (NF-12, NF-51). A document changed meanwhile is read as it is then.
+ * skipped (NF-12, NF-51). A document changed meanwhile is read as it is then. JSON texts, so that numbers keep every digit.
  */
 async function* documentsOf(
   deps: ProjectWorkDeps,
   table: RouteTable,
   { index, placements }: IndexRoute,
   signal: AbortSignal,
-): AsyncIterable<JsonObject> {
+): AsyncIterable<string> {
   const placement = placements.find((each) => each.state === 'active')
   const node = placement && table.node(placement.node)
   if (placement === undefined || node === undefined) throw new WorkFailure(`Index \`${index.uid}\` is not available.`)
@@ -212,8 +213,8 @@ async function* documentsOf(
   const ids = listed.results.flatMap((document) => documentId(document, primaryKey) ?? [])
   for (let start = 0; start < ids.length; start += documentsPerPage) {
     const page = ids.slice(start, start + documentsPerPage)
-    const query = { ids: page, limit: documentsPerPage, retrieveVectors: true }
-    yield* answered(index.uid, await engine.fetchDocuments(uid, query, signal)).results.map(withoutEmptyVectors)
+    const query = { ids: page, offset: 0, limit: documentsPerPage }
+    yield* answered(index.uid, await engine.fetchDocumentTexts(uid, query, signal)).map(withoutEmptyVectors)
   }
 }
 
@@ -222,7 +223,11 @@ function answered<T>(uid: string, reply: EngineReply<T>): T {
   throw new WorkFailure(`The documents of index \`${uid}\` could not be read.`, { cause: reply })
 }
 
-function withoutEmptyVectors(document: JsonObject): JsonObject {
-  const { _vectors: vectors, ...rest } = document
-  return isObject(vectors) && Object.keys(vectors).length > 0 ? document : rest
+function withoutEmptyVectors(text: string): string {
+  if (!text.includes('"_vectors"')) return text
+  const members = splitMembers(text)
+  const vectors = members.get('_vectors')
+  if (vectors === undefined || (vectors.startsWith('{') && vectors !== '{}')) return text
+  members.delete('_vectors')
+  return joinMembers(members)
 }

@@ -1,5 +1,6 @@
 /** Parts of documents by dotted names (M-F15): which fields a hit shows, and a visit of every leaf. */
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
+import { joinMembers, splitItems, splitMembers } from '../../lib/json-cut.ts'
 import { isCovered } from '../field-rules.ts'
 
 /** The named fields of a document, in its order; a name may lead into objects and arrays of objects. */
@@ -29,6 +30,26 @@ function selectInArray(values: readonly Json[], names: ReadonlySet<string>): rea
     } else selected.push(value)
   }
   return selected
+}
+
+/** The same of a document's JSON text: numbers keep every digit. */
+export function selectTexts(document: string, names: ReadonlySet<string>): string {
+  const selected: [string, string][] = []
+  for (const [key, text] of splitMembers(document)) {
+    const below = new Set<string>()
+    for (const name of names) if (name.startsWith(`${key}.`)) below.add(name.slice(key.length + 1))
+    if (names.has(key)) selected.push([key, text])
+    else if (below.size > 0) selected.push([key, selectText(text, below) ?? text])
+  }
+  return joinMembers(selected)
+}
+
+/** `undefined` = neither an object nor an array. */
+function selectText(text: string, names: ReadonlySet<string>): string | undefined {
+  if (text.startsWith('{')) return selectTexts(text, names)
+  if (!text.startsWith('[')) return undefined
+  const items = splitItems(text).map((item) => selectText(item, names) ?? item)
+  return `[${items.filter((item) => item !== '{}').join(',')}]`
 }
 
 /** `path`: dotted name of the leaf. `indices`: array indexes on the way to it. */
