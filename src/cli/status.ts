@@ -17,9 +17,10 @@ export async function showStatus(
   }
   const url = typeof owner?.url === 'string' ? owner.url : null
   const isServing = url !== null && (await isHealthy(url))
-  await withStore(programs, config, async ({ catalogue, gateways }) => {
+  await withStore(programs, config, async ({ catalogue, gateways, laneJournal }) => {
     const living = await gateways.list()
     const snapshot = await catalogue.snapshot()
+    const troubles = await laneJournal.troubles()
     const nodes = await Promise.all(
       snapshot.nodes.map(async ({ id, engine, url: nodeUrl, state }) => ({
         id,
@@ -27,6 +28,8 @@ export async function showStatus(
         url: nodeUrl,
         state,
         isHealthy: await isHealthy(nodeUrl),
+        /** Why it takes no writes; null = it does. */
+        trouble: troubles.get(id) ?? null,
         replicas: snapshot.placements.filter((placement) => placement.node === id).length,
       })),
     )
@@ -56,11 +59,12 @@ export async function showStatus(
             node.id,
             node.engine,
             node.state,
-            node.isHealthy ? 'good' : 'away',
+            node.isHealthy ? (node.trouble === null ? 'good' : 'refuses writes') : 'away',
             String(node.replicas),
             node.url,
           ]),
         ]),
+        ...nodes.flatMap(({ id, trouble }) => (trouble === null ? [] : [`\n${id} takes no writes: ${trouble}`])),
       ].join('\n'),
     )
   })

@@ -1,6 +1,7 @@
 /** Leases of nodes, by the database's clock: workers on several machines need not agree on the time. */
 import type { PoolClient } from 'pg'
 import type { SealingKey } from '../lib/seal.ts'
+import type { NodeId } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodeNode, type NodeRow } from '../store/node-row.ts'
 import { transact } from '../store/transaction.ts'
@@ -40,6 +41,26 @@ export async function leaseNodes(
 /** The epoch stays: the next grant must be above it. */
 export async function releaseNodes(database: Database, worker: string): Promise<void> {
   await reach(() => database.pool.query("update node_leases set owner = '', until = 0 where owner = $1", [worker]))
+}
+
+export async function noteTrouble(database: Database, lease: NodeLease, trouble: string | null): Promise<boolean> {
+  const { rowCount } = await reach(() =>
+    database.pool.query("update node_leases set trouble = $3 where node_id = $1 and epoch = $2 and owner <> ''", [
+      lease.node.id,
+      lease.epoch,
+      trouble,
+    ]),
+  )
+  return rowCount !== 0
+}
+
+export async function troubles(database: Database): Promise<ReadonlyMap<NodeId, string>> {
+  const { rows } = await reach(() =>
+    database.pool.query<{ node_id: string; trouble: string }>(
+      'select node_id, trouble from node_leases where trouble is not null',
+    ),
+  )
+  return new Map(rows.map((row) => [row.node_id, row.trouble]))
 }
 
 /** Runs `work` while nobody can take the lease; `false` = somebody has. */

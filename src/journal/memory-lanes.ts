@@ -48,11 +48,11 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const now = clock.now()
       const leases: NodeLease[] = []
       for (const node of [...memory.nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-        const before = state.leases.get(node.id) ?? { owner: '', epoch: 0, until: 0 }
+        const before = state.leases.get(node.id) ?? { owner: '', epoch: 0, until: 0, trouble: null }
         if (before.owner !== worker && before.until > now) continue
         const isRenewed = before.owner === worker && before.until > now
         const epoch = isRenewed ? before.epoch : before.epoch + 1
-        state.leases.set(node.id, { owner: worker, epoch, until: now + leaseMs })
+        state.leases.set(node.id, { owner: worker, epoch, until: now + leaseMs, trouble: before.trouble })
         leases.push({ node, epoch })
       }
       return leases
@@ -62,6 +62,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         if (lease.owner === worker) Object.assign(lease, { owner: '', until: 0 })
       }
     },
+    async noteTrouble(lease, trouble) {
+      const held = state.leases.get(lease.node.id)
+      if (held === undefined || !isHeld(lease)) return false
+      held.trouble = trouble
+      return true
+    },
+    troubles: async () =>
+      new Map([...state.leases].flatMap(([node, { trouble }]) => (trouble === null ? [] : [[node, trouble] as const]))),
     lanesBehind: async (node, limit) =>
       placed(node)
         .filter(({ index, placement }) => placement.applied < index.state.head)

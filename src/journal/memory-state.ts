@@ -52,7 +52,7 @@ export interface StoredProject {
 export interface MemoryState {
   readonly indexes: Map<IndexId, StoredIndex>
   readonly projects: Map<ProjectId, StoredProject>
-  readonly leases: Map<NodeId, { owner: string; epoch: number; until: number }>
+  readonly leases: Map<NodeId, { owner: string; epoch: number; until: number; trouble: string | null }>
   readonly identities: Map<NodeId, { marker: string; sinceEpoch: number }>
   readonly cursors: Map<string, number>
 }

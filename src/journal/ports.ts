@@ -195,6 +195,10 @@ export interface LaneJournal {
    */
   leaseNodes(worker: string, leaseMs: number): Promise<readonly NodeLease[]>
   releaseNodes(worker: string): Promise<void>
+  /** Why the node takes no writes, for operators; null = it takes them. `false` = the lease is lost. */
+  noteTrouble(lease: NodeLease, trouble: string | null): Promise<boolean>
+  /** Nodes that take no writes, and why. */
+  troubles(): Promise<ReadonlyMap<NodeId, string>>
   /** Lanes of a node that are behind their head. Bounded by `limit`, longest waiting first. */
   lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>
   /** The lane of one physical index, behind or not; `undefined` when nothing of that name is placed on the node. */

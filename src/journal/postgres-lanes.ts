@@ -13,7 +13,7 @@ import type { ChangeRow } from '../store/tables.ts'
 import { againAfterConflict, recordEvents } from '../store/transaction.ts'
 import type { Change } from './change.ts'
 import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
-import { holding, leaseNodes, releaseNodes } from './lane-leases.ts'
+import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
 import { recordProgress } from './lane-progress.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease, PlacementStanding } from './ports.ts'
@@ -37,6 +37,8 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
   return {
     leaseNodes: (worker, leaseMs) => leaseNodes(database, sealing, worker, leaseMs),
     releaseNodes: (worker) => releaseNodes(database, worker),
+    noteTrouble: (lease, trouble) => noteTrouble(database, lease, trouble),
+    troubles: () => troubles(database),
     lanesBehind: (node, limit) => lanesBehind(database, node, limit),
     laneOn: (node, physicalUid) => laneOn(database, node, physicalUid),
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),

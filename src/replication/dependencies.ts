@@ -24,6 +24,8 @@ export interface LaneMetrics {
   adopted(node: string): void
   /** Bytes sent and not finished, and the window that they share. */
   window(node: string, openBytes: number, windowBytes: number): void
+  /** The node's disk takes writes, or does not. */
+  refusing(node: string, isRefusing: boolean): void
 }
 
 export interface ReplicationDeps {
@@ -59,4 +61,5 @@ export const silentLaneMetrics: LaneMetrics = {
   rewound: () => {},
   adopted: () => {},
   window: () => {},
+  refusing: () => {},
 }

@@ -17,6 +17,7 @@ import { NumberLedger } from './number-ledger.ts'
 import { SendWindow } from './send-window.ts'
 import { TaskCleaning } from './task-cleaning.ts'
 import { TaskWatch } from './task-watch.ts'
+import { WriteProbe } from './write-probe.ts'
 
 export const identityCheckMs = 10_000
 const cleaningMs = 10_000
@@ -164,6 +165,7 @@ export class Dispatcher {
         mustCheck = true
       },
     })
+    const probe = new WriteProbe(clock, (trouble) => this.#noteTrouble(trouble))
     const session: NodeSession = {
       deps: this.#deps,
       lease: this.#lease,
@@ -173,6 +175,7 @@ export class Dispatcher {
       window: new SendWindow(clock),
       watch,
       ledger,
+      probe,
       signal: over.signal,
       verify: async () => {
         const found = await check()
@@ -211,7 +214,9 @@ export class Dispatcher {
       }
     }
     const cleaning = new TaskCleaning(session, (uid) => laneOn(lanes, uid))
+    this.#noteTrouble(null)
     const loops = [
+      this.#untilOver(over, () => probe.run(session)),
       this.#untilOver(over, async () => {
         await clock.sleep(cleaningMs, over.signal)
         await cleaning.clean()
@@ -247,6 +252,16 @@ export class Dispatcher {
         await clock.sleep(backoffMs(failures, random), over.signal).catch(() => {})
       }
     }
+  }
+
+  #noteTrouble(trouble: string | null): void {
+    const { journal, log, metrics } = this.#deps
+    const node = this.#lease.node.id
+    metrics.refusing(node, trouble !== null)
+    if (trouble !== null) log.error({ node, trouble }, 'the disk of the node takes no writes; its lanes pause')
+    journal.noteTrouble(this.#lease, trouble).catch((error: unknown) => {
+      log.warn({ node, error: String(error) }, 'operators are not shown how the node is')
+    })
   }
 
   /** Finds lanes that are behind and runs them. */

@@ -47,6 +47,12 @@ export function createLaneMetrics(registry: Registry): LaneMetrics {
     labelNames: ['node'],
     registers,
   })
+  const refuses = new Gauge({
+    name: 'flapjack_node_refuses_writes',
+    help: '1 while the disk of a node takes no writes.',
+    labelNames: ['node'],
+    registers,
+  })
   return {
     sent: (node, byteCount) => sentBytes.inc({ node }, byteCount),
     applied(node, changeCount, tookMs) {
@@ -59,5 +65,6 @@ export function createLaneMetrics(registry: Registry): LaneMetrics {
       openBytes.set({ node }, open)
       windowBytes.set({ node }, all)
     },
+    refusing: (node, isRefusing) => refuses.set({ node }, isRefusing ? 1 : 0),
   }
 }

@@ -255,6 +255,7 @@ export class Lane {
   async #sendAll(): Promise<void> {
     const flow = this.#flow.signal
     while (!flow.aborted) {
+      await this.#session.probe.well(flow)
       const item = await this.#ahead.first(this.#sent, () => this.#head)
       if (flow.aborted) return
       if (item === undefined) {
@@ -305,6 +306,7 @@ export class Lane {
       if (ended.kind === 'outdated') continue
       if (ended.kind !== 'sent') {
         this.#setbacks.noteUncertain(position)
+        if (ended.kind === 'failed') this.#session.probe.suspect()
         const isIll = ended.kind === 'failed'
         return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
       }
@@ -407,6 +409,7 @@ export class Lane {
       watch.forget(entry.numbers)
       this.#setbacks.settle(entry.item.change.position)
     }
+    if (proof !== null) this.#session.probe.noteWrite()
     const oldest = done[0]!.entry.sentAt
     deps.metrics.applied(placement.node, done.length, deps.clock.monotonic() - oldest)
     this.#sendWake.ring()
@@ -423,6 +426,7 @@ export class Lane {
     const { position, reason } = verdict
     this.#log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
     deps.metrics.rewound(this.#placement.node, reason)
+    if (reason === 'node-trouble') this.#session.probe.suspect()
     this.#setbacks.noteGoneBack(position, reason)
     if (reason === 'failed-replay') {
       this.#mustRebuild = true

@@ -9,6 +9,7 @@ import type { ReplicationDeps } from './dependencies.ts'
 import type { NumberLedger } from './number-ledger.ts'
 import type { SendWindow } from './send-window.ts'
 import type { TaskWatch } from './task-watch.ts'
+import type { WriteProbe } from './write-probe.ts'
 
 /** Reads that are not answered by then count as failed. */
 export const askDeadlineMs = 20_000
@@ -32,6 +33,7 @@ export interface NodeSession {
   readonly window: SendWindow
   readonly watch: TaskWatch
   readonly ledger: NumberLedger
+  readonly probe: WriteProbe
   readonly signal: AbortSignal
   /** Makes sure that the disk is still ours. @throws when it is not, or when the node does not answer. */
   readonly verify: () => Promise<void>

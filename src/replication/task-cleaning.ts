@@ -10,6 +10,7 @@ import type { PlacementStanding } from '../journal/ports.ts'
 import { scratchPrefix } from './edit-resolution.ts'
 import { parseMark } from './mark.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
+import { probeUid } from './write-probe.ts'
 
 /** Tasks of a node from which on finished ones are deleted, down to about a half. */
 export const nodeTasksMax = 100_000
@@ -86,7 +87,7 @@ function mayGo(
   standing: PlacementStanding | undefined,
   lane: CleanedLane | undefined,
 ): boolean {
-  if (indexUid?.startsWith(scratchPrefix)) return true
+  if (indexUid === probeUid || indexUid?.startsWith(scratchPrefix)) return true
   const mark = parseMark(customMetadata)
   if (standing === undefined) return mark !== undefined
   const { applied, proof } = standing

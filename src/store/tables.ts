@@ -52,7 +52,7 @@ export interface Tables {
     marker: string | null
     since_epoch: Generated<number>
   }
-  node_leases: { node_id: string; owner: string; epoch: number; until: number }
+  node_leases: { node_id: string; owner: string; epoch: number; until: number; trouble: string | null }
   indexes: {
     id: string
     project_id: string

@@ -75,6 +75,8 @@ export class SimNode {
   disksLost = 0
   /** Chance that a batch fails with a passing `internal` or `io_error`. */
   troubleChance = 0
+  /** The disk is full: what writes to an index fails. */
+  isFull = false
   #run = 0
   #isBusy = false
 
@@ -249,6 +251,13 @@ export class SimNode {
       const code = this.#random.float() < 0.5 ? 'internal' : 'io_error'
       return void this.#end(batch, { message: `trouble in ${uid}`, code, type: 'internal', link: '' })
     }
+    if (this.isFull)
+      return void this.#end(batch, {
+        message: 'No space left on device (os error 28)',
+        code: 'internal',
+        type: 'internal',
+        link: '',
+      })
     const stored = this.disk.indexes.get(uid)
     const index = stored === undefined ? undefined : rules.copyIndex(stored)
     const [first] = batch

@@ -43,6 +43,7 @@ export type LaneSide = Pick<
   LaneJournal,
   | 'leaseNodes'
   | 'releaseNodes'
+  | 'noteTrouble'
   | 'lanesBehind'
   | 'laneOn'
   | 'read'
@@ -199,6 +200,11 @@ export class SimStore {
       releaseNodes: (worker) =>
         commit(() => {
           for (const node of this.#nodes.values()) if (node.worker === worker) node.worker = null
+        }),
+      noteTrouble: (lease, trouble) =>
+        commit(() => {
+          this.#trace(`trouble ${lease.node.id} ${trouble}`)
+          return this.#holds(lease)
         }),
       lanesBehind: (node, limit) =>
         commit(() =>

@@ -122,12 +122,13 @@ function logTo(worker: Worker, note: (text: string) => void) {
 }
 
 /** Parts of the port that lanes do not use. */
-function withUnused(side: LaneSide): LaneJournal {
+export function withUnused(side: LaneSide): LaneJournal {
   const unused = () => {
     throw new Error('not of the lanes')
   }
   return {
     ...side,
+    troubles: unused,
     waitForProjectWork: unused,
     claimProjectChange: unused,
     renewProjectChange: unused,

@@ -9,6 +9,7 @@ import { dataKeys } from './0007-data-keys.ts'
 import { rowSecurity } from './0008-row-security.ts'
 import { gateways } from './0009-gateways.ts'
 import { chats } from './0010-chats.ts'
+import { nodeTrouble } from './0011-node-trouble.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -28,4 +29,5 @@ export const migrations: readonly Migration[] = [
   rowSecurity,
   gateways,
   chats,
+  nodeTrouble,
 ]
