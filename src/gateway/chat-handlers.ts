@@ -1,4 +1,4 @@
-/** Chat workspaces of a project (M-F24), kept in the catalogue. Conversations are not served: models are called by engines. */
+/** Chat workspaces of a project (M-F24), kept in the catalogue. */
 import { applyChatSettings, type ChatWorkspace, chatNotFound, renderChatSettings } from '../api/chat-workspace.ts'
 import { ApiError } from '../api/errors.ts'
 import { checkIndexUid } from '../api/index-uid.ts'
@@ -45,10 +45,15 @@ export const deleteChat: Handler = async (call) => {
 
 /** `GET /chats/{workspace}/settings`. */
 export const readChatSettings: Handler = async (call) => {
+  return json(200, renderChatSettings(await readWorkspace(call)))
+}
+
+/** The workspace that the path names. @throws ApiError `chat_not_found` */
+export async function readWorkspace(call: Call): Promise<ChatWorkspace> {
   const uid = uidOf(call)
   const workspace = new Map(Object.entries(await workspacesOf(call))).get(uid)
   if (workspace === undefined) throw chatNotFound(uid, '`')
-  return json(200, renderChatSettings(workspace))
+  return workspace
 }
 
 /** `PATCH /chats/{workspace}/settings`. */

@@ -1,5 +1,6 @@
 /** Which function answers which name of the policy table. Reads of one index are relayed and are not here. */
 import { type Answer, json } from './answer.ts'
+import { completeChat } from './chat-completion.ts'
 import {
   deleteChat,
   listChats,
@@ -122,4 +123,5 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   readChatSettings,
   updateChatSettings,
   resetChatSettings,
+  completeChat,
 }

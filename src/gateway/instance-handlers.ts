@@ -5,11 +5,19 @@ import { decodeExport, exportRules } from '../api/export-body.ts'
 import { completeFeatures, decodeFeatures, type Feature } from '../api/features.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { applyNetwork, decodeNetwork, renderNetwork } from '../api/network-body.ts'
+import {
+  decodeRenderQuery,
+  inlineInput,
+  inlineTemplate,
+  type RenderQuery,
+  renderTemplate as render,
+} from '../api/render-query.ts'
+import { authoriseIndex } from '../control/principal.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { askOnce, askRead, jsonRequest } from '../upstream/ask.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
-import { type Call, type Handler, routeNotAvailable } from './exchange.ts'
+import type { Call, Handler } from './exchange.ts'
 import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, engineError, failureError, heldBytesMax, readErrorBody } from './relay.ts'
@@ -29,6 +37,7 @@ const engineFlags: readonly Feature[] = [
   'compositeEmbedders',
   'multimodal',
   'renderRoute',
+  'chatCompletions',
 ]
 
 /** `PATCH /experimental-features`: flags of the project. A flag that is on is switched on at the nodes too, never off. */
@@ -96,18 +105,29 @@ export const createExport: Handler = async (call) => {
   return append(call, { uid: null, operation }, 200)
 }
 
-/** `POST /render-template` (M-H8): both names translated, sent to the node of the index that they name. */
+/** That rendering may take here: it runs on the event loop. */
+const renderMsMax = 50
+
+/** `POST /render-template` (M-H8): both names translated, sent to the node of the index that they name; inline ones are rendered here. */
 export const renderTemplate: Handler = async (call) => {
   const { exchange, parts, principal, signal } = call
   checkJsonType(call.headers)
   const sent = parseJsonBody(await readBody(exchange.request, parts.limits.bodyBytesMax))
   const names = new NameMap(principal.project, exchange.table)
   const body = isObject(sent) ? { ...sent, ...renamed(sent, 'template', names), ...renamed(sent, 'input', names) } : {}
-  const uid = namedIndex(sent, 'template') ?? namedIndex(sent, 'input')
-  const route = uid === undefined ? undefined : exchange.table.index(principal.project.id, uid)
+  const named = [namedIndex(sent, 'template'), namedIndex(sent, 'input')].flatMap((uid) => uid ?? [])
+  for (const uid of named) authoriseIndex(principal, uid)
+  const uid = named[0]
+  if (uid === undefined)
+    return json(200, renderInline(decodeRenderQuery(sent, completeFeatures(principal.project.features))))
+  const route = exchange.table.index(principal.project.id, uid)
   const any = exchange.table.indexes(principal.project.id)[0]
   const target = route ?? any
-  if (target === undefined) throw routeNotAvailable('Rendering a template without any index')
+  // Without any index the refusal is the one for a name that nothing has.
+  if (target === undefined) {
+    decodeRenderQuery(sent, completeFeatures(principal.project.features))
+    throw unknownIndex(sent, uid)
+  }
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, readPlacement(target)),
     jsonRequest('POST', '/render-template', body),
@@ -117,6 +137,19 @@ export const renderTemplate: Handler = async (call) => {
   const { reply } = outcome
   if (reply.status !== 200) throw engineError(reply.status, readErrorBody(reply.body), names, exchange)
   return { kind: 'bytes', status: 200, contentType: 'application/json', body: reply.body }
+}
+
+const renderInline = ({ template, input }: RenderQuery): JsonObject =>
+  render(inlineTemplate(template), input === null ? null : inlineInput(input), renderMsMax)
+
+function unknownIndex(sent: Json, uid: string): ApiError {
+  const isTemplate = namedIndex(sent, 'template') !== undefined
+  return new ApiError(
+    'index_not_found',
+    isTemplate
+      ? `error while fetching template: cannot open index \`${uid}\`: Index \`${uid}\` not found.`
+      : `Cannot open index \`${uid}\`: Index \`${uid}\` not found.`,
+  )
 }
 
 function namedIndex(sent: Json, field: string): string | undefined {

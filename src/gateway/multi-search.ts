@@ -46,20 +46,23 @@ interface Leg {
 }
 
 export const multiSearch: Handler = async (call) => {
+  checkJsonType(call.headers)
+  return answerMultiSearch(call, parseJsonBody(await readBody(call.exchange.request, call.parts.limits.searchBytesMax)))
+}
+
+/** @param sent  a request's body, by the names that the project knows. */
+export async function answerMultiSearch(call: Call, sent: Json): Promise<Answer> {
   const { principal, exchange, signal } = call
-  if (principal.project.features.foreignKeys !== true) return searchAll(call, undefined)
+  if (principal.project.features.foreignKeys !== true) return searchAll(call, sent, undefined)
   const foreign = new ForeignDocuments(exchange, principal.project, signal)
-  const answer = await searchAll(call, foreign)
+  const answer = await searchAll(call, sent, foreign)
   const body =
     answer.kind === 'json' ? Buffer.from(JSON.stringify(answer.body)) : answer.kind === 'bytes' && answer.body
   assert(body, 'a multi-search is answered with a body')
   return { kind: 'bytes', status: 200, contentType: 'application/json', body: await foreign.fill(body, null) }
 }
 
-async function searchAll(call: Call, foreign: ForeignDocuments | undefined): Promise<Answer> {
-  const { request } = call.exchange
-  checkJsonType(call.headers)
-  const sent = parseJsonBody(await readBody(request, call.parts.limits.searchBytesMax))
+async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | undefined): Promise<Answer> {
   const decoded = decodeMultiSearch(sent)
   assert(isObject(sent) && Array.isArray(sent.queries), 'a decoded multi-search has queries')
   if (decoded.queries.length > queriesMax) {

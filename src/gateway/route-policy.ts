@@ -73,6 +73,7 @@ export type HandlerName =
   | 'readChatSettings'
   | 'updateChatSettings'
   | 'resetChatSettings'
+  | 'completeChat'
 
 /** Why a route is never available: as an action that no key holds, as a feature that is off, or as another edition's. */
 export type Refusal =
@@ -132,7 +133,6 @@ const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal =
   feature: 'dynamicSearchRules',
   action,
 })
-const noChats = (action: string): Refusal => ({ kind: 'feature', feature: 'chatCompletions', action })
 const chats = (action: string) => ({ feature: 'chatCompletions', action }) as const
 const notGranted: Refusal = { kind: 'action' }
 
@@ -264,12 +264,11 @@ export const routePolicies: readonly RoutePolicy[] = [
     ...write('resetChatSettings'),
     feature: chats('using the /chats/settings route'),
   }),
-  route(
-    'POST',
-    '/chats/{workspace}/chat/completions',
-    'chatCompletions',
-    refuse(noChats('using the /chats chat completions route')),
-  ),
+  route('POST', '/chats/{workspace}/chat/completions', 'chatCompletions', {
+    ...emulate('completeChat', 'small'),
+    alsoActions: ['search'],
+    feature: chats('using the /chats chat completions route'),
+  }),
 ]
 
 /** Which rate limit counts the route (P-19): what reads documents, what queues work for an index, everything else. */
