@@ -45,6 +45,9 @@ export const taskKindOf = {
   dump: 'dumpCreation',
   snapshot: 'snapshotCreation',
   export: 'export',
+  'rule-put': 'dsrUpdate',
+  'rule-delete': 'dsrUpdate',
+  'rules-clear': 'dsrClear',
 } as const satisfies Record<string, TaskKind>
 
 /** Answer of every write (M-C2), in this key order. */

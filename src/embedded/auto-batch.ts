@@ -23,7 +23,16 @@ export interface Batch {
 }
 
 /** What a batch of one index has become so far. */
-type Shape = 'documents' | 'deletions' | 'clear' | 'settings' | 'clear-settings' | 'index-delete' | 'alone'
+type Shape =
+  | 'documents'
+  | 'deletions'
+  | 'clear'
+  | 'settings'
+  | 'clear-settings'
+  | 'index-delete'
+  | 'rules'
+  | 'rules-clear'
+  | 'alone'
 
 /** How a kind joins each shape; undefined = it does not, and the batch ends before it. */
 const joins: Record<EngineOperation['kind'], Partial<Record<Shape, Shape>>> = {
@@ -60,6 +69,9 @@ const joins: Record<EngineOperation['kind'], Partial<Record<Shape, Shape>>> = {
   dump: {},
   snapshot: {},
   export: {},
+  'rule-put': { rules: 'rules' },
+  'rule-delete': { rules: 'rules' },
+  'rules-clear': { rules: 'rules-clear', 'rules-clear': 'rules-clear' },
 }
 
 const firstShapes: Record<EngineOperation['kind'], Shape> = {
@@ -79,6 +91,9 @@ const firstShapes: Record<EngineOperation['kind'], Shape> = {
   dump: 'alone',
   snapshot: 'alone',
   export: 'alone',
+  'rule-put': 'rules',
+  'rule-delete': 'rules',
+  'rules-clear': 'rules-clear',
 }
 
 /**

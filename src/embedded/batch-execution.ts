@@ -10,6 +10,7 @@ import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
 import type { RegistryEntry } from './meta-env.ts'
 import { renameTasks } from './renamed-tasks.ts'
+import type { RuleBook } from './rule-book.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
 import type { CompactionSizes, SentPayload, SentTask } from './worker-messages.ts'
@@ -42,6 +43,7 @@ export interface ExecutionDeps {
   /** Answers the dump's name. */
   readonly dump: (record: TaskRecord) => Promise<string>
   readonly snapshot: () => Promise<void>
+  readonly rules: RuleBook
   /** Answers `indexes` of the details; `aborted` = given up, to be run again unless it was cancelled. */
   readonly export: (operation: Extract<EngineOperation, { kind: 'export' }>) => Promise<JsonObject | 'aborted'>
   readonly payloadOf: (record: TaskRecord) => SentPayload | null
@@ -78,6 +80,10 @@ export async function executeBatch(
     case 'snapshot':
       await deps.snapshot()
       return succeedAll(records, {})
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear':
+      return changeRules(records, deps)
     case 'export': {
       const indexes = await deps.export(first.operation)
       return indexes === 'aborted' ? 'aborted' : succeedAll(records, { indexes })
@@ -127,6 +133,27 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
 const mayCreate = ({ operation, allowIndexCreation }: TaskRecord): boolean =>
   operation.kind === 'index-create' ||
   ((operation.kind === 'documents-put' || operation.kind === 'settings') && allowIndexCreation)
+
+/** Rules are changed before their tasks end; a crash in between runs the batch again, with the same outcome. */
+async function changeRules(records: readonly TaskRecord[], { rules }: ExecutionDeps): Promise<BatchResult> {
+  // What a later task of the batch clears need not be written before.
+  if (records.at(-1)?.operation.kind === 'rules-clear') {
+    const deletedDocuments = await rules.clear()
+    const results = records.map((record): [number, TaskResult] => [
+      record.uid,
+      {
+        error: null,
+        details: record.operation.kind === 'rules-clear' ? withDetails(record, { deletedDocuments }) : record.details,
+      },
+    ])
+    return { results: new Map(results) }
+  }
+  for (const { operation } of records) {
+    if (operation.kind === 'rule-put') await rules.change(operation.rule, operation.change)
+    if (operation.kind === 'rule-delete') await rules.delete(operation.rule)
+  }
+  return succeedAll(records, {})
+}
 
 /** The index goes on in its compact copy; the folder that it leaves goes with the commit. */
 async function compactIndex(record: TaskRecord, { registry, compact }: ExecutionDeps): Promise<BatchResult> {

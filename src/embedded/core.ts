@@ -9,11 +9,13 @@ import type { FacetSearchQuery } from '../api/facet-search-query.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
 import type { RenderQuery } from '../api/render-query.ts'
 import type { SearchQuery } from '../api/search-query.ts'
+import type { SearchRule } from '../api/search-rule.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { SummarizedTask, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { LoadRequest } from './engine-loading.ts'
+import type { RuleBook } from './rule-book.ts'
 import type { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import type { SnapshotFolder } from './snapshot/snapshot-folder.ts'
 
@@ -52,6 +54,10 @@ export type EngineOperation =
   | { readonly kind: 'task-delete'; readonly filter: TaskFilter; readonly originalFilter: string }
   | { readonly kind: 'dump' }
   | { readonly kind: 'snapshot' }
+  /** `change`: fields as sent, decoded; null = as if never set. */
+  | { readonly kind: 'rule-put'; readonly rule: string; readonly change: JsonObject }
+  | { readonly kind: 'rule-delete'; readonly rule: string }
+  | { readonly kind: 'rules-clear' }
   | {
       readonly kind: 'export'
       readonly url: string
@@ -154,6 +160,8 @@ export interface ReadOptions {
   readonly features: EngineFeatures
   /** Answers carry `metadata` (M-A1). */
   readonly withMetadata: boolean
+  /** The engine's own, put in by the engine: dynamic search rules that are active, by precedence. */
+  readonly rules?: readonly SearchRule[]
 }
 
 export interface EngineOptions {
@@ -239,6 +247,8 @@ export interface EngineCore {
   /** The task once it has ended, or as it is after `timeoutMs`. */
   waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined>
 
+  /** Dynamic search rules; changed by tasks. */
+  readonly rules: Pick<RuleBook, 'get' | 'list'>
   readonly store: EngineStore
   /** Single indexes as files. */
   readonly snapshots: SnapshotStore

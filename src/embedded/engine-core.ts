@@ -25,6 +25,7 @@ import type {
   IndexView,
   InstanceStats,
   Page,
+  ReadOptions,
 } from './core.ts'
 import { type EngineLoader, importDump } from './dump/dump-import.ts'
 import type { UnpackedIndex } from './dump/dump-reader.ts'
@@ -45,6 +46,7 @@ import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
 import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
 import { ReadPool } from './read-pool.ts'
+import { RuleBook } from './rule-book.ts'
 import { Scheduler } from './scheduler.ts'
 import { importEngineSnapshot, writeEngineSnapshot } from './snapshot/engine-snapshot.ts'
 import { IndexSnapshots } from './snapshot/index-snapshots.ts'
@@ -104,6 +106,7 @@ export async function openEngine(
 
 class Engine implements EngineCore {
   readonly store: EngineStore
+  readonly rules: RuleBook
   readonly snapshots: IndexSnapshots
   readonly #dbPath: string
   readonly #clock: Clock
@@ -132,6 +135,7 @@ class Engine implements EngineCore {
     this.#registry = new IndexRegistry(join(dbPath, 'indexes'), this.#meta)
     this.#payloads = new PayloadFiles(join(dbPath, 'payloads'), this.#usedFiles())
     this.store = storeOf(this.#meta)
+    this.rules = new RuleBook(this.store)
     const quietMs = options.restMs ?? restMs
     const indexingBytesMax = options.indexingBytesMax ?? defaults.indexingBytesMax
     const settings: WorkerSettings = {
@@ -181,6 +185,7 @@ class Engine implements EngineCore {
       payloadOf: (record) => this.#payloadOf(record),
       documentCount: (folder) => this.#answers.documentCount(folder),
       dump: (record) => this.#dump(record, options.dumpFolder ?? join(dbPath, 'dumps')),
+      rules: this.rules,
       export: (operation) => this.#export(operation, options.allowedNetworks ?? []),
       snapshot: () => this.#snapshot(options.snapshotFolder ?? join(dbPath, 'snapshots')),
       removeIndex: (entry) => this.#removeIndex(entry),
@@ -260,12 +265,17 @@ class Engine implements EngineCore {
     return this.#answers.documents(...sent)
   }
 
-  search(...sent: Parameters<EngineCore['search']>): Promise<Uint8Array> {
-    return this.#answers.search(...sent)
+  search(...[uid, query, options]: Parameters<EngineCore['search']>): Promise<Uint8Array> {
+    return this.#answers.search(uid, query, this.#withRules(options, [uid]))
   }
 
-  multiSearch(...sent: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
-    return this.#answers.multiSearch(...sent)
+  multiSearch(...[query, options]: Parameters<EngineCore['multiSearch']>): Promise<Uint8Array> {
+    const uids = query.queries.map(({ indexUid }) => indexUid)
+    return this.#answers.multiSearch(query, this.#withRules(options, uids))
+  }
+
+  #withRules(options: ReadOptions, uids: readonly string[]): ReadOptions {
+    return options.features.dynamicSearchRules ? { ...options, rules: this.rules.of(uids, this.#clock.now()) } : options
   }
 
   facetSearch(...sent: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {

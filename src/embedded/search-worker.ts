@@ -163,12 +163,16 @@ const keyedIndex = (reader: LmdbIndexReader): KeyedIndex => ({
   },
 })
 
-const contextOf = ({ features, withMetadata }: ReadOptions, embeddings: QueryEmbeddings): SearchContext => ({
+const contextOf = (
+  { features, withMetadata, rules = [] }: ReadOptions,
+  embeddings: QueryEmbeddings,
+): SearchContext => ({
   clock: systemClock,
   requestUid: v7(),
   features,
   newQueryUid: withMetadata ? () => v7() : null,
   embeddings,
+  rules,
 })
 
 function withFields(fields: readonly string[] | undefined): { readonly fields?: readonly string[] } {

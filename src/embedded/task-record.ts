@@ -88,6 +88,12 @@ export function firstDetails(
       return null
     case 'export':
       return exportDetails(operation)
+    case 'rule-put':
+      return { rule: operation.change, updatedRules: 1 }
+    case 'rule-delete':
+      return { updatedRules: 1 }
+    case 'rules-clear':
+      return { deletedDocuments: null }
   }
 }
 

@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import type { BatchRecord } from '../batch-record.ts'
 import type { EngineStore } from '../core.ts'
+import { rulesIndex } from '../rule-book.ts'
 import type { TaskRecord } from '../task-record.ts'
 import { type UnpackedDump, type UnpackedIndex, unpackDump } from './dump-reader.ts'
+import { importRules } from './dumped-rules.ts'
 import { importState, readTime } from './stored-state.ts'
 import { readTaskLine } from './task-line.ts'
 
@@ -35,6 +37,10 @@ export async function importDump(path: string, loader: EngineLoader): Promise<Im
     await importState(dump, loader.store)
     let indexCount = 0
     for await (const index of dump.indexes()) {
+      if (index.uid === rulesIndex) {
+        await importRules(dump, loader.store)
+        continue
+      }
       await loader.addIndex(index)
       indexCount += 1
     }

@@ -7,6 +7,7 @@ import type { EngineStore } from '../core.ts'
 import type { RegistryEntry } from '../meta-env.ts'
 import type { TaskRecord } from '../task-record.ts'
 import { type DumpContents, type DumpedIndex, type DumpedTask, writeDump } from './dump-writer.ts'
+import { dumpedRules } from './dumped-rules.ts'
 import { dumpedState } from './stored-state.ts'
 import { taskLine } from './task-line.ts'
 
@@ -38,6 +39,8 @@ export async function dumpEngine(path: string, source: EngineDumpSource): Promis
 }
 
 async function* indexesOf(source: EngineDumpSource): AsyncGenerator<DumpedIndex> {
+  const rules = dumpedRules(source.store, source.now)
+  if (rules !== undefined) yield rules
   for (const entry of source.indexes)
     yield { entry, settings: await source.settings(entry), documents: documentsOf(source, entry) }
 }

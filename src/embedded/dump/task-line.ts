@@ -9,7 +9,7 @@ import { exportDetails } from '../../api/export-body.ts'
 import { unreachable } from '../../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import type { EngineOperation } from '../core.ts'
-import type { TaskRecord } from '../task-record.ts'
+import { firstDetails, type TaskRecord } from '../task-record.ts'
 import { readRoaring, writeRoaring } from './roaring-bytes.ts'
 
 /** @param ids  what a waiting deletion by id deletes. */
@@ -85,6 +85,12 @@ function dumpedKind(
       return { dumpCreation: { keys: [], instance_uid: null } }
     case 'snapshot':
       return 'snapshotCreation'
+    case 'rule-put':
+      return { dsrUpdate: { createOrUpdate: { rule_id: operation.rule, update: operation.change } } }
+    case 'rule-delete':
+      return { dsrUpdate: { deletion: operation.rule } }
+    case 'rules-clear':
+      return 'dsrClear'
     case 'export':
       return {
         export: {
@@ -135,6 +141,7 @@ function dumpedDetails({ operation, details, indexUid }: TaskRecord): JsonObject
         },
       }
     case 'documents-clear':
+    case 'rules-clear':
     case 'index-delete':
       return { ClearAll: { deleted_documents: count('deletedDocuments') } }
     case 'settings':
@@ -178,6 +185,10 @@ function dumpedDetails({ operation, details, indexUid }: TaskRecord): JsonObject
       return { Dump: { dump_uid: text('dumpUid') } }
     case 'snapshot':
       return null
+    case 'rule-put':
+      return { DsrUpdate: { createOrUpdate: { rule_id: operation.rule, update: operation.change } } }
+    case 'rule-delete':
+      return { DsrUpdate: { deletion: operation.rule } }
     case 'export':
       return {
         Export: {
@@ -285,6 +296,14 @@ function readOperation(kind: string, body: JsonObject): EngineOperation | undefi
       return { kind: 'dump' }
     case 'snapshotCreation':
       return { kind: 'snapshot' }
+    case 'dsrUpdate': {
+      const put = isObject(body.createOrUpdate ?? null) ? (body.createOrUpdate as JsonObject) : undefined
+      if (put === undefined) return { kind: 'rule-delete', rule: textOrNull(body.deletion) ?? '' }
+      const change = isObject(put.update ?? null) ? (put.update as JsonObject) : {}
+      return { kind: 'rule-put', rule: textOrNull(put.rule_id) ?? '', change }
+    }
+    case 'dsrClear':
+      return { kind: 'rules-clear' }
     case 'export':
       return {
         kind: 'export',
@@ -337,6 +356,7 @@ function readDetails(operation: EngineOperation, value: Json | undefined): Json 
     dump_uid: 'dumpUid',
   }
   if (kind === 'SettingsUpdate') return body.settings ?? {}
+  if (operation.kind === 'rule-put' || operation.kind === 'rule-delete') return firstDetails(operation, null, 0, null)
   if (operation.kind === 'export')
     return exportDetails({ ...operation, indexes: isObject(body.indexes ?? null) ? (body.indexes as JsonObject) : {} })
   const shown: Record<string, Json> = {}

@@ -8,6 +8,7 @@ import { checkFacets, computeFacets, type Facets, orderedFacets } from './facets
 import { facetValuesOf, MergedFacetOrder, mergeFacets, withoutHits } from './federated-facets.ts'
 import { HitMaker } from './hits.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
+import { withPins } from './pinned-hits.ts'
 import { prepareQuery } from './query-search.ts'
 import { planSearch, rankedSearch } from './ranked-search.ts'
 import { checkCompatible, type QueryRules, queryRules } from './rule-compatibility.ts'
@@ -69,6 +70,8 @@ class FederatedRun {
   readonly #context: SearchContext
   readonly #order = new MergedFacetOrder()
   readonly #vectors: Record<string, Json> = {}
+  /** What rules put at fixed places, each document once. */
+  readonly #pins: { readonly docid: number; readonly position: number; readonly hit: RankedHit }[] = []
   #previous: QueryRules | null = null
   #hasSemantic = false
 
@@ -86,7 +89,7 @@ class FederatedRun {
       rethrowInside(first, () => this.#insideFacets(uid, () => this.#order.add(reader, uid, patterns)))
     const lists = queries.map((placed) => rethrowInside(placed.position, () => this.#searchQuery(reader, uid, placed)))
     let candidates = Bitmap.union(lists.map((list) => list.candidates))
-    const seen = new Set<number>()
+    const seen = new Set(this.#pins.flatMap(({ hit, docid }) => (hit.uid === uid ? [docid] : [])))
     const values = new Set<number | string>()
     const hits: RankedHit[] = []
     for (const entry of mergeSorted(lists.map((list) => list.hits))) {
@@ -141,7 +144,8 @@ class FederatedRun {
       total -= 1
       rejected.set(hit.uid, [...(rejected.get(hit.uid) ?? []), hit.stored])
     }
-    const page = kept.slice(skip, skip + take)
+    const pins = [...this.#pins].sort((a, b) => a.position - b.position)
+    const page = withPins(kept, pins).slice(skip, skip + take)
     const answer = new Map<string, OrderedJson>([['hits', page.map(federatedHit)]])
     if (queries.some((query) => query.retrieveVectors)) answer.set('queryVectors', this.#vectors)
     answer.set('processingTimeMs', Math.round(this.#context.clock.monotonic() - startedAt))
@@ -220,12 +224,13 @@ class FederatedRun {
         needsScores: true,
         isExhaustive,
         isLate: cutoff(this.#context.clock, settings.searchCutoffMs),
+        pinRules: { uid, rules: this.#context.rules ?? [] },
       }),
     )
     if (query.retrieveVectors && found.queryVector !== null) this.#vectors[String(position)] = found.queryVector
     const maker = new HitMaker(reader, query, found.words)
     const weight = query.federationOptions?.weight ?? 1
-    const hits = found.docids.map((docid, index) => {
+    const hits = found.docids.flatMap((docid, index) => {
       const details = found.scores[index] ?? []
       const { document, extra } = maker.make(docid, details)
       const hit: RankedHit = {
@@ -238,7 +243,11 @@ class FederatedRun {
         weightedScore: rankingScore(details) * weight,
         isSemantic: details.some((detail) => detail.kind === 'vector'),
       }
-      return { docid, hit }
+      const [first] = details
+      if (first?.kind !== 'pin') return [{ docid, hit }]
+      const isKnown = this.#pins.some((pin) => pin.docid === docid && pin.hit.uid === uid)
+      if (!isKnown) this.#pins.push({ docid, position: first.position, hit })
+      return []
     })
     return { hits, candidates: found.candidates }
   }

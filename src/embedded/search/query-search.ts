@@ -13,6 +13,7 @@ import { keepDistinct } from './distinct.ts'
 import { evaluateFilter } from './filter-evaluation.ts'
 import { type FeaturesOn, readSearchFilter } from './filter-request.ts'
 import { MatchingWords } from './matching-words.ts'
+import { type Pin, type PinRules, pinsOf } from './pinned-hits.ts'
 import { type FieldRestriction, Postings } from './postings.ts'
 import { QueryGraph } from './query-graph.ts'
 import { type LocatedTerm, parseQuery, TermFactory } from './query-parser.ts'
@@ -44,6 +45,8 @@ export interface QueryOptions {
   /** Rank by likeness to this vector instead of by words. */
   readonly vector: { readonly embedder: Embedder; readonly target: readonly number[] } | null
   readonly isLate: () => boolean
+  /** Default: no rules. */
+  readonly pinRules?: PinRules
 }
 
 export interface QueryResult {
@@ -51,6 +54,8 @@ export interface QueryResult {
   readonly scores: readonly (readonly ScoreDetail[])[]
   readonly candidates: Bitmap
   readonly words: MatchingWords
+  /** When there are any, `docids` is the list from its beginning, without them. */
+  readonly pins: readonly Pin[]
 }
 
 /** What of a query is read without its index; errors name no index. */
@@ -80,9 +85,13 @@ export function runQuery(
   const docids = new TermDocids(new Postings(reader, restriction))
 
   const { graph, terms, ignored } = readQuery(reader, query, docids, restriction)
+  const pins = options.pinRules === undefined ? [] : pinsOf(options.pinRules, terms, universe, reader)
+  const pinned = Bitmap.from(pins.map(({ docid }) => docid))
+  if (pins.length > 0) universe = universe.andNot(pinned)
   if (!ignored.isEmpty()) universe = universe.andNot(ignored)
   checkSort(reader, sort, 'invalid_search_sort')
-  const sorted = sortDocids(reader, query, options, {
+  const page = pins.length === 0 ? options : { ...options, from: 0, length: options.from + options.length }
+  const sorted = sortDocids(reader, query, page, {
     universe,
     docids,
     sort,
@@ -90,11 +99,12 @@ export function runQuery(
   })
   const distinct = query.distinct ?? reader.settings.distinctAttribute
   const distinctField = distinct === null ? undefined : reader.fieldId(distinct)
-  const candidates =
+  const organic =
     options.isExhaustive && options.vector === null && distinctField !== undefined
       ? keepDistinct(reader, distinctField, sorted.candidates).kept
       : sorted.candidates
-  return { docids: sorted.docids, scores: sorted.scores, candidates, words: new MatchingWords(terms) }
+  const candidates = pins.length === 0 ? organic : organic.or(pinned)
+  return { docids: sorted.docids, scores: sorted.scores, candidates, words: new MatchingWords(terms), pins }
 }
 
 interface Reading {

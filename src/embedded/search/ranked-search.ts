@@ -6,6 +6,7 @@ import { EmbedError } from '../embedders/embed-error.ts'
 import type { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 import type { IndexReader } from '../index-reader.ts'
 import { sharesValue } from './distinct.ts'
+import { type Pin, withPins } from './pinned-hits.ts'
 import { type PreparedQuery, type QueryOptions, type QueryResult, runQuery } from './query-search.ts'
 import { type ComparableScore, comparableScores, compareScore, rankingScore, type ScoreDetail } from './score.ts'
 import { cutoffOf } from './search-context.ts'
@@ -83,13 +84,13 @@ export function rankedSearch(
   switch (plan.kind) {
     case 'keyword': {
       const found = runQuery(reader, query, prepared, { ...options, vector: null })
-      return { ...found, isSemantic: false, queryVector: null }
+      return { ...pinnedPage(found, options), isSemantic: false, queryVector: null }
     }
     case 'semantic': {
       const { embedder, target } = plan
       const vector = { embedder, target }
       const found = runQuery(reader, { ...query, q: null }, prepared, { ...options, needsScores: true, vector })
-      return { ...found, isSemantic: true, queryVector: target }
+      return { ...pinnedPage(found, options), isSemantic: true, queryVector: target }
     }
     case 'hybrid':
       return hybridSearch(reader, query, prepared, options, plan)
@@ -111,6 +112,7 @@ function hybridSearch(
     keyword.scores.every((details) => rankingScore(details) * (1 - ratio) >= goodEnoughScore)
   const vector = isGoodEnough ? null : vectorOrNull(target)
   if (vector === null) {
+    if (keyword.pins.length > 0) return { ...pinnedPage(keyword, options), isSemantic: true, queryVector: null }
     const page = {
       docids: keyword.docids.slice(from, from + length),
       scores: keyword.scores.slice(from, from + length),
@@ -122,7 +124,8 @@ function hybridSearch(
     ...entries(semantic, ratio, true),
     ...entries(keyword, 1 - ratio, false),
   ])
-  const page = merged.hits.slice(from, from + length)
+  const organic = merged.hits.map(({ docid, details }): Placed => ({ docid, details }))
+  const page = placed(organic, byPlace(keyword.pins)).slice(from, from + length)
   let candidates = semantic.candidates.or(keyword.candidates)
   if (merged.excluded !== null)
     candidates = candidates.andNot(merged.excluded).or(Bitmap.from(page.map(({ docid }) => docid)))
@@ -131,9 +134,33 @@ function hybridSearch(
     scores: page.map(({ details }) => details),
     candidates,
     words: keyword.words,
+    pins: [],
     isSemantic: true,
     queryVector: vector,
   }
+}
+
+interface Placed {
+  readonly docid: number
+  readonly details: readonly ScoreDetail[]
+}
+
+const byPlace = (pins: readonly Pin[]): readonly Pin[] => [...pins].sort((a, b) => a.position - b.position)
+
+function placed(organic: readonly Placed[], pins: readonly Pin[]): readonly Placed[] {
+  if (pins.length === 0) return organic
+  return withPins(
+    organic,
+    pins.map(({ docid, position }) => ({ position, hit: { docid, details: [{ kind: 'pin', position }] } })),
+  )
+}
+
+/** The page of a list that is whole when something is pinned into it. */
+function pinnedPage(found: QueryResult, { from, length }: RankedOptions): QueryResult {
+  if (found.pins.length === 0) return found
+  const organic = found.docids.map((docid, index): Placed => ({ docid, details: found.scores[index] ?? [] }))
+  const page = placed(organic, found.pins).slice(from, from + length)
+  return { ...found, docids: page.map(({ docid }) => docid), scores: page.map(({ details }) => details) }
 }
 
 interface Entry {

@@ -63,6 +63,7 @@ export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, 
       needsScores: query.showRankingScore || query.showRankingScoreDetails || showsMatches(query),
       isExhaustive,
       isLate: cutoff(context.clock, settings.searchCutoffMs),
+      pinRules: { uid, rules: context.rules ?? [] },
     }),
   )
   const maker = new HitMaker(reader, query, found.words)

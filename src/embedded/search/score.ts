@@ -25,6 +25,8 @@ export type ScoreDetail =
   | { readonly kind: 'geoSort'; readonly target: Point; readonly ascending: boolean; readonly point: Point | null }
   | { readonly kind: 'vector'; readonly similarity: number | null }
   | { readonly kind: 'skipped' }
+  /** Put there by a rule: no score. */
+  | { readonly kind: 'pin'; readonly position: number }
 
 export interface Rank {
   readonly rank: number
@@ -51,6 +53,7 @@ export function rankOf(detail: ScoreDetail): Rank | null {
     case 'sort':
     case 'geoSort':
     case 'vector':
+    case 'pin':
       return null
     default:
       return unreachable(detail)
@@ -154,6 +157,9 @@ export function scoreDetailsJson(details: readonly ScoreDetail[], unified: boole
         break
       case 'skipped':
         json.skipped = { order }
+        break
+      case 'pin':
+        json.pin = { order, position: detail.position }
         break
       default:
         unreachable(detail)

@@ -1,5 +1,6 @@
 /** What a search needs besides the index and the query. */
 import { ApiError } from '../../api/errors.ts'
+import type { SearchRule } from '../../api/search-rule.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 
@@ -12,6 +13,8 @@ export interface SearchContext {
   /** Answers carry `metadata` (M-A1); makes the uid of one query. */
   readonly newQueryUid: (() => string) | null
   readonly embeddings: QueryEmbeddings
+  /** Dynamic search rules that are active, by precedence. Default: none. */
+  readonly rules?: readonly SearchRule[]
 }
 
 /** What `searchCutoffMs` is when not set. */

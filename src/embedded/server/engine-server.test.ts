@@ -39,6 +39,7 @@ function stubCore(): EngineCore {
     return bytes({})
   }
   return {
+    rules: { get: () => undefined, list: () => ({ results: [], total: 0 }) },
     indexes: () => [index, { ...index, uid: 'other' }],
     index: (uid) => (uid === 't' ? index : undefined),
     async indexStats(uid) {

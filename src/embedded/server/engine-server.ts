@@ -22,6 +22,7 @@ import { logRoutes } from './log-routes.ts'
 import { EngineMetrics } from './metrics.ts'
 import { networkRoutes } from './network-routes.ts'
 import { renderRoutes } from './render-routes.ts'
+import { ruleRoutes } from './rule-routes.ts'
 import { searchRoutes } from './search-routes.ts'
 import { snapshotRoutes } from './snapshot-routes.ts'
 import { systemRoutes } from './system-routes.ts'
@@ -97,6 +98,7 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     ...webhookRoutes,
     ...networkRoutes,
     ...logRoutes,
+    ...ruleRoutes,
   ])
     tree.add(route.method, route.path, route)
 

@@ -1,9 +1,8 @@
-/** Health, version, stats, features, keys, dumps, and the routes of flags that this engine does not serve (M-A2, M-A8). */
+/** Health, version, stats, features, keys, dumps and exports (M-A2, M-A8). */
 
 import type { Action } from '../../api/actions.ts'
-import { ApiError } from '../../api/errors.ts'
 import { decodeExport, exportRules } from '../../api/export-body.ts'
-import { decodeFeatures, type Feature, featureNotEnabled } from '../../api/features.ts'
+import { decodeFeatures } from '../../api/features.ts'
 import { matchesSomeIndexPattern } from '../../api/index-uid.ts'
 import { decodeKeyChange, decodeKeyCreation } from '../../api/key-body.ts'
 import { decodeKeyPage, decodeStatsQuery, renderPage } from '../../api/page-query.ts'
@@ -18,12 +17,6 @@ const route = (method: Route['method'], path: string, action: Action | null, han
   action,
   handle,
 })
-
-/** Answers message 72 while the flag is off, and that it is not served when it is on. */
-const refused = (feature: Feature, action: string) => (call: Call) => {
-  if (!call.parts.features()[feature]) throw featureNotEnabled(feature, action)
-  throw new ApiError('feature_not_available', 'This engine does not serve the route.')
-}
 
 export const systemRoutes: readonly Route[] = [
   route('GET', '/', null, () => json({ status: 'Meilisearch is running' })),
@@ -72,12 +65,6 @@ export const systemRoutes: readonly Route[] = [
   }),
 
   route('GET', '/metrics', 'metrics.get', readMetrics),
-  route(
-    'POST',
-    '/dynamic-search-rules',
-    'dynamicSearchRules.get',
-    refused('dynamicSearchRules', 'Calling the `POST /dynamic-search-rules` route'),
-  ),
 ]
 
 function enqueue({ parts }: Call, operation: EngineOperation): Promise<SummarizedTask> {

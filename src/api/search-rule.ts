@@ -1,0 +1,181 @@
+/** Dynamic search rules (`/dynamic-search-rules`): documents that are pinned to a place while a condition holds. */
+import type { Json, JsonObject } from '../lib/json.ts'
+import { parseTime } from './dates.ts'
+import {
+  array,
+  bodyRoot,
+  boolean,
+  type Decoder,
+  type Field,
+  integer,
+  invalidValue,
+  jsonObject,
+  missingField,
+  nullable,
+  object,
+  optional,
+  orNull,
+  required,
+  string,
+  unknownField,
+} from './decode.ts'
+import { ApiError, type ErrorCode } from './errors.ts'
+import { indexUid } from './index-uid.ts'
+
+/** What a rule holds; a field that was never set is absent. */
+export interface SearchRule {
+  readonly description?: string
+  /** Lower goes first; absent = last. */
+  readonly precedence?: number
+  readonly active?: boolean
+  readonly conditions?: RuleConditions
+  readonly actions?: readonly RuleAction[]
+}
+
+export interface RuleConditions {
+  /** RFC 3339, each end included. */
+  readonly time?: { readonly start?: string; readonly end?: string }
+  /** `words`: all of them stand in the query. */
+  readonly query?: { readonly isEmpty?: boolean; readonly words?: string }
+}
+
+export interface RuleAction {
+  /** Without `indexUid`: in every index. */
+  readonly selector: { readonly indexUid?: string; readonly id: string }
+  /** `position`: from 0, in the whole list of hits. */
+  readonly action: { readonly type: 'pin'; readonly position: number }
+}
+
+/** undefined = unchanged, null = as if never set. */
+export type RuleChange = { readonly [K in keyof SearchRule]-?: SearchRule[K] | null | undefined }
+
+function unchanged<T>(decode: Decoder<T>, code: ErrorCode): Field<T | null | undefined> {
+  return { decode: nullable(decode), fallback: () => undefined, code }
+}
+
+const moment: Decoder<string> = (value, at) => {
+  const text = string(value, at)
+  if (parseTime(text) !== undefined) return text
+  throw invalidValue(
+    `\`${text}\` is not a valid date. It should follow the RFC 3339 format to represents a date or datetime in the future or specified as a null value. e.g. 'YYYY-MM-DD' or 'YYYY-MM-DD HH:MM:SS'.\n`,
+    at,
+  )
+}
+
+const conditionFields = object<{
+  time: { start: string | null; end: string | null } | null
+  query: { isEmpty: boolean | null; words: string | null } | null
+}>({
+  time: orNull(object({ start: orNull(moment), end: orNull(moment) }, { strict: false })),
+  query: orNull(object({ isEmpty: orNull(boolean), words: orNull(string) })),
+})
+
+const conditions: Decoder<RuleConditions> = (value, at) => {
+  const { time, query } = conditionFields(value, at)
+  const inside = (field: string) => ({ path: `${at.path}.${field}`, code: 'bad_request' as const })
+  if (query?.isEmpty === true && query.words !== null)
+    throw invalidValue('either `isEmpty` or `words` can be used, not both at once', inside('query'))
+  const { start = null, end = null } = time ?? {}
+  if (start !== null && end !== null && (parseTime(start) ?? 0) > (parseTime(end) ?? 0))
+    throw invalidValue(
+      `\`end\` (\`${timeText(end)}\`) should be later than \`start\` (\`${timeText(start)}\`)`,
+      inside('time'),
+    )
+  return {
+    ...(time === null ? {} : { time: withoutNulls({ start, end }) }),
+    ...(query === null ? {} : { query: withoutNulls(query) }),
+  }
+}
+
+/** As the reference prints it: `2025-11-28 0:00:00.0 +00:00:00`. */
+function timeText(time: string): string {
+  const [, day, hour, rest, fraction = '.0', zone = ''] = /^(.{10}).(\d\d)(:\d\d:\d\d)(\.\d+)?(.*)$/.exec(time) ?? []
+  const offset = /^z$/i.test(zone) ? '+00:00' : zone
+  return `${day} ${Number(hour)}${rest}${fraction} ${offset}:00`
+}
+
+function withoutNulls<T extends object>(value: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== null)) as {
+    [K in keyof T]?: NonNullable<T[K]>
+  }
+}
+
+const pin: Decoder<RuleAction['action']> = (value, at) => {
+  const { type, ...fields } = jsonObject(value, at)
+  if (type === undefined) throw missingField('type', at)
+  if (string(type, { ...at, path: `${at.path}.type` }) !== 'pin') throw invalidValue('Incorrect tag value', at)
+  const unknown = Object.keys(fields).find((name) => name !== 'position')
+  if (unknown !== undefined) throw unknownField(unknown, ['position'], at)
+  return { type: 'pin', ...object<{ position: number }>({ position: required(integer) })(fields, at) }
+}
+
+const selectorFields = object<{ indexUid: string | null; id: string }>({
+  indexUid: orNull(indexUid),
+  id: required(string),
+})
+
+const action = object<RuleAction>({
+  selector: required((value, at) => {
+    const { indexUid: uid, id } = selectorFields(value, at)
+    return { ...(uid === null ? {} : { indexUid: uid }), id }
+  }),
+  action: required(pin),
+})
+
+const change = object<RuleChange>({
+  description: unchanged(string, 'invalid_dynamic_search_rule_description'),
+  precedence: unchanged(integer, 'invalid_dynamic_search_rule_priority'),
+  active: unchanged(boolean, 'invalid_dynamic_search_rule_active'),
+  conditions: unchanged(conditions, 'invalid_dynamic_search_rule_conditions'),
+  actions: unchanged(array(action), 'invalid_dynamic_search_rule_actions'),
+})
+
+/** `PATCH /dynamic-search-rules/{uid}`: the fields that were sent. */
+export function decodeRuleChange(sent: Json): JsonObject {
+  const fields = Object.entries(change(sent, bodyRoot)).filter(([, value]) => value !== undefined)
+  return JSON.parse(JSON.stringify(Object.fromEntries(fields))) as JsonObject
+}
+
+export interface RuleListQuery {
+  readonly offset: number
+  readonly limit: number
+  /** Words of descriptions and conditions. */
+  readonly query: string | null
+  readonly active: boolean | null
+}
+
+const list = object<{ offset: number; limit: number; filter: { query: string | null; active: boolean | null } | null }>(
+  {
+    offset: optional(integer, 0, 'invalid_dynamic_search_rule_offset'),
+    limit: optional(integer, 20, 'invalid_dynamic_search_rule_limit'),
+    filter: orNull(
+      object({
+        query: orNull(string, 'invalid_dynamic_search_rule_filter_query'),
+        active: orNull(boolean, 'invalid_dynamic_search_rule_filter_active'),
+      }),
+      'invalid_dynamic_search_rule_filter',
+    ),
+  },
+)
+
+/** `POST /dynamic-search-rules`. */
+export function decodeRuleList(sent: Json): RuleListQuery {
+  const { offset, limit, filter } = list(sent, bodyRoot)
+  return { offset, limit, query: filter?.query ?? null, active: filter?.active ?? null }
+}
+
+/** A rule as answers show it. */
+export function renderRule(uid: string, rule: SearchRule): JsonObject {
+  const { description, precedence, active = true, conditions: when = {}, actions = [] } = rule
+  const shown = { uid, description, precedence, active, conditions: when, actions }
+  return JSON.parse(JSON.stringify(shown)) as JsonObject
+}
+
+/** Whether the condition on time holds. */
+export function isInTime({ conditions: when }: SearchRule, now: number): boolean {
+  const { start, end } = when?.time ?? {}
+  return (start === undefined || (parseTime(start) ?? 0) <= now) && (end === undefined || (parseTime(end) ?? 0) >= now)
+}
+
+export const ruleNotFound = (uid: string): ApiError =>
+  new ApiError('dynamic_search_rule_not_found', `Dynamic search rule \`${uid}\` not found.`)
