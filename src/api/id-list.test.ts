@@ -25,6 +25,9 @@ test('what is wrong with a long list is told as of a short one', async () => {
     whole.replace(',30000,', ',,30000,'),
     whole.replace('"a,', '"a\n,'),
     `{"a":${whole}}`,
+    `\n ${JSON.stringify(many, null, 2).replace('30003', '3 3')}`,
+    whole.replace('30003', '[tru]'),
+    `${whole.slice(0, -9)}\\"`,
   ]) {
     let expected: unknown
     try {
@@ -37,8 +40,9 @@ test('what is wrong with a long list is told as of a short one', async () => {
   }
 })
 
-test('three hundred thousand ids do not hold up the event loop', async () => {
-  const text = Buffer.from(JSON.stringify(Array.from({ length: 300_000 }, (_, at) => `document-${at}`)))
+test('three hundred thousand ids do not hold up the event loop, right or wrong', async () => {
+  const whole = JSON.stringify(Array.from({ length: 300_000 }, (_, at) => `document-${at}`))
+  const text = Buffer.from(whole)
   // CPU time, since the machine may be busy with something else.
   let longestMs = 0
   let last = process.cpuUsage()
@@ -53,6 +57,7 @@ test('three hundred thousand ids do not hold up the event loop', async () => {
   })()
   let count = 0
   for await (const group of readIdList(text)) count += group.length
+  await assert.rejects(readIdList(Buffer.from(whole.slice(0, -1))).next(), /EOF while parsing a list/)
   isOver = true
   await watch
   assert.equal(count, 300_000)

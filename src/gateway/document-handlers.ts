@@ -14,7 +14,7 @@ import {
   decodeDocumentWrite,
 } from '../api/documents-query.ts'
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
-import { readIdList } from '../api/id-list.ts'
+import { idLines, readIdList } from '../api/id-list.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { checkEditFunction, contextTextOf } from '../embedded/edit-function/edit-request.ts'
 import type { Payload } from '../journal/change.ts'
@@ -223,20 +223,12 @@ async function deleteIds(
   customMetadata: string | null,
 ): Promise<Answer> {
   const { journal } = call.parts
-  let provided = 0
-  async function* lines(): AsyncGenerator<Uint8Array> {
-    for await (const ids of groups) {
-      provided += ids.length
-      yield Buffer.from(ids.map((id) => `${JSON.stringify(id)}\n`).join(''))
-      // Nothing else may let others in between.
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-  }
+  const { lines, count } = idLines(groups)
   let payload: Payload | undefined
   try {
-    payload = await journal.stage(lines())
+    payload = await journal.stage(lines)
     const parts = { uid: pathUid(call), payload, customMetadata, mayCreateIndex: false }
-    const answer = await append(call, { ...parts, operation: { kind: 'documents-delete', provided } })
+    const answer = await append(call, { ...parts, operation: { kind: 'documents-delete', provided: count() } })
     payload = undefined
     return answer
   } catch (error) {

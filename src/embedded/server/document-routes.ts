@@ -6,19 +6,17 @@ import {
   type DocumentsQuery,
   type DocumentWriteQuery,
   decodeCustomMetadata,
-  decodeDeleteBatch,
   decodeDeleteByFilter,
   decodeDocumentEdition,
   decodeDocumentParameters,
   decodeDocumentsParameters,
   decodeDocumentsQuery,
   decodeDocumentWrite,
-  idText,
 } from '../../api/documents-query.ts'
 import { ApiError } from '../../api/errors.ts'
 import { featureNotEnabled } from '../../api/features.ts'
+import { idLines, readIdList } from '../../api/id-list.ts'
 import { parseJsonBody } from '../../api/json-text.ts'
-import type { Json } from '../../lib/json.ts'
 import type { DocumentQuery, EngineOperation } from '../core.ts'
 import { checkEditFunction, contextTextOf } from '../edit-function/edit-request.ts'
 import { readFilter } from '../search/filter-request.ts'
@@ -64,7 +62,7 @@ export const documentRoutes: readonly Route[] = [
     action: 'documents.delete',
     async handle(call) {
       const customMetadata = decodeCustomMetadata(call.search)
-      return deleteIds(call, customMetadata, decodeDeleteBatch(await readRaw(call)))
+      return deleteIds(call, customMetadata, readIdList(await readRaw(call)))
     },
   },
   {
@@ -108,7 +106,7 @@ export const documentRoutes: readonly Route[] = [
     method: 'DELETE',
     path: `${prefix}/{id}`,
     action: 'documents.delete',
-    handle: (call) => deleteIds(call, decodeCustomMetadata(call.search), [call.params[1] ?? '']),
+    handle: (call) => deleteIds(call, decodeCustomMetadata(call.search), [[call.params[1] ?? '']]),
   },
 ]
 
@@ -168,22 +166,17 @@ async function put(call: Call, merge: boolean): Promise<Answer> {
   return accepted(task)
 }
 
-async function deleteIds(call: Call, customMetadata: string | null, ids: readonly Json[]): Promise<Answer> {
-  async function* lines(): AsyncGenerator<Uint8Array> {
-    const group = 2_000
-    for (let at = 0; at < ids.length; at += group)
-      yield Buffer.from(
-        `${ids
-          .slice(at, at + group)
-          .map((id) => JSON.stringify(idText(id)))
-          .join('\n')}\n`,
-      )
-  }
+async function deleteIds(
+  call: Call,
+  customMetadata: string | null,
+  groups: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
+): Promise<Answer> {
+  const { lines, count } = idLines(groups)
   const task = await call.parts.core.enqueue({
     uid: pathUid(call),
     operation: { kind: 'documents-delete' },
-    payload: lines(),
-    received: ids.length,
+    payload: lines,
+    received: count,
     customMetadata,
     allowIndexCreation: false,
   })
