@@ -4,8 +4,9 @@
  * rewriting, limits and metrics on; its other requests go on to a real embedded engine.
  */
 import { join } from 'node:path'
+import { freePort } from '../src/orchestrator/loopback-port.ts'
 import { cpuMs } from './cpu-time.ts'
-import { freePort, startUp } from './ingest.ts'
+import { startUp } from './ingest.ts'
 import { type Bench, type Load, median, type Part, until } from './parts.ts'
 import { createIndex } from './search-server.ts'
 

@@ -2,8 +2,8 @@
  * Ingest through the journal against the same engine alone, interleaved: documents per second, time from 202 to
  * searchable on an idle server, and the same while another project's backlog waits on the node.
  */
-import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '../src/orchestrator/loopback-port.ts'
 import { Corpus } from './corpus.ts'
 import { cpuMsByPart, type ServerPart } from './cpu-time.ts'
 import { type Bench, median, type Side, until } from './parts.ts'
@@ -35,15 +35,6 @@ const launcher = join(import.meta.dirname, '..', 'bin', 'flapjack')
 const key = 'a-master-key-for-the-bench'
 const payloadDocuments = 5_000
 const visibleSamples = 15
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no free port')
-  return address.port
-}
 
 export async function startUp(
   bench: Bench,

@@ -1,10 +1,10 @@
 /** Engine processes for the contract suite: the embedded engine, and a real Meilisearch when MEILISEARCH_BIN names one. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createHttpEngine, type HttpEngine } from '../../src/engine/http-engine.ts'
+import { freePort } from '../../src/orchestrator/loopback-port.ts'
 
 const launcher = join(import.meta.dirname, '..', '..', 'bin', 'flapjack')
 const masterKey = 'a-master-key-for-the-contract'
@@ -83,13 +83,4 @@ async function ended(child: ChildProcess): Promise<void> {
   const exit = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGTERM')
   await exit
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no address')
-  return address.port
 }

@@ -1,10 +1,10 @@
 /** A real `flapjack up` in a folder of its own, whose processes can be killed one by one. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { freePort } from '../../src/orchestrator/loopback-port.ts'
 
 const run = promisify(execFile)
 const launcher = join(import.meta.dirname, '..', '..', 'bin', 'flapjack')
@@ -29,15 +29,6 @@ async function processes(): Promise<readonly ProcessRow[]> {
     .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
     .filter((match) => match !== null)
     .map((match) => ({ pid: Number(match[1]), parent: Number(match[2]), command: match[3]! }))
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no address')
-  return address.port
 }
 
 function kill(pid: number): void {

@@ -2,14 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeSearchQuery } from '../../src/api/search-query.ts'
-import { QueryEmbeddings } from '../../src/embedded/embedders/query-embeddings.ts'
 import type { IndexSettings } from '../../src/embedded/index-settings.ts'
 import { orderedText } from '../../src/embedded/search/ordered-json.ts'
 import { runSearch } from '../../src/embedded/search/run-search.ts'
 import { createTokenizer } from '../../src/embedded/text/tokenize.ts'
-import { systemClock } from '../../src/lib/clock.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import { filterable, MemoryReader } from './memory-reader.ts'
+import { newSearchContext } from './search-context.ts'
 
 const tokenizer = createTokenizer({ separatorTokens: [], nonSeparatorTokens: [], dictionary: [], stopWords: [] })
 
@@ -20,13 +19,7 @@ const wordsOf = (text: string, locales?: readonly string[]): readonly string[] =
     .map(({ normalised }) => normalised)
 
 function answerOf(documents: readonly JsonObject[], settings: Partial<IndexSettings>, query: JsonObject): string {
-  const context = {
-    clock: systemClock,
-    requestUid: 'r',
-    features: {},
-    newQueryUid: null,
-    embeddings: new QueryEmbeddings(),
-  }
+  const context = newSearchContext()
   return orderedText(runSearch(new MemoryReader(documents, settings), 'i', decodeSearchQuery(query), context))
 }
 

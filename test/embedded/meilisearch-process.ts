@@ -1,7 +1,7 @@
 /** A real Meilisearch as a process, spoken to as an engine of ours. */
 import { spawn } from 'node:child_process'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '../../src/orchestrator/loopback-port.ts'
 import { clientOf, type EngineProcess } from './engine-process.ts'
 
 const startMsMax = 60_000
@@ -38,13 +38,4 @@ export async function startMeilisearch(
   }
   await end('SIGKILL')
   throw new Error('Meilisearch did not start')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no address')
-  return address.port
 }

@@ -3,13 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { decodeSearchQuery } from '../../src/api/search-query.ts'
-import { QueryEmbeddings } from '../../src/embedded/embedders/query-embeddings.ts'
 import type { IndexSettings } from '../../src/embedded/index-settings.ts'
 import { orderedText } from '../../src/embedded/search/ordered-json.ts'
 import { runSearch } from '../../src/embedded/search/run-search.ts'
-import { systemClock } from '../../src/lib/clock.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import { defaultSettings, MemoryReader } from './memory-reader.ts'
+import { newSearchContext } from './search-context.ts'
 
 const runs = 150
 const fields = ['title', 'body', 'note'] as const
@@ -42,13 +41,7 @@ function search(stored: readonly Stored[], settings: Partial<IndexSettings>, que
     stored.map((document): JsonObject => ({ ...document })),
     { ...defaultSettings, searchableAttributes: [...fields], ...settings },
   )
-  const context = {
-    clock: systemClock,
-    requestUid: 'r',
-    features: {},
-    newQueryUid: null,
-    embeddings: new QueryEmbeddings(),
-  }
+  const context = newSearchContext()
   const decoded = decodeSearchQuery({ ...query, limit: 1000, showRankingScoreDetails: true })
   const answer: { hits: { id: number; _rankingScoreDetails: Record<string, { score: number }> }[] } = JSON.parse(
     orderedText(runSearch(reader, 'i', decoded, context)),

@@ -1,25 +1,16 @@
 /** A node whose disk takes no writes, and one that nobody writes to. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Operation } from '../../src/journal/change.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import { silentLaneMetrics } from '../../src/replication/dependencies.ts'
 import { startReplication } from '../../src/replication/replication.ts'
 import { probeUid } from '../../src/replication/write-probe.ts'
+import { put } from '../contract/journal-world.ts'
 import { Scheduler } from './scheduler.ts'
 import { createSimEngine } from './sim-engine.ts'
 import { SimNode } from './sim-node.ts'
 import { SimStore } from './sim-store.ts'
 import { withUnused } from './simulation.ts'
-
-const put: Operation = {
-  kind: 'documents-put',
-  merge: false,
-  skipCreation: false,
-  primaryKey: null,
-  received: 1,
-  distinct: 1,
-}
 
 function open() {
   const random = seededRandom(5)

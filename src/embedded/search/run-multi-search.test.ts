@@ -1,25 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { defaultSettings, filterable, MemoryReader } from '../../../test/embedded/memory-reader.ts'
+import { newSearchContext } from '../../../test/embedded/search-context.ts'
 import { decodeFacetSearch } from '../../api/facet-search-query.ts'
 import { decodeMultiSearch } from '../../api/multi-search-query.ts'
 import { decodeSimilar } from '../../api/similar-query.ts'
-import { systemClock } from '../../lib/clock.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 import { type OrderedObject, orderedText } from './ordered-json.ts'
 import { runFacetSearch } from './run-facet-search.ts'
 import { runMultiSearch } from './run-multi-search.ts'
 import { runSimilar } from './run-similar.ts'
-import type { SearchContext } from './search-context.ts'
 
-const context: SearchContext = {
-  clock: systemClock,
-  requestUid: 'r',
-  features: {},
-  newQueryUid: null,
-  embeddings: new QueryEmbeddings(),
-}
+const context = newSearchContext()
 const settings = { filterableAttributes: filterable('genre', 'year'), sortableAttributes: ['year'] }
 const films = new MemoryReader(
   [

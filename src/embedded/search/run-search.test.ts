@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { filterable, MemoryReader } from '../../../test/embedded/memory-reader.ts'
+import { newSearchContext } from '../../../test/embedded/search-context.ts'
 import { decodeSearchQuery } from '../../api/search-query.ts'
 import { systemClock } from '../../lib/clock.ts'
 import type { JsonObject } from '../../lib/json.ts'
-import { QueryEmbeddings } from '../embedders/query-embeddings.ts'
 import type { IndexSettings } from '../index-settings.ts'
 import { orderedText } from './ordered-json.ts'
 import { runSearch } from './run-search.ts'
-import type { SearchContext } from './search-context.ts'
 
 const books: readonly JsonObject[] = [
   { id: 123, title: 'Pride and Prejudice', comment: 'A great book', genre: 'romance', year: 1813 },
@@ -26,13 +25,7 @@ const books: readonly JsonObject[] = [
   { id: 42, title: "The Hitchhiker's Guide to the Galaxy", genre: 'Fantasy', year: null },
 ]
 
-const context: SearchContext = {
-  clock: systemClock,
-  requestUid: 'r',
-  features: {},
-  newQueryUid: null,
-  embeddings: new QueryEmbeddings(),
-}
+const context = newSearchContext()
 
 interface Hit extends JsonObject {
   readonly id: number
