@@ -19,6 +19,8 @@ export interface CutDocument {
   readonly broken: boolean
   /** It may hold a number beyond a double, or a lone surrogate. */
   readonly doubtful: boolean
+  /** It is the whole payload: the reference parses it, while it skims those of a list. */
+  readonly alone: boolean
 }
 
 /** start: nothing seen. item: a document or the end must follow; next: a document must follow. */
@@ -113,6 +115,10 @@ export class DocumentCutter {
       return at + 1
     }
     throw this.#stray(piece, at, byte, state)
+  }
+
+  get #alone(): boolean {
+    return !this.#lines && !this.#array
   }
 
   #begin(at: number): void {
@@ -227,6 +233,7 @@ export class DocumentCutter {
       column: this.#startColumn,
       broken: this.#broken,
       doubtful: this.#doubtful,
+      alone: this.#alone,
     })
   }
 
@@ -238,6 +245,11 @@ export class DocumentCutter {
     if (token === undefined && byte !== 0x22) return this.#wrong('expected value', at)
     if (state === 'start') return new JsonSyntaxError('data are neither an object nor a list of objects')
     if (token === undefined) return this.#wrong('EOF while parsing a string', at)
+    if (this.#array && state === 'item') {
+      // As in the reference, a list that does not begin with an object is left behind its first member.
+      const next = at + token.length + (/^\s*,\s*(?=\S)/.exec(rest.slice(token.length))?.[0].length ?? -token.length)
+      if (next > at) return this.#wrong(piece[next] === 0x5d ? 'trailing comma' : 'trailing characters', next)
+    }
     const kind = token.startsWith('"')
       ? `string ${token}`
       : token === 'null'
@@ -251,7 +263,7 @@ export class DocumentCutter {
   #mistakeIn(bytes: Uint8Array): JsonSyntaxError {
     const place = { line: this.#startLine, column: this.#startColumn }
     return new JsonSyntaxError(
-      jsonMistake(bytes, { ...place, skimmed: true }) ??
+      jsonMistake(bytes, { ...place, skimmed: !this.#alone }) ??
         `EOF while parsing an object ${placeIn(bytes, bytes.length, place)}`,
     )
   }

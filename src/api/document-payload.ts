@@ -149,12 +149,15 @@ class DocumentIntake {
     if (!ascii && !isUtf8(buffer))
       throw new JsonSyntaxError(`invalid unicode code point ${placeIn(buffer, buffer.length, document)}`)
     const text = buffer.toString(ascii ? 'latin1' : 'utf8')
+    const { line, column, alone } = document
+    const mistake = () => jsonMistake(buffer, { line, column, skimmed: !alone })
+    const hidden = alone && document.doubtful ? mistake() : undefined
+    if (hidden !== undefined) throw new JsonSyntaxError(hidden)
     let value: Json
     try {
       value = JSON.parse(text) as Json
     } catch {
-      const mistake = jsonMistake(buffer, { line: document.line, column: document.column, skimmed: true })
-      throw new JsonSyntaxError(mistake ?? 'invalid JSON')
+      throw new JsonSyntaxError(mistake() ?? 'invalid JSON')
     }
     this.#judge(value, buffer, text, document.doubtful)
     this.#write(buffer, document.broken)
