@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
+import { testProject } from '../../test/support/project.ts'
 import type { ApiError } from '../api/errors.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
 import { isObject, type JsonObject } from '../lib/json.ts'
@@ -37,25 +38,11 @@ const login: TokenIssuer = {
   indexes: ['mov*', 'books'],
 }
 
-function makeProject(id: string, tokens: TokenRules = noTokenRules): Project {
-  return {
-    id,
-    organisation: 'o',
-    ref: id.padEnd(12, 'x'),
-    name: id,
-    state: 'active',
-    masterKey: `master ${id}`,
-    features: {},
-    tokens,
-    createdAt: 1,
-  }
-}
-
 const tableOf = (...projects: Project[]): RouteTable =>
   buildRouteTable({ version: 1, projects, keys: [], indexes: [], placements: [], nodes: [] })
 
-const one = makeProject('one', { ...noTokenRules, issuers: [login] })
-const two = makeProject('two')
+const one = testProject('one', { tokens: { ...noTokenRules, issuers: [login] } })
+const two = testProject('two')
 const table = tableOf(one, two)
 
 const claims = {
@@ -179,7 +166,7 @@ test('a token ends with its time, its jti, its issuer and with all that were iss
   const allRevoked = withRules(revokeAll(one.tokens, nowMs))
   assert.throws(() => authenticate(allRevoked, token, 'search'), { code: 'invalid_api_key' })
   authenticate(allRevoked, later, 'search')
-  assert.throws(() => authenticate(tableOf(makeProject('one')), later, 'search'), { code: 'invalid_api_key' })
+  assert.throws(() => authenticate(tableOf(testProject('one')), later, 'search'), { code: 'invalid_api_key' })
   authenticate(table, token, 'search')
   at = claims.exp * 1000
   assert.throws(() => authenticate(table, token, 'search'), /time of validity/)

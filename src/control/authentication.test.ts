@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
-import { type ApiKey, noTokenRules, type Project } from '../store/catalogue.ts'
+import { testProject } from '../../test/support/project.ts'
+import type { ApiKey, Project } from '../store/catalogue.ts'
 import { buildRouteTable, credentialHash } from '../topology/route-table.ts'
 import type { AccessTokens } from './access-tokens.ts'
 import { createAuthentication } from './authentication.ts'
@@ -9,20 +10,6 @@ import { keyValue } from './key-value.ts'
 import { authorise, forcedFilter, seesIndex } from './principal.ts'
 
 const uid = '11111111-2222-4333-8444-555555555555'
-
-function makeProject(id: string): Project {
-  return {
-    id,
-    organisation: 'o',
-    ref: id.padEnd(12, 'x'),
-    name: id,
-    state: 'active',
-    masterKey: `master ${id}`,
-    features: {},
-    tokens: noTokenRules,
-    createdAt: 1,
-  }
-}
 
 function makeKey(project: Project, change: Partial<ApiKey> = {}): ApiKey {
   return {
@@ -40,8 +27,8 @@ function makeKey(project: Project, change: Partial<ApiKey> = {}): ApiKey {
   }
 }
 
-const one = makeProject('one')
-const two = makeProject('two')
+const one = testProject('one')
+const two = testProject('two')
 
 function tableOf(keys: readonly ApiKey[]) {
   return buildRouteTable({ version: 1, projects: [one, two], keys, indexes: [], placements: [], nodes: [] })

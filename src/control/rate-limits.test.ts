@@ -1,26 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { testProject } from '../../test/support/project.ts'
 import { ApiError } from '../api/errors.ts'
 import { seededRandom } from '../lib/random.ts'
-import { noTokenRules, type Project } from '../store/catalogue.ts'
 import { masterPrincipal, type Principal } from './principal.ts'
 import { type ClassLimits, createRateLimits, type RateLimitOptions, type RateLimits } from './rate-limits.ts'
 
 const none: ClassLimits = { search: null, write: null, admin: null }
 
 function principal(project: string, keyUid: string | null): Principal {
-  const owner: Project = {
-    id: project,
-    organisation: 'o',
-    ref: project,
-    name: project,
-    state: 'active',
-    masterKey: 'master',
-    features: {},
-    tokens: noTokenRules,
-    createdAt: 0,
-  }
-  return { ...masterPrincipal(owner), keyUid }
+  return { ...masterPrincipal(testProject(project)), keyUid }
 }
 
 function limits(options: Partial<RateLimitOptions>, clock = movedClock()): RateLimits {

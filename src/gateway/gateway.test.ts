@@ -1,77 +1,27 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
+import { type FakeEngine, startFakeEngine } from '../../test/support/fake-engine.ts'
+import { testProject } from '../../test/support/project.ts'
 import { defaultKeys } from '../api/key-body.ts'
 import { signAccessToken } from '../control/access-token-signing.ts'
 import { keyValue } from '../control/key-value.ts'
 import { platformKey } from '../control/token-keys.ts'
 import type { AppendRequest, Journal } from '../journal/ports.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import {
-  type ApiKey,
-  type CatalogueEvent,
-  type IndexEntry,
-  type Node,
-  noTokenRules,
-  type Placement,
-  type Project,
-} from '../store/catalogue.ts'
+import type { ApiKey, CatalogueEvent, IndexEntry, Node, Placement, Project } from '../store/catalogue.ts'
 import { type Catalogue, type CatalogueChange, StoreUnavailable } from '../store/ports.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { credentialHash } from '../topology/route-table.ts'
 import { type Gateway, startGateway } from './gateway.ts'
 
-/** An engine that tells what it was asked and answers what it is told to. */
-interface FakeEngine {
-  readonly server: Server
-  readonly url: string
-  readonly seen: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[]
-  answer: (url: string, body: string) => { status: number; body: string | Buffer; headers?: Record<string, string> }
-}
-
-async function startEngine(): Promise<FakeEngine> {
-  const seen: FakeEngine['seen'] = []
-  const server = createServer((request, response) => {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
-    request.on('end', () => {
-      const body = Buffer.concat(chunks).toString()
-      const { method = '', url = '', headers } = request
-      seen.push({ method, url, headers, body })
-      const { status, body: text, headers: more = {} } = engine.answer(url, body)
-      response.writeHead(status, { 'content-type': 'application/json', 'x-inner': 'n1', ...more })
-      response.end(text)
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const engine: FakeEngine = { server, url, seen, answer: () => ({ status: 200, body: '{"hits":[]}' }) }
-  return engine
-}
-
-function makeProject(id: string, ref: string): Project {
-  return {
-    id,
-    ref,
-    organisation: 'o1',
-    name: id,
-    state: 'active',
-    masterKey: `master-of-${id}`,
-    features: {},
-    tokens: noTokenRules,
-    createdAt: 1,
-  }
-}
-
-const alpha = makeProject('alpha', 'aaaaaaaaaaaa')
-const beta = makeProject('beta', 'bbbbbbbbbbbb')
+const alpha = testProject('alpha', { ref: 'aaaaaaaaaaaa' })
+const beta = testProject('beta', { ref: 'bbbbbbbbbbbb' })
 
 function makeKey(
   project: Project,
@@ -215,8 +165,8 @@ function whole<T extends object>(part: Partial<T>): T {
 }
 
 before(async () => {
-  engine = await startEngine()
-  second = await startEngine()
+  engine = await startFakeEngine()
+  second = await startFakeEngine()
   placed = [
     makeIndex(alpha, 'movies', 'n1'),
     makeIndex(alpha, 'books', 'n2'),

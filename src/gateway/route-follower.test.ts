@@ -1,24 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { noTokenRules, type Project } from '../store/catalogue.ts'
+import { testProject } from '../../test/support/project.ts'
 import { type Catalogue, StoreUnavailable } from '../store/ports.ts'
 import { followRoutes } from './route-follower.ts'
-
-function makeProject(version: number): Project {
-  const id = `p${version}`
-  const masterKey = `m${version}`
-  return {
-    id,
-    organisation: 'o',
-    ref: id,
-    name: id,
-    state: 'active',
-    masterKey,
-    features: {},
-    tokens: noTokenRules,
-    createdAt: 1,
-  }
-}
 
 /** A store in which every commit makes a project, and a clock that only the test moves. */
 function makeWorld() {
@@ -33,7 +17,7 @@ function makeWorld() {
       if (state.isAway) throw new StoreUnavailable('away')
       const last = Math.min(state.head, version + limit)
       const changes = Array.from({ length: last - version }, (_, at) => {
-        const project = makeProject(version + at + 1)
+        const project = testProject(`p${version + at + 1}`)
         const event = {
           version: version + at + 1,
           entity: 'project',

@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { testProject } from '../../test/support/project.ts'
 import { seededRandom } from '../lib/random.ts'
-import { type ApiKey, type IndexEntry, noTokenRules, type Placement, type Project } from '../store/catalogue.ts'
+import type { ApiKey, IndexEntry, Placement } from '../store/catalogue.ts'
 import type { CatalogueChange } from '../store/ports.ts'
 import { physicalName } from './physical-name.ts'
 import { buildRouteTable, credentialHash } from './route-table.ts'
 
-const project: Project = {
-  id: 'p1',
-  organisation: 'o1',
-  ref: 'aaaaaaaaaaaa',
-  name: 'one',
-  state: 'active',
-  masterKey: 'master',
-  features: {},
-  tokens: noTokenRules,
-  createdAt: 1,
-}
+const project = testProject('p1', { ref: 'aaaaaaaaaaaa', masterKey: 'master' })
 const key: ApiKey = {
   project: 'p1',
   uid: 'k1',
