@@ -5,6 +5,7 @@ import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
 import { encodeBody, hasSecret, jsonText, sealContexts, sealJson } from './change-row.ts'
 import { numberEndings } from './ending-rows.ts'
+import { asPart, type Saving } from './index-rows.ts'
 import { finishedDetails } from './task-details.ts'
 import type { NewChange } from './write-index.ts'
 
@@ -16,6 +17,7 @@ export interface Insertion {
 /**
  * Also writes the projects' next task numbers, and ends at once what no lane will ever deliver.
  *
+ * @param saving  what is written in the same round trip.
  * @param token  random, one for the transaction: by it the rows are found again when the connection breaks in the commit.
  */
 export async function insertChanges(
@@ -24,6 +26,7 @@ export async function insertChanges(
   insertions: readonly Insertion[],
   nextTasks: ReadonlyMap<ProjectId, number>,
   token: number,
+  saving: Saving | undefined,
 ): Promise<void> {
   const ended = await numberEnded(client, insertions)
   const inline = insertions.map(({ change }) => (change.payload?.kind === 'inline' ? change.payload.bytes : null))
@@ -35,12 +38,15 @@ export async function insertChanges(
   }
   const column = <T>(value: (change: NewChange, project: ProjectId) => T): T[] =>
     insertions.map(({ change, project }) => value(change, project))
+  const beside = asPart(saving, 29)
   await client.query({
-    name: 'insert-changes',
+    name: saving === undefined ? 'insert-changes' : 'insert-and-save',
     // One binary parameter carries all payloads: as an array they would travel as hexadecimal text.
     text: `with counted as (
         update projects p set next_task = n.next_task from unnest($27::uuid[], $28::bigint[]) as n (id, next_task)
         where p.id = n.id
+      ), saved as (
+        ${beside.text}
       )
       insert into changes (project_id, task, index_id, position, index_uid, operation, kind, body, secret_sealed, payload,
         blob, byte_count, bytes_through, refusal, primary_key, deliver_sealed, may_create, status, error, details, batch,
@@ -92,6 +98,7 @@ export async function insertChanges(
       [...nextTasks.keys()],
       [...nextTasks.values()],
       token,
+      ...beside.values,
     ],
   })
 }

@@ -73,13 +73,47 @@ export async function lockIndexes(
   return new Map(rows.map((row) => [row.id, decodeIndex(sealing, row)]))
 }
 
+/** The same of one index and of every other one that a waiting swap of it touches. */
+export async function lockWithSwaps(
+  client: PoolClient,
+  sealing: SealingKey,
+  id: string,
+): Promise<Map<string, LockedIndex>> {
+  const { rows } = await client.query<Row>({
+    name: 'lock-with-swaps',
+    text: `${selectIndexes(true)} where i.id in (
+        select $1::uuid
+        union all
+        select b.index_id from waits a join waits b on b.project_id = a.project_id and b.task = a.task where a.index_id = $1
+      ) order by i.id for no key update of i`,
+    values: [id],
+  })
+  return new Map(rows.map((row) => [row.id, decodeIndex(sealing, row)]))
+}
+
 /** Writes drafts back. A name moves from one row to another, so names that change are cleared first. */
 export async function saveIndexes(
   client: PoolClient,
   sealing: SealingKey,
   indexes: readonly LockedIndex[],
 ): Promise<void> {
-  if (indexes.length === 0) return
+  const saving = await prepareSaving(client, sealing, indexes)
+  if (saving !== undefined) await client.query({ name: 'save-indexes', ...saving })
+}
+
+/** A statement that another one may take along, as a part of its `with`. */
+export interface Saving {
+  readonly text: string
+  readonly values: unknown[]
+}
+
+/** As `saveIndexes`, but for the last statement, which it answers; `undefined` = there is none. */
+export async function prepareSaving(
+  client: PoolClient,
+  sealing: SealingKey,
+  indexes: readonly LockedIndex[],
+): Promise<Saving | undefined> {
+  if (indexes.length === 0) return undefined
   for (const { state } of indexes) {
     if (!state.isGone) continue
     state.writeUid = null
@@ -99,8 +133,7 @@ export async function saveIndexes(
     indexes.map(({ state, loaded }) =>
       state[of] === loaded[of] ? null : sealJson(sealing, state[of], sealContexts[of](state.id)),
     )
-  await client.query({
-    name: 'save-indexes',
+  return {
     text: `update indexes i set
         write_uid = u.write_uid, read_uid = u.read_uid, named_by = u.named_by, write_primary_key = u.write_primary_key,
         primary_key = u.primary_key, created_at = u.created_at, updated_at = u.updated_at, head = u.head,
@@ -133,5 +166,13 @@ export async function saveIndexes(
       states.map((state) => state.mayHoldDocuments),
       states.map((state) => state.isGone),
     ],
-  })
+  }
 }
+
+/** A statement that another takes along: its parameters come behind the other's. Always of the same form, for its name. */
+export function asPart(saving: Saving | undefined, parameterCount: number): Saving {
+  const { text, values } = saving ?? emptySaving
+  return { text: text.replace(/\$(\d+)/g, (_, number) => `$${Number(number) + parameterCount}`), values }
+}
+
+const emptySaving: Saving = { text: 'select 1', values: [] }

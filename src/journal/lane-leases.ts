@@ -4,7 +4,7 @@ import type { SealingKey } from '../lib/seal.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodeNode, type NodeRow } from '../store/node-row.ts'
-import { transact } from '../store/transaction.ts'
+import { transactBehind } from '../store/transaction.ts'
 import type { NodeLease } from './ports.ts'
 
 export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
@@ -69,12 +69,11 @@ export async function holding<T>(
   lease: NodeLease,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T | false> {
-  return transact(database, async (client) => {
-    const { rowCount } = await client.query({
-      name: 'hold-lease',
-      text: "select 1 from node_leases where node_id = $1 and epoch = $2 and owner <> '' for share",
-      values: [lease.node.id, lease.epoch],
-    })
-    return rowCount === 0 ? false : work(client)
-  })
+  return transactBehind(
+    database,
+    (client) =>
+      `select 1 from node_leases where node_id = ${client.escapeLiteral(lease.node.id)} and epoch = ${Number(lease.epoch)}
+         and owner <> '' for share`,
+    async (client, heldCount) => (heldCount === 0 ? false : work(client)),
+  )
 }

@@ -2,14 +2,14 @@
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { IndexId, Placement } from '../store/catalogue.ts'
+import type { IndexId, Placement, ProjectId } from '../store/catalogue.ts'
 import { recordEvents } from '../store/transaction.ts'
 import { complete } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
-import { type LockedIndex, lockIndexes, saveIndexes } from './index-rows.ts'
+import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof } from './ports.ts'
-import { completeSwaps, giveNames, indexesOfSwaps, renameTasks } from './read-names.ts'
+import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
 
 export interface Progress {
   readonly placement: Placement
@@ -19,9 +19,12 @@ export interface Progress {
 }
 
 export interface ProgressEffects {
-  readonly isFinished: boolean
+  /** The project whose tasks ended; `undefined` = none did. */
+  readonly finished: ProjectId | undefined
   readonly isCatalogueChanged: boolean
 }
+
+const nothing: ProgressEffects = { finished: undefined, isCatalogueChanged: false }
 
 /** The caller holds the lease. Positions that are complete already are passed over. */
 export async function recordProgress(
@@ -30,12 +33,12 @@ export async function recordProgress(
   progress: Progress,
 ): Promise<ProgressEffects> {
   const { index: id } = progress.placement
-  const locked = await lockIndexes(client, sealing, await indexesOfSwaps(client, [id]))
+  const locked = await lockWithSwaps(client, sealing, id)
   const state = locked.get(id)?.state
-  if (state === undefined || state.isGone) return { isFinished: false, isCatalogueChanged: false }
+  if (state === undefined || state.isGone) return nothing
   const now = clock.now()
   const moved = await movePlacement(client, progress, state.completed)
-  if (moved === undefined) return { isFinished: false, isCatalogueChanged: false }
+  if (moved === undefined) return nothing
   let isCatalogueChanged = moved.isActivated
   const endings = []
   const renamings = []
@@ -56,15 +59,17 @@ export async function recordProgress(
   endings.push(...swaps.endings)
   renamings.push(...swaps.renamings)
   const touched = [...locked.values()].filter((index) => index.state.id === id || isRenamed(index))
-  await saveIndexes(client, sealing, touched)
+  const saving = await prepareSaving(client, sealing, touched)
+  const mayGoTogether = endings.length > 0 && renamings.length === 0
+  if (saving !== undefined && !mayGoTogether) await client.query({ name: 'save-indexes', ...saving })
   await renameTasks(client, state.project, renamings)
-  await saveEndings(client, state.project, endings, now)
+  await saveEndings(client, state.project, endings, now, mayGoTogether ? saving : undefined)
   const changed = touched.filter((index) => isRenamed(index) || (index.state.id === id && isCatalogueChanged))
   await recordEvents(
     client,
     changed.map(({ state: { project, id: entityId } }) => ({ entity: 'index', project, entityId })),
   )
-  return { isFinished: endings.length > 0, isCatalogueChanged: changed.length > 0 }
+  return { finished: endings.length > 0 ? state.project : undefined, isCatalogueChanged: changed.length > 0 }
 }
 
 function isRenamed({ state, loaded }: LockedIndex): boolean {

@@ -21,7 +21,7 @@ import { type DecisionContext, decideAppend, type ProjectDraft } from './append-
 import { type Insertion, insertChanges } from './change-insert.ts'
 import { openSettings, sealContexts } from './change-row.ts'
 import { type IndexCreation, prepareCreation } from './index-creation.ts'
-import { decodeIndex, type LockedIndex, saveIndexes, selectIndexes } from './index-rows.ts'
+import { decodeIndex, type LockedIndex, prepareSaving, selectIndexes } from './index-rows.ts'
 import type { AppendOutcome, AppendRequest } from './ports.ts'
 import { carryOut } from './project-effects.ts'
 import { projectWork } from './work-waiter.ts'
@@ -274,9 +274,9 @@ async function decideAndWrite(
   let hasProjectWork = false
   if (insertions.length > 0) {
     await creation?.save(client)
-    await saveIndexes(client, deps.sealing, touched)
+    const saving = await prepareSaving(client, deps.sealing, touched)
     const next = new Map(insertions.map(({ project }) => [project, projects.get(project)?.nextTask ?? 0]))
-    await insertChanges(client, deps.sealing, insertions, next, token)
+    await insertChanges(client, deps.sealing, insertions, next, token, saving)
     const effects = await carryOut(client, deps.sealing, insertions, now)
     isCatalogueChanged = effects.isCatalogueChanged
     hasProjectWork = effects.hasProjectWork

@@ -63,14 +63,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       )
       if (effects === false) return false
       if (effects.isCatalogueChanged) signals.send('flapjack_catalogue', '')
-      if (effects.isFinished) {
-        const { rows } = await reach(() =>
-          database.pool.query<{ project_id: string }>('select project_id from indexes where id = $1', [
-            placement.index,
-          ]),
-        )
-        for (const { project_id } of rows) sendFinished(project_id)
-      }
+      if (effects.finished !== undefined) sendFinished(effects.finished)
       return true
     },
     identity: (lease) =>

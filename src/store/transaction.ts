@@ -1,5 +1,6 @@
 /** Transactions of plain statements, and the version of the catalogue that they raise. */
 import type { PoolClient } from 'pg'
+import { assert } from '../lib/assert.ts'
 import type { CatalogueEvent } from './catalogue.ts'
 import { type Database, isConflict, reach } from './database.ts'
 
@@ -7,7 +8,27 @@ const triesMax = 5
 
 /** Runs `work` in one transaction; after a deadlock or serialization failure again, so it must not keep anything outside. */
 export function transact<T>(database: Database, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return againAfterConflict(() => tryOnce(database, work))
+  return againAfterConflict(() =>
+    tryOnce(database, async (client) => {
+      await client.query('begin')
+      return work(client)
+    }),
+  )
+}
+
+/** The same, with a first statement that goes to the server together with the beginning; `work` gets its row count. */
+export function transactBehind<T>(
+  database: Database,
+  first: (client: PoolClient) => string,
+  work: (client: PoolClient, rowCount: number) => Promise<T>,
+): Promise<T> {
+  return againAfterConflict(() =>
+    tryOnce(database, async (client) => {
+      const results: unknown = await client.query(`begin;\n${first(client)}`)
+      assert(Array.isArray(results) && results.length === 2, 'each statement has a result')
+      return work(client, Number(results[1].rowCount ?? 0))
+    }),
+  )
 }
 
 /** Runs a transaction, or a statement that is one by itself; after a deadlock or serialization failure again. */
@@ -25,7 +46,6 @@ export async function againAfterConflict<T>(work: () => Promise<T>): Promise<T> 
 async function tryOnce<T>(database: Database, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await database.pool.connect()
   try {
-    await client.query('begin')
     const result = await work(client)
     await client.query('commit')
     client.release()
