@@ -32,7 +32,11 @@ async function stop(engine: EngineProcess): Promise<void> {
 /** Two indexes, every common kind of task, a vector, and a number that no double holds. */
 async function fill(engine: EngineProcess): Promise<void> {
   await engine.call('PATCH', '/experimental-features', { containsFilter: true })
-  await engine.call('PATCH', '/experimental-features', { chatCompletions: true, network: true })
+  await engine.call('PATCH', '/experimental-features', {
+    chatCompletions: true,
+    network: true,
+    dynamicSearchRules: true,
+  })
   const hook = await engine.call('POST', '/webhooks', { url: 'https://example.com/hook', headers: { 'x-a': 'b' } })
   assert.equal(hook.status, 201, hook.body.toString())
   const chat = await engine.call('PATCH', '/chats/desk/settings', { source: 'openAi', apiKey: 'a-key-that-is-long' })
@@ -59,6 +63,13 @@ async function fill(engine: EngineProcess): Promise<void> {
   await engine.write('POST', '/tasks/cancel?uids=1,2', undefined)
   await engine.write('DELETE', '/tasks?uids=4', undefined)
   await engine.write('POST', '/indexes/books/compact', undefined)
+  await engine.write('PATCH', '/dynamic-search-rules/late', {
+    active: true,
+    conditions: { query: { words: 'tome' } },
+    actions: [{ selector: { indexUid: 'books', id: '2' }, action: { type: 'pin', position: 0 } }],
+  })
+  await engine.write('PATCH', '/dynamic-search-rules/early', { description: 'x', active: false })
+  await engine.write('DELETE', '/dynamic-search-rules/none', undefined)
 }
 
 /** What both sides of a dump must show alike. */
@@ -73,6 +84,7 @@ async function contentOf(engine: Pick<EngineProcess, 'call'>, filter = 'year = 1
     bigNumber: /"n": ?12345678901234567[0-9.e+]*/.test(await get('/indexes/books/documents/2')),
     settings: JSON.parse(await get('/indexes/books/settings')) as JsonObject,
     primaryKeys: resultsOf(await engine.call('GET', '/indexes')).map(({ uid, primaryKey }) => [uid, primaryKey]),
+    rules: (await engine.call('POST', '/dynamic-search-rules', {})).json.results ?? [],
     hits: (search.json.hits as JsonObject[]).map(({ id }) => id),
     webhooks: JSON.parse(await get('/webhooks')) as JsonObject,
     chat: JSON.parse(await get('/chats/desk/settings')) as JsonObject,

@@ -34,6 +34,8 @@ interface RankedHit {
   readonly position: number
   readonly scores: readonly ComparableScore[]
   readonly weightedScore: number
+  /** The name of this engine in its network, when the query gave it. */
+  readonly remote: string | null
   readonly isSemantic: boolean
 }
 
@@ -152,6 +154,8 @@ class FederatedRun {
     for (const [name, value] of Object.entries(pageInfo(federation, Math.max(0, total)))) answer.set(name, value)
     this.#addFacets(answer, results, rejected)
     answer.set('requestUid', this.#context.requestUid)
+    if (queries.some(({ federationOptions }) => (federationOptions?.remote ?? null) !== null))
+      answer.set('remoteErrors', {})
     const { newQueryUid } = this.#context
     if (newQueryUid !== null)
       answer.set(
@@ -241,6 +245,7 @@ class FederatedRun {
         position: query.federationOptions?.queryPosition ?? position,
         scores: comparableScores(details, weight),
         weightedScore: rankingScore(details) * weight,
+        remote: query.federationOptions?.remote ?? null,
         isSemantic: details.some((detail) => detail.kind === 'vector'),
       }
       const [first] = details
@@ -326,7 +331,8 @@ function compareHits(left: RankedHit, right: RankedHit): number {
   }
 }
 
-function federatedHit({ uid, document, extra, position, weightedScore }: RankedHit): JsonObject {
-  const _federation = { indexUid: uid, queriesPosition: position, weightedRankingScore: weightedScore }
+function federatedHit({ uid, document, extra, position, weightedScore, remote }: RankedHit): JsonObject {
+  const place = { indexUid: uid, queriesPosition: position, weightedRankingScore: weightedScore }
+  const _federation = remote === null ? place : { ...place, remote }
   return hitJson({ document: { ...document, _federation }, extra })
 }

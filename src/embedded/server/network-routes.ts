@@ -12,7 +12,7 @@ function check({ parts }: Call): void {
 }
 
 /** Only this file writes the entry. */
-const stored = (store: EngineStore): Network => (store.get(entry) as Network | undefined) ?? emptyNetwork
+export const storedNetwork = (store: EngineStore): Network => (store.get(entry) as Network | undefined) ?? emptyNetwork
 
 export const networkRoutes: readonly Route[] = [
   {
@@ -21,7 +21,7 @@ export const networkRoutes: readonly Route[] = [
     action: 'network.get',
     handle(call) {
       check(call)
-      return json(renderNetwork(stored(call.parts.core.store)))
+      return json(renderNetwork(storedNetwork(call.parts.core.store)))
     },
   },
   {
@@ -32,7 +32,7 @@ export const networkRoutes: readonly Route[] = [
       const sent = decodeNetwork(await readJson(call))
       check(call)
       const { store } = call.parts.core
-      const network = applyNetwork(stored(store), sent, call.parts.random.uuid())
+      const network = applyNetwork(storedNetwork(store), sent, call.parts.random.uuid())
       const remotes = Object.entries(network.remotes).map(([name, remote]) => [name, { ...remote }])
       await store.put(entry, { ...network, remotes: Object.fromEntries(remotes), shards: { ...network.shards } })
       return json(renderNetwork(network))

@@ -9,6 +9,7 @@ import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../..
 import type { Json, JsonObject } from '../../lib/json.ts'
 import { type Answer, type Call, pathUid, type Route, readJson, readOptions } from './call.ts'
 import { checkIndex, forcedFilter } from './key-ring.ts'
+import { storedNetwork } from './network-routes.ts'
 
 export const searchRoutes: readonly Route[] = [
   {
@@ -56,6 +57,7 @@ async function search(call: Call, query: SearchQuery): Promise<Answer> {
     parseFilter(query.filter, 'invalid_search_filter')
     checkPersonalisation(query.personalize)
   }
+  checkRemote(call, query)
   const uid = pathUid(call)
   return answer(await call.parts.core.search(uid, restrict(call, uid, query), readOptions(call)))
 }
@@ -81,6 +83,7 @@ async function multiSearch(call: Call): Promise<Answer> {
     }),
   )
   checkPersonalisation(federation?.personalize ?? null)
+  for (const [position, query] of queries.entries()) rethrowInside(position, () => checkRemote(call, query))
   return answer(await call.parts.core.multiSearch({ queries: allowed, federation }, readOptions(call)))
 }
 
@@ -95,6 +98,22 @@ function checkFeatures(call: Call, query: { readonly media: Json; readonly useNe
     throw featureNotEnabled('multimodal', 'passing `media` in a search query')
   if (query.useNetwork && !features.network)
     throw featureNotEnabled('network', 'passing `useNetwork` in a search query')
+}
+
+type RemoteQuery = Pick<SearchQuery, 'useNetwork'> & Partial<Pick<MultiSearchQuery, 'federationOptions'>>
+
+/** Only the engine itself is asked: no search runs here that was meant for another server. */
+function checkRemote({ parts }: Call, { useNetwork, federationOptions }: RemoteQuery): void {
+  const remote = federationOptions?.remote ?? null
+  const { remotes, self } = storedNetwork(parts.core.store)
+  if (remote !== null && !Object.hasOwn(remotes, remote))
+    throw new ApiError(
+      'invalid_multi_search_remote',
+      `Invalid \`.federation_options.remote\`: remote \`${remote}\` is not registered`,
+    )
+  const others = useNetwork ? Object.keys(remotes).filter((name) => name !== self) : []
+  if ((remote !== null && remote !== self) || others.length > 0)
+    throw new ApiError('feature_not_available', 'This engine does not send searches to other servers.')
 }
 
 /** M-F23: there is no reranker here. */
