@@ -1,8 +1,12 @@
 /**
  * Templates in the Liquid language, with the tags and filters that Meilisearch has, its strictness about unknown names,
  * and its messages for the usual mistakes.
+ *
+ * The library is loaded with the first template: it takes about 40 ms, and most processes and threads meet none.
  */
-import { Context, Liquid, type Template } from 'liquidjs'
+import { createRequire } from 'node:module'
+import type * as Library from 'liquidjs'
+import type { Context, Liquid, Template } from 'liquidjs'
 import { isObject, type Json } from '../lib/json.ts'
 
 /** What is wrong with a template, or with what it was given. */
@@ -30,11 +34,17 @@ const renderMsMax = 1000
 const renderMemoryMax = 10_000_000
 const templateCharactersMax = 1_000_000
 
-let engine: Liquid | undefined
+interface Loaded {
+  readonly liquid: Liquid
+  readonly StrictContext: typeof Context
+}
 
-function liquid(): Liquid {
-  if (engine !== undefined) return engine
-  engine = new Liquid({
+let loaded: Loaded | undefined
+
+function load(): Loaded {
+  if (loaded !== undefined) return loaded
+  const library = createRequire(import.meta.url)('liquidjs') as typeof Library
+  const engine = new library.Liquid({
     strictFilters: true,
     strictVariables: true,
     lenientIf: true,
@@ -49,27 +59,24 @@ function liquid(): Liquid {
   for (const name of Object.keys(engine.tags)) if (!known.has(name)) delete engine.tags[name]
   const knownFilters = new Set(filters.split(', '))
   for (const name of Object.keys(engine.filters)) if (!knownFilters.has(name)) delete engine.filters[name]
-  return engine
+  loaded = { liquid: engine, StrictContext: strict(library.Context) }
+  return loaded
 }
 
 /** @throws TemplateFault */
 export function parseLiquid(text: string): LiquidTemplate {
+  const { liquid, StrictContext } = load()
   let parsed: Template[]
   try {
-    parsed = liquid().parse(text)
+    parsed = liquid.parse(text)
   } catch (error) {
     throw new TemplateFault(parsingText(text, error), { cause: error })
   }
   return {
     render(scope, msMax = renderMsMax) {
-      const context = new StrictContext(
-        scope,
-        liquid().options,
-        { sync: true, renderLimit: msMax },
-        { liquid: liquid() },
-      )
+      const context = new StrictContext(scope, liquid.options, { sync: true, renderLimit: msMax }, { liquid })
       try {
-        return String(liquid().renderSync(parsed, context))
+        return String(liquid.renderSync(parsed, context))
       } catch (error) {
         throw new TemplateFault(renderingText(error), { cause: error })
       }
@@ -82,30 +89,31 @@ class UnknownName extends Error {
   override readonly name = 'InternalUndefinedVariableError'
 }
 
-/** Tells every unknown name, below null and scalars too. */
-class StrictContext extends Context {
-  override *_getFromScope(
-    scope: Parameters<Context['_getFromScope']>[0],
-    paths: Parameters<Context['_getFromScope']>[1],
-    isStrict: boolean = this.strictVariables,
-  ): IterableIterator<unknown> {
-    const steps = typeof paths === 'string' ? paths.split('.') : paths
-    let value: unknown = scope
-    for (const [index, step] of steps.entries()) {
-      const inner: unknown = yield this.readProperty(value as Parameters<Context['readProperty']>[0], step)
-      if (isStrict && (inner === undefined || value === null)) {
-        const isVariable = index === 0 && (value === this.environments || value === this.globals)
-        throw new UnknownName(
-          isVariable
-            ? unknownVariable(String(step))
-            : unknownIndex(steps.slice(0, index).join('.'), String(step), value),
-        )
+/** A context that tells every unknown name, below null and scalars too. */
+const strict = (Base: typeof Context): typeof Context =>
+  class StrictContext extends Base {
+    override *_getFromScope(
+      scope: Parameters<Context['_getFromScope']>[0],
+      paths: Parameters<Context['_getFromScope']>[1],
+      isStrict: boolean = this.strictVariables,
+    ): IterableIterator<unknown> {
+      const steps = typeof paths === 'string' ? paths.split('.') : paths
+      let value: unknown = scope
+      for (const [index, step] of steps.entries()) {
+        const inner: unknown = yield this.readProperty(value as Parameters<Context['readProperty']>[0], step)
+        if (isStrict && (inner === undefined || value === null)) {
+          const isVariable = index === 0 && (value === this.environments || value === this.globals)
+          throw new UnknownName(
+            isVariable
+              ? unknownVariable(String(step))
+              : unknownIndex(steps.slice(0, index).join('.'), String(step), value),
+          )
+        }
+        value = inner
       }
-      value = inner
+      return value
     }
-    return value
   }
-}
 
 const unknownVariable = (name: string): string => `liquid: Unknown variable\n  with:\n    requested variable=${name}\n`
 

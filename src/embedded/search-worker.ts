@@ -13,7 +13,7 @@ import { systemRandom } from '../lib/random.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
 import { fieldsOf, readDocument, readDocuments, readDumpPage, readFields } from './document-reads.ts'
-import { createEmbeddingClient, type EmbeddingClient } from './embedders/embedding-client.ts'
+import type { EmbeddingClient } from './embedders/embedding-client.ts'
 import { EmbeddingNeeded, QueryEmbeddings } from './embedders/query-embeddings.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
@@ -65,7 +65,10 @@ function readerOf(folder: string): LmdbIndexReader {
 
 let client: EmbeddingClient | undefined
 
-function embeddingClient(): EmbeddingClient {
+/** Most searches need none, and what it loads takes half the start of this thread. */
+async function embeddingClient(): Promise<EmbeddingClient> {
+  if (client !== undefined) return client
+  const { createEmbeddingClient } = await import('./embedders/embedding-client.ts')
   client ??= createEmbeddingClient({
     egress: createEgressPolicy({ allowed: settings.allowedNetworks }),
     clock: systemClock,
@@ -83,7 +86,7 @@ async function answer(message: ReadMessage): Promise<string> {
       return read(message, embeddings)
     } catch (error) {
       if (!(error instanceof EmbeddingNeeded)) throw error
-      await embeddings.make(error, embeddingClient(), startedAt)
+      await embeddings.make(error, await embeddingClient(), startedAt)
     }
   }
 }
