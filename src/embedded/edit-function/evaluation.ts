@@ -5,13 +5,22 @@
 import { callBuiltIn, isChanging } from './built-ins.ts'
 import { callBack } from './callbacks.ts'
 import { accessChain } from './chain.ts'
-import { isSameCase, isWithin, iterate, LoopEnd, Returned } from './control-flow.ts'
+import { Returned } from './control-flow.ts'
 import { operate } from './operators.ts'
-import { functionNotFound, itemsMax, noMatch, type Runtime, stringMax, temporary, type ValuePlace } from './runtime.ts'
-import { none, type Position, runtimeError, ScriptError, tooLarge, wrongType } from './script-error.ts'
-import { specialCall } from './special-calls.ts'
 import {
-  type Block,
+  functionNotFound,
+  itemsMax,
+  noMatch,
+  type Runtime,
+  stringMax,
+  temporary,
+  type ValuePlace,
+  variablesMax,
+} from './runtime.ts'
+import { none, type Position, ScriptError, tooLarge } from './script-error.ts'
+import { specialCall } from './special-calls.ts'
+import { holds, runBlock, runStatement } from './statements.ts'
+import {
   type Expression,
   type FunctionDefinition,
   functionKey,
@@ -25,7 +34,6 @@ import { type Cell, copyOf, FunctionPointer, SharedCell, typeName, type Value } 
 const operationsMax = 1_000_000
 /** Characters and items that one run may make or look through. */
 const chargeMax = 256 * 1024 * 1024
-const variablesMax = 1_000
 const callsMax = 1_000
 
 /** Variables of the script or of one call, and its `this`. */
@@ -61,7 +69,7 @@ export class Evaluation {
   /** Variables that they declare stay; answers the last one's value. */
   runStatements(scope: Scope, statements: readonly Statement[]): Value {
     let value: Value
-    for (const statement of statements) value = this.#statement(scope, statement)
+    for (const statement of statements) value = runStatement(this, scope, statement)
     return value
   }
 
@@ -93,181 +101,9 @@ export class Evaluation {
 
   // ---- Statements ----
 
-  #block(scope: Scope, { statements }: Block): Value {
-    const count = scope.cells.length
-    let value: Value
-    try {
-      for (const statement of statements) value = this.#statement(scope, statement)
-    } finally {
-      scope.cells.length = count
-    }
-    return value
-  }
-
-  #statement(scope: Scope, statement: Statement): Value {
-    this.count(statement.at)
-    switch (statement.kind) {
-      case 'noop':
-        return undefined
-      case 'expression':
-        return this.evaluate(scope, statement.expression)
-      case 'block':
-        return this.#block(scope, statement.block)
-      case 'assignment':
-        this.#assign(scope, statement)
-        return undefined
-      case 'declaration': {
-        const value = statement.value === null ? undefined : this.evaluate(scope, statement.value)
-        this.declare(scope, statement.name, value, statement.isConstant, statement.at)
-        return undefined
-      }
-      case 'if':
-        if (statement.then.statements.length === 0 && statement.otherwise === null) {
-          // The reference leaves nothing of it but the condition.
-          this.evaluate(scope, statement.condition)
-          return undefined
-        }
-        if (this.#condition(scope, statement.condition)) return this.#block(scope, statement.then)
-        return statement.otherwise === null ? undefined : this.#statement(scope, statement.otherwise)
-      case 'switch':
-        return this.#switch(scope, statement)
-      case 'while':
-        return this.#loop(scope, statement.body, () =>
-          statement.condition === null ? true : this.#condition(scope, statement.condition),
-        )
-      case 'do': {
-        let isFirst = true
-        return this.#loop(scope, statement.body, () => {
-          if (!isFirst) return this.#condition(scope, statement.condition) !== statement.isUntil
-          isFirst = false
-          return true
-        })
-      }
-      case 'for':
-        return this.#for(scope, statement)
-      case 'break':
-        throw new LoopEnd(true, statement.value === null ? undefined : this.evaluate(scope, statement.value))
-      case 'continue':
-        throw new LoopEnd(false, undefined)
-      case 'return':
-        throw new Returned(statement.value === null ? undefined : this.evaluate(scope, statement.value), false)
-      case 'throw':
-        throw runtimeError(statement.value === null ? undefined : this.evaluate(scope, statement.value), statement.at)
-      case 'try':
-        return this.#try(scope, statement)
-    }
-  }
-
   declare({ cells }: Scope, name: string, value: Value, isConstant: boolean, at: Position): void {
     if (cells.length >= variablesMax) throw new ScriptError('ErrorTooManyVariables', 'Too many variables defined', at)
     cells.push({ name, value, isConstant })
-  }
-
-  #condition(scope: Scope, expression: Expression): boolean {
-    const value = this.evaluate(scope, expression)
-    if (typeof value !== 'boolean') throw wrongType('bool', typeName(value), expression.at)
-    return value
-  }
-
-  #loop(scope: Scope, body: Block, goesOn: () => boolean): Value {
-    while (goesOn()) {
-      this.count(body.at)
-      const end = this.#turn(scope, body)
-      if (end !== undefined) return end.value
-    }
-    return undefined
-  }
-
-  /** One turn of a loop; answers the `break` that ended it. */
-  #turn(scope: Scope, body: Block): LoopEnd | undefined {
-    try {
-      this.#block(scope, body)
-    } catch (error) {
-      if (!(error instanceof LoopEnd)) throw error
-      if (error.isBreak) return error
-    }
-    return undefined
-  }
-
-  #for(scope: Scope, statement: Statement & { kind: 'for' }): Value {
-    const { cells } = scope
-    const count = cells.length
-    if (count >= variablesMax - 1)
-      throw new ScriptError('ErrorTooManyVariables', 'Too many variables defined', statement.at)
-    const values = this.evaluate(scope, statement.values)
-    const iterated = iterate(values, this.charge)
-    if (iterated === undefined)
-      throw new ScriptError('ErrorFor', 'For loop expects iterable type', startOf(statement.values))
-    // One variable for all turns: closures that were made in different turns share it.
-    const counter: Cell = { name: statement.counter ?? '', value: -1n, isConstant: false }
-    const item: Cell = { name: statement.name, value: undefined, isConstant: false }
-    let place = 0n
-    try {
-      if (statement.counter !== null) cells.push(counter)
-      cells.push(item)
-      for (const value of iterated) {
-        this.count(statement.body.at)
-        counter.value = place
-        item.value = value
-        place += 1n
-        const end = this.#turn(scope, statement.body)
-        if (end !== undefined) return end.value
-      }
-    } finally {
-      cells.length = count
-    }
-    return undefined
-  }
-
-  #switch(scope: Scope, { value, cases }: Statement & { kind: 'switch' }): Value {
-    const found = this.evaluate(scope, value)
-    const isChosen = (condition: Expression | null) => condition === null || this.#condition(scope, condition)
-    const equal = cases.filter(({ values }) => values.some((literal) => isSameCase(literal, found)))
-    const ranges =
-      equal.length > 0 ? [] : cases.filter(({ values }) => values.some((literal) => isWithin(literal, found)))
-    for (const { condition, action } of [...equal, ...ranges])
-      if (isChosen(condition)) return this.#statement(scope, action)
-    const fallback = cases.find(({ values }) => values.length === 0)
-    return fallback === undefined ? undefined : this.#statement(scope, fallback.action)
-  }
-
-  #try(scope: Scope, { body, caught, handler }: Statement & { kind: 'try' }): Value {
-    try {
-      return this.#block(scope, body)
-    } catch (error) {
-      if (!(error instanceof ScriptError) || !error.isCatchable) throw error
-      const count = scope.cells.length
-      if (caught !== null) this.declare(scope, caught, error.caught(), false, none)
-      try {
-        this.#block(scope, handler)
-      } catch (second) {
-        // A bare `throw` passes on what was caught.
-        if (!(second instanceof ScriptError) || second.kind !== 'ErrorRuntime' || second.thrown !== undefined)
-          throw second
-        error.at = second.at
-        throw error
-      } finally {
-        scope.cells.length = count
-      }
-      return undefined
-    }
-  }
-
-  #assign(scope: Scope, { target, operator, value, at }: Statement & { kind: 'assignment' }): void {
-    const next = this.evaluate(scope, value)
-    this.count(target.at)
-    if (target.kind === 'variable' || target.kind === 'this') {
-      const place = this.placeOf(scope, target)
-      if (place === undefined || (target.kind === 'variable' && this.find(scope, target.name) === undefined))
-        throw new ScriptError(
-          'ErrorAssignmentToConstant',
-          `Cannot modify constant ${target.kind === 'variable' ? target.name : ''}`,
-          target.at,
-        )
-      this.assignTo(place, operator, next, at, target)
-      return
-    }
-    if (target.kind === 'chain') accessChain(this, scope, target, { operator, value: next, at })
   }
 
   /** Puts a value where `place` is; `root` is named when that is constant. */
@@ -328,9 +164,9 @@ export class Evaluation {
       case 'this':
         return this.copy(this.requiredPlace(scope, expression).read())
       case 'and':
-        return expression.items.every((item) => this.#condition(scope, item))
+        return expression.items.every((item) => holds(this, scope, item))
       case 'or':
-        return expression.items.some((item) => this.#condition(scope, item))
+        return expression.items.some((item) => holds(this, scope, item))
       case 'coalesce': {
         let value: Value
         for (const item of expression.items) {
@@ -340,7 +176,7 @@ export class Evaluation {
         return value
       }
       case 'statement':
-        return this.#statement(scope, expression.statement)
+        return runStatement(this, scope, expression.statement)
       case 'operation':
         return this.#operation(scope, expression)
       case 'call':
@@ -496,7 +332,7 @@ export class Evaluation {
     })
     this.#calls += 1
     try {
-      return this.#block({ cells, self }, body)
+      return runBlock(this, { cells, self }, body)
     } catch (error) {
       if (error instanceof Returned && !error.isExit) return error.value
       if (!(error instanceof ScriptError)) throw error

@@ -51,6 +51,8 @@ export const itemOf = (array: Value[], index: number): ValuePlace => ({
 
 export const stringMax = 16 * 1024 * 1024
 export const itemsMax = 10_000
+/** Variables of the script or of one call. */
+export const variablesMax = 1_000
 
 export function functionNotFound(name: string, args: readonly Value[], at: number): ScriptError {
   const types = args.map((arg) => (typeof arg === 'string' ? '&str | ImmutableString | String' : typeName(arg)))
