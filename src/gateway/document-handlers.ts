@@ -17,6 +17,8 @@ import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import { idLines, readIdList } from '../api/id-list.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { checkEditFunction, contextTextOf } from '../embedded/edit-function/edit-request.ts'
+import { readFilter } from '../embedded/search/filter-request.ts'
+import { refuseForeign } from '../embedded/search/foreign-filter.ts'
 import type { Payload } from '../journal/change.ts'
 import type { AppendRequest, WriteState } from '../journal/ports.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -24,6 +26,7 @@ import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
 import { append, appendRequest, storeAway, summary } from './append.ts'
 import { type Call, type Handler, param, pathUid } from './exchange.ts'
+import { mentionsForeign } from './foreign-documents.ts'
 import { bodyStream, checkContentType, checkJsonType, readBody, readJson } from './request-body.ts'
 import type { RequestHeaders } from './request-headers.ts'
 
@@ -243,6 +246,10 @@ export const deleteByFilter: Handler = async (call) => {
   const customMetadata = decodeCustomMetadata(call.search)
   const { request } = call.exchange
   const filter = decodeDeleteByFilter(await readJson(request, call.headers, call.parts.limits.bodyBytesMax))
+  if (mentionsForeign(JSON.stringify(filter))) {
+    const { features } = call.principal.project
+    refuseForeign(readFilter(filter, 'invalid_document_filter', features), 'invalid_document_filter')
+  }
   return append(call, {
     uid: pathUid(call),
     operation: { kind: 'documents-delete-by-filter', filter },

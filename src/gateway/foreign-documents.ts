@@ -9,6 +9,7 @@ import { ApiError, type ErrorCode } from '../api/errors.ts'
 import { renderFilter } from '../api/filter.ts'
 import type { Filter } from '../api/filter-tree.ts'
 import { indexNotFound } from '../api/index-uid.ts'
+import { rethrowInside } from '../api/multi-search-query.ts'
 import {
   type ForeignKey,
   foreignKeysOf,
@@ -33,10 +34,9 @@ const documentsMax = 10_000
 /** Documents of another index that may match one condition; more are refused. */
 const matchesMax = 100_000
 const documentsPerRead = 1_000
-const validId = /^[A-Za-z0-9_-]{1,511}$/
 
-/** What a whole number that no double holds begins with while hits are a tree. */
-const longMark = `${randomBytes(9).toString('base64url')}:`
+/** What a whole number that no double holds begins with while hits are a tree; still the form of an id. */
+const longMark = `${randomBytes(9).toString('base64url')}_`
 const marked = new RegExp(`"${longMark}(-?\\d+)"`, 'g')
 
 export class ForeignDocuments {
@@ -96,9 +96,15 @@ export class ForeignDocuments {
     const results = members.get('results')
     if (uid === null && results !== undefined) {
       const filled: string[] = []
-      for (const result of splitItems(results)) {
+      for (const [place, result] of splitItems(results).entries()) {
         const own: unknown = JSON.parse(splitMembers(result).get('indexUid') ?? 'null')
-        filled.push(typeof own === 'string' ? await this.#fillText(result, own) : result)
+        try {
+          filled.push(typeof own === 'string' ? await this.#fillText(result, own) : result)
+        } catch (error) {
+          rethrowInside(place, () => {
+            throw error
+          })
+        }
       }
       members.set('results', `[${filled.join(',')}]`)
       return joinMembers(members)
@@ -134,7 +140,7 @@ export class ForeignDocuments {
     // First to learn which documents are named, then with them.
     fillWith((target, id) => {
       const ids = wanted.get(target) ?? new Set()
-      if (validId.test(id)) wanted.set(target, ids.add(id))
+      wanted.set(target, ids.add(id))
       return undefined
     })
     const count = [...wanted.values()].reduce((sum, { size }) => sum + size, 0)

@@ -30,6 +30,9 @@ export interface PlacedRead {
 /** A longer query string is refused by engines. */
 const queryBytesMax = 30_000
 
+/** Routes whose filter may hold conditions on other indexes. */
+const filteredRoutes: ReadonlySet<string> = new Set(['/search', '/facet-search', '/documents', '/documents/fetch'])
+
 /** `undefined` = nothing: the project has no foreign keys, or the route knows of none. */
 export function foreignRead(exchange: Exchange, read: PlacedRead): Promise<ForeignRead> | undefined {
   const { policy, uid, suffix, search, body, isOn } = read
@@ -39,7 +42,7 @@ export function foreignRead(exchange: Exchange, read: PlacedRead): Promise<Forei
     return Promise.resolve({ search, body, finish })
   }
   const isSearch = suffix === '/search'
-  if (!isOn || !(isSearch || suffix === '/documents' || suffix === '/documents/fetch')) return undefined
+  if (!isOn || !filteredRoutes.has(suffix)) return undefined
   return prepare(documentsOf(exchange), isSearch, read)
 }
 
@@ -51,9 +54,9 @@ function documentsOf(exchange: Exchange): ForeignDocuments {
 async function prepare(
   documents: ForeignDocuments,
   isSearch: boolean,
-  { uid, search, body }: PlacedRead,
+  { uid, suffix, search, body }: PlacedRead,
 ): Promise<ForeignRead> {
-  const code = isSearch ? 'invalid_search_filter' : 'invalid_document_filter'
+  const code = suffix.startsWith('/documents') ? 'invalid_document_filter' : 'invalid_search_filter'
   const resolved =
     body === null
       ? { search: await resolvedSearch(documents, uid, search, code), body }

@@ -16,11 +16,11 @@ before(async () => {
   neighbour = (made as { readonly masterKey: string }).masterKey
   const flag = await call('PATCH', '/experimental-features', { foreignKeys: true })
   assert.equal(flag.body.foreignKeys, true)
-  await write('PUT', '/indexes/books/settings/filterable-attributes', ['author'])
+  await write('PUT', '/indexes/books/settings/filterable-attributes', ['author', 'title'])
   await write('PUT', '/indexes/books/settings/foreign-keys', [{ foreignIndexUid: 'authors', fieldName: 'author' }])
   await write('POST', '/indexes/books/documents', [
     { id: 1, title: 'Mrs Dalloway', author: 7 },
-    { id: 2, title: 'Emma', author: [8, 'nobody'] },
+    { id: 2, title: 'Emma', author: [8, 'nobody', 'no one!'] },
   ])
 })
 after(() => flapjack.stop())
@@ -63,7 +63,9 @@ async function authorsOf(search: Record<string, unknown> = {}): Promise<unknown>
 test('a key whose index does not exist yet is told by searches, and answered once it is created', async () => {
   const missing = await call('POST', '/indexes/books/search', {})
   assert.deepEqual([missing.status, missing.body.code], [404, 'index_not_found'])
-  assert.match(missing.body.message, /`authors`/)
+  assert.equal(missing.body.message, 'Index `authors` not found.')
+  const several = await call('POST', '/multi-search', { queries: [{ indexUid: 'books' }] })
+  assert.deepEqual([several.status, several.body.message], [400, 'Inside `.queries[0]`: Index `authors` not found.'])
   await write(
     'POST',
     '/indexes/authors/documents',
@@ -71,7 +73,7 @@ test('a key whose index does not exist yet is told by searches, and answered onc
   )
   assert.deepEqual(await authorsOf(), [
     { id: 7, name: 'Woolf', isni: Number('12345678901234567890') },
-    [{ id: 8, name: 'Austen' }, {}],
+    [{ id: 8, name: 'Austen' }, {}, 'no one!'],
   ])
 })
 
@@ -94,9 +96,9 @@ test('searches of several indexes and federated ones hold foreign documents', as
   const queries = [{ indexUid: 'books', q: 'emma', filter: '_foreign(author, name = Austen)' }, { indexUid: 'authors' }]
   await write('PUT', '/indexes/authors/settings/filterable-attributes', ['name'])
   const { body, text } = await call('POST', '/multi-search', { queries })
-  assert.deepEqual(body.results?.[0]?.hits[0].author, [{ id: 8, name: 'Austen' }, {}], text)
+  assert.deepEqual(body.results?.[0]?.hits[0].author, [{ id: 8, name: 'Austen' }, {}, 'no one!'], text)
   const federated = await call('POST', '/multi-search', { queries: queries.slice(0, 1), federation: {} })
-  assert.deepEqual(federated.body.hits?.[0]?.author, [{ id: 8, name: 'Austen' }, {}], federated.text)
+  assert.deepEqual(federated.body.hits?.[0]?.author, [{ id: 8, name: 'Austen' }, {}, 'no one!'], federated.text)
 })
 
 test('conditions on a foreign index are answered, or refused in the words of the reference', async () => {
@@ -108,6 +110,10 @@ test('conditions on a foreign index are answered, or refused in the words of the
   assert.equal(asked.body.hits.length, 1)
   const listed = await call('POST', '/indexes/books/documents/fetch', { filter })
   assert.deepEqual(listed.body.results, [{ id: 1, title: 'Mrs Dalloway', author: 7 }])
+  const facets = await call('POST', '/indexes/books/facet-search', { facetName: 'title', filter })
+  assert.deepEqual(facets.body.facetHits, [{ value: 'Mrs Dalloway', count: 1 }])
+  const deleted = await call('POST', '/indexes/books/documents/delete', { filter })
+  assert.match(deleted.body.message, /^Filter condition `_foreign` is not supported for this endpoint\./)
   const unknown = await call('POST', '/indexes/books/search', { filter: '_foreign(title, name = Woolf)' })
   assert.equal(unknown.body.message, 'Index `books`: Field `title` is not a foreign key')
   const inner = await call('POST', '/indexes/books/search', { filter: '_foreign(author, born = 1882)' })
@@ -121,7 +127,7 @@ test('the index that has the name counts after a swap, a rename and a deletion',
   await write('DELETE', '/indexes/authors')
   assert.equal((await call('POST', '/indexes/books/search', {})).body.code, 'index_not_found')
   await write('PATCH', '/indexes/new_authors', { uid: 'authors' })
-  assert.deepEqual(await authorsOf({ q: 'emma' }), [[{ id: 8, name: 'Austen' }, {}]])
+  assert.deepEqual(await authorsOf({ q: 'emma' }), [[{ id: 8, name: 'Austen' }, {}, 'no one!']])
   await write('PATCH', '/indexes/books', { uid: 'novels' })
   const moved = await call('GET', '/indexes/novels/settings/foreign-keys')
   assert.deepEqual(moved.body, [{ foreignIndexUid: 'authors', fieldName: 'author' }])

@@ -1,4 +1,6 @@
 /** Foreign keys: ids in hits are replaced by the documents that they name in another index, while the flag is on. */
+import { isDocumentId } from '../../api/document-id.ts'
+import { rethrowInside } from '../../api/multi-search-query.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { selectFields } from './document-selection.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
@@ -37,10 +39,12 @@ export function foreignKeysOf({ foreignKeys }: JsonObject): readonly ForeignKey[
 export function withForeignDocuments(answer: OrderedObject, uid: string | null, need: NeedIndex): OrderedObject {
   const results = answer.get('results')
   if (uid === null && Array.isArray(results)) {
-    const each = results.map((result: OrderedJson) => {
+    const each = results.map((result: OrderedJson, place) => {
       const own = result instanceof Map ? (result as OrderedObject) : undefined
       const name = own?.get('indexUid')
-      return own !== undefined && typeof name === 'string' ? withForeignDocuments(own, name, need) : result
+      return own !== undefined && typeof name === 'string'
+        ? rethrowInside(place, () => withForeignDocuments(own, name, need))
+        : result
     })
     return new Map([...answer, ['results', each as readonly OrderedObject[]]])
   }
@@ -123,7 +127,7 @@ function replaceBelow(original: Json, shown: Json, path: string, find: (id: stri
   return isObject(original) && isObject(shown) ? replaceAt(original, shown, path, find) : shown
 }
 
-/** Every id below: strings and whole numbers. */
+/** Every id below: strings and whole numbers; what can be no id stays as it is. */
 function replaceAll(original: Json, shown: Json, find: (id: string) => Json): Json {
   if (Array.isArray(original) && Array.isArray(shown))
     return shown.map((item: Json, index) => replaceAll((original[index] ?? null) as Json, item, find))
@@ -131,7 +135,7 @@ function replaceAll(original: Json, shown: Json, find: (id: string) => Json): Js
     return Object.fromEntries(
       Object.entries(shown).map(([name, item]) => [name, replaceAll(original[name] ?? null, item, find)]),
     )
-  if (typeof original === 'string' || (typeof original === 'number' && Number.isInteger(original)))
-    return find(String(original))
-  return shown
+  if (typeof original !== 'string' && (typeof original !== 'number' || !Number.isInteger(original))) return shown
+  const id = String(original)
+  return isDocumentId(id) ? find(id) : shown
 }

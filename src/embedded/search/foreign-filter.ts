@@ -52,18 +52,14 @@ function resolved(filter: Filter, code: ErrorCode, foreign: ForeignFilters): Fil
     case 'not':
       return { ...filter, filter: resolved(filter.filter, code, foreign) }
     case 'foreign':
-      return idsOf(filter, code, foreign)
+      return idsOf(filter, foreign)
     default:
       return filter
   }
 }
 
-function idsOf(
-  { field, filter }: Extract<Filter, { kind: 'foreign' }>,
-  code: ErrorCode,
-  { uid, keys, ids }: ForeignFilters,
-): Filter {
-  const refused = (text: string) => new ApiError(code, `Index \`${uid}\`: ${text}`)
+function idsOf({ field, filter }: Extract<Filter, { kind: 'foreign' }>, { uid, keys, ids }: ForeignFilters): Filter {
+  const refused = (text: string) => new ApiError('invalid_search_filter', `Index \`${uid}\`: ${text}`)
   if (isForeign(filter)) throw refused('Nested foreign filters are not supported')
   const key = keys.find(({ fieldName }) => fieldName === field.text)
   if (key === undefined) throw refused(`Field \`${field.text}\` is not a foreign key`)
