@@ -1,14 +1,17 @@
 /**
  * Follows the open tasks of one node until they end, by reading their numbers in groups (NF-42).
  *
- * The pause between two reads grows with the time since something last ended, so that watching costs about an eighth of
- * the waiting at most: 20 ms for a small change on an idle node, up to a second behind a long batch.
+ * The pause between two reads grows with the time since something last ended, up to a second behind a long batch. While
+ * little is open the node may be idle until we look, and somebody waits for a small change: then it is short at first.
  */
 import type { Engine, EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
 import { withDeadline } from './deadline.ts'
 import { Wake } from './wake.ts'
 
+/** Up to so many open tasks are little. */
+const fewTasks = 4
+const fewPauseMsMin = 5
 const pauseMsMin = 20
 const pauseMsMax = 1_000
 const numbersPerRead = 200
@@ -92,7 +95,9 @@ export class TaskWatch {
         continue
       }
       const sinceProgress = clock.monotonic() - this.#progressAt
-      await clock.sleep(Math.min(pauseMsMax, Math.max(pauseMsMin, sinceProgress / 8)), signal).catch(() => {})
+      const firstMs =
+        this.#pending.size <= fewTasks ? Math.min(pauseMsMin, Math.max(fewPauseMsMin, sinceProgress / 3)) : pauseMsMin
+      await clock.sleep(Math.min(pauseMsMax, Math.max(firstMs, sinceProgress / 8)), signal).catch(() => {})
       if (!signal.aborted) await this.read(signal)
     }
   }

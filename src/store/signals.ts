@@ -26,6 +26,9 @@ const channels: readonly SignalChannel[] = ['flapjack_catalogue', 'flapjack_work
 export function openSignals(database: Database, { clock, logger }: { clock: Clock; logger: StoreLogger }): Signals {
   const listeners = new Map<SignalChannel, Set<SignalListener>>(channels.map((channel) => [channel, new Set()]))
   const closing = new AbortController()
+  /** Connections of this process that have sent; another process may get the number of one that ended. */
+  const ownSenders = new Set<number>()
+  database.pool.on('remove', () => ownSenders.clear())
   let waiting = new Map<string, readonly [SignalChannel, string]>()
   let sending: Promise<void> | undefined
   let receiving: Promise<void> | undefined
@@ -35,15 +38,19 @@ export function openSignals(database: Database, { clock, logger }: { clock: Cloc
   }
 
   const flush = async () => {
+    // What is sent in the same turn goes out together.
+    await Promise.resolve()
     while (waiting.size > 0 && !closing.signal.aborted) {
       const batch = [...waiting.values()]
       waiting = new Map()
       await database.pool
-        .query({
+        .query<{ sender: number }>({
           name: 'notify',
-          text: 'select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as calls (channel, payload)',
+          text: `select pg_notify(channel, payload), pg_backend_pid() as sender
+            from unnest($1::text[], $2::text[]) as calls (channel, payload)`,
           values: [batch.map(([channel]) => channel), batch.map(([, payload]) => payload)],
         })
+        .then(({ rows: [row] }) => row !== undefined && ownSenders.add(row.sender))
         .catch((error: unknown) => logger.warn({ err: error }, 'a wake-up call was lost'))
     }
     sending = undefined
@@ -60,7 +67,9 @@ export function openSignals(database: Database, { clock, logger }: { clock: Cloc
           closing.signal.addEventListener('abort', () => done(), { once: true })
           if (closing.signal.aborted) done()
         })
-        client.on('notification', ({ channel, payload }) => {
+        client.on('notification', ({ channel, payload, processId }) => {
+          // Our own calls come back; everybody here has heard them already.
+          if (ownSenders.has(processId)) return
           const known = channels.find((name) => name === channel)
           if (known !== undefined) deliver(known, payload ?? '')
         })
