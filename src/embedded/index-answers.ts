@@ -89,8 +89,9 @@ export class IndexAnswers {
     return [...foreign].filter((uid) => !uids.includes(uid)).flatMap((uid) => this.#parts.registry.placeOf(uid) ?? [])
   }
 
-  facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
-    return this.#read({ kind: 'facet-search', uid, query, options }, [uid])
+  async facetSearch(...[uid, query, options]: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {
+    const foreign = options.features.foreignKeys ? await this.#foreignPlaces([uid]) : []
+    return this.#readPlaces({ kind: 'facet-search', uid, query, options }, [this.#place(uid), ...foreign])
   }
 
   similar(...[uid, query, options]: Parameters<EngineCore['similar']>): Promise<Uint8Array> {

@@ -7,6 +7,7 @@ import { rethrowInside } from '../api/multi-search-query.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
+import { exactText } from '../lib/exact-numbers.ts'
 import { collectGarbage } from '../lib/heap.ts'
 import type { Json } from '../lib/json.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -122,7 +123,7 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
       const { uid, options } = request
       const query = resolve(uid, request.query, 'invalid_search_filter', options.features.foreignKeys)
       const found = runSearch(need(uid), uid, query, contextOf(options, embeddings))
-      return orderedText(withForeign(found, uid, options))
+      return exactText(orderedText(withForeign(found, uid, options)))
     }
     case 'multi-search': {
       const isOn = request.options.features.foreignKeys
@@ -132,12 +133,17 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
           : rethrowInside(place, () => resolve(query.indexUid, query, 'invalid_search_filter', isOn)),
       )
       const found = runMultiSearch(find, { ...request.query, queries }, contextOf(request.options, embeddings))
-      return orderedText(withForeign(found, null, request.options))
+      return exactText(orderedText(withForeign(found, null, request.options)))
     }
-    case 'facet-search':
-      return orderedText(runFacetSearch(need(request.uid), request.query, contextOf(request.options, embeddings)))
+    case 'facet-search': {
+      const { uid, options } = request
+      const query = resolve(uid, request.query, 'invalid_search_filter', options.features.foreignKeys)
+      return orderedText(runFacetSearch(need(uid), query, contextOf(options, embeddings)))
+    }
     case 'similar':
-      return orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options, embeddings)))
+      return exactText(
+        orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options, embeddings))),
+      )
     case 'render':
       return JSON.stringify(runRenderTemplate(find, request.query))
     case 'document':
