@@ -54,7 +54,9 @@ export function dotProduct(values: Float32Array, row: number, other: Float64Arra
 }
 
 function sumOfSquares(values: Float32Array, row: number, length: number): number {
-  return dotProduct(values, row, Float64Array.from(values.subarray(row, row + length)), length)
+  let sum = 0
+  for (let at = row; at < row + length; at += 1) sum += values[at]! * values[at]!
+  return sum
 }
 
 const byteCountOf = ({ docids, values, squares }: VectorBlock): number =>
