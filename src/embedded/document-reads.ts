@@ -89,8 +89,8 @@ export function vectorsOf(reader: LmdbIndexReader, docid: DocId, own: Json): Jso
 
 /**
  * Documents from number `from` on that pass the filter (null = all), as a dump holds them: a line with the number to go on
- * from (empty = that was all), then
- * NDJSON of at least one document and about `bytesMax` bytes. Numbers keep their last digit.
+ * from (empty = that was all), then NDJSON of at least one document and about `bytesMax` bytes. Numbers keep their last
+ * digit.
  */
 export function readDumpPage(
   reader: LmdbIndexReader,

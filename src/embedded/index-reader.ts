@@ -74,6 +74,8 @@ export interface IndexReader {
   // Documents and vectors.
   /** The stored document, parsed, without `_vectors` of embedders. Key order: see M-F15. */
   document(docid: DocId): { readonly [key: string]: unknown } | undefined
+  /** The document as it is stored. */
+  storedDocument(docid: DocId): { readonly text: string } | undefined
   docidOf(documentId: string): DocId | undefined
   documentIdOf(docid: DocId): string
   /** Vectors of a document for an embedder; empty when it has none. */

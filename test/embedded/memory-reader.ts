@@ -193,6 +193,10 @@ export class MemoryReader implements IndexReader {
   document(docid: DocId): JsonObject | undefined {
     return this.#documents[docid]
   }
+  storedDocument(docid: DocId): { readonly text: string } | undefined {
+    const document = this.#documents[docid]
+    return document === undefined ? undefined : { text: JSON.stringify(document) }
+  }
   docidOf(documentId: string): DocId | undefined {
     const found = this.#documents.findIndex((document) => String(document[this.primaryKey ?? 'id']) === documentId)
     return found < 0 ? undefined : found

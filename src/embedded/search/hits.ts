@@ -1,5 +1,6 @@
 /** Hits as the API shows them (M-A5b): fields, formatted fields, match positions, scores, distance and vectors. */
 import type { SearchQuery } from '../../api/search-query.ts'
+import { parseExact, plainText } from '../../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { isCovered, localesOf } from '../field-rules.ts'
 import type { IndexReader } from '../index-reader.ts'
@@ -38,7 +39,7 @@ export interface Hit {
 const noFormat: FormatOptions = { highlight: false, crop: null }
 const geoPoint = /_geoPoint\(\s*([\d.-]+)\s*,\s*([\d.-]+)\s*\)/
 
-/** Makes the hits of one search. */
+/** Makes the hits of one search. Their text is for `exactText` to write. */
 export class HitMaker {
   readonly #reader: IndexReader
   readonly #options: HitOptions
@@ -73,7 +74,7 @@ export class HitMaker {
   }
 
   make(docid: number, details: readonly ScoreDetail[]): Hit {
-    const stored = (this.#reader.document(docid) ?? {}) as JsonObject
+    const stored = parseExact(this.#reader.storedDocument(docid)?.text ?? '{}') as JsonObject
     const document: Record<string, Json> = {
       ...(this.#retrieved === null ? stored : selectFields(stored, this.#retrieved)),
     }
@@ -98,7 +99,7 @@ export class HitMaker {
     const source = names === null ? stored : selectFields(stored, names)
     const mapped = mapLeaves(source, this.#displayed, (path, indices, value) => {
       if (typeof value !== 'string' && typeof value !== 'number') return value
-      const text = String(value)
+      const text = plainText(value)
       const options = mergeFormats(
         formatting.filter(([name]) => isCovered(path, name) || isCovered(name, path)).map(([, format]) => format),
       )
