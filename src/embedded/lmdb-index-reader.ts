@@ -14,7 +14,7 @@ import type { IndexSettings } from './index-settings.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { splitPair } from './posting-flush.ts'
 import { decodeDocument, decodeDocumentId, type StoredDocument } from './stored-document.ts'
-import { packVectors, type VectorBlock, type VectorCache, vectorBlockSize } from './vector-blocks.ts'
+import { packStored, packVectors, type VectorBlock, type VectorCache, vectorBlockSize } from './vector-blocks.ts'
 import { countVectors, type DecodedVectors, decodeVectors, readBlockFacts, versionOf } from './vector-table.ts'
 
 const none = Bitmap.of()
@@ -247,7 +247,9 @@ export class LmdbIndexReader implements IndexReader {
   *vectorBlocks(embedder: string, docids: readonly DocId[]): Iterable<VectorBlock> {
     const facts = readBlockFacts(this.#env, embedder)
     const all = this.vectorDocids(embedder).toArray()
-    const read = (docid: DocId) => this.vectorsOf(embedder, docid)
+    const stored = (docid: DocId) => this.#env.vectors.getBinaryFast(this.#keys.vector(embedder, docid))
+    const pack = (of: readonly DocId[]) =>
+      packStored(of, stored) ?? packVectors(of, (docid) => this.vectorsOf(embedder, docid))
     this.#vectorCache?.beginScan()
     let at = 0
     for (let from = 0; from < docids.length; ) {
@@ -260,8 +262,8 @@ export class LmdbIndexReader implements IndexReader {
       while (at < all.length && all[at]! < end) at += 1
       yield this.#vectorBlock(`${block}\0${embedder}`, versionOf(facts, block), {
         // Few documents of a block are read by themselves.
-        few: (to - from) * 16 < at - start ? () => packVectors(docids.slice(from, to), read) : undefined,
-        whole: () => packVectors(all.slice(start, at), read),
+        few: (to - from) * 16 < at - start ? () => pack(docids.slice(from, to)) : undefined,
+        whole: () => pack(all.slice(start, at)),
       })
       from = to
     }

@@ -1,5 +1,12 @@
 /** Vectors of neighbouring documents, packed for the search of the nearest, and a cache of them that is bounded in bytes. */
 
+/** Of a stored row, before the numbers: count, then flags. */
+export const headBytes = 8
+
+/** How many vectors a stored row holds. */
+export const readCount = (stored: Uint8Array): number =>
+  stored[0]! + stored[1]! * 2 ** 8 + stored[2]! * 2 ** 16 + stored[3]! * 2 ** 24
+
 /** Documents per block. */
 export const vectorBlockSize = 1024
 
@@ -30,9 +37,45 @@ export function packVectors(
   }
   const values = new Float32Array(rows.length * dimensions)
   for (const [row, vector] of rows.entries()) values.set(vector, row * dimensions)
-  const squares = new Float64Array(rows.length)
-  for (let row = 0; row < rows.length; row += 1) squares[row] = sumOfSquares(values, row * dimensions, dimensions)
+  return block(owners, values, dimensions)
+}
+
+function block(owners: readonly number[], values: Float32Array, dimensions: number): VectorBlock {
+  const squares = new Float64Array(owners.length)
+  for (let row = 0; row < owners.length; row += 1) squares[row] = sumOfSquares(values, row * dimensions, dimensions)
   return { docids: Uint32Array.from(owners), values, dimensions, squares }
+}
+
+/**
+ * The same from rows as they are stored (`vector-table.ts`), copied once; undefined when their vectors differ in length.
+ *
+ * @param read  the row of a document; its bytes last until the next call.
+ */
+export function packStored(
+  docids: readonly number[],
+  read: (docid: number) => Uint8Array | undefined,
+): VectorBlock | undefined {
+  const owners: number[] = []
+  let bytes = new Uint8Array()
+  let rowBytes = 0
+  for (const docid of docids) {
+    const stored = read(docid)
+    const count = stored === undefined ? 0 : readCount(stored)
+    if (stored === undefined || count === 0) continue
+    const size = stored.length - headBytes
+    if (rowBytes === 0) rowBytes = size / count
+    if (size !== rowBytes * count) return undefined
+    const from = owners.length * rowBytes
+    if (from + size > bytes.length) {
+      const larger = new Uint8Array(Math.max(from + size, bytes.length * 2, docids.length * rowBytes))
+      larger.set(bytes.subarray(0, from))
+      bytes = larger
+    }
+    bytes.set(stored.subarray(headBytes), from)
+    for (let row = 0; row < count; row += 1) owners.push(docid)
+  }
+  const values = new Float32Array(bytes.buffer, 0, (owners.length * rowBytes) / 4)
+  return block(owners, values, rowBytes / 4)
 }
 
 /** `row` is a place in `values`. Four sums at once, since each addition waits for the one before it. */
@@ -60,7 +103,7 @@ function sumOfSquares(values: Float32Array, row: number, length: number): number
 }
 
 const byteCountOf = ({ docids, values, squares }: VectorBlock): number =>
-  docids.byteLength + values.byteLength + squares.byteLength + 500
+  docids.byteLength + values.buffer.byteLength + squares.byteLength + 500
 
 interface Kept {
   readonly folder: string

@@ -2,7 +2,7 @@
 import { Bitmap } from '../lib/bitmap.ts'
 import { type IndexEnv, mainKeys, readBitmap, readRevision } from './index-env.ts'
 import { KeyBuilder } from './index-keys.ts'
-import { vectorBlockSize } from './vector-blocks.ts'
+import { headBytes, readCount, vectorBlockSize } from './vector-blocks.ts'
 
 export interface StoredVectors {
   readonly vectors: readonly ArrayLike<number>[]
@@ -18,11 +18,11 @@ const generatedFlag = 2
 /** Count, then flags, then the numbers. */
 export function encodeVectors({ vectors, regenerate, isGenerated }: StoredVectors): Uint8Array {
   const dimensions = vectors[0]?.length ?? 0
-  const bytes = new Uint8Array(8 + vectors.length * dimensions * 4)
+  const bytes = new Uint8Array(headBytes + vectors.length * dimensions * 4)
   const head = new Uint32Array(bytes.buffer, 0, 2)
   head[0] = vectors.length
   head[1] = (regenerate ? regenerateFlag : 0) | (isGenerated ? generatedFlag : 0)
-  const numbers = new Float32Array(bytes.buffer, 8)
+  const numbers = new Float32Array(bytes.buffer, headBytes)
   for (const [index, vector] of vectors.entries()) numbers.set(vector, index * dimensions)
   return bytes
 }
@@ -35,7 +35,7 @@ export function decodeVectors(bytes: Uint8Array): DecodedVectors {
   // Copied into a buffer of its own: numbers must stand at multiples of four.
   const own = new Uint8Array(bytes)
   const [count = 0, flags = 0] = new Uint32Array(own.buffer, 0, 2)
-  const numbers = new Float32Array(own.buffer, 8)
+  const numbers = new Float32Array(own.buffer, headBytes)
   const dimensions = count > 0 ? numbers.length / count : 0
   return {
     vectors: Array.from({ length: count }, (_, index) =>
@@ -81,8 +81,7 @@ export function countVectors(env: IndexEnv, embedder: string, docids: Bitmap): n
   return count
 }
 
-const countOf = (bytes: Uint8Array | undefined): number =>
-  bytes === undefined ? 0 : new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true)
+const countOf = (bytes: Uint8Array | undefined): number => (bytes === undefined ? 0 : readCount(bytes))
 
 export class VectorTable {
   readonly #env: IndexEnv
