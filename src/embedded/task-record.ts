@@ -5,6 +5,7 @@ import { exportDetails } from '../api/export-body.ts'
 import { maskSettings } from '../api/secrets.ts'
 import { renderTask } from '../api/task-view.ts'
 import { type TaskStatus, type TaskView, taskKindOf } from '../api/tasks.ts'
+import { parseExact } from '../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { EngineOperation } from './core.ts'
 
@@ -38,8 +39,13 @@ export interface TaskRecord {
 export const isEnded = (status: TaskStatus): boolean =>
   status === 'succeeded' || status === 'failed' || status === 'canceled'
 
-export const viewOf = (record: TaskRecord): TaskView =>
-  renderTask({ ...record, type: taskKindOf[record.operation.kind] })
+/** For `exactText` to write: the context of an edit is shown as it was sent. */
+export function viewOf(record: TaskRecord): TaskView {
+  const { operation, details } = record
+  const sent = operation.kind === 'documents-edit' ? operation.contextText : undefined
+  const shown = sent === undefined ? details : withDetails(record, { context: parseExact(sent) })
+  return renderTask({ ...record, details: shown, type: taskKindOf[operation.kind] })
+}
 
 /** Details of a task that waits. */
 export function firstDetails(

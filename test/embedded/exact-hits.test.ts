@@ -15,6 +15,15 @@ const textOf = async (path: string, body: object) => {
   return (await fetch(`${engine.url}${path}`, init)).text()
 }
 
+test('the context of an edit is shown with every digit', async () => {
+  await engine.patch('/experimental-features', { editDocumentsByFunction: true })
+  const edit = '{"function":"doc.c = context.a","context":{"a":9007199254740993,"b":[12345678901234567890]}}'
+  const { uid } = await engine.done(await engine.post('/indexes/big/documents/edit', edit))
+  const shown = '"context":{"a":9007199254740993,"b":[12345678901234567890]}'
+  for (const path of [`/tasks/${uid}`, '/tasks?types=documentEdition'])
+    assert.ok((await engine.text(path)).includes(shown), await engine.text(path))
+})
+
 test('hits keep every digit of whole numbers, in parts, in formatted fields and in federated searches', async () => {
   const starts = (text: string, wanted: string) => assert.ok(text.includes(wanted), text)
   const whole = '{"id":1,"t":"x","n":12345678901234567890,"m":{"a":[9007199254740993]}'

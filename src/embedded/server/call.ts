@@ -8,6 +8,7 @@ import { checkIndexUid } from '../../api/index-uid.ts'
 import { parseJsonBody } from '../../api/json-text.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { EgressPolicy } from '../../lib/egress-policy.ts'
+import { exactText } from '../../lib/exact-numbers.ts'
 import { BodyRefused, bodyStream, readBody, sizeText } from '../../lib/http-body.ts'
 import type { Json } from '../../lib/json.ts'
 import type { Random } from '../../lib/random.ts'
@@ -61,7 +62,7 @@ export interface Route {
 }
 
 export function json(value: unknown, status = 200): Answer {
-  return { status, body: JSON.stringify(value) }
+  return { status, body: exactText(JSON.stringify(value)) }
 }
 
 export const accepted = (value: unknown): Answer => json(value, 202)

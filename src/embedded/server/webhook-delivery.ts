@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { Agent, request } from 'undici'
 import type { TaskView } from '../../api/tasks.ts'
+import { exactText } from '../../lib/exact-numbers.ts'
 import type { EngineStore } from '../core.ts'
 import { storedWebhooks } from './webhook-routes.ts'
 
@@ -57,7 +58,7 @@ export function startWebhookDelivery({ store, egress, onFailure }: WebhookDelive
   }
 
   async function deliver(tasks: readonly TaskView[], webhooks: ReturnType<typeof storedWebhooks>): Promise<void> {
-    const body = await compress(tasks.map((task) => `${JSON.stringify(task)}\n`).join(''))
+    const body = await compress(tasks.map((task) => `${exactText(JSON.stringify(task))}\n`).join(''))
     await Promise.all([...webhooks].map(([uuid, { url, headers }]) => call(uuid, url, headers, body)))
   }
 
