@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Bitmap } from '../lib/bitmap.ts'
 import { seededRandom } from '../lib/random.ts'
-import { openIndexEnv, raiseRevision } from './index-env.ts'
+import { mainKeys, openIndexEnv, raiseRevision } from './index-env.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { nearest } from './search/vectors.ts'
 import { VectorCache } from './vector-blocks.ts'
@@ -88,3 +88,41 @@ for (const [name, bytesMax] of [
     }
   })
 }
+
+test('vectors of an index that kept no counts are counted, and changes of it are seen', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'flapjack-vectors-'))
+  const env = openIndexEnv(folder, 'write')
+  const cache = new VectorCache(2 ** 20)
+  const change = (run: (table: VectorTable) => void) =>
+    env.root.transactionSync(() => {
+      const table = new VectorTable(env, ['e'])
+      run(table)
+      table.flush()
+      raiseRevision(env)
+    })
+  const row = (...vectors: readonly number[][]) => ({ vectors, regenerate: false, isGenerated: false })
+  const read = () => {
+    env.root.resetReadTxn()
+    const reader = new LmdbIndexReader(env, { vectorCache: cache })
+    const first = nearest(reader, embedder, [[1, 0, 0, 0, 0, 0]], reader.vectorDocids('e')).first
+    return [reader.vectorCount('e'), first?.docid]
+  }
+  const up = [0, 1, 0, 0, 0, 0]
+  try {
+    change((table) => {
+      table.put('e', 3, row(up, up))
+      table.put('e', 2_000, row(up))
+    })
+    await env.main.remove(mainKeys.vectorBlocks('e'))
+    assert.deepEqual(read(), [3, 3])
+    change((table) => table.put('e', 4, row([1, 0, 0, 0, 0, 0])))
+    assert.deepEqual(read(), [4, 4])
+    change((table) => table.deleteAll(3))
+    assert.deepEqual(read(), [2, 4])
+    change((table) => table.put('e', 5_000, row(up, up)))
+    assert.deepEqual(read(), [4, 4])
+  } finally {
+    await env.root.close()
+    rmSync(folder, { recursive: true })
+  }
+})
