@@ -103,9 +103,9 @@ export function errorOf(value: Json | undefined): ErrorBody | undefined {
 /** Strings are matched first, so that digits within them are left alone. */
 const longInteger = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+])-?\d{16,}(?![\d.eE])/g
 
-/** JSON with every whole number of 16 digits or more made a string. @param mark  what that string begins with. */
-export function quoteLongIntegers(text: string, mark = ''): string {
-  return text.replace(longInteger, (match) => (match.startsWith('"') ? match : `"${mark}${match}"`))
+/** JSON with every whole number of 16 digits or more made a string. */
+export function quoteLongIntegers(text: string): string {
+  return text.replace(longInteger, (match) => (match.startsWith('"') ? match : `"${match}"`))
 }
 
 function parse(text: string): Json | undefined {

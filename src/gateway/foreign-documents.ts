@@ -4,7 +4,6 @@
  * route table for every request, so that swaps, renames, deletions and moves of it need nothing else, and the two indexes
  * may be on different nodes.
  */
-import { randomBytes } from 'node:crypto'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
 import { renderFilter } from '../api/filter.ts'
 import type { Filter } from '../api/filter-tree.ts'
@@ -18,6 +17,7 @@ import {
 } from '../embedded/search/foreign-documents.ts'
 import { resolveForeign } from '../embedded/search/foreign-filter.ts'
 import { quoteLongIntegers } from '../engine/http-call.ts'
+import { exactText, parseExact } from '../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import { documentId } from '../replication/document-id.ts'
@@ -34,10 +34,6 @@ const documentsMax = 10_000
 /** Documents of another index that may match one condition; more are refused. */
 const matchesMax = 100_000
 const documentsPerRead = 1_000
-
-/** What a whole number that no double holds begins with while hits are a tree; still the form of an id. */
-const longMark = `${randomBytes(9).toString('base64url')}_`
-const marked = new RegExp(`"${longMark}(-?\\d+)"`, 'g')
 
 export class ForeignDocuments {
   readonly #exchange: Exchange
@@ -118,7 +114,7 @@ export class ForeignDocuments {
 
   /** `undefined` = the hits stay as they are. */
   async #fillHits(text: string, uid: string | null): Promise<string | undefined> {
-    const hits = JSON.parse(quoteLongIntegers(text, longMark)) as readonly Json[]
+    const hits = parseExact(text) as readonly Json[]
     const owners = new Set(hits.flatMap((hit) => uid ?? ownerOf(hit) ?? []))
     const settings = new Map<string, JsonObject>()
     const learn = async (name: string) => {
@@ -133,7 +129,7 @@ export class ForeignDocuments {
     const fillWith = (textOf: (target: string, id: string) => string | undefined) => {
       const need = (name: string): KeyedIndex => ({
         settings: settings.get(name) ?? {},
-        text: (id) => textOf(name, id.startsWith(longMark) ? id.slice(longMark.length) : id),
+        text: (id) => textOf(name, id),
       })
       return withForeignDocuments(new Map([['hits', hits]]), uid, need).get('hits')
     }
@@ -148,7 +144,7 @@ export class ForeignDocuments {
     const documents = new Map<string, ReadonlyMap<string, string>>()
     for (const [target, ids] of wanted) documents.set(target, await this.#documents(target, [...ids]))
     const filled = fillWith((target, id) => documents.get(target)?.get(id))
-    return JSON.stringify(filled).replace(marked, '$1')
+    return exactText(JSON.stringify(filled))
   }
 
   #route(uid: string): IndexRoute {
@@ -161,7 +157,7 @@ export class ForeignDocuments {
     return this.#exchange.parts.foreignSettings.of(this.#route(uid).index.id)
   }
 
-  /** By id, long numbers marked. */
+  /** JSON texts by id. */
   async #documents(uid: string, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const found = new Map<string, string>()
     const { primaryKey } = this.#route(uid).index
@@ -170,7 +166,7 @@ export class ForeignDocuments {
       const page = ids.slice(start, start + documentsPerRead)
       for (const text of await this.#read(uid, { ids: page, limit: page.length })) {
         const id = documentId(JSON.parse(quoteLongIntegers(text)) as JsonObject, primaryKey)
-        if (id !== undefined) found.set(id, quoteLongIntegers(text, longMark))
+        if (id !== undefined) found.set(id, text)
       }
     }
     return found

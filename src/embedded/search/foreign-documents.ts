@@ -1,6 +1,7 @@
 /** Foreign keys: ids in hits are replaced by the documents that they name in another index, while the flag is on. */
 import { isDocumentId } from '../../api/document-id.ts'
 import { rethrowInside } from '../../api/multi-search-query.ts'
+import { parseExact, plainText } from '../../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { selectFields } from './document-selection.ts'
 import type { OrderedJson, OrderedObject } from './ordered-json.ts'
@@ -82,7 +83,7 @@ class Hydration {
       const find = (id: string): Json => {
         let document = known.get(id)
         if (document === undefined) {
-          const { _vectors, ...fields } = JSON.parse(foreign.text(id) ?? '{}') as { readonly [name: string]: Json }
+          const { _vectors, ...fields } = parseExact(foreign.text(id) ?? '{}') as { readonly [name: string]: Json }
           document = shown === null || shown.has('*') ? fields : selectFields(fields, shown)
           known.set(id, document)
         }
@@ -136,6 +137,6 @@ function replaceAll(original: Json, shown: Json, find: (id: string) => Json): Js
       Object.entries(shown).map(([name, item]) => [name, replaceAll(original[name] ?? null, item, find)]),
     )
   if (typeof original !== 'string' && (typeof original !== 'number' || !Number.isInteger(original))) return shown
-  const id = String(original)
+  const id = plainText(original)
   return isDocumentId(id) ? find(id) : shown
 }
