@@ -92,12 +92,13 @@ function exitCodesPage(): string {
   ].join('\n')
 }
 
-/** Metrics are declared beside the code that moves them; each declaration is a literal. */
+/** Metrics are declared beside the code that moves them; each declaration is a literal (those of an engine alone are Meilisearch's). */
 function metricsPage(): string {
   const declaration = /new (Counter|Gauge|Histogram|Summary)(?:<[^>]*>)?\(\{([^}]*)/g
   const rows = sourcesBelow(join(import.meta.dirname, '..', 'src')).flatMap((path) =>
-    [...readFileSync(path, 'utf8').matchAll(declaration)].map(([, type = '', body = '']) => {
+    [...readFileSync(path, 'utf8').matchAll(declaration)].flatMap(([, type = '', body = '']) => {
       const read = (field: string) => new RegExp(`${field}: (['"\`])(.*?)\\1`).exec(body)?.[2] ?? ''
+      if (read('name') === '') return []
       const labels = /labelNames: \[([^\]]*)\]/.exec(body)?.[1] ?? ''
       const names = [...labels.matchAll(/['"](\w+)['"]/g)].map(([, name]) => `\`${name}\``).join(', ')
       return `| \`${read('name')}\` | ${type.toLowerCase()} | ${names} | ${read('help')} |`
