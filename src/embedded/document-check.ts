@@ -2,7 +2,8 @@
 import { ApiError } from '../api/errors.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Members } from '../lib/json-cut.ts'
-import { usesGeo } from './field-rules.ts'
+import { usesGeo, usesShapes } from './field-rules.ts'
+import { readShape } from './geojson.ts'
 import type { IndexSettings } from './index-settings.ts'
 
 export const documentIdBytesMax = 511
@@ -85,6 +86,11 @@ export function checkGeo(settings: IndexSettings, document: JsonObject, id: stri
   if (!isLat) throw fail(`Could not parse latitude ${where}. Was expecting a finite number but instead got \`${lat}\`.`)
   if (!isLng)
     throw fail(`Could not parse longitude ${where}. Was expecting a finite number but instead got \`${lng}\`.`)
+}
+
+/** Shapes are judged only where they are used. @throws ApiError `invalid_document_geo_field` */
+export function checkShape(settings: IndexSettings, { _geojson }: JsonObject): void {
+  if (_geojson !== undefined && usesShapes(settings)) readShape(_geojson)
 }
 
 const isCoordinate = (value: Json | undefined): boolean =>

@@ -4,7 +4,7 @@ import type { Bitmap } from '../lib/bitmap.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
 import type { EngineOperation } from './core.ts'
-import { checkGeo, documentIdOf, type GivenVectors, givenVectors } from './document-check.ts'
+import { checkGeo, checkShape, documentIdOf, type GivenVectors, givenVectors } from './document-check.ts'
 import type { DocumentWriter } from './document-writer.ts'
 import { compileEdit, type EditFunction, ScriptError, SyntaxMistake } from './edit-function/edit-function.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
@@ -86,6 +86,7 @@ function* runEdits(edit: EditFunction, matching: Bitmap, deps: EditionDeps): Gen
     if (documentIdOf(primaryKey, document, members, text) !== id)
       throw failure("Document editions cannot modify a document's primary key")
     checkGeo(writer.settings, document, id)
+    checkShape(writer.settings, document)
     if (!writer.hasRoomFor(document, fresh))
       throw new ApiError('max_fields_limit_exceeded', 'A document cannot contain more than 65,535 fields.')
     const vectors = givenVectors(writer.settings, document, id)

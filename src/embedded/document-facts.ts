@@ -4,13 +4,16 @@
  */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { FacetValues } from './facet-values.ts'
-import { isExactField, isFaceted, localesOf, searchWeight, usesGeo } from './field-rules.ts'
+import { isExactField, isFaceted, localesOf, searchWeight, usesGeo, usesShapes } from './field-rules.ts'
+import { type Box, boxOf, storedShape } from './geojson.ts'
 import { cutFacetString } from './index-keys.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { type Interner, type KeySet, kindShift, kinds } from './posting-table.ts'
 import { normaliseFacet } from './text/normalise.ts'
 import { createTokenizer, eachWord, positionBucket, type Tokenizer } from './text/tokenize.ts'
 
+/** Documents with shapes stand beside those with positions. */
+export const shapesField = 1
 /** Words of a field that are counted (M-F2). */
 const countedWordsMax = 30
 const pairDistanceMax = 3
@@ -69,6 +72,8 @@ export interface DocumentFacts {
   /** By field; empty when facets were not asked for. */
   readonly facets: ReadonlyMap<number, FacetValues>
   readonly geo: { readonly lat: number; readonly lng: number } | undefined
+  /** Around the shape of `_geojson`. */
+  readonly box: Box | undefined
 }
 
 interface FieldPlan {
@@ -94,6 +99,7 @@ export class FactReader {
   readonly #tokenizer: Tokenizer
   readonly #plans: FieldPlan[] = []
   readonly #usesGeo: boolean
+  readonly #usesShapes: boolean
 
   constructor(settings: IndexSettings, fields: FieldNames, interner: Interner) {
     this.#settings = settings
@@ -101,6 +107,7 @@ export class FactReader {
     this.#interner = interner
     this.#tokenizer = createTokenizer(settings)
     this.#usesGeo = usesGeo(settings)
+    this.#usesShapes = usesShapes(settings)
   }
 
   /** Forget the numbers given to facet values, when the interner forgets its strings. */
@@ -197,7 +204,9 @@ export class FactReader {
         if (this.#planOf(field, `_geo.${name}`).isFaceted) addNumber(field, value)
       }
     }
-    return { facets, geo }
+    const box = parts.facets && this.#usesShapes ? boxOf(storedShape(document._geojson)) : undefined
+    if (box !== undefined) keys.add(shapesField, keyOf(kinds.geo, 0))
+    return { facets, geo, box }
   }
 
   #addField(keys: KeySet, field: number, { words, positions }: FieldState): void {

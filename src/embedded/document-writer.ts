@@ -26,7 +26,7 @@ import { DocumentVectors, type StoredForVectors, vectorsInText } from './documen
 import type { BlockingEmbedding } from './embedders/embedding-thread.ts'
 import { encodeFacetValues } from './facet-values.ts'
 import type { Reindexing } from './field-rules.ts'
-import { GeoBlocks } from './geo-blocks.ts'
+import { boxBlocks, GeoBlocks, geoBlocks } from './geo-blocks.ts'
 import { type IndexEnv, type IndexFacts, mainKeys, readBitmap } from './index-env.ts'
 import { facetKind, KeyBuilder } from './index-keys.ts'
 import type { IndexSettings } from './index-settings.ts'
@@ -69,6 +69,7 @@ export class DocumentWriter {
   readonly #table = new PostingTable()
   readonly #reader: FactReader
   readonly #geo: GeoBlocks
+  readonly #boxes: GeoBlocks
   readonly #vectors: DocumentVectors
   readonly #documentIds: Bitmap
   readonly #usedBefore: Bitmap
@@ -87,7 +88,8 @@ export class DocumentWriter {
     this.#options = options
     this.#fields = new FieldNames(facts.fieldNames)
     this.#reader = new FactReader(this.settings, this.#fields, this.#interner)
-    this.#geo = new GeoBlocks(env.facets)
+    this.#geo = new GeoBlocks(env.facets, geoBlocks)
+    this.#boxes = new GeoBlocks(env.facets, boxBlocks)
     this.#vectors = new DocumentVectors(env, this.settings, facts.embedderDimensions ?? {}, options)
     this.#usedBefore = readBitmap(env.main, mainKeys.documentIds)
     this.#lastUsed = this.#usedBefore.max()
@@ -175,6 +177,7 @@ export class DocumentWriter {
     ])
       table.clearSync()
     this.#geo.forget()
+    this.#boxes.forget()
     this.#vectors.clear()
     for (const docid of this.#documentIds.toArray()) this.#documentIds.remove(docid)
     this.#distribution.clear()
@@ -192,6 +195,7 @@ export class DocumentWriter {
     this.#flushPending()
     this.#flushTable()
     this.#geo.flush()
+    this.#boxes.flush()
     this.#vectors.flush()
     this.#env.main.putSync(mainKeys.documentIds, this.#documentIds.serialize())
     const vocabularyVersion = facts.vocabularyVersion + (this.#isVocabularyChanged ? 1 : 0)
@@ -217,6 +221,7 @@ export class DocumentWriter {
     if (plan.facets) {
       this.#env.facets.clearSync()
       this.#geo.forget()
+      this.#boxes.forget()
     }
     const { after } = this.#keySets
     for (const docid of this.#documentIds.toArray()) {
@@ -375,7 +380,8 @@ export class DocumentWriter {
     const key = this.#keys.kindDocid(facetKind.values, docid)
     if (facts !== undefined && facts.facets.size > 0) this.#env.facets.putSync(key, encodeFacetValues(facts.facets))
     else if (hadValues) this.#env.facets.removeSync(key)
-    this.#geo.set(docid, facts?.geo)
+    this.#geo.set(docid, facts?.geo && [facts.geo.lat, facts.geo.lng])
+    this.#boxes.set(docid, facts?.box)
   }
 
   #count(text: string | undefined, by: 1 | -1): void {

@@ -41,7 +41,8 @@ export const isExactField = (settings: IndexSettings, name: string): boolean =>
 
 /** Fields whose values are kept for filters, sorts, facets, distinct and custom ranking rules. */
 export function isFaceted(settings: IndexSettings, name: string): boolean {
-  if (rootOf(name) === '_vectors') return false
+  const root = rootOf(name)
+  if (root === '_vectors' || root === '_geojson') return false
   return (
     settings.filterableAttributes.some((rule) =>
       rule.attributePatterns.some((pattern) => (rule.plain ? isCovered(name, pattern) : matchesPattern(name, pattern))),
@@ -61,6 +62,10 @@ function customRuleField(rule: string): string | undefined {
 
 /** `_geo` is filterable or sortable: positions must be valid and are kept. */
 export const usesGeo = (settings: IndexSettings): boolean => isFaceted(settings, '_geo')
+
+/** Shapes must be valid and are kept: `_geojson` is filterable by its very name, no pattern stands for it. */
+export const usesShapes = (settings: IndexSettings): boolean =>
+  settings.filterableAttributes.some((rule) => rule.plain && rule.attributePatterns.includes('_geojson'))
 
 /** Locales of a field (M-F1 step 8); absent = found from the text. */
 export function localesOf(settings: IndexSettings, name: string): readonly string[] | undefined {
@@ -105,6 +110,7 @@ export function reindexingOf(before: IndexSettings, after: IndexSettings, fieldN
   const facets =
     facetSettings.some((name) => !same(before[name], after[name])) &&
     (usesGeo(before) !== usesGeo(after) ||
+      usesShapes(before) !== usesShapes(after) ||
       fieldNames.some((name) => isFaceted(before, name) !== isFaceted(after, name)))
   return { words, facets, vectors: isVectorChange(before, after) }
 }

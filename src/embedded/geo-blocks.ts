@@ -1,47 +1,61 @@
-/** Positions of documents, a block of neighbours under one key, so that a search reads few keys for many documents. */
+/** Positions of documents, or boxes around their shapes, a block of neighbours under one key, so that a search reads few keys for many documents. */
 import type { Table } from './index-env.ts'
 import { facetKind, geoBlockSize, KeyBuilder } from './index-keys.ts'
 
-export interface Position {
-  readonly lat: number
-  readonly lng: number
+/** What the blocks hold: `width` numbers per document, under keys of `kind`. */
+export interface BlockForm {
+  readonly kind: number
+  readonly width: number
 }
 
-/** Latitude and longitude in turn; NaN where a document has none. */
-export function readGeoBlock(table: Table, keys: KeyBuilder, block: number): Float64Array | undefined {
-  const bytes = table.getBinary(keys.kindDocid(facetKind.geoBlock, block))
+/** Latitude, longitude. */
+export const geoBlocks: BlockForm = { kind: facetKind.geoBlock, width: 2 }
+/** West, south, east, north. */
+export const boxBlocks: BlockForm = { kind: facetKind.boxBlock, width: 4 }
+
+/** The numbers of each document in turn; NaN where a document has none. */
+export function readGeoBlock(
+  table: Table,
+  keys: KeyBuilder,
+  { kind }: BlockForm,
+  block: number,
+): Float64Array | undefined {
+  const bytes = table.getBinary(keys.kindDocid(kind, block))
   return bytes === undefined ? undefined : new Float64Array(Uint8Array.from(bytes).buffer)
 }
 
 export class GeoBlocks {
   readonly #table: Table
+  readonly #form: BlockForm
   readonly #keys = new KeyBuilder()
   readonly #changed = new Map<number, Float64Array>()
   #hasAny: boolean | undefined
 
-  constructor(table: Table) {
+  constructor(table: Table, form: BlockForm) {
     this.#table = table
+    this.#form = form
   }
 
-  set(docid: number, position: Position | undefined): void {
-    if (position === undefined && !this.#mayHave()) return
+  set(docid: number, numbers: readonly number[] | undefined): void {
+    const { width } = this.#form
+    if (numbers === undefined && !this.#mayHave()) return
     const block = Math.floor(docid / geoBlockSize)
     let values = this.#changed.get(block)
     if (values === undefined) {
-      values = readGeoBlock(this.#table, this.#keys, block)
-      if (values === undefined && position === undefined) return
-      values ??= new Float64Array(geoBlockSize * 2).fill(Number.NaN)
+      values = readGeoBlock(this.#table, this.#keys, this.#form, block)
+      if (values === undefined && numbers === undefined) return
+      values ??= new Float64Array(geoBlockSize * width).fill(Number.NaN)
       this.#changed.set(block, values)
       this.#hasAny = true
     }
-    const at = (docid % geoBlockSize) * 2
-    values[at] = position?.lat ?? Number.NaN
-    values[at + 1] = position?.lng ?? Number.NaN
+    const at = (docid % geoBlockSize) * width
+    if (numbers === undefined) values.fill(Number.NaN, at, at + width)
+    else values.set(numbers, at)
   }
 
   flush(): void {
     for (const [block, values] of this.#changed) {
-      const key = this.#keys.kindDocid(facetKind.geoBlock, block)
+      const key = this.#keys.kindDocid(this.#form.kind, block)
       if (values.every(Number.isNaN)) this.#table.removeSync(key)
       else this.#table.putSync(key, new Uint8Array(values.buffer))
     }
@@ -58,9 +72,9 @@ export class GeoBlocks {
   #mayHave(): boolean {
     if (this.#hasAny === undefined) {
       this.#hasAny = false
-      const start = Uint8Array.of(facetKind.geoBlock)
-      for (const _key of this.#table.getKeys({ start, end: Uint8Array.of(facetKind.geoBlock + 1), limit: 1 }))
-        this.#hasAny = true
+      const { kind } = this.#form
+      const start = Uint8Array.of(kind)
+      for (const _key of this.#table.getKeys({ start, end: Uint8Array.of(kind + 1), limit: 1 })) this.#hasAny = true
     }
     return this.#hasAny
   }

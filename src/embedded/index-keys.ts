@@ -17,6 +17,7 @@ export const facetKind = {
   isEmpty: 0x6d,
   values: 0x64,
   geoBlock: 0x47,
+  boxBlock: 0x42,
   geoDocids: 0x67,
 } as const
 

@@ -4,6 +4,7 @@
  * read-only for the receiver.
  */
 import type { Bitmap } from '../lib/bitmap.ts'
+import type { Box } from './geojson.ts'
 import type { IndexSettings } from './index-settings.ts'
 import type { VectorBlock } from './vector-blocks.ts'
 import type { DecodedVectors } from './vector-table.ts'
@@ -70,6 +71,10 @@ export interface IndexReader {
   /** Documents with a valid `_geo`. */
   readonly geoDocids: Bitmap
   geoOf(docid: DocId): { readonly lat: number; readonly lng: number } | undefined
+  /** Documents with a shape in `_geojson`, where shapes are used. */
+  readonly shapeDocids: Bitmap
+  /** A box around the document's shape. */
+  shapeBoxOf(docid: DocId): Box | undefined
 
   // Documents and vectors.
   /** The stored document, parsed, without `_vectors` of embedders. Key order: see M-F15. */

@@ -10,6 +10,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { type Members, splitMembers } from '../lib/json-cut.ts'
 import {
   checkGeo,
+  checkShape,
   documentIdOf,
   type GivenVectors,
   givenVectors,
@@ -21,7 +22,7 @@ import { DocumentWriter } from './document-writer.ts'
 import { EmbeddingFailed } from './embedders/document-embedder.ts'
 import { tryEmbedder } from './embedders/embedder-trial.ts'
 import type { BlockingEmbedding } from './embedders/embedding-thread.ts'
-import { reindexingOf, usesGeo } from './field-rules.ts'
+import { reindexingOf, usesGeo, usesShapes } from './field-rules.ts'
 import { type BatchOutcome, type BatchTask, payloadLines, type TaskOutcome } from './index-batch.ts'
 import {
   type IndexEnv,
@@ -216,6 +217,7 @@ class BatchRun {
       const members = splitMembers(text)
       const id = documentIdOf(primaryKey ?? '', document, members, text)
       checkGeo(settings, document, id)
+      checkShape(settings, document)
       if (!this.#writer.hasRoomFor(document, fresh))
         throw new ApiError('max_fields_limit_exceeded', 'A document cannot contain more than 65,535 fields.')
       const vectors = givenVectors(settings, document, id)
@@ -285,20 +287,23 @@ class BatchRun {
     const next = { ...this.#facts, settings: folded, embedderDimensions }
     const writer = this.#openWriter(next)
     if (plan.vectors) writer.checkVectors(before)
-    if (usesGeo(after) && !usesGeo(before)) this.#checkGeo(after)
+    if ((usesGeo(after) && !usesGeo(before)) || (usesShapes(after) && !usesShapes(before))) this.#checkPlaces(after)
     // From here on the change is accepted.
     this.#facts = next
     this.#writer = writer
     writer.reindex(plan, before)
   }
 
-  /** Positions that nobody used until now must be right before they are. @throws ApiError messages 30 to 32 */
-  #checkGeo(settings: IndexSettings): void {
+  /** Positions and shapes that nobody used until now must be right before they are. @throws ApiError messages 30 to 32 */
+  #checkPlaces(settings: IndexSettings): void {
     const reader = this.#reader()
     for (const docid of reader.documentIds) {
       this.#checkAborted()
       const stored = reader.storedDocument(docid)
-      if (stored?.text.includes('"_geo"')) checkGeo(settings, JSON.parse(stored.text) as JsonObject, stored.id)
+      if (stored === undefined || !stored.text.includes('"_geo')) continue
+      const document = JSON.parse(stored.text) as JsonObject
+      checkGeo(settings, document, stored.id)
+      checkShape(settings, document)
     }
   }
 

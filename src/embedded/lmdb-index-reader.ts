@@ -5,8 +5,10 @@
 import { Bitmap } from '../lib/bitmap.ts'
 import { BitmapUnion } from '../lib/bitmap-union.ts'
 import type { BitmapCache } from './bitmap-cache.ts'
+import { shapesField } from './document-facts.ts'
 import { decodeFacetValues } from './facet-values.ts'
-import { readGeoBlock } from './geo-blocks.ts'
+import { boxBlocks, geoBlocks, readGeoBlock } from './geo-blocks.ts'
+import type { Box } from './geojson.ts'
 import { type IndexEnv, mainKeys, readBitmap, type Table } from './index-env.ts'
 import { cutFacetString, facetKind, geoBlockSize, KeyBuilder, postingKind, readOrderedFloat } from './index-keys.ts'
 import type { DocId, FieldId, IndexReader } from './index-reader.ts'
@@ -34,6 +36,7 @@ export class LmdbIndexReader implements IndexReader {
   readonly #vectorCache: VectorCache | undefined
   readonly #keys = new KeyBuilder()
   readonly #geoBlocks = new Map<number, Float64Array | undefined>()
+  #boxBlock: { readonly block: number; readonly values: Float64Array | undefined } | undefined
 
   constructor(env: IndexEnv, options: ReaderOptions = {}) {
     this.#env = env
@@ -193,9 +196,25 @@ export class LmdbIndexReader implements IndexReader {
     return this.#read(this.#env.facets, this.#keys.field(facetKind.geoDocids, 0))
   }
 
+  get shapeDocids(): Bitmap {
+    return this.#read(this.#env.facets, this.#keys.field(facetKind.geoDocids, shapesField))
+  }
+
+  /** Read one block at a time: filters ask in the order of documents. */
+  shapeBoxOf(docid: DocId): Box | undefined {
+    const block = Math.floor(docid / geoBlockSize)
+    if (this.#boxBlock?.block !== block)
+      this.#boxBlock = { block, values: readGeoBlock(this.#env.facets, this.#keys, boxBlocks, block) }
+    const { values } = this.#boxBlock
+    const at = (docid % geoBlockSize) * boxBlocks.width
+    if (values === undefined || Number.isNaN(values[at]!)) return undefined
+    return [values[at]!, values[at + 1]!, values[at + 2]!, values[at + 3]!]
+  }
+
   geoOf(docid: DocId): { readonly lat: number; readonly lng: number } | undefined {
     const block = Math.floor(docid / geoBlockSize)
-    if (!this.#geoBlocks.has(block)) this.#geoBlocks.set(block, readGeoBlock(this.#env.facets, this.#keys, block))
+    if (!this.#geoBlocks.has(block))
+      this.#geoBlocks.set(block, readGeoBlock(this.#env.facets, this.#keys, geoBlocks, block))
     const values = this.#geoBlocks.get(block)
     const at = (docid % geoBlockSize) * 2
     if (values === undefined || Number.isNaN(values[at]!)) return undefined

@@ -62,7 +62,7 @@ export function flushPostings(
   each(kinds.exists, (field, _value, change) => void merge(env.facets, keys.field(facetKind.exists, field), change))
   each(kinds.isNull, (field, _value, change) => void merge(env.facets, keys.field(facetKind.isNull, field), change))
   each(kinds.isEmpty, (field, _value, change) => void merge(env.facets, keys.field(facetKind.isEmpty, field), change))
-  each(kinds.geo, (_a, _value, change) => void merge(env.facets, keys.field(facetKind.geoDocids, 0), change))
+  each(kinds.geo, (what, _value, change) => void merge(env.facets, keys.field(facetKind.geoDocids, what), change))
 
   table.clear()
   interner.clear()

@@ -1,5 +1,6 @@
 /** An index in plain memory, for tests of search: small, slow to build, and without any storage. */
-import { isExactField, isFaceted, localesOf, searchWeight } from '../../src/embedded/field-rules.ts'
+import { isExactField, isFaceted, localesOf, searchWeight, usesShapes } from '../../src/embedded/field-rules.ts'
+import { type Box, boxOf, storedShape } from '../../src/embedded/geojson.ts'
 import type { DocId, FieldId, IndexReader } from '../../src/embedded/index-reader.ts'
 import type { IndexSettings } from '../../src/embedded/index-settings.ts'
 import { normaliseFacet } from '../../src/embedded/text/normalise.ts'
@@ -189,6 +190,12 @@ export class MemoryReader implements IndexReader {
   }
   geoOf(docid: DocId): { lat: number; lng: number } | undefined {
     return this.#geo.get(docid)
+  }
+  get shapeDocids(): Bitmap {
+    return this.documentIds.clone()
+  }
+  shapeBoxOf(docid: DocId): Box | undefined {
+    return usesShapes(this.settings) ? boxOf(storedShape(this.#documents[docid]?._geojson)) : undefined
   }
   document(docid: DocId): JsonObject | undefined {
     return this.#documents[docid]

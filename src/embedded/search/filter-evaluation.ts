@@ -3,10 +3,15 @@ import { ApiError, type ErrorCode } from '../../api/errors.ts'
 import { type Filter, type Span, spanTail, type Word } from '../../api/filter.ts'
 import { assert } from '../../lib/assert.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
+import type { Json } from '../../lib/json.ts'
+import { usesShapes } from '../field-rules.ts'
+import { destination, type Position } from '../geo-path.ts'
+import { storedShape } from '../geojson.ts'
 import type { FieldId, IndexReader } from '../index-reader.ts'
 import { normaliseFacet } from '../text/normalise.ts'
 import { isFilterable, type MatchedRule, patternsWhere, ruleOf } from './attribute-names.ts'
 import { badLatitude, badLongitude, haversineMetres, type Point } from './geo.ts'
+import { GeoArea } from './geo-area.ts'
 
 /** @throws ApiError with `code`: attributes that are not filterable (40), operators not granted (42), bad places. */
 export function evaluateFilter(reader: IndexReader, filter: Filter, code: ErrorCode): Bitmap {
@@ -201,19 +206,25 @@ export function finiteNumber(text: string): number | null {
 
 type Of<K extends Filter['kind']> = Extract<Filter, { readonly kind: K }>
 
+/** Corners of the circle that shapes are compared with, unless the filter says. */
+const defaultResolution = 125
+
 function inRadius(at: Evaluation, filter: Of<'geo-radius'>, universe: Bitmap): Bitmap {
   const centre = readPoint(at, filter.lat, filter.lng)
   const metres = readNumber(at, filter.metres)
-  if (filter.resolution !== null) {
-    const resolution = Math.trunc(readNumber(at, filter.resolution))
-    if (resolution < 3 || resolution > 1000)
-      throw refusal(
-        at,
-        filter.resolution,
-        `Invalid resolution \`${resolution}\`. Resolution must be between 3 and 1000.`,
-      )
-  }
-  return placesWhere(at, filter.lat, universe, (point) => haversineMetres(centre, point) <= metres + Number.EPSILON)
+  const resolution = filter.resolution === null ? defaultResolution : Math.trunc(readNumber(at, filter.resolution))
+  if (filter.resolution !== null && (resolution < 3 || resolution > 1000))
+    throw refusal(at, filter.resolution, `Invalid resolution \`${resolution}\`. Resolution must be between 3 and 1000.`)
+  return placesWhere(
+    at,
+    filter.lat,
+    universe,
+    (point) => haversineMetres(centre, point) <= metres + Number.EPSILON,
+    () =>
+      Array.from({ length: resolution }, (_, corner) =>
+        destination([centre.lng, centre.lat], (360 * corner) / resolution, metres),
+      ),
+  )
 }
 
 function inBox(at: Evaluation, filter: Of<'geo-box'>, universe: Bitmap): Bitmap {
@@ -226,35 +237,48 @@ function inBox(at: Evaluation, filter: Of<'geo-box'>, universe: Bitmap): Bitmap 
       `The top latitude \`${top.lat}\` is below the bottom latitude \`${bottom.lat}\`.`,
     )
   const crosses = top.lng < bottom.lng
-  return placesWhere(at, filter.topRight[0], universe, ({ lat, lng }) => {
+  const isInside = ({ lat, lng }: Point): boolean => {
     const isWithinLng = crosses ? lng >= bottom.lng || lng <= top.lng : lng >= bottom.lng && lng <= top.lng
     return lat >= bottom.lat && lat <= top.lat && isWithinLng
+  }
+  return placesWhere(at, filter.topRight[0], universe, isInside, () => {
+    const width = top.lng - bottom.lng + (crosses ? 360 : 0)
+    // A side of more than half a turn would be taken the other way round the globe.
+    const parts = width > 180 ? [0, 1 / 3, 2 / 3, 1] : [0, 1]
+    const lngs = parts.map((part) => bottom.lng + width * part)
+    return [
+      ...lngs.toReversed().map((lng): Position => [lng, top.lat]),
+      ...lngs.map((lng): Position => [lng, bottom.lat]),
+    ]
   })
 }
 
+/** Shapes alone: documents with a position only are not looked at. */
 function inPolygon(at: Evaluation, filter: Of<'geo-polygon'>, universe: Bitmap): Bitmap {
   const first = filter.points[0]
   assert(first !== undefined, 'the parser asks for three points')
-  if (!isListed(at.reader, '_geojson')) throw notFilterable(at.reader, '_geojson', first[0], at.code)
-  const corners = filter.points.map(([lat, lng]) => readPoint(at, lat, lng))
-  const found: number[] = []
-  for (const docid of at.reader.geoDocids.and(universe)) {
-    const point = at.reader.geoOf(docid)
-    if (point !== undefined && isInside(point, corners)) found.push(docid)
-  }
-  return Bitmap.from(found)
+  if (!usesShapes(at.reader.settings)) throw notFilterable(at.reader, '_geojson', first[0], at.code)
+  return shapesIn(
+    at.reader,
+    universe,
+    filter.points.map(([lat, lng]): Position => {
+      const point = readPoint(at, lat, lng)
+      return [point.lng, point.lat]
+    }),
+  )
 }
 
-/** Even-odd rule: a ray from the point crosses the outline an odd number of times. */
-function isInside(point: Point, corners: readonly Point[]): boolean {
-  let inside = false
-  for (const [index, corner] of corners.entries()) {
-    const before = corners.at(index - 1)!
-    if (corner.lat > point.lat === before.lat > point.lat) continue
-    const crossing = ((before.lng - corner.lng) * (point.lat - corner.lat)) / (before.lat - corner.lat) + corner.lng
-    if (point.lng < crossing) inside = !inside
+/** Documents whose shape meets the area within `outline`: one shape in memory at a time, and only where boxes meet. */
+function shapesIn(reader: IndexReader, universe: Bitmap, outline: readonly Position[]): Bitmap {
+  const area = new GeoArea(outline)
+  const found: number[] = []
+  for (const docid of reader.shapeDocids.and(universe)) {
+    const box = reader.shapeBoxOf(docid)
+    if (box === undefined || !area.mayMeet(box)) continue
+    const shape = storedShape(reader.document(docid)?._geojson as Json | undefined)
+    if (shape !== undefined && area.meets(shape)) found.push(docid)
   }
-  return inside
+  return Bitmap.from(found)
 }
 
 /** Geographic filters need the field by its very name: no pattern stands for it. */
@@ -262,14 +286,27 @@ function isListed({ settings }: IndexReader, name: string): boolean {
   return settings.filterableAttributes.some(({ plain, attributePatterns }) => plain && attributePatterns.includes(name))
 }
 
-function placesWhere(at: Evaluation, word: Word, universe: Bitmap, test: (point: Point) => boolean): Bitmap {
-  if (!isListed(at.reader, '_geo')) throw notFilterable(at.reader, '_geo/_geojson', word, at.code)
+/** Documents whose position passes `test`, and those whose shape meets the area within the outline. */
+function placesWhere(
+  at: Evaluation,
+  word: Word,
+  universe: Bitmap,
+  test: (point: Point) => boolean,
+  outline: () => readonly Position[],
+): Bitmap {
+  const { reader } = at
+  const hasShapes = usesShapes(reader.settings)
+  if (!isListed(reader, '_geo')) {
+    if (!hasShapes) throw notFilterable(reader, '_geo/_geojson', word, at.code)
+    return shapesIn(reader, universe, outline())
+  }
   const found: number[] = []
-  for (const docid of at.reader.geoDocids.and(universe)) {
-    const point = at.reader.geoOf(docid)
+  for (const docid of reader.geoDocids.and(universe)) {
+    const point = reader.geoOf(docid)
     if (point !== undefined && test(point)) found.push(docid)
   }
-  return Bitmap.from(found)
+  const placed = Bitmap.from(found)
+  return hasShapes ? placed.or(shapesIn(reader, universe, outline())) : placed
 }
 
 function readPoint(at: Evaluation, lat: Word, lng: Word): Point {

@@ -22,8 +22,12 @@ function haversine(angle: number): number {
   return (1 - Math.cos(angle)) / 2
 }
 
-function radians(degrees: number): number {
-  return (degrees * Math.PI) / 180
+export function radians(angle: number): number {
+  return (angle * Math.PI) / 180
+}
+
+export function degrees(angle: number): number {
+  return (angle * 180) / Math.PI
 }
 
 export function badLatitude(lat: number): string {
