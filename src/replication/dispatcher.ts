@@ -180,6 +180,8 @@ export class Dispatcher {
       verify: async () => {
         const found = await check()
         if (found.kind !== 'ours') throw new Error(`the disk of the node: ${found.reason}`)
+        await ledger.claimed(found.newest, over.signal)
+        await meetStrangers()
       },
       end: (reason) => {
         if (reason === 'lease-lost') this.#isLeaseLost = true
@@ -202,12 +204,26 @@ export class Dispatcher {
       if (found.kind === 'ours') ledger.observe(found.newest)
       return found
     }
+    let meeting: Promise<void> | undefined
+    const meetStrangers = () => {
+      meeting ??= (async () => {
+        while (strangers.length > 0 && !over.signal.aborted) {
+          // They stay until their lanes know of them.
+          const numbers = [...strangers]
+          await this.#meet(session, lanes, numbers)
+          strangers.splice(0, numbers.length)
+        }
+      })().finally(() => {
+        meeting = undefined
+      })
+      return meeting
+    }
     const checkAgain = async () => {
       let checkedAt = clock.monotonic()
       while (!over.signal.aborted) {
         await clock.sleep(250, over.signal).catch(() => {})
         if (over.signal.aborted) return
-        if (strangers.length > 0) await this.#meet(session, lanes, strangers.splice(0))
+        await meetStrangers()
         if (!mustCheck && clock.monotonic() - checkedAt < identityCheckMs) continue
         checkedAt = clock.monotonic()
         await check()

@@ -324,7 +324,9 @@ export class Lane {
   async #resolve(item: LaneChange): Promise<void> {
     const { position } = item.change
     const isSecondTry = this.#setbacks.timesGoneBack(position, 'internal') > 0
-    const resolved = await recordResolution(this.#session, this.#placement, item, { tag: this.#tag, isSecondTry })
+    const [tag, flow] = [this.#tag, this.#flow.signal]
+    const resolved = await recordResolution(this.#session, this.#placement, item, { tag, isSecondTry, flow })
+    if (resolved.kind === 'outdated') return
     if (resolved.kind === 'recorded') {
       // Read again rather than trusted: another delivery may have recorded its own before.
       this.#ahead.forget()

@@ -9,6 +9,7 @@ export class NumberLedger {
   /** Numbers without an owner, each with the requests that may still turn out to own it. */
   readonly #unclaimed = new Map<number, Set<number>>()
   readonly #found: (numbers: readonly number[]) => void
+  readonly #waiters = new Set<() => void>()
 
   /** `highest`: the newest number that existed when the lanes began to read the node. */
   constructor(highest: number, found: (numbers: readonly number[]) => void) {
@@ -47,6 +48,23 @@ export class NumberLedger {
     }
     for (const unclaimed of ownerless) this.#unclaimed.delete(unclaimed)
     if (ownerless.length > 0) this.#found(ownerless)
+    for (const look of [...this.#waiters]) look()
+  }
+
+  /** Resolves once it is known of every number up to `number` whose it is, or when the signal aborts. */
+  async claimed(number: number, signal: AbortSignal): Promise<void> {
+    const isOpen = () => [...this.#unclaimed.keys()].some((unclaimed) => unclaimed <= number)
+    if (signal.aborted || !isOpen()) return
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (!signal.aborted && isOpen()) return
+        signal.removeEventListener('abort', look)
+        this.#waiters.delete(look)
+        resolve()
+      }
+      signal.addEventListener('abort', look, { once: true })
+      this.#waiters.add(look)
+    })
   }
 
   /** The node showed `number` as its newest task. */

@@ -7,6 +7,8 @@ import { resolveChange } from './resolution.ts'
 
 export type Resolving =
   | { readonly kind: 'recorded' }
+  /** The lane was stopped meanwhile: what was read may not be what stands before the change. */
+  | { readonly kind: 'outdated' }
   /** The node could not tell what the change comes to. */
   | { readonly kind: 'failed'; readonly error: unknown }
 
@@ -19,7 +21,7 @@ export async function recordResolution(
   session: NodeSession,
   { index, physicalUid }: Placement,
   item: LaneChange,
-  { tag, isSecondTry }: { readonly tag: string; readonly isSecondTry: boolean },
+  { tag, isSecondTry, flow }: { readonly tag: string; readonly isSecondTry: boolean; readonly flow: AbortSignal },
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
   const resolving = resolveChange(
@@ -39,8 +41,10 @@ export async function recordResolution(
   )
   const found = await resolving
   if (found.kind === 'failed') return found
-  // What was read counts only if the disk that it was read from is still ours: it is recorded for good.
+  // What was read counts only if the disk that it was read from is still ours, and no request that came late lay over it: it
+  // is recorded for good.
   await session.verify()
+  if (flow.aborted) return { kind: 'outdated' }
   const isKept = await deps.journal.recordResolution(lease, index, item.change.position, found.resolution)
   if (!isKept) throw new LeaseLost()
   return { kind: 'recorded' }

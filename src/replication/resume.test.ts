@@ -119,3 +119,11 @@ test('marks of another disk, and those before a deletion of the index, do not co
   assert.equal(dropped.isBlank, true)
   assert.equal(dropped.sent, 0)
 })
+
+test('a late part of a change is repeated with its whole change, also when older tasks were deleted from the node', () => {
+  const put = 'documentAdditionOrUpdate'
+  const late = [task(30, 5, put, 1, 2), task(20, 6)]
+  assert.equal(resume(6, [...late, task(11, 5, put, 2, 2), task(10, 5, put, 1, 2)], []).sent, 4)
+  assert.equal(resume(6, late, []).sent, 4)
+  assert.equal(resume(6, [task(30, 5, put, 2, 2), task(20, 6)], []).sent, 5)
+})

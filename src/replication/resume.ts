@@ -178,6 +178,9 @@ function matchParts(
 /**
  * The first position that is covered by an older one: a request for an earlier change came late and lies over it. It and
  * everything behind it must be sent again. A lane that went back leaves no such place once it is forward again.
+ *
+ * Of a change in parts all must stand behind each other. A part whose successor is missing lies over it, too: the node's
+ * older tasks may have been deleted.
  */
 function lateFrom(found: readonly FoundMark[]): number | undefined {
   const lastNumbers = new Map<string, FoundMark>()
@@ -185,8 +188,10 @@ function lateFrom(found: readonly FoundMark[]): number | undefined {
   const inOrder = [...lastNumbers.values()].sort((a, b) => a.position - b.position || a.part - b.part)
   for (const [at, { position, task }] of inOrder.entries()) {
     const before = inOrder[at - 1]
-    if (before === undefined || task.uid > before.task.uid) continue
-    return before.position === position ? position : before.position + 1
+    if (before === undefined) continue
+    const isLate = task.uid < before.task.uid
+    if (before.position !== position && before.part !== before.parts && isLate) return before.position
+    if (isLate) return before.position === position ? position : before.position + 1
   }
   return undefined
 }
