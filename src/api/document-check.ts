@@ -1,6 +1,7 @@
 /** What an engine refuses in a document when it indexes it (M-E7, NF-21), found before anything is stored. */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { type ErrorBody, type ErrorCode, errorBody } from './errors.ts'
+import { ApiError, type ErrorBody, type ErrorCode, errorBody } from './errors.ts'
+import { readShape } from './geojson.ts'
 
 export const documentFieldsMax = 65_535
 
@@ -8,6 +9,8 @@ export interface CheckedIndex {
   readonly uid: string
   /** `_geo` is filterable or sortable; otherwise it is a field like any other. */
   readonly geo: boolean
+  /** `_geojson` is filterable by its very name. */
+  readonly shapes: boolean
   /** Dimensions by embedder; null = not known. */
   readonly embedders: Readonly<Record<string, number | null>>
 }
@@ -30,11 +33,25 @@ export function checkDocument(
     const mistake = geoMistake(document._geo, id)
     if (mistake !== undefined) return refuse('invalid_document_geo_field', mistake)
   }
+  if (index.shapes && document._geojson !== undefined) {
+    const mistake = shapeMistake(document._geojson)
+    if (mistake !== undefined) return refuse(mistake.code, mistake.message)
+  }
   if (document._vectors !== undefined) {
     const mistake = vectorsMistake(document._vectors, id, index.embedders)
     if (mistake !== undefined) return refuse(mistake.code, mistake.message)
   }
   return null
+}
+
+function shapeMistake(value: Json): ApiError | undefined {
+  try {
+    readShape(value)
+    return undefined
+  } catch (error) {
+    if (error instanceof ApiError) return error
+    throw error
+  }
 }
 
 const loneSurrogate = /[\ud800-\udfff]/u

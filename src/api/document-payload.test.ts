@@ -7,7 +7,7 @@ import { ApiError } from './errors.ts'
 const json: DocumentFormat = { kind: 'json' }
 const ndjson: DocumentFormat = { kind: 'ndjson' }
 const csv: DocumentFormat = { kind: 'csv', delimiter: ',' }
-const fresh: DocumentCheck = { uid: 't', primaryKey: null, geo: false, embedders: {} }
+const fresh: DocumentCheck = { uid: 't', primaryKey: null, geo: false, shapes: false, embedders: {} }
 
 async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
@@ -180,6 +180,16 @@ const refusals: readonly (readonly [string, string, Partial<DocumentCheck>?])[] 
     '[{"id":2,"_geo":{"lat":"1.5","lng":" 2 "}}]',
     'Index `t`: Could not parse longitude in the document with the id: `"2"`. Was expecting a finite number but instead got `" 2 "`.',
     { geo: true },
+  ],
+  [
+    '[{"id":2,"_geojson":{"type":"Point","coordinates":[1]}}]',
+    'Index `t`: A position must contain two or more elements, but got `1`',
+    { shapes: true },
+  ],
+  [
+    '[{"id":2,"_geojson":{"type":"Polygon","coordinates":[]}}]',
+    'Index `t`: invalid ring (not enough coordinate)',
+    { shapes: true },
   ],
   [
     '[{"id":2,"_vectors":{"d":[1]}}]',

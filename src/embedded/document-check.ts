@@ -1,9 +1,9 @@
 /** What a document must be before anything of it is written (M-E2, M-E3, M-E7). The first mistake fails its whole task. */
 import { ApiError } from '../api/errors.ts'
+import { readShape } from '../api/geojson.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Members } from '../lib/json-cut.ts'
 import { usesGeo, usesShapes } from './field-rules.ts'
-import { readShape } from './geojson.ts'
 import type { IndexSettings } from './index-settings.ts'
 
 export const documentIdBytesMax = 511

@@ -5,10 +5,10 @@
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { FacetValues } from './facet-values.ts'
 import { isExactField, isFaceted, localesOf, searchWeight, usesGeo, usesShapes } from './field-rules.ts'
-import { type Box, boxOf, storedShape } from './geojson.ts'
 import { cutFacetString } from './index-keys.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { type Interner, type KeySet, kindShift, kinds } from './posting-table.ts'
+import { type Box, boxOf, storedShape } from './shape-box.ts'
 import { normaliseFacet } from './text/normalise.ts'
 import { createTokenizer, eachWord, positionBucket, type Tokenizer } from './text/tokenize.ts'
 

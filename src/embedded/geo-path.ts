@@ -1,8 +1,6 @@
 /** Lines between places on the globe, as sequences of short straight steps over the plane of longitude and latitude. */
+import type { Position } from '../api/geojson.ts'
 import { degrees, haversineMetres, radians } from './search/geo.ts'
-
-/** Longitude and latitude in degrees, in GeoJSON's order. */
-export type Position = readonly [lng: number, lat: number]
 
 export type StepVisitor = (fromLng: number, fromLat: number, toLng: number, toLat: number) => void
 
@@ -76,6 +74,10 @@ function vectorOf([lng, lat]: Position): readonly [number, number, number] {
 export function destination([lng, lat]: Position, bearing: number, metres: number): Position {
   const [north, turn, angle] = [radians(lat), radians(bearing), metres / 6_371_008.8]
   const sine = Math.sin(north) * Math.cos(angle) + Math.cos(north) * Math.sin(angle) * Math.cos(turn)
-  const east = Math.atan2(Math.sin(turn) * Math.sin(angle) * Math.cos(north), Math.cos(angle) - Math.sin(north) * sine)
+  // Divided by the cosine of the latitude, so that every bearing counts at a pole too.
+  const east = Math.atan2(
+    Math.sin(turn) * Math.sin(angle),
+    Math.cos(angle) * Math.cos(north) - Math.sin(north) * Math.sin(angle) * Math.cos(turn),
+  )
   return [shortWay(lng + degrees(east)), degrees(Math.asin(Math.max(-1, Math.min(1, sine))))]
 }

@@ -4,8 +4,8 @@
  * read-only for the receiver.
  */
 import type { Bitmap } from '../lib/bitmap.ts'
-import type { Box } from './geojson.ts'
 import type { IndexSettings } from './index-settings.ts'
+import type { Box } from './shape-box.ts'
 import type { VectorBlock } from './vector-blocks.ts'
 import type { DecodedVectors } from './vector-table.ts'
 

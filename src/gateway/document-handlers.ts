@@ -94,6 +94,7 @@ function checkOf(uid: string, state: WriteState | undefined, query: DocumentWrit
     uid,
     primaryKey: state?.primaryKey ?? query.primaryKey,
     geo: namesGeo(settings.filterableAttributes) || namesGeo(settings.sortableAttributes),
+    shapes: Array.isArray(settings.filterableAttributes) && settings.filterableAttributes.includes('_geojson'),
     embedders: Object.fromEntries(
       known.map(([name, embedder]) => {
         const dimensions = isObject(embedder) ? embedder.dimensions : null

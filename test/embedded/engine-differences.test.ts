@@ -69,3 +69,31 @@ test('numbers keep all their digits where they are formatted', () => {
   const answer = answerOf([{ id: 1, price: 1.9102000000000001 }], {}, { attributesToHighlight: ['*'] })
   assert.match(answer, /"_formatted":\{"id":"1","price":"1\.9102000000000001"\}/)
 })
+
+const shapesFound = (shapes: readonly JsonObject[], filter: string): readonly number[] => {
+  const documents = shapes.map((shape, id): JsonObject => ({ id, _geojson: shape }))
+  const answer = answerOf(documents, { filterableAttributes: filterable('_geojson') }, { filter, limit: 100 })
+  return (JSON.parse(answer) as { hits: { id: number }[] }).hits.map(({ id }) => id)
+}
+const point = (lng: number, lat: number): JsonObject => ({ type: 'Point', coordinates: [lng, lat] })
+
+test('shapes are found on both sides of longitude 180°, and beyond it', () => {
+  const shapes = [point(179, 0), point(-179, 0), point(181, 0), point(170, 0)]
+  assert.deepEqual(shapesFound(shapes, '_geoBoundingBox([1, -178], [-1, 178])'), [0, 1, 2])
+  assert.deepEqual(shapesFound(shapes, '_geoRadius(0, -180, 112000)'), [0, 1, 2])
+})
+
+test('points near the poles are found, also by circles around a pole', () => {
+  assert.deepEqual(shapesFound([point(0, 85), point(120, 86), point(0, -85)], '_geoRadius(90, 0, 600000)'), [0, 1])
+  assert.deepEqual(shapesFound([point(0, 85)], '_geoRadius(85, 0, 5)'), [0])
+})
+
+test('points at the latitude of a step of the outline are found', () => {
+  assert.deepEqual(shapesFound([point(1, 5)], '_geoPolygon([0, 0], [20, 20], [0, 20], [20, 0])'), [0])
+})
+
+test('very large areas hold the shapes within them', () => {
+  const shapes = [point(1, 1), point(-170, 40), point(-100, 10)]
+  assert.deepEqual(shapesFound(shapes, '_geoBoundingBox([89, 179], [-89, -179])'), [0, 1, 2])
+  assert.deepEqual(shapesFound(shapes, '_geoRadius(15, 25, 1e7)'), [0])
+})

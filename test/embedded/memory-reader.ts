@@ -1,8 +1,8 @@
 /** An index in plain memory, for tests of search: small, slow to build, and without any storage. */
 import { isExactField, isFaceted, localesOf, searchWeight, usesShapes } from '../../src/embedded/field-rules.ts'
-import { type Box, boxOf, storedShape } from '../../src/embedded/geojson.ts'
 import type { DocId, FieldId, IndexReader } from '../../src/embedded/index-reader.ts'
 import type { IndexSettings } from '../../src/embedded/index-settings.ts'
+import { type Box, boxOf, storedShape } from '../../src/embedded/shape-box.ts'
 import { normaliseFacet } from '../../src/embedded/text/normalise.ts'
 import { createTokenizer, eachWord, positionBucket, type Tokenizer } from '../../src/embedded/text/tokenize.ts'
 import { packVectors, type VectorBlock } from '../../src/embedded/vector-blocks.ts'

@@ -1,6 +1,7 @@
 /** The area that a geographic filter asks for, and whether shapes of documents meet it. */
-import { eachStep, type Position } from '../geo-path.ts'
-import { type Box, eachPartStep, type Shape, type ShapePart } from '../geojson.ts'
+import type { Position, Shape, ShapePart } from '../../api/geojson.ts'
+import { eachStep } from '../geo-path.ts'
+import { type Box, eachPartStep } from '../shape-box.ts'
 
 const stepMetres = 1000
 /** Steps of the outline per box that is looked at first. */

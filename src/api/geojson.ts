@@ -1,7 +1,9 @@
-/** Shapes of documents: the field `_geojson` read (M-E7), and the box that a shape fits in. */
-import { ApiError } from '../api/errors.ts'
+/** Shapes of documents: the field `_geojson` read and judged (M-E7). */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { eachStep, type Position, type StepVisitor } from './geo-path.ts'
+import { ApiError } from './errors.ts'
+
+/** Longitude and latitude in degrees. */
+export type Position = readonly [lng: number, lat: number]
 
 /** A part of a shape. Of a polygon the outline counts: what lies in a hole lies in the polygon, as in the reference. */
 export type ShapePart =
@@ -10,29 +12,6 @@ export type ShapePart =
   | { readonly kind: 'polygon'; readonly path: readonly Position[] }
 
 export type Shape = readonly ShapePart[]
-
-/** As the reference, which stores lines of documents in steps of this length. */
-const stepMetres = 10_000
-
-export function eachPartStep(part: ShapePart, visit: StepVisitor): void {
-  if (part.kind === 'point') visit(...part.position, ...part.position)
-  else eachStep(part.path, part.kind === 'polygon', stepMetres, visit)
-}
-
-/** West, south, east, north; undefined = the shape is empty. East may be beyond 180°. */
-export type Box = readonly [west: number, south: number, east: number, north: number]
-
-export function boxOf(shape: Shape | undefined): Box | undefined {
-  let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity]
-  const visit: StepVisitor = (fromLng, fromLat, toLng, toLat) => {
-    west = Math.min(west, fromLng, toLng)
-    south = Math.min(south, fromLat, toLat)
-    east = Math.max(east, fromLng, toLng)
-    north = Math.max(north, fromLat, toLat)
-  }
-  for (const part of shape ?? []) eachPartStep(part, visit)
-  return west <= east ? [west, south, east, north] : undefined
-}
 
 /** @throws ApiError `invalid_document_geo_field`, in the words of the reference. */
 export function readShape(value: Json): Shape {
@@ -60,17 +39,6 @@ export function readShape(value: Json): Shape {
   throw refusal(
     `Attempted to a convert a feature without a geometry into a geo_types::Geometry: \`${JSON.stringify(shown)}\``,
   )
-}
-
-/** The shape in a stored document; undefined = it has none that can be read. */
-export function storedShape(value: Json | undefined): Shape | undefined {
-  if (value === undefined) return undefined
-  try {
-    return readShape(value)
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error
-    return undefined
-  }
 }
 
 const geometryTypes: ReadonlySet<string> = new Set([
