@@ -277,7 +277,7 @@ function shapesIn(reader: IndexReader, universe: Bitmap, outline: readonly Posit
     const box = reader.shapeBoxOf(docid)
     if (box === undefined || !area.mayMeet(box)) continue
     const shape = storedShape(reader.document(docid)?._geojson as Json | undefined)
-    if (shape !== undefined && area.meets(shape)) found.push(docid)
+    if (shape !== undefined && area.meets(shape, box)) found.push(docid)
   }
   return Bitmap.from(found)
 }

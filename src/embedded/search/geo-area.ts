@@ -27,16 +27,24 @@ export class GeoArea {
   }
 
   /** False = no shape in this box can meet the area. */
-  mayMeet([west, south, east, north]: Box): boolean {
-    return turns.some((turn) => overlaps(this.#box, west + turn, south, east + turn, north))
+  mayMeet(box: Box): boolean {
+    return turns.some((turn) => this.#meetsBox(box, turn))
   }
 
-  meets(shape: Shape): boolean {
-    return shape.some((part) => turns.some((turn) => this.#meetsPart(part, turn)))
+  /** `box`: around the shape. */
+  meets(shape: Shape, box: Box): boolean {
+    const near = turns.filter((turn) => this.#meetsBox(box, turn))
+    return shape.some((part) => near.some((turn) => this.#meetsPart(part, turn)))
+  }
+
+  #meetsBox([west, south, east, north]: Box, turn: number): boolean {
+    return overlaps(this.#box, west + turn, south, east + turn, north)
   }
 
   #meetsPart(part: ShapePart, turn: number): boolean {
     if (part.kind === 'point') return this.#holds(part.position[0] + turn, part.position[1])
+    const start = part.path[0]
+    if (start !== undefined && this.#holds(start[0] + turn, start[1])) return true
     const [lng, lat] = [this.#steps[0]!, this.#steps[1]!]
     let isMet = false
     let isWithin = false
@@ -46,9 +54,7 @@ export class GeoArea {
       isMet = this.#crosses(x0, fromLat, x1, toLat)
       if (isLeftOf(lng, lat, x0, fromLat, x1, toLat)) isWithin = !isWithin
     })
-    if (isMet || (part.kind === 'polygon' && isWithin)) return true
-    const start = part.path[0]
-    return start !== undefined && this.#holds(start[0] + turn, start[1])
+    return isMet || (part.kind === 'polygon' && isWithin)
   }
 
   #crosses(x0: number, y0: number, x1: number, y1: number): boolean {
