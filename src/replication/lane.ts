@@ -65,6 +65,8 @@ export class Lane {
   #existence: Existence = 'missing'
   /** Newest task of the index that the marks were read up to. */
   #seenThrough = -1
+  /** A late request was noticed and the marks were not read since, whatever else the lane is doing. */
+  #hasStranger = false
   #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
@@ -120,6 +122,7 @@ export class Lane {
     if (task.uid <= this.#seenThrough || this.#open.some((entry) => entry.numbers.includes(task.uid))) return
     // A mark of another life of the disk still tells the position; without one it may be any.
     if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, (mark?.position ?? 1) - 1))
+    this.#hasStranger = true
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
 
@@ -130,6 +133,7 @@ export class Lane {
     let mustResume = true
     while (!signal.aborted) {
       try {
+        mustResume ||= this.#hasStranger
         if (mustResume) await this.#resume()
         mustResume = true
         const halt = await this.#deliver()
@@ -174,6 +178,7 @@ export class Lane {
   async #resume(): Promise<void> {
     this.#giveBack()
     this.#halt = undefined
+    this.#hasStranger = false
     if (this.#mustRebuild) return this.#startAnew()
     const found = await resumeLane(
       {
