@@ -116,6 +116,8 @@ function isShort(entry: OpenChange, tasks: readonly EngineTask[]): boolean {
   for (const { type, details } of tasks) {
     if (type !== taskTypeOf.put) continue
     if (typeof details?.indexedDocuments !== 'number') return false
+    // A part is never empty. The sum alone would not tell: a document that stands in two parts is counted twice.
+    if (details.indexedDocuments === 0) return true
     written += details.indexedDocuments
   }
   return written < entry.documents

@@ -5,7 +5,7 @@ import type { IndexOnNode } from './index-on-node.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { resumeFrom } from './resume.ts'
-import { firstDoubtful, isStrange, isTainted, readSent } from './standing.ts'
+import { firstDoubtful, isStrange, isTainted, mayHoldRefused, readSent } from './standing.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
 export type Existence = 'missing' | 'asked' | 'sure'
@@ -48,7 +48,9 @@ export async function resumeLane(
   const changes = await readSent(view)
   const found = resumeFrom({ tasks, changes, applied, tag, sliceBytes, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
-  const trusted = (await isStrange(view, found.unmarkedTypes)) ? 0 : settledBefore
+  const isLate = await isStrange(view, found.unmarkedTypes)
+  if (isLate && (await mayHoldRefused(view))) return 'rebuild'
+  const trusted = isLate ? 0 : settledBefore
   const settled = Math.min(trusted, found.sent, await firstDoubtful(view))
   const isBehind = settled < applied
   const sent = isBehind ? settled : found.sent

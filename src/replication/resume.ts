@@ -98,13 +98,16 @@ export function resumeFrom(options: {
   return { sent, open, isBlank: false, ...tail }
 }
 
-/** The marks of a lane that count, oldest first: what stood before a deletion of the index is not on the node any more. */
-export function readMarks(tasks: readonly EngineTask[], tag: string): readonly FoundMark[] {
+/**
+ * The marks of a lane that count, oldest first: what stood before a deletion of the index is not on the node any more.
+ * @param tag  absent = also those that came late from another life of the disk.
+ */
+export function readMarks(tasks: readonly EngineTask[], tag?: string): readonly FoundMark[] {
   const ascending = byNumber(tasks)
   const dropped = newestDrop(ascending)
   return ascending.flatMap((task): readonly FoundMark[] => {
     const mark = parseMark(task.customMetadata)
-    if (mark === undefined || mark.tag !== tag || mark.part === 0) return []
+    if (mark === undefined || (tag !== undefined && mark.tag !== tag) || mark.part === 0) return []
     if (dropped !== undefined && task.uid < dropped.uid) return []
     return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
   })

@@ -59,9 +59,9 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
 }
 
 /** Something of a change that failed is on the node: a request came late and met settings that let it pass. */
-export async function isTainted({ journal, index, tag, applied, tasks, seenThrough }: StandingView): Promise<boolean> {
+export async function isTainted({ journal, index, applied, tasks, seenThrough }: StandingView): Promise<boolean> {
   const positions = new Set(
-    readMarks(tasks, tag)
+    readMarks(tasks)
       .filter(({ position, task }) => task.uid > seenThrough && position <= applied && changesDocuments(task))
       .map(({ position }) => position),
   )
@@ -70,6 +70,17 @@ export async function isTainted({ journal, index, tag, applied, tasks, seenThrou
     const page = await journal.read(index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
     if (page.length === 0) return false
     if (page.some(({ change }) => positions.has(change.position) && change.status === 'failed')) return true
+    after = page.at(-1)!.change.position
+  }
+  return false
+}
+
+/** Settings that failed may hold after all once a request for settings came late: nothing that is sent again takes them away. */
+export async function mayHoldRefused({ journal, index, applied }: StandingView): Promise<boolean> {
+  for (let after = 0; after < applied; ) {
+    const page = await journal.read(index, after, readChangesMax, readBytesMax)
+    if (page.length === 0) return false
+    if (page.some(({ change }) => change.operation.kind === 'settings' && change.status === 'failed')) return true
     after = page.at(-1)!.change.position
   }
   return false
