@@ -14,7 +14,7 @@ import { BatchPace } from './batch-pace.ts'
  * it is a batch, so that this cost is small against it. Lanes that wait for each other: a few times a small change.
  */
 const alone = { batchCosts: 16, msMin: 4_000, msMax: 12_000 }
-const shared = { batchCosts: 3, msMin: 100, msMax: 1_500 }
+const shared = { batchCosts: 3, msMin: 40, msMax: 1_500 }
 const windowBytesMax = 16 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
 const sharedBytesMin = 64 * 1024
