@@ -57,12 +57,9 @@ export class Bench {
     name: string,
     command: string,
     args: readonly string[],
-    { side, env = {} }: { readonly side?: Side; readonly env?: NodeJS.ProcessEnv } = {},
+    { side }: { readonly side?: Side } = {},
   ): Promise<Part> {
-    const child = spawn(...pinned(side, command, args), {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, ...env },
-    })
+    const child = spawn(...pinned(side, command, args), { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#children.push(child)
     const address = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout }).once('line', resolve)

@@ -35,7 +35,10 @@ export interface NodeSession {
   readonly ledger: NumberLedger
   readonly probe: WriteProbe
   readonly signal: AbortSignal
-  /** Makes sure that the disk is still ours. @throws when it is not, or when the node does not answer. */
+  /**
+   * Makes sure that the disk is still ours and that lanes know of every request that came late so far.
+   * @throws when it is not, or when the node does not answer.
+   */
   readonly verify: () => Promise<void>
   /** Ends the session. */
   readonly end: (reason: 'lease-lost' | 'other-disk') => void

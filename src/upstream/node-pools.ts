@@ -30,9 +30,6 @@ export interface NodePools {
   close(): Promise<void>
 }
 
-/** A node counts as ill after this many failures in a row. */
-export const illAfterFailures = 3
-
 const healthy: NodeHealth = { failures: 0, lastFailure: undefined }
 
 /** A pool and what it met. */

@@ -116,13 +116,19 @@ async function makeDump(engine: EngineProcess, folder: string): Promise<string> 
   return join(folder, `${dumpUid}.dump`)
 }
 
-test('a dump holds all that clients see, and another engine that imports it shows the same', async () => {
-  const [folder, dumps] = [newFolder(), newFolder()]
-  const engine = await start(folder, ['--dump-dir', dumps])
+/** A filled engine's content, and the dump of it. */
+async function dumped() {
+  const dumps = newFolder()
+  const engine = await start(newFolder(), ['--dump-dir', dumps])
   await fill(engine)
   const before = await contentOf(engine)
   const dump = await makeDump(engine, dumps)
   await stop(engine)
+  return { before, dump }
+}
+
+test('a dump holds all that clients see, and another engine that imports it shows the same', async () => {
+  const { before, dump } = await dumped()
 
   const copyFolder = newFolder()
   const copy = await start(copyFolder, ['--import-dump', dump])
@@ -221,12 +227,7 @@ test('a dump of Meilisearch is imported whole: settings, documents, vectors, tas
 const binary = process.env.MEILISEARCH_BIN ?? ''
 if (binary !== '') {
   test('a real Meilisearch imports our dump, and we import what it dumps', async () => {
-    const [folder, dumps] = [newFolder(), newFolder()]
-    const engine = await start(folder, ['--dump-dir', dumps])
-    await fill(engine)
-    const before = await contentOf(engine)
-    const dump = await makeDump(engine, dumps)
-    await stop(engine)
+    const { before, dump } = await dumped()
 
     const theirs = newFolder()
     const real = await startMeilisearch(binary, newFolder(), ['--import-dump', dump, '--dump-dir', theirs])
