@@ -191,10 +191,9 @@ function lateFrom(found: readonly FoundMark[]): number | undefined {
   const inOrder = [...lastNumbers.values()].sort((a, b) => a.position - b.position || a.part - b.part)
   for (const [at, { position, task }] of inOrder.entries()) {
     const before = inOrder[at - 1]
-    if (before === undefined) continue
-    const isLate = task.uid < before.task.uid
-    if (before.position !== position && before.part !== before.parts && isLate) return before.position
-    if (isLate) return before.position === position ? position : before.position + 1
+    if (before === undefined || task.uid > before.task.uid) continue
+    const isCut = before.position === position || before.part !== before.parts
+    return isCut ? before.position : before.position + 1
   }
   return undefined
 }
