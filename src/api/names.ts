@@ -23,9 +23,6 @@ export const headerNames = {
   includeMetadata: 'Meili-Include-Metadata',
 } as const
 
-/** Field that names a document's shard (cluster layer). */
-export const shardField = '_miroir_shard'
-
 /** First words of our metric names. */
 export const metricPrefixes = { flapjack: 'flapjack_', cluster: 'miroir_' } as const
 
