@@ -7,7 +7,13 @@
  */
 
 import { seededRandom } from '../src/lib/random.ts'
-import { type IndexEntry, noTokenRules, type Placement, type Project } from '../src/store/catalogue.ts'
+import {
+  defaultProjectSettings,
+  type IndexEntry,
+  noTokenRules,
+  type Placement,
+  type Project,
+} from '../src/store/catalogue.ts'
 import { physicalName } from '../src/topology/physical-name.ts'
 import { buildRouteTable } from '../src/topology/route-table.ts'
 
@@ -25,6 +31,7 @@ const projects: Project[] = Array.from({ length: projectCount }, (_, at) => ({
   masterKey: `master-${at}`,
   features: {},
   tokens: noTokenRules,
+  settings: defaultProjectSettings,
   createdAt: 1,
 }))
 

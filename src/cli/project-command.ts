@@ -1,6 +1,7 @@
 /** `flapjack project …`: projects of the running server. */
 import { Argument, type Command } from 'commander'
-import type { Project } from '../store/catalogue.ts'
+import { readSettings, SettingRefused, showSettings } from '../control/project-settings.ts'
+import type { Project, ProjectSettings } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
@@ -50,6 +51,21 @@ export function addProjectCommands(program: Command, run: RunCommand): void {
     .action((name: string, state: SettableState, _: object, command: Command) =>
       run(command, (context) => setState(context, name, state)),
     )
+
+  project
+    .command('set')
+    .argument('<project>', 'name or reference')
+    .argument('[settings...]', 'such as `reveal_keys=off`; none shows what is set')
+    .description(
+      'Settings: `reveal_keys` (on: `GET /keys` shows values of keys), `allow_master_key` (on: it is a credential), `cors_origins` (`*`, or a list of origins whose pages may read answers), `hosts` (a list of host names that belong to the project). Running gateways follow within a second.',
+    )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ flapjack project set shop reveal_keys=off allow_master_key=off\n  $ flapjack project set shop cors_origins=https://shop.example.com',
+    )
+    .action((name: string, settings: readonly string[], _: object, command: Command) =>
+      run(command, (context) => setSettings(context, name, settings)),
+    )
 }
 
 const settableStates = ['active', 'read_only', 'suspended'] as const
@@ -65,6 +81,34 @@ async function setState(
     await catalogue.setProjectState(id, state)
     terminal.answer({ ref, name, state }, `Project ${name} is ${state}.`)
   })
+}
+
+async function setSettings(
+  { config, terminal, programs }: CommandContext,
+  nameOrRef: string,
+  assignments: readonly string[],
+): Promise<void> {
+  const wanted = wantedSettings(assignments)
+  await withStore(programs, config, async ({ catalogue }) => {
+    const project = await requireProject(catalogue, nameOrRef)
+    const others = (await catalogue.projects()).filter(({ id }) => id !== project.id)
+    const taken = wanted.hosts?.find((host) => others.some(({ settings }) => settings.hosts.includes(host)))
+    if (taken !== undefined) throw new CommandFailed('failed', `the host \`${taken}\` belongs to another project`)
+    const { ref, name, settings } =
+      assignments.length === 0
+        ? project
+        : await catalogue.changeSettings(project.id, (before) => ({ ...before, ...wanted }))
+    const shown = showSettings(settings)
+    terminal.answer({ ref, name, settings: shown }, formatColumns(Object.entries(shown).map((entry) => [...entry])))
+  })
+}
+
+function wantedSettings(assignments: readonly string[]): Partial<ProjectSettings> {
+  try {
+    return readSettings(assignments)
+  } catch (error) {
+    throw error instanceof SettingRefused ? new CommandFailed('usage', error.message) : error
+  }
 }
 
 async function createProject(
@@ -133,8 +177,9 @@ async function findOrganisation(catalogue: Catalogue, name: string | undefined):
   return (found ?? (await catalogue.createOrganisation(name ?? 'default'))).id
 }
 
-function projectView({ ref, name, state, masterKey, createdAt }: Project) {
-  return { ref, name, state, masterKey, createdAt: new Date(createdAt).toISOString() }
+function projectView({ ref, name, state, masterKey, settings, createdAt }: Project) {
+  const shown = { ...showSettings(settings) }
+  return { ref, name, state, masterKey, settings: shown, createdAt: new Date(createdAt).toISOString() }
 }
 
 function projectLines(project: Project, keys: readonly KeyView[]): string {

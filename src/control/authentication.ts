@@ -86,6 +86,7 @@ export function createAuthentication({ clock, accessTokens }: AuthenticationDeps
       const hash = credentialHash(plainCredential(credential))
       const found = table.keyByHash(hash)
       if (found === undefined) throw invalidKey()
+      if (found.key === 'master' && !found.project.settings.allowMasterKey) throw invalidKey()
       const principal = principalOf(found.project, found.key)
       if (principal.expiresAt !== null && clock.now() >= principal.expiresAt) throw invalidKey()
       return remember(credential, { principal, key: found.key, hash, table })

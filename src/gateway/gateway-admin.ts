@@ -1,6 +1,6 @@
 /** What operators may ask of a gateway and tell it (P-23). Answers hold no secrets; they do hold names of all projects. */
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { type Node, noTokenRules, type Project } from '../store/catalogue.ts'
+import { defaultProjectSettings, type Node, noTokenRules, type Project } from '../store/catalogue.ts'
 import { type CatalogueChange, StoreUnavailable } from '../store/ports.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import type { NodePools } from '../upstream/node-pools.ts'
@@ -196,7 +196,13 @@ function indexChange({ table }: RouteFollower, project: Project, placing: Placin
 
 function projectBy(ref: string, masterKey: string): Project {
   const id = `by-hand-${ref}`
-  const rest = { state: 'active', features: {}, tokens: noTokenRules, createdAt: 0 } as const
+  const rest = {
+    state: 'active',
+    features: {},
+    tokens: noTokenRules,
+    settings: defaultProjectSettings,
+    createdAt: 0,
+  } as const
   return { id, organisation: id, ref, name: ref, masterKey, ...rest }
 }
 

@@ -8,8 +8,15 @@ import { empty, json } from './answer.ts'
 import { type Call, type Handler, param } from './exchange.ts'
 import { readJson } from './request-body.ts'
 
+/** Its value is for callers that may read keys, of projects that reveal them (P-04). */
 function show(call: Call, key: ApiKey) {
-  return renderKey({ ...key, key: keyValue(call.principal.project.masterKey, key.uid) })
+  const { actions, project } = call.principal
+  const isShown = project.settings.revealKeys && actions.has('keys.get')
+  return renderKey({ ...key, key: isShown ? shownValue(call, key) : null })
+}
+
+function shownValue(call: Call, { uid }: ApiKey): string {
+  return keyValue(call.principal.project.masterKey, uid)
 }
 
 function jsonBody(call: Call) {
@@ -32,7 +39,8 @@ export const createKey: Handler = async (call) => {
   const key = await catalogue.createKey(call.principal.project.id, { ...wanted, uid })
   if (key === 'exists') throw keyAlreadyExists(uid)
   await follower.refresh()
-  return json(201, show(call, key))
+  // The one time that it is shown whatever the project's settings say.
+  return json(201, renderKey({ ...key, key: shownValue(call, key) }))
 }
 
 /** The key that a path names by uid or by value. */

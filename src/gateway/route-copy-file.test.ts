@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { systemClock } from '../lib/clock.ts'
-import { type ApiKey, type IndexEntry, noTokenRules, type Placement, type Project } from '../store/catalogue.ts'
+import {
+  type ApiKey,
+  defaultProjectSettings,
+  type IndexEntry,
+  noTokenRules,
+  type Placement,
+  type Project,
+} from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import { buildRouteTable } from '../topology/route-table.ts'
 import { routeCopyFile } from './route-copy-file.ts'
@@ -21,6 +28,7 @@ const project: Project = {
   masterKey: 'the master key',
   features: { network: true },
   tokens: { ...noTokenRules, revoked: [{ jti: 't', until: 7 }] },
+  settings: { ...defaultProjectSettings, hosts: ['search.example'] },
   createdAt: 1,
 }
 const key: ApiKey = {

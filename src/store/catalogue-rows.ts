@@ -6,11 +6,13 @@ import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import {
   type ApiKey,
   type CatalogueEvent,
+  defaultProjectSettings,
   type IndexEntry,
   noTokenRules,
   type Organisation,
   type Project,
   type ProjectId,
+  type ProjectSettings,
   type TokenRules,
   type Webhook,
 } from './catalogue.ts'
@@ -42,8 +44,15 @@ export function decodeProject(sealing: SealingKey, row: Tables['projects']): Pro
     masterKey: masterKey ?? randomBytes(32).toString('hex'),
     features: JSON.parse(row.features) as Record<string, boolean>,
     tokens: row.token_rules === null ? noTokenRules : (JSON.parse(row.token_rules) as TokenRules),
+    settings: decodeSettings(row.settings),
     createdAt: row.created_at,
   }
+}
+
+/** Only what was ever changed is stored: what is new has its default in every project. */
+function decodeSettings(stored: string | null): ProjectSettings {
+  if (stored === null) return defaultProjectSettings
+  return { ...defaultProjectSettings, ...(JSON.parse(stored) as Partial<ProjectSettings>) }
 }
 
 export type KeyRow = Omit<Tables['api_keys'], 'seq'>

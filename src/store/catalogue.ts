@@ -32,7 +32,27 @@ export interface Project {
   /** Experimental flags (M-H6) that are on. */
   readonly features: Readonly<Record<string, boolean>>
   readonly tokens: TokenRules
+  readonly settings: ProjectSettings
   readonly createdAt: number
+}
+
+/** What an operator settles for a project. */
+export interface ProjectSettings {
+  /** `GET /keys` shows the values of keys; else only the answer to a creation does (P-04). */
+  readonly revealKeys: boolean
+  /** The master key is a credential. */
+  readonly allowMasterKey: boolean
+  /** Origins whose pages browsers let read answers (P-03), such as `https://shop.example`; null = any. */
+  readonly corsOrigins: readonly string[] | null
+  /** Hosts of its own besides `<ref>.<region>.<base domain>`, in lower case. No two projects have the same. */
+  readonly hosts: readonly string[]
+}
+
+export const defaultProjectSettings: ProjectSettings = {
+  revealKeys: true,
+  allowMasterKey: true,
+  corsOrigins: null,
+  hosts: [],
 }
 
 /** Which access tokens (P-05) a project takes. */

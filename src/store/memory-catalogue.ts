@@ -8,6 +8,7 @@ import type { Random } from '../lib/random.ts'
 import {
   type ApiKey,
   type CatalogueEvent,
+  defaultProjectSettings,
   type IndexEntry,
   type Node,
   type NodeId,
@@ -146,6 +147,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
         masterKey: masterKey ?? Buffer.from(random.bytes(32)).toString('hex'),
         features: {},
         tokens: noTokenRules,
+        settings: defaultProjectSettings,
         createdAt: clock.now(),
       })
       for (const key of [...defaultKeys].reverse()) {
@@ -159,6 +161,10 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
     async changeTokenRules(project, change) {
       const before = projectOf(project)
       return replaceProject({ ...before, tokens: change(before.tokens) })
+    },
+    async changeSettings(project, change) {
+      const before = projectOf(project)
+      return replaceProject({ ...before, settings: change(before.settings) })
     },
 
     keys: async (project) => keys.filter((key) => key.project === project).reverse(),

@@ -13,6 +13,7 @@ import type {
   Placement,
   Project,
   ProjectId,
+  ProjectSettings,
   ProjectState,
   TokenRules,
   Webhook,
@@ -84,6 +85,9 @@ export interface Catalogue {
   setFeatures(project: ProjectId, features: Readonly<Record<string, boolean>>): Promise<Project>
   /** Replaces the project's token rules by what `change` makes of them, one change after the other. What it throws is thrown. */
   changeTokenRules(project: ProjectId, change: (before: TokenRules) => TokenRules): Promise<Project>
+
+  /** As `changeTokenRules`, for its settings. */
+  changeSettings(project: ProjectId, change: (before: ProjectSettings) => ProjectSettings): Promise<Project>
 
   /** Newest first (M-A8). */
   keys(project: ProjectId): Promise<readonly ApiKey[]>

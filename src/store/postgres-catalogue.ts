@@ -6,7 +6,17 @@ import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import { type ApiKey, type CatalogueEvent, type Node, noTokenRules, type Project, type ProjectId } from './catalogue.ts'
+import {
+  type ApiKey,
+  type CatalogueEvent,
+  defaultProjectSettings,
+  type Node,
+  noTokenRules,
+  type Project,
+  type ProjectId,
+  type ProjectSettings,
+  type TokenRules,
+} from './catalogue.ts'
 import { readChanges, readSnapshot } from './catalogue-reads.ts'
 import {
   chatsContext,
@@ -91,6 +101,25 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
       return { result: decodeProject(sealing, row), events: [{ entity: 'project', project, entityId: project }] }
     })
 
+  /** One change after the other. What `change` throws is thrown. */
+  const changeProject = (
+    project: ProjectId,
+    change: (before: Project) => {
+      readonly after: Project
+      readonly column: 'token_rules' | 'settings'
+      readonly value: TokenRules | ProjectSettings
+    },
+  ) =>
+    edit(async (client) => {
+      const { rows } = await client.query<ProjectRow>('select * from projects where id = $1 for no key update', [
+        project,
+      ])
+      assert(rows[0] !== undefined, 'a project that is edited exists')
+      const { after, column, value } = change(decodeProject(sealing, rows[0]))
+      await client.query(`update projects set ${column} = $2 where id = $1`, [project, JSON.stringify(value)])
+      return { result: after, events: [{ entity: 'project', project, entityId: project }] }
+    })
+
   return {
     snapshot: () => withKeys(() => reach(() => readSnapshot(db, sealing))),
     async version() {
@@ -145,6 +174,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
           masterKey: masterKey ?? Buffer.from(random.bytes(32)).toString('hex'),
           features: {},
           tokens: noTokenRules,
+          settings: defaultProjectSettings,
           createdAt: clock.now(),
         }
         await client.query(
@@ -173,18 +203,14 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     setProjectState: (project, state) => editProject(project, 'state', state),
     setFeatures: (project, features) => editProject(project, 'features', JSON.stringify(features)),
     changeTokenRules: (project, change) =>
-      edit(async (client) => {
-        const { rows } = await client.query<ProjectRow>('select * from projects where id = $1 for no key update', [
-          project,
-        ])
-        assert(rows[0] !== undefined, 'a project that is edited exists')
-        const before = decodeProject(sealing, rows[0])
-        const after = { ...before, tokens: change(before.tokens) }
-        await client.query('update projects set token_rules = $2 where id = $1', [
-          project,
-          JSON.stringify(after.tokens),
-        ])
-        return { result: after, events: [{ entity: 'project', project, entityId: project }] }
+      changeProject(project, (before) => {
+        const tokens = change(before.tokens)
+        return { after: { ...before, tokens }, column: 'token_rules', value: tokens }
+      }),
+    changeSettings: (project, change) =>
+      changeProject(project, (before) => {
+        const settings = change(before.settings)
+        return { after: { ...before, settings }, column: 'settings', value: settings }
       }),
 
     async keys(project) {

@@ -18,6 +18,8 @@ export interface Tables {
     features: string
     /** JSON; null = none. */
     token_rules: string | null
+    /** JSON: what differs from the defaults; null = nothing. */
+    settings: string | null
     next_task: number
     created_at: number
   }

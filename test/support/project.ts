@@ -1,5 +1,5 @@
 /** A project as the catalogue has it. */
-import { noTokenRules, type Project } from '../../src/store/catalogue.ts'
+import { defaultProjectSettings, noTokenRules, type Project } from '../../src/store/catalogue.ts'
 
 /** `ref` is the id, filled up to 12 characters; the master key is `master-of-<id>`. */
 export function testProject(id: string, more: Partial<Project> = {}): Project {
@@ -12,6 +12,7 @@ export function testProject(id: string, more: Partial<Project> = {}): Project {
     masterKey: `master-of-${id}`,
     features: {},
     tokens: noTokenRules,
+    settings: defaultProjectSettings,
     createdAt: 1,
     ...more,
   }

@@ -10,6 +10,7 @@ import { rowSecurity } from './0008-row-security.ts'
 import { gateways } from './0009-gateways.ts'
 import { chats } from './0010-chats.ts'
 import { nodeTrouble } from './0011-node-trouble.ts'
+import { projectSettings } from './0012-project-settings.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -30,4 +31,5 @@ export const migrations: readonly Migration[] = [
   gateways,
   chats,
   nodeTrouble,
+  projectSettings,
 ]
