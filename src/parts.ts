@@ -10,6 +10,7 @@ import { CommandFailed } from './cli/exit-codes.ts'
 import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
+import type { TokenStore } from './control/shared-rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
 import type { EngineCore } from './embedded/core.ts'
@@ -267,6 +268,7 @@ export async function startOneGateway(
   const { routeCopyAgeMsMax, trustMsMax } = config.store
   const copyPath = join(resolve(config.data.dir), 'routes.copy')
   const host = address.host.includes(':') ? `[${address.host}]` : address.host
+  const tokenStore = await startTokenStore(config, clock, supervisor, logger)
   const gateway = await supervisor.start(
     'gateway',
     () =>
@@ -281,6 +283,7 @@ export async function startOneGateway(
         limits: { documentBytesMax: bodyBytesMax, projectRequestsMax: config.limits.projectRequestsMax },
         registry: gateways,
         rateLimits: rateLimitsOf(config),
+        ...(tokenStore && { tokenStore }),
         isShareFixed: config.limits.shareCount !== null,
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
         platformKeys: platformKeys(() => secrets(tokenPurpose)),
@@ -296,6 +299,22 @@ export async function startOneGateway(
   // The first process asks for all of us.
   if (cluster.isWorker) answerQuestions(async (question) => ({ ...(await gateway.admin(readCommand(question))) }))
   return { url: gateway.url, ask: async (command) => [await gateway.admin(command)] }
+}
+
+/** Loaded only where one is configured. */
+async function startTokenStore(
+  { limits: { redisUrl } }: Config,
+  clock: Clock,
+  supervisor: Supervisor,
+  logger: Logger,
+): Promise<TokenStore | undefined> {
+  if (redisUrl === null) return undefined
+  const { openRedisTokens } = await import('./control/redis-tokens.ts')
+  return supervisor.start(
+    'store of rate limits',
+    async () => openRedisTokens({ url: redisUrl.reveal(), clock, log: logger }),
+    (tokens) => tokens.close(),
+  )
 }
 
 function rateLimitsOf({ limits, http }: Config): RateLimitOptions {

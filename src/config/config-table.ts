@@ -205,6 +205,11 @@ export const configTable = {
       env: ['FLAPJACK_LIMITS_BURST_SECONDS'],
       about: "How many seconds' worth of a rate limit may come at once after a quiet time.",
     }),
+    redisUrl: field(optional(secret), null, {
+      env: ['FLAPJACK_LIMITS_REDIS_URL'],
+      about:
+        'Redis 5 or newer, or Valkey, in which gateways keep rate limits together, such as `redis://user:password@host:6379/0` (`rediss://` for TLS). While it is away each gateway allows its share.',
+    }),
     shareCount: field(optional(integer(1, 1_000)), null, {
       env: ['FLAPJACK_LIMITS_SHARE_COUNT'],
       initialText: 'the gateways that live',

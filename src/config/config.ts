@@ -130,6 +130,9 @@ function checkTogether(config: Config): Config {
   if (config.project.taskWebhookAuthorization && !config.project.taskWebhookUrl) {
     mistakes.push('project.task_webhook_authorization: needs `project.task_webhook_url`')
   }
+  if (config.limits.redisUrl && !/^rediss?:\/\/./.test(config.limits.redisUrl.reveal())) {
+    mistakes.push('limits.redis_url: expected `redis://` or `rediss://`')
+  }
   mistakes.push(...standaloneMistakes(config))
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return config

@@ -1,7 +1,7 @@
 /**
  * Rate limits per key and per project (P-19): token buckets in this process, each with the process's share of the limit.
  * A tenant token counts for its key. Only how many processes there are is shared between them, so that a limit holds as
- * closely as requests are spread over them.
+ * closely as requests are spread over them; `shared-rate-limits.ts` is closer.
  */
 import { LRUCache } from 'lru-cache'
 import { ApiError } from '../api/errors.ts'
@@ -41,15 +41,20 @@ export interface RateLimits {
    * Counts a request, unless it is over a limit. `undefined` = no limit is set for the class.
    * @throws ApiError `too_many_requests`, which is not counted.
    */
-  take(principal: Principal, limitClass: LimitClass): LimitState | undefined
+  take(principal: Principal, limitClass: LimitClass): LimitState | undefined | Promise<LimitState | undefined>
   /** Among how many processes each limit is divided from now on. */
   share(count: number): void
 }
 
-/** Buckets that are kept; one that was not used for longest is forgotten, which is to say full. */
-const bucketsMax = 50_000
+/** Of this process alone: they never wait. */
+export interface LocalRateLimits extends RateLimits {
+  take(principal: Principal, limitClass: LimitClass): LimitState | undefined
+}
 
-interface Rule {
+/** Buckets that are kept; one that was not used for longest is forgotten, which is to say full. */
+export const bucketsMax = 50_000
+
+export interface Rule {
   readonly scope: LimitScope
   readonly limit: number
   readonly rate: BucketRate
@@ -65,7 +70,7 @@ export function createRateLimits(
     readonly clock: Pick<Clock, 'monotonic'>
     readonly onRefusal?: (scope: LimitScope, limitClass: LimitClass) => void
   },
-): RateLimits | undefined {
+): LocalRateLimits | undefined {
   let { shareCount } = options
   let rules = allRules(options)
   if (limitClasses.every((name) => rules[name].length === 0)) return undefined
@@ -108,7 +113,7 @@ export function createRateLimits(
   }
 }
 
-function allRules(options: RateLimitOptions): Readonly<Record<LimitClass, readonly Rule[]>> {
+export function allRules(options: RateLimitOptions): Readonly<Record<LimitClass, readonly Rule[]>> {
   return {
     search: rulesOf(options, 'search'),
     write: rulesOf(options, 'write'),
@@ -128,7 +133,7 @@ function rulesOf({ key, project, burstSeconds, shareCount }: RateLimitOptions, n
   })
 }
 
-function bucketId({ project, keyUid }: Principal, limitClass: LimitClass, { scope }: Rule): string {
+export function bucketId({ project, keyUid }: Principal, limitClass: LimitClass, { scope }: Rule): string {
   return scope === 'key' ? `${limitClass} ${project.id} ${keyUid ?? 'master'}` : `${limitClass} ${project.id}`
 }
 
@@ -137,7 +142,7 @@ function left({ rule, bucket }: { readonly rule: Rule; readonly bucket: Bucket }
   return bucket.tokens / rule.rate.capacity
 }
 
-function stateOf({ limit, rate }: Rule, bucket: Bucket, shareCount: number): LimitState {
+export function stateOf({ limit, rate }: Rule, bucket: Bucket, shareCount: number): LimitState {
   return {
     limit,
     remaining: Math.floor(bucket.tokens * shareCount),
@@ -145,7 +150,7 @@ function stateOf({ limit, rate }: Rule, bucket: Bucket, shareCount: number): Lim
   }
 }
 
-function refusal(rule: Rule, bucket: Bucket, limitClass: LimitClass, shareCount: number): ApiError {
+export function refusal(rule: Rule, bucket: Bucket, limitClass: LimitClass, shareCount: number): ApiError {
   const seconds = Math.max(1, Math.ceil(secondsUntil(bucket, rule.rate, 1)))
   const whose = rule.scope === 'key' ? 'this API key' : 'this project'
   return new ApiError(

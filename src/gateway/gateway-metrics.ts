@@ -103,6 +103,8 @@ export function createGatewayMetrics(
     readonly lagMs: () => number
     readonly openRequests: () => number
     readonly unreadableProjects: () => number
+    /** Absent: no store for them is configured. */
+    readonly areLimitsShared?: () => boolean
   },
 ): GatewayMetrics {
   const tallies: Tally[] = []
@@ -160,6 +162,17 @@ export function createGatewayMetrics(
       this.set(state.openRequests())
     },
   })
+  const { areLimitsShared } = state
+  if (areLimitsShared !== undefined) {
+    new Gauge({
+      name: 'flapjack_rate_limits_shared',
+      help: 'Whether rate limits are kept together with the other gateways (1), or the store for them is away and each allows its share (0).',
+      registers: [registry],
+      collect() {
+        this.set(areLimitsShared() ? 1 : 0)
+      },
+    })
+  }
   return {
     tally(route) {
       const tally = new Tally(route)

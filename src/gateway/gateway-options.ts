@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import type { RateLimitOptions } from '../control/rate-limits.ts'
+import type { TokenStore } from '../control/shared-rate-limits.ts'
 import type { PublishedKey } from '../control/token-keys.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -51,6 +52,8 @@ export interface GatewayOptions {
   readonly isShareFixed?: boolean
   /** Absent = no rate limits (P-19). */
   readonly rateLimits?: RateLimitOptions
+  /** Where all gateways take tokens of `rateLimits` from. Absent = each allows its share. */
+  readonly tokenStore?: TokenStore
   /** Of one address, before it is held; 0 = never. Default 20. */
   readonly authFailuresPerMinute?: number
   /** Keys that verify the access tokens which this installation signs (P-05); may throw `StoreUnavailable`. Default: none. */

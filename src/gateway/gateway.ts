@@ -8,10 +8,11 @@ import { createAuthentication } from '../control/authentication.ts'
 import { createFairShare } from '../control/fair-share.ts'
 import { createIssuerKeys } from '../control/issuer-keys.ts'
 import { createKeyConfirmation } from '../control/key-confirmation.ts'
-import { createRateLimits } from '../control/rate-limits.ts'
+import { createRateLimits, type LimitClass, type LimitScope, type RateLimits } from '../control/rate-limits.ts'
+import { createSharedRateLimits } from '../control/shared-rate-limits.ts'
 import { type PublishedKey, publishedKeys } from '../control/token-keys.ts'
 import { assert } from '../lib/assert.ts'
-import { systemClock } from '../lib/clock.ts'
+import { type Clock, systemClock } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
 import { listenHttp } from '../lib/http-server.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -73,6 +74,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     lagMs: () => Math.max(0, clock.now() - follower.asOf),
     openRequests: () => openRequests,
     unreadableProjects: () => unreadableCount(follower.table),
+    ...(options.tokenStore && { areLimitsShared: () => options.tokenStore?.isUp === true }),
   })
   const parts: GatewayParts = {
     catalogue,
@@ -91,12 +93,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
   const unmatched = metrics.tally('unmatched')
   const authentication = createAuthentication({ clock, accessTokens })
-  const rateLimits =
-    options.rateLimits &&
-    createRateLimits(options.rateLimits, {
-      clock,
-      onRefusal: (scope, limitClass) => metrics.rateLimited.inc({ scope, class: limitClass }),
-    })
+  const rateLimits = rateLimitsBy(options, clock, metrics)
   const fairShare = createFairShare(limits.projectRequestsMax, () => metrics.overShare.inc())
   const pipeline: Pipeline = {
     routes: bindRoutes(metrics),
@@ -180,6 +177,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       return closing
     },
   }
+}
+
+function rateLimitsBy(
+  { rateLimits, tokenStore }: GatewayOptions,
+  clock: Clock,
+  { rateLimited }: GatewayMetrics,
+): RateLimits | undefined {
+  const onRefusal = (scope: LimitScope, limitClass: LimitClass) => rateLimited.inc({ scope, class: limitClass })
+  const local = rateLimits && createRateLimits(rateLimits, { clock, onRefusal })
+  if (rateLimits === undefined || local === undefined || tokenStore === undefined) return local
+  return createSharedRateLimits(rateLimits, { store: tokenStore, local, clock, onRefusal })
 }
 
 /** Those of the store, or of the copy while the store has not answered yet. */

@@ -13,7 +13,7 @@ import type { Authentication } from '../control/authentication.ts'
 import type { FairShare } from '../control/fair-share.ts'
 import type { KeyConfirmation } from '../control/key-confirmation.ts'
 import { authorise, invalidKey, type Principal } from '../control/principal.ts'
-import { limitHeaders, type RateLimits } from '../control/rate-limits.ts'
+import { type LimitState, limitHeaders, type RateLimits } from '../control/rate-limits.ts'
 import { assert } from '../lib/assert.ts'
 import type { RouteTree } from '../lib/route-tree.ts'
 import type { Answer } from './answer.ts'
@@ -129,12 +129,23 @@ function proceed(
   handler: Exclude<RoutePolicy['handler'], OpenName>,
   principal: Principal,
 ): Outcome {
-  const { refusal } = route.policy
   exchange.principal = principal
   if (exchange.parts.follower.standing !== 'fresh') tellStanding(exchange)
   if (pipeline.draining.isOn) exchange.response.setHeader('connection', 'close')
   exchange.load = pipeline.fairShare.enter(principal.project.id)
-  if (pipeline.rateLimits !== undefined) count(exchange, pipeline.rateLimits, principal, route)
+  const counting = pipeline.rateLimits && count(exchange, pipeline.rateLimits, principal, route)
+  if (counting !== undefined) return counting.then(() => handle(exchange, pipeline, route, handler, principal))
+  return handle(exchange, pipeline, route, handler, principal)
+}
+
+function handle(
+  exchange: Exchange,
+  pipeline: Pipeline,
+  route: BoundRoute,
+  handler: Exclude<RoutePolicy['handler'], OpenName>,
+  principal: Principal,
+): Outcome {
+  const { refusal } = route.policy
   admit(principal, route.policy, exchange.uid)
   if (refusal !== undefined) throw refused(refusal, route.policy, principal)
   assert(handler !== undefined, `${route.policy.method} ${route.policy.path} has neither handler nor refusal`)
@@ -197,9 +208,21 @@ function tellStanding({ parts, response }: Exchange): void {
   response.setHeader(degradedName, 'db')
 }
 
+/** @returns a promise when what all gateways used must be asked for. */
+function count(
+  exchange: Exchange,
+  rateLimits: RateLimits,
+  principal: Principal,
+  route: BoundRoute,
+): Promise<void> | undefined {
+  const taken = rateLimits.take(principal, route.limitClass)
+  if (taken instanceof Promise) return taken.then((state) => tellLimit(exchange, state))
+  tellLimit(exchange, taken)
+  return undefined
+}
+
 /** The headers are set beside those of the answer, whoever writes it. */
-function count(exchange: Exchange, rateLimits: RateLimits, principal: Principal, route: BoundRoute): void {
-  const state = rateLimits.take(principal, route.limitClass)
+function tellLimit(exchange: Exchange, state: LimitState | undefined): void {
   if (state === undefined) return
   for (const [name, value] of Object.entries(limitHeaders(state))) exchange.response.setHeader(name, value)
 }
