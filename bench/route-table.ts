@@ -47,6 +47,7 @@ function makeIndex(at: number): IndexEntry {
     primaryKey: fresh('id'),
     createdAt: 1_700_000_000_000 + at,
     updatedAt: 1_700_000_000_500 + at,
+    spread: null,
   }
 }
 
@@ -54,11 +55,12 @@ function makePlacement(index: IndexEntry, at: number): Placement {
   return {
     index: fresh(index.id),
     generation: 1,
-    shard: 0,
+    shards: [0],
     node: fresh(`node-${at % 50}`),
     physicalUid: fresh(physicalName(projects[at % projectCount]!.ref, index.uid, 1)),
     state: 'active',
     applied: at,
+    revision: 0,
   }
 }
 
