@@ -17,6 +17,14 @@ import {
   text,
   url,
 } from './field.ts'
+import {
+  healthFields,
+  hedgingFields,
+  queryCoalescingFields,
+  replicaSelectionFields,
+  scatterFields,
+  sessionPinningFields,
+} from './read-fields.ts'
 import { standaloneFields } from './standalone-fields.ts'
 
 const mebibyte = 1024 ** 2
@@ -226,6 +234,14 @@ export const configTable = {
       about:
         'Failed authentications of one address before it gets `auth_throttled` for a delay that doubles with each further one. Credentials that worked before go on working, and loopback addresses are never held. `0` turns this off.',
     }),
+  },
+  cluster: {
+    health: healthFields,
+    scatter: scatterFields,
+    hedging: hedgingFields,
+    replicaSelection: replicaSelectionFields,
+    queryCoalescing: queryCoalescingFields,
+    sessionPinning: sessionPinningFields,
   },
   worker: {
     roles: field(list('gateway', 'worker', 'control'), ['gateway', 'worker', 'control'], {

@@ -37,6 +37,30 @@ test('flags win over the environment, and the environment over the file', () => 
   assert.equal(config.log.level, 'error')
 })
 
+test('fields in groups are read from the file, the environment and other processes of ours alike', () => {
+  const file = fileWith('cluster:\n  hedging:\n    p95_trigger_multiplier: 1.5\n    min_trigger_ms: 20\n')
+  const env = { FLAPJACK_CLUSTER_HEDGING_MIN_TRIGGER_MS: '30', FLAPJACK_CLUSTER_HEALTH_TIMEOUT_MS: '100' }
+  const config = loadConfig({ env, flags: {}, file })
+  assert.equal(config.cluster.hedging.p95TriggerMultiplier, 1.5)
+  assert.equal(config.cluster.hedging.minTriggerMs, 30)
+  assert.equal(config.cluster.hedging.maxHedgesPerQuery, 2)
+  assert.equal(config.cluster.health.timeoutMs, 100)
+  assert.deepEqual(loadConfig({ env: configEnvironment(config), flags: {} }).cluster, config.cluster)
+  const wrong = fileWith('cluster:\n  hedging:\n    min_triger_ms: 1\n  hedgings: {}\n  health: 5\n')
+  assert.throws(
+    () => loadConfig({ env: {}, flags: {}, file: wrong }),
+    (error) => {
+      assert(error instanceof ConfigError)
+      assert.deepEqual(error.mistakes, [
+        'cluster.hedging.min_triger_ms: no such field; did you mean `min_trigger_ms`?',
+        'cluster.hedgings: no such field; did you mean `hedging`?',
+        'cluster.health: expected fields, found 5',
+      ])
+      return true
+    },
+  )
+})
+
 test("Meilisearch's own variables mean the same here", () => {
   const env = { MEILI_MASTER_KEY: 'aSampleMasterKey', MEILI_HTTP_PAYLOAD_SIZE_LIMIT: '10 MiB', MEILI_LOG_LEVEL: 'INFO' }
   const config = loadConfig({ env, flags: {} })

@@ -10,7 +10,8 @@ import type { Decoded, Field } from './field.ts'
 import { Secret } from './secret.ts'
 
 type Table = typeof configTable
-type ValueOf<F> = F extends Field<infer T> ? T : never
+/** Of a field, or of a group of them. */
+type ValueOf<F> = F extends Field<infer T> ? T : { readonly [N in keyof F]: ValueOf<F[N]> }
 
 /** What each field means is said once, in `configTable`. */
 export type Config = { readonly [S in keyof Table]: { readonly [F in keyof Table[S]]: ValueOf<Table[S][F]> } }
@@ -37,22 +38,33 @@ export class ConfigError extends Error {
 }
 
 export interface FieldEntry {
-  /** As written in the file, for example `http.body_bytes_max`. */
+  /** As written in the file, for example `http.body_bytes_max` or `cluster.hedging.enabled`. */
   readonly path: string
   readonly section: keyof Table
+  /** The group of a field that is inside one. */
+  readonly group: string | undefined
   readonly name: string
   readonly field: Field<unknown>
 }
 
 /** Every field in table order. */
 export const configFields: readonly FieldEntry[] = Object.entries(configTable).flatMap(([section, fields]) =>
-  Object.entries(fields).map(([name, field]) => ({
-    path: `${section}.${snakeCase(name)}`,
-    section: section as keyof Table,
-    name,
-    field: field as Field<unknown>,
-  })),
+  fieldsOf(section as keyof Table, undefined, fields),
 )
+
+type Group = { readonly [name: string]: Field<unknown> | Group }
+
+function fieldsOf(section: keyof Table, group: string | undefined, fields: Group): readonly FieldEntry[] {
+  return Object.entries(fields).flatMap(([name, entry]) => {
+    if (!isField(entry)) return fieldsOf(section, name, entry)
+    const path = [section, ...(group === undefined ? [] : [group]), name].map(snakeCase).join('.')
+    return [{ path, section, group, name, field: entry }]
+  })
+}
+
+function isField(entry: Field<unknown> | Group): entry is Field<unknown> {
+  return 'decoder' in entry
+}
 
 /** Reads file, environment and flags. @throws ConfigError with every mistake at once. */
 export function loadConfig(sources: ConfigSources): Config {
@@ -60,8 +72,13 @@ export function loadConfig(sources: ConfigSources): Config {
   const tree = readTree(sources.file, mistakes)
   const config: Record<string, Record<string, unknown>> = {}
   for (const entry of configFields) {
+    const { section, group, name } = entry
     const value = readField(entry, tree, sources, mistakes)
-    config[entry.section] = { ...config[entry.section], [entry.name]: value }
+    const known = config[section] ?? {}
+    config[section] =
+      group === undefined
+        ? { ...known, [name]: value }
+        : { ...known, [group]: { ...objectAt(known, group), [name]: value } }
   }
   reportUnknown(tree, mistakes)
   reportUnknownEnvironment(sources.env, mistakes)
@@ -73,9 +90,10 @@ export function loadConfig(sources: ConfigSources): Config {
 /** The variables that give another process of ours the same configuration, except for what `up` alone uses. */
 export function configEnvironment(config: Config): Readonly<Record<string, string>> {
   const variables: Record<string, string> = {}
-  for (const { section, name, field } of configFields) {
+  for (const { section, group, name, field } of configFields) {
     const variable = field.env[0]
-    const value: unknown = Object.entries(config[section]).find(([key]) => key === name)?.[1]
+    const fields = objectAt(config, section)
+    const value = (group === undefined ? fields : objectAt(fields, group))[name]
     if (
       section === 'project' ||
       section === 'worker' ||
@@ -100,7 +118,7 @@ function valueText(value: unknown): string {
 }
 
 function readField(
-  { path, section, name, field }: FieldEntry,
+  { path, section, group, name, field }: FieldEntry,
   tree: Readonly<Record<string, unknown>>,
   { env, flags }: ConfigSources,
   mistakes: string[],
@@ -118,7 +136,8 @@ function readField(
     const raw = env[variable]
     if (raw !== undefined && raw !== '') return answer(variable, field.decoder.decode(raw), show(raw))
   }
-  const fromFile = isObject(tree[section]) ? tree[section][snakeCase(name)] : undefined
+  const inFile = objectAt(tree, section)
+  const fromFile = (group === undefined ? inFile : objectAt(inFile, snakeCase(group)))[snakeCase(name)]
   if (fromFile !== undefined) return answer(path, field.decoder.decode(fromFile), show(fromFile))
   return field.initial
 }
@@ -178,19 +197,35 @@ function readTree(file: string | undefined, mistakes: string[]): Readonly<Record
 }
 
 function reportUnknown(tree: Readonly<Record<string, unknown>>, mistakes: string[]): void {
+  const sections = new Set(configFields.map(({ section }) => section as string))
   for (const [section, fields] of Object.entries(tree)) {
-    const known = configFields.filter((entry) => entry.section === section)
-    if (known.length === 0) {
-      mistakes.push(`${section}: no such section${nearest(section, Object.keys(configTable))}`)
-    } else if (!isObject(fields)) {
-      mistakes.push(`${section}: expected fields, found ${JSON.stringify(fields)}`)
+    if (!sections.has(section)) {
+      mistakes.push(`${section}: no such section${nearest(section, [...sections])}`)
     } else {
-      const names = known.map((entry) => snakeCase(entry.name))
-      for (const name of Object.keys(fields)) {
-        if (!names.includes(name)) mistakes.push(`${section}.${name}: no such field${nearest(name, names)}`)
-      }
+      reportUnknownFields(section, fields, mistakes)
     }
   }
+}
+
+/** @param path  of a section or a group. */
+function reportUnknownFields(path: string, fields: unknown, mistakes: string[]): void {
+  if (!isObject(fields)) {
+    mistakes.push(`${path}: expected fields, found ${JSON.stringify(fields)}`)
+    return
+  }
+  const below = configFields.filter((entry) => entry.path.startsWith(`${path}.`))
+  const names = [...new Set(below.map((entry) => entry.path.slice(path.length + 1).split('.')[0]!))]
+  for (const [name, value] of Object.entries(fields)) {
+    const at = `${path}.${name}`
+    if (!names.includes(name)) mistakes.push(`${at}: no such field${nearest(name, names)}`)
+    else if (!below.some((entry) => entry.path === at)) reportUnknownFields(at, value, mistakes)
+  }
+}
+
+/** The object at a key; an empty one where there is none. */
+function objectAt(tree: Readonly<Record<string, unknown>>, key: string): Readonly<Record<string, unknown>> {
+  const value = tree[key]
+  return typeof value === 'object' && value !== null ? { ...value } : {}
 }
 
 /** A misspelt `FLAPJACK_…` would otherwise be ignored in silence. */

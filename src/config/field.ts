@@ -70,6 +70,15 @@ export function integer(min: number, max: number): Decoder<number> {
   })
 }
 
+/** Fractions are allowed. */
+export function decimal(min: number, max: number): Decoder<number> {
+  return decoder(`number from ${min} to ${max}`, (raw) => {
+    const value =
+      typeof raw === 'number' ? raw : typeof raw === 'string' && /^\d+(\.\d+)?$/.test(raw) ? Number(raw) : Number.NaN
+    return value >= min && value <= max ? value : undefined
+  })
+}
+
 export function choice<const T extends string>(...values: readonly T[]): Decoder<T> {
   return decoder(values.map((value) => `\`${value}\``).join(', '), (raw) =>
     typeof raw === 'string' ? values.find((value) => value === raw.toLowerCase()) : undefined,
