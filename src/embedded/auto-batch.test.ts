@@ -33,6 +33,7 @@ const batched = (line: string): string =>
     line.split(' ').map((name, uid) => task(name as Name, uid)),
     { primaryKey: 'id' },
     limits,
+    99,
   )
     .uids.map((uid) => line.split(' ')[uid])
     .join(' ')
@@ -73,19 +74,53 @@ test('tasks of one index run together as far as M-C8 lets them', () => {
 
 test('a put with another primary key waits for the next batch', () => {
   const puts = [task('add', 0, { primaryKey: 'id' }), task('add', 1, { primaryKey: 'key' }), task('add', 2)]
-  assert.deepEqual(batchOf(puts, undefined, limits).uids, [0])
-  assert.deepEqual(batchOf([puts[0]!, puts[2]!], { primaryKey: 'id' }, limits).uids, [0, 2])
+  assert.deepEqual(batchOf(puts, undefined, limits, 99).uids, [0])
+  assert.deepEqual(batchOf([puts[0]!, puts[2]!], { primaryKey: 'id' }, limits, 99).uids, [0, 2])
 })
 
-test('while an index does not exist, only tasks with the same right to create it run together', () => {
-  const tasks = [task('add', 0), task('add', 1, { allowIndexCreation: false })]
-  assert.deepEqual(batchOf(tasks, undefined, limits).uids, [0])
-  assert.deepEqual(batchOf(tasks, { primaryKey: null }, limits).uids, [0, 1])
+test('while an index does not exist, no task that may create it stands behind one that may not', () => {
+  const tasks = [task('add', 0, { allowIndexCreation: false }), task('add', 1)]
+  assert.deepEqual(batchOf(tasks, undefined, limits, 99).uids, [0])
+  assert.deepEqual(batchOf(tasks, { primaryKey: null }, limits, 99).uids, [0, 1])
 })
 
 test('a batch keeps to its bounds, but always holds one task', () => {
   const many = Array.from({ length: 9 }, (_, uid) => task('add', uid, { payloadBytes: 100 }))
-  assert.equal(batchOf(many, undefined, { tasksMax: 4, payloadBytesMax: 10_000 }).uids.length, 4)
-  assert.equal(batchOf(many, undefined, { tasksMax: 100, payloadBytesMax: 350 }).uids.length, 3)
-  assert.equal(batchOf(many, undefined, { tasksMax: 100, payloadBytesMax: 1 }).uids.length, 1)
+  assert.equal(batchOf(many, undefined, { tasksMax: 4, payloadBytesMax: 10_000 }, 99).uids.length, 4)
+  assert.equal(batchOf(many, undefined, { tasksMax: 100, payloadBytesMax: 350 }, 99).uids.length, 3)
+  assert.equal(batchOf(many, undefined, { tasksMax: 100, payloadBytesMax: 1 }, 99).uids.length, 1)
+})
+
+// The words are those of Meilisearch 1.50.
+test('a batch says why it ends where it does', () => {
+  const strategyOf = (tasks: readonly WaitingTask[], primaryKey: string | null = 'id') =>
+    batchOf(tasks, { primaryKey }, limits, 3).strategy
+  assert.equal(strategyOf([task('add', 0)]), 'batched all enqueued tasks for index `books`')
+  assert.equal(strategyOf([task('add', 0), task('add', 1), task('add', 2)]), 'batched all enqueued tasks')
+  const begin = 'stopped before task with id 1 because it is a'
+  assert.equal(
+    strategyOf([task('add', 0), task('settings', 1)]),
+    `${begin} settings change which cannot be batched with document operations`,
+  )
+  assert.equal(
+    strategyOf([task('settings', 0), task('add', 1)]),
+    `${begin} document operation which cannot be batched with settings changes`,
+  )
+  assert.equal(
+    strategyOf([task('add', 0), task('filter', 1)]),
+    `${begin} deletion by filter which cannot be batched with document operations`,
+  )
+  assert.equal(
+    strategyOf([task('add', 0), task('drop', 1)]),
+    'stopped after task with id 1 because it deletes the index',
+  )
+  const keyed = (uid: number, primaryKey: string) => task('add', uid, { primaryKey })
+  assert.equal(
+    strategyOf([keyed(0, 'title'), task('add', 1)]),
+    'stopped batching before task with id 0 because its primary key `title` is different from the primary key of the index `id`',
+  )
+  assert.equal(
+    strategyOf([keyed(0, 'id'), keyed(1, 'title')], null),
+    'stopped batching before task with id 1 because its primary key `title` is different from the primary key of the batch `id`',
+  )
 })

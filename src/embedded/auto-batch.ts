@@ -1,4 +1,5 @@
 /** Which waiting tasks run together (M-C5, M-C8). Pure. */
+import { taskKindOf } from '../api/tasks.ts'
 import type { EngineOperation } from './core.ts'
 
 export interface WaitingTask {
@@ -101,15 +102,18 @@ const firstShapes: Record<EngineOperation['kind'], Shape> = {
  *
  * @param tasks  waiting tasks of one index in the order in which they came, at least one.
  * @param index  undefined while the index does not exist.
+ * @param waitingCount  all waiting tasks, of whatever index.
  */
 export function batchOf(
   tasks: Iterable<WaitingTask>,
   index: { readonly primaryKey: string | null } | undefined,
   limits: BatchLimits,
+  waitingCount: number,
 ): Batch {
   const uids: number[] = []
   let shape: Shape = 'alone'
   let first: WaitingTask | undefined
+  /** Of the documents so far: undefined = there are none yet, null = it is to be guessed. */
   let primaryKey: string | null | undefined
   let byteCount = 0
   for (const task of tasks) {
@@ -118,49 +122,89 @@ export function batchOf(
       first = task
       shape = firstShapes[task.kind]
       uids.push(task.uid)
-      if (shape === 'alone')
-        return {
-          uids,
-          strategy: `created batch containing only task with id ${task.uid} of type \`${task.kind}\` that cannot be batched with any other task.`,
-        }
+      if (shape === 'alone') return { uids, strategy: isAlone(task) }
     } else {
       const joined: Shape | undefined = joins[task.kind][shape]
-      if (joined === undefined)
+      if (joined === undefined) return { uids, strategy: doesNotJoin(task, shape) }
+      if (index === undefined && createsUnlike(task, first))
         return {
           uids,
-          strategy: `stopped before task with id ${task.uid} because its type cannot be batched with ${shape}.`,
+          strategy: `stopped batching before task with id ${task.uid} because its index creation rules differ from the ones from the batch`,
         }
-      if (index === undefined && task.allowIndexCreation !== first.allowIndexCreation)
-        return {
-          uids,
-          strategy: `stopped before task with id ${task.uid} because the right to create the index differs.`,
-        }
-      const asked = task.primaryKey === index?.primaryKey ? null : task.primaryKey
-      if (task.kind === 'documents-put' && primaryKey !== undefined && primaryKey !== asked)
-        return { uids, strategy: `stopped before task with id ${task.uid} because its primary key differs.` }
+      const mistake = otherKey(task, index?.primaryKey ?? null, primaryKey)
+      if (mistake !== undefined) return { uids, strategy: mistake }
       if (uids.length >= limits.tasksMax)
         return { uids, strategy: `batched up to configured batch limit of ${limits.tasksMax} tasks` }
       if (byteCount > limits.payloadBytesMax)
-        return { uids, strategy: `batched up to configured batch size of ${limits.payloadBytesMax} bytes` }
+        return {
+          uids,
+          strategy: `batched up to configured batch size limit of ${limits.payloadBytesMax}B with a total of ${byteCount}B`,
+        }
       shape = joined
       uids.push(task.uid)
     }
-    if (task.kind === 'documents-put' && primaryKey === undefined)
-      primaryKey = task.primaryKey === index?.primaryKey ? null : task.primaryKey
     if (shape === 'index-delete')
-      return {
-        uids,
-        strategy:
-          'stopped after the last task of type `indexDeletion` because they cannot be batched with tasks of any other type.',
-      }
+      return { uids, strategy: `stopped after task with id ${task.uid} because it deletes the index` }
+    if (task.kind !== 'documents-put') continue
+    // A batch of one that fails.
+    const mistake = uids.length === 1 ? otherKey(task, index?.primaryKey ?? null, undefined) : undefined
+    if (mistake !== undefined) return { uids, strategy: mistake }
+    primaryKey = task.primaryKey ?? primaryKey ?? null
   }
   return {
     uids,
     strategy:
-      first?.indexUid == null
+      first?.indexUid == null || uids.length === waitingCount
         ? 'batched all enqueued tasks'
         : `batched all enqueued tasks for index \`${first.indexUid}\``,
   }
+}
+
+/** Only what may create an index is not put behind what may not. */
+function createsUnlike(task: WaitingTask, first: WaitingTask): boolean {
+  const creates = ({ kind, allowIndexCreation }: WaitingTask) =>
+    allowIndexCreation && (kind === 'documents-put' || kind === 'settings')
+  return creates(task) && !creates(first)
+}
+
+/** Why the task's primary key ends the batch; undefined = it does not. */
+function otherKey(
+  { uid, kind, primaryKey: own }: WaitingTask,
+  ofIndex: string | null,
+  ofBatch: string | null | undefined,
+): string | undefined {
+  if (kind !== 'documents-put' || own === null) return undefined
+  const begin = `stopped batching before task with id ${uid} because`
+  if (ofIndex !== null)
+    return own === ofIndex
+      ? undefined
+      : `${begin} its primary key \`${own}\` is different from the primary key of the index \`${ofIndex}\``
+  if (ofBatch === undefined || own === ofBatch) return undefined
+  return ofBatch === null
+    ? `${begin} it is setting the \`${own}\` primary key and it would interfere with primary key guessing of the batch`
+    : `${begin} its primary key \`${own}\` is different from the primary key of the batch \`${ofBatch}\``
+}
+
+const isAlone = ({ uid, kind }: WaitingTask): string =>
+  `created batch containing only task with id ${uid} of type \`${taskKindOf[kind]}\` that cannot be batched with any other task.`
+
+/** Tasks of the kind run together, and with no others. */
+export const isOfKind = (kind: EngineOperation['kind']): string =>
+  `stopped after the last task of type \`${taskKindOf[kind]}\` because they cannot be batched with tasks of any other type.`
+
+function doesNotJoin(task: WaitingTask, shape: Shape): string {
+  const { uid, kind } = task
+  const begin = `stopped before task with id ${uid} because it is`
+  if (shape === 'rules') return isOfKind('rule-put')
+  if (shape === 'rules-clear') return isOfKind('rules-clear')
+  if (firstShapes[kind] === 'alone') return isAlone(task)
+  const isSettings = shape === 'settings' || shape === 'clear-settings'
+  if (firstShapes[kind] === 'rules' || kind === 'rules-clear')
+    return `${begin} a dynamic search rule update or clear, which cannot be batched with ${isSettings ? 'settings changes' : 'document operations'}`
+  if (isSettings) return `${begin} a document operation which cannot be batched with settings changes`
+  if (kind === 'documents-delete-by-filter')
+    return `${begin} a deletion by filter which cannot be batched with document operations`
+  return `${begin} a settings change which cannot be batched with document operations`
 }
 
 /** Kinds that go before the tasks of indexes, in this order, and whether all of a kind run together. */

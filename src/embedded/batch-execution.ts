@@ -4,8 +4,8 @@
  */
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import { BatchTally, sizeText, type TableSizes } from './batch-record.ts'
 import type { EngineOperation } from './core.ts'
-import type { BatchOutcome } from './index-batch.ts'
 import { type IndexRegistry, withState } from './index-registry.ts'
 import { type IndexSwap, swapIndexes } from './index-swap.ts'
 import type { RegistryEntry } from './meta-env.ts'
@@ -13,7 +13,7 @@ import { renameTasks } from './renamed-tasks.ts'
 import type { RuleBook } from './rule-book.ts'
 import { idleDetails, isEnded, type TaskRecord, withDetails } from './task-record.ts'
 import type { TaskStore } from './task-store.ts'
-import type { CompactionSizes, SentPayload, SentTask } from './worker-messages.ts'
+import type { CompactionSizes, SentPayload, SentTask, SizedOutcome } from './worker-messages.ts'
 
 export interface TaskResult {
   readonly error: ErrorBody | null
@@ -23,6 +23,10 @@ export interface TaskResult {
 export interface BatchResult {
   /** By task, for every task of the batch. */
   readonly results: ReadonlyMap<number, TaskResult>
+  /** Tasks that it ended, of which some may be stored already: they are of this batch, ahead of its own. */
+  readonly ended?: BatchTally
+  /** Of the index's tables. */
+  readonly sizes?: TableSizes
   /** Other tasks that the batch changes: cancelled ones, and those of swapped indexes. */
   readonly otherTasks?: readonly TaskRecord[]
   readonly deletedTasks?: readonly number[]
@@ -38,7 +42,7 @@ export interface BatchResult {
 export interface ExecutionDeps {
   readonly registry: IndexRegistry
   readonly store: TaskStore
-  readonly runInIndex: (folder: string, tasks: readonly SentTask[]) => Promise<BatchOutcome | 'aborted'>
+  readonly runInIndex: (folder: string, tasks: readonly SentTask[]) => Promise<SizedOutcome | 'aborted'>
   readonly compact: (folder: string, target: string) => Promise<CompactionSizes>
   /** Answers the dump's name. */
   readonly dump: (record: TaskRecord) => Promise<string>
@@ -124,7 +128,8 @@ async function runInIndex(records: readonly TaskRecord[], deps: ExecutionDeps): 
     operation.uid !== null &&
     operation.uid !== uid &&
     !results.get(first.uid)?.error
-  if (!isRenamed) return { results, putIndexes: [next] }
+  const { sizes } = outcome
+  if (!isRenamed) return { results, putIndexes: [next], sizes }
   const name = operation.uid ?? uid
   const otherTasks = await renameTasks(deps.store, new Map([[uid, name]]), first.uid)
   return { results, otherTasks, putIndexes: [{ ...next, uid: name }], renamedIndexes: [uid] }
@@ -167,17 +172,6 @@ async function compactIndex(record: TaskRecord, { registry, compact }: Execution
     postCompactionSize: sizeText(bytesAfter),
   })
   return { results: new Map([[record.uid, { error: null, details }]]), putIndexes: [next], replacedIndexes: [entry] }
-}
-
-/** For people: binary units, at most two decimals. */
-function sizeText(byteCount: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let [size, unit] = [byteCount, 0]
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024
-    unit += 1
-  }
-  return `${Number(size.toFixed(2))} ${units[unit]}`
 }
 
 async function deleteIndex(records: readonly TaskRecord[], deps: ExecutionDeps): Promise<BatchResult> {
@@ -227,22 +221,29 @@ async function swap(
 }
 
 async function cancelTasks(record: TaskRecord, { store, now, endTasks }: ExecutionDeps): Promise<BatchResult> {
-  const time = now()
+  const finishedAt = now()
+  const { uid: canceledBy, batchUid, startedAt } = record
+  const ended = new BatchTally()
   let piece: TaskRecord[] = []
   let count = 0
   for (const uid of record.selected ?? []) {
     const task = store.get(uid)
-    if (task?.canceledBy === record.uid) count += 1
-    if (task?.status !== 'enqueued') continue
+    // Those of before a crash move to the batch that goes on.
+    const isOurs = task?.canceledBy === canceledBy
+    if (task === undefined || (task.status !== 'enqueued' && !isOurs)) continue
     if (piece.length === pieceMax) {
       await endTasks(piece)
       piece = []
     }
     count += 1
-    piece.push({ ...task, status: 'canceled', canceledBy: record.uid, finishedAt: time, details: idleDetails(task) })
+    const canceled: TaskRecord = isOurs
+      ? { ...task, batchUid, startedAt }
+      : { ...task, status: 'canceled', canceledBy, batchUid, startedAt, finishedAt, details: idleDetails(task) }
+    ended.add(canceled)
+    piece.push(canceled)
   }
   const details = withDetails(record, { canceledTasks: count })
-  return { results: new Map([[record.uid, { error: null, details }]]), otherTasks: piece }
+  return { results: new Map([[record.uid, { error: null, details }]]), otherTasks: piece, ended }
 }
 
 async function deleteTasks(records: readonly TaskRecord[], { store }: ExecutionDeps): Promise<BatchResult> {

@@ -17,34 +17,91 @@ export interface BatchRecord {
   readonly types: Readonly<Record<string, number>>
   readonly indexUids: Readonly<Record<string, number>>
   readonly strategy: string
+  /** Of the index's tables, where the batch wrote into one. */
+  readonly sizes?: TableSizes
+}
+
+/** Bytes before and after the batch, by table. */
+export type TableSizes = Readonly<Record<string, readonly [number, number]>>
+
+export interface BatchTimes {
+  readonly startedAt: number
+  readonly finishedAt: number | null
 }
 
 export function batchRecord(
   uid: number,
   tasks: readonly TaskRecord[],
-  times: { readonly startedAt: number; readonly finishedAt: number | null },
+  times: BatchTimes,
   strategy: string,
+  sizes?: TableSizes,
 ): BatchRecord {
-  return {
-    uid,
-    tasks: tasks.map((task) => task.uid),
-    ...times,
-    details: sumDetails(tasks),
-    statuses: counts(tasks.map(({ status }) => status)),
-    types: counts(tasks.map(({ operation }) => taskKindOf[operation.kind])),
-    indexUids: counts(tasks.flatMap(({ indexUid }) => (indexUid === null ? [] : [indexUid]))),
-    strategy,
+  const tally = new BatchTally()
+  for (const task of tasks) tally.add(task)
+  return tally.record(uid, times, strategy, sizes)
+}
+
+/** What the tasks of a batch come to, one after the other. */
+export class BatchTally {
+  readonly #tasks: number[] = []
+  readonly #details: Record<string, Json> = {}
+  readonly #statuses: Record<string, number> = {}
+  readonly #types: Record<string, number> = {}
+  readonly #indexUids: Record<string, number> = {}
+
+  add(task: TaskRecord): void {
+    this.#tasks.push(task.uid)
+    addDetails(this.#details, task)
+    count(this.#statuses, task.status)
+    count(this.#types, taskKindOf[task.operation.kind])
+    if (task.indexUid !== null) count(this.#indexUids, task.indexUid)
+  }
+
+  record(uid: number, { startedAt, finishedAt }: BatchTimes, strategy: string, sizes: TableSizes = {}): BatchRecord {
+    return {
+      uid,
+      tasks: this.#tasks,
+      startedAt,
+      finishedAt,
+      details: this.#details,
+      statuses: this.#statuses,
+      types: this.#types,
+      indexUids: this.#indexUids,
+      strategy,
+      ...(Object.keys(sizes).length === 0 ? {} : { sizes }),
+    }
   }
 }
 
-export function viewOfBatch(batch: BatchRecord): BatchView {
-  const { startedAt, finishedAt } = batch
+/** For people: binary units, at most two decimals. */
+export function sizeText(byteCount: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let [size, unit] = [byteCount, 0]
+  while (size >= 1024 && unit < units.length - 1) {
+    size /= 1024
+    unit += 1
+  }
+  return `${Number(size.toFixed(2))} ${units[unit]}`
+}
+
+/** Tables that the batch made larger or smaller: `4 KiB (+4 KiB)`. */
+function renderSizes(sizes: TableSizes): JsonObject {
+  return Object.fromEntries(
+    Object.entries(sizes).flatMap(([name, [before, after]]) =>
+      before === after
+        ? []
+        : [[name, `${sizeText(after)} (${after > before ? '+' : '-'}${sizeText(Math.abs(after - before))})`]],
+    ),
+  )
+}
+
+/** @param progress  of a batch that runs. */
+export function viewOfBatch(batch: BatchRecord, progress: JsonObject | null): BatchView {
+  const { startedAt, finishedAt, sizes = {} } = batch
+  const grown = renderSizes(sizes)
   return {
     uid: batch.uid,
-    progress:
-      finishedAt === null
-        ? { steps: [{ currentStep: 'processing tasks', finished: 0, total: batch.tasks.length }], percentage: 0 }
-        : null,
+    progress,
     details: batch.details,
     stats: {
       totalNbTasks: batch.tasks.length,
@@ -52,6 +109,7 @@ export function viewOfBatch(batch: BatchRecord): BatchView {
       types: batch.types,
       indexUids: batch.indexUids,
       ...(finishedAt === null ? {} : { progressTrace: { 'processing tasks': `${finishedAt - startedAt}.00ms` } }),
+      ...(Object.keys(grown).length === 0 ? {} : { internalDatabaseSizes: grown }),
     },
     duration: finishedAt === null ? null : renderDuration(finishedAt - startedAt),
     startedAt: renderTime(startedAt),
@@ -60,25 +118,19 @@ export function viewOfBatch(batch: BatchRecord): BatchView {
   }
 }
 
-function counts(names: readonly string[]): Record<string, number> {
-  const found: Record<string, number> = {}
-  for (const name of names) found[name] = (found[name] ?? 0) + 1
-  return found
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1
 }
 
 /** Numbers are added up, filters joined by `&`, of everything else the last value stays; a null says something in settings only. */
-function sumDetails(tasks: readonly TaskRecord[]): JsonObject {
-  const sums: Record<string, Json> = {}
-  for (const { details, operation } of tasks) {
-    if (details === null || !isObject(details)) continue
-    for (const [name, value] of Object.entries(details)) {
-      const before = sums[name]
-      if (value === null && operation.kind !== 'settings') continue
-      if (typeof value === 'number' && typeof before === 'number') sums[name] = before + value
-      else if (name === 'originalFilter' && typeof value === 'string' && typeof before === 'string')
-        sums[name] = `${before}&${value}`
-      else if (value !== null || before === undefined) sums[name] = value
-    }
+function addDetails(sums: Record<string, Json>, { details, operation }: TaskRecord): void {
+  if (details === null || !isObject(details)) return
+  for (const [name, value] of Object.entries(details)) {
+    const before = sums[name]
+    if (value === null && operation.kind !== 'settings') continue
+    if (typeof value === 'number' && typeof before === 'number') sums[name] = before + value
+    else if (name === 'originalFilter' && typeof value === 'string' && typeof before === 'string')
+      sums[name] = `${before}&${value}`
+    else if (value !== null || before === undefined) sums[name] = value
   }
-  return sums
 }

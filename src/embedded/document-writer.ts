@@ -6,6 +6,7 @@ import { completeSettings } from '../api/settings.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
+import type { SharedProgress } from './batch-progress.ts'
 import {
   checkDimensions,
   type GivenVectors,
@@ -37,6 +38,7 @@ import { decodeDocument, encodeDocument } from './stored-document.ts'
 export interface DocumentWriterOptions {
   readonly postingBytesMax: number
   readonly embedding: BlockingEmbedding
+  readonly progress: SharedProgress
   readonly checkAborted: () => void
 }
 
@@ -193,6 +195,7 @@ export class DocumentWriter {
   /** Writes everything out; the writer can be used on. Answers the facts as they are now. */
   flush(facts: IndexFacts): IndexFacts {
     this.#flushPending()
+    this.#options.progress.enter('words')
     this.#flushTable()
     this.#geo.flush()
     this.#boxes.flush()
@@ -224,8 +227,10 @@ export class DocumentWriter {
       this.#boxes.forget()
     }
     const { after } = this.#keySets
+    this.#options.progress.begin('documents', this.#documentIds.size)
     for (const docid of this.#documentIds.toArray()) {
       this.#options.checkAborted()
+      this.#options.progress.advance('documents')
       const stored = decodeDocument(this.#env.documents.getBinary(this.#keys.docid(docid))!)
       after.clear()
       const facts = this.#reader.read(JSON.parse(stored.text) as JsonObject, plan, after)
@@ -320,9 +325,11 @@ export class DocumentWriter {
     const changed = [...this.#pending.values()].sort((left, right) => left.docid - right.docid)
     for (const pending of changed) {
       this.#options.checkAborted()
+      this.#options.progress.advance('documents')
       this.#writeDocument(pending)
       this.#flushTableWhenFull()
     }
+    if (changed.length > 0) this.#options.progress.enter('embeddings')
     this.#vectors.flushRequests()
     this.#pending.clear()
     this.#pendingBytes = 0

@@ -14,7 +14,8 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import { type AllowedNetworks, createEgressPolicy } from '../lib/egress-policy.ts'
 import { collectGarbage } from '../lib/heap.ts'
 import type { JsonObject } from '../lib/json.ts'
-import { viewOfBatch } from './batch-record.ts'
+import { progressOf, SharedProgress } from './batch-progress.ts'
+import { type BatchRecord, viewOfBatch } from './batch-record.ts'
 import type {
   BatchView,
   EngineCore,
@@ -121,6 +122,7 @@ class Engine implements EngineCore {
   readonly #indexing: IndexingThread
   readonly #scheduler: Scheduler
   readonly #abort = new Int32Array(new SharedArrayBuffer(4))
+  readonly #progress = new SharedProgress()
   #giveUpExport = () => {}
   #snapshotTimer: NodeJS.Timeout | undefined
   /** Tasks become visible in the order of their numbers. */
@@ -145,6 +147,7 @@ class Engine implements EngineCore {
       vectorBytesMax: options.vectorBytesMax ?? defaults.vectorBytesMax,
       allowedNetworks: options.allowedNetworks ?? [],
       abort: this.#abort.buffer as SharedArrayBuffer,
+      progress: this.#progress.buffer,
     }
     this.#reads = new ReadPool({
       workersMax: options.searchWorkersMax ?? Math.min(2, availableParallelism()),
@@ -179,6 +182,7 @@ class Engine implements EngineCore {
       },
       runInIndex: (folder, tasks) => {
         Atomics.store(this.#abort, 0, 0)
+        this.#progress.begin('config')
         return this.#open.use([folder], () => this.#indexing.run(folder, tasks), 'write')
       },
       compact: (folder, target) => this.#open.use([folder], () => this.#indexing.compact(folder, target), 'write'),
@@ -345,12 +349,17 @@ class Engine implements EngineCore {
 
   batch(uid: number): BatchView | undefined {
     const batch = this.#tasks.batch(uid)
-    return batch === undefined ? undefined : viewOfBatch(batch)
+    return batch === undefined ? undefined : this.#viewOfBatch(batch)
   }
 
   batches(query: TaskPageQuery): Page<BatchView> {
     const page = this.#tasks.batchPage(query)
-    return { ...page, results: page.results.map(viewOfBatch) }
+    return { ...page, results: page.results.map((batch) => this.#viewOfBatch(batch)) }
+  }
+
+  #viewOfBatch(batch: BatchRecord): BatchView {
+    if (batch.finishedAt !== null) return viewOfBatch(batch, null)
+    return viewOfBatch(batch, progressOf(batch, this.#scheduler.isStoring ? null : this.#progress.place))
   }
 
   taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined {

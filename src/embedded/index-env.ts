@@ -133,3 +133,22 @@ export function raiseRevision(env: IndexEnv): void {
   bytes.writeUInt32LE((readRevision(env) + 1) >>> 0, 0)
   env.main.putSync(mainKeys.revision, bytes)
 }
+
+interface TableStats {
+  readonly pageSize: number
+  readonly treeBranchPageCount: number
+  readonly treeLeafPageCount: number
+  readonly overflowPages: number
+}
+
+/** Bytes of pages by table, under the names that the reference gives to tables of the same content. */
+export function tableBytes(env: IndexEnv): Readonly<Record<string, number>> {
+  const { main, documents, ids, postings, vocabulary, facets, vectors } = env
+  const named = { main, documents, externalDocumentsIds: ids, postings, vocabulary, facets, vectors }
+  return Object.fromEntries(
+    Object.entries(named).map(([name, table]) => {
+      const stats = table.getStats() as TableStats
+      return [name, stats.pageSize * (stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages)]
+    }),
+  )
+}

@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { seededRandom } from '../lib/random.ts'
+import { SharedProgress } from './batch-progress.ts'
 import type { EngineOperation } from './core.ts'
 import { EmbeddingThread } from './embedders/embedding-thread.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
@@ -31,6 +32,7 @@ const deps: WriterDeps = {
   matchFilter: () => Bitmap.of(),
   isAborted: () => false,
   now: () => 0,
+  progress: new SharedProgress(),
   postingBytesMax: 1 << 20,
   embedding: new EmbeddingThread({ allowedNetworks: [] }),
 }

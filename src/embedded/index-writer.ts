@@ -8,6 +8,7 @@ import { assert } from '../lib/assert.ts'
 import type { Bitmap } from '../lib/bitmap.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { type Members, splitMembers } from '../lib/json-cut.ts'
+import type { SharedProgress } from './batch-progress.ts'
 import {
   checkGeo,
   checkShape,
@@ -46,6 +47,7 @@ export interface WriterDeps {
   /** True once the batch is to be given up. */
   readonly isAborted: () => boolean
   readonly now: () => number
+  readonly progress: SharedProgress
   /** Bytes of postings gathered before they are written out. */
   readonly postingBytesMax: number
   /** Vectors of documents and of trials, made while the batch waits. */
@@ -131,6 +133,7 @@ class BatchRun {
     const known = readJson<readonly TaskOutcome[]>(this.#env.main, mainKeys.outcomes) ?? []
     const outcomes = tasks.map((task) => known.find((outcome) => outcome.uid === task.uid) ?? outcomeOf(task))
     this.#closeWriter()
+    this.#deps.progress.enter('finalizing')
     this.#facts = { ...this.#facts, updatedAt: this.#deps.now() }
     writeFacts(this.#env, this.#facts)
     writeJson(this.#env.main, mainKeys.outcomes, outcomes)
@@ -179,6 +182,7 @@ class BatchRun {
   #putDocuments(task: BatchTask, operation: Extract<BatchTask['operation'], { kind: 'documents-put' }>): JsonObject {
     const primaryKey = this.#primaryKeyFor(task, operation.primaryKey)
     const { merge, skipCreation } = operation
+    this.#deps.progress.enter('payload')
     const distinct = new Set<string>()
     const put = ({ id, document, members, vectors }: ParsedDocument): void => {
       distinct.add(id)
@@ -200,6 +204,7 @@ class BatchRun {
       }
     }
     missing.check()
+    this.#deps.progress.advance('payload')
     // From here on the task is accepted.
     if (this.#facts.primaryKey !== primaryKey) this.#facts = { ...this.#facts, primaryKey }
     for (const parsed of isKept ? kept : this.#parse(task, primaryKey)) put(parsed)
@@ -331,6 +336,7 @@ class BatchRun {
     return new DocumentWriter(this.#env, facts, {
       postingBytesMax: this.#deps.postingBytesMax,
       embedding: this.#deps.embedding,
+      progress: this.#deps.progress,
       checkAborted: () => this.#checkAborted(),
     })
   }

@@ -5,9 +5,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { parseFilter } from '../api/filter.ts'
 import { assert } from '../lib/assert.ts'
 import { collectGarbage } from '../lib/heap.ts'
+import { SharedProgress } from './batch-progress.ts'
+import type { TableSizes } from './batch-record.ts'
 import { EmbeddingThread } from './embedders/embedding-thread.ts'
-import type { BatchTask } from './index-batch.ts'
-import { type IndexEnv, openIndexEnv } from './index-env.ts'
+import type { BatchOutcome, BatchTask } from './index-batch.ts'
+import { type IndexEnv, openIndexEnv, tableBytes } from './index-env.ts'
 import { adoptIndex, BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { IndexSeals } from './integrity/index-seals.ts'
 import { sealPages } from './integrity/page-sums.ts'
@@ -37,6 +39,7 @@ const deps: WriterDeps = {
   },
   isAborted: () => Atomics.load(abort, 0) !== 0,
   now: Date.now,
+  progress: new SharedProgress(settings.progress),
   postingBytesMax: settings.postingBytesMax,
   embedding: new EmbeddingThread({ allowedNetworks: settings.allowedNetworks }),
 }
@@ -84,6 +87,10 @@ async function compact(folder: string, target: string): Promise<CompactionSizes>
   return { bytesBefore: (await stat(before)).size, bytesAfter: (await stat(after)).size }
 }
 
+function sizesOf(before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>): TableSizes {
+  return Object.fromEntries(Object.entries(after).map(([name, bytes]) => [name, [before[name] ?? 0, bytes]]))
+}
+
 async function perform(message: IndexingMessage): Promise<IndexingValue> {
   if (message.kind === 'forget') {
     const env = envs.get(message.folder)
@@ -98,9 +105,12 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
   }
   if (message.kind === 'compact') return compact(message.folder, message.target)
   seals.note(message.folder)
-  if (message.kind === 'adopt') return adoptIndex(envOf(message.folder), message.adoption)
+  const env = envOf(message.folder)
+  const before = tableBytes(env)
+  const sized = (outcome: BatchOutcome) => ({ ...outcome, sizes: sizesOf(before, tableBytes(env)) })
+  if (message.kind === 'adopt') return sized(adoptIndex(env, message.adoption))
   try {
-    return runBatch(envOf(message.folder), message.tasks.map(received), deps)
+    return sized(runBatch(env, message.tasks.map(received), deps))
   } catch (error) {
     if (error instanceof BatchAborted) return 'aborted'
     throw error

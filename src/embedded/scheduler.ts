@@ -8,9 +8,9 @@ import type { TaskView } from '../api/tasks.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
-import { type Batch, type BatchLimits, batchOf, globalKinds, type WaitingTask } from './auto-batch.ts'
+import { type Batch, type BatchLimits, batchOf, globalKinds, isOfKind, type WaitingTask } from './auto-batch.ts'
 import { type BatchResult, type ExecutionDeps, executeBatch, failAll } from './batch-execution.ts'
-import { batchRecord } from './batch-record.ts'
+import { BatchTally, batchRecord } from './batch-record.ts'
 import type { RegistryEntry } from './meta-env.ts'
 import { type TaskRecord, viewOf } from './task-record.ts'
 import type { TaskCommit } from './task-store.ts'
@@ -31,6 +31,7 @@ export class Scheduler {
   readonly #deps: SchedulerDeps
   #running: readonly number[] = []
   #wake: (() => void) | undefined
+  #isStoring = false
   #isClosed = false
   #loop: Promise<void> | undefined
   readonly #waiters = new Map<number, Set<() => void>>()
@@ -62,6 +63,11 @@ export class Scheduler {
   /** Tasks of the batch that runs now. */
   get running(): readonly number[] {
     return this.#running
+  }
+
+  /** The batch is done and its results are being stored. */
+  get isStoring(): boolean {
+    return this.#isStoring
   }
 
   isIndexing(uid: string): boolean {
@@ -114,13 +120,14 @@ export class Scheduler {
     for (const { kind, take } of globalKinds) {
       const found = store.ofKind(taskKindOf[kind]).and(waiting)
       if (found.isEmpty()) continue
-      if (take === 'all') return { uids: found.toArray(), strategy: 'batched all enqueued tasks' }
+      if (take === 'all') return { uids: found.toArray(), strategy: isOfKind(kind) }
       const uid = take === 'newest' ? found.max()! : found.min()!
-      return batchOf([this.#waitingTask(uid)], undefined, limits)
+      return batchOf([this.#waitingTask(uid)], undefined, limits, waiting.size)
     }
     const { indexUid } = this.#waitingTask(oldest)
     const tasks = indexUid === null ? [oldest] : store.ofIndex(indexUid).and(waiting)
-    return batchOf(this.#waitingTasks(tasks), indexUid === null ? undefined : registry.get(indexUid), limits)
+    const index = indexUid === null ? undefined : registry.get(indexUid)
+    return batchOf(this.#waitingTasks(tasks), index, limits, waiting.size)
   }
 
   *#waitingTasks(uids: Iterable<number>): Generator<WaitingTask> {
@@ -174,14 +181,18 @@ export class Scheduler {
     )
     const deletedIndexes = result.deletedIndexes ?? []
     const goneNames = [...deletedIndexes.map((entry) => entry.uid), ...(result.renamedIndexes ?? [])]
+    const tally = result.ended ?? new BatchTally()
+    for (const record of finished) tally.add(record)
+    this.#isStoring = true
     await this.#commit({
       tasks: [...finished, ...others],
       deletedTasks: result.deletedTasks ?? [],
-      batch: batchRecord(uid, finished, { startedAt, finishedAt }, batch.strategy),
+      batch: tally.record(uid, { startedAt, finishedAt }, batch.strategy, result.sizes),
       putIndexes: result.putIndexes ?? [],
       deletedIndexes: goneNames,
     })
     this.#deps.registry.apply(goneNames, result.putIndexes ?? [])
+    this.#isStoring = false
     this.#running = []
     for (const name of files) this.#deps.removePayload(name)
     const canceled = others.filter(({ status }) => status === 'canceled')

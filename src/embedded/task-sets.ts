@@ -5,6 +5,7 @@
 import type { TaskFilter } from '../api/tasks.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import { Bitmap } from '../lib/bitmap.ts'
+import { BatchSets } from './batch-sets.ts'
 import type { MetaEnv } from './meta-env.ts'
 import type { TaskRecord } from './task-record.ts'
 import { type TaskTime, TaskTimes } from './task-times.ts'
@@ -19,13 +20,19 @@ export interface SavedSets {
   readonly nextTask: number
 }
 
+interface SavedState extends SavedSets {
+  readonly version: number
+}
+
+/** 2: batches have sets of their own. */
+const stateVersion = 2
 const stateKey = 'state'
 const blockPrefix = 't:'
-const prefixes = { all: 'a:', status: 's:', kind: 'k:', index: 'i:', canceler: 'c:', batches: 'b:' } as const
+const prefixes = { all: 'a:', status: 's:', kind: 'k:', index: 'i:', canceler: 'c:' } as const
 
 export class TaskSets {
   readonly all = Bitmap.of()
-  readonly batches = Bitmap.of()
+  readonly batches = new BatchSets()
   readonly #byStatus = new Map<string, Bitmap>()
   readonly #byKind = new Map<string, Bitmap>()
   readonly #byIndex = new Map<string, Bitmap>()
@@ -107,9 +114,9 @@ export class TaskSets {
     for (const [name, bitmap] of this.#byKind) put(prefixes.kind + name, bitmap)
     for (const [name, bitmap] of this.#byIndex) put(prefixes.index + name, bitmap)
     for (const [name, bitmap] of this.#byCanceler) put(prefixes.canceler + name, bitmap)
-    if (!this.batches.isEmpty()) {
-      wanted.add(prefixes.batches)
-      writes.push(table.put(prefixes.batches, Buffer.from(this.batches.serialize())))
+    for (const [key, bitmap] of this.batches.saved()) {
+      wanted.add(key)
+      writes.push(table.put(key, Buffer.from(bitmap.serialize())))
     }
     for (const key of table.getKeys())
       if (!wanted.has(key) && !key.startsWith(blockPrefix)) writes.push(table.remove(key))
@@ -117,7 +124,7 @@ export class TaskSets {
       writes.push(
         bytes === null ? table.remove(blockPrefix + number) : table.put(blockPrefix + number, Buffer.from(bytes)),
       )
-    const state: SavedSets = { waiting: waiting.toArray(), nextTask }
+    const state: SavedState = { version: stateVersion, waiting: waiting.toArray(), nextTask }
     writes.push(table.put(stateKey, Buffer.from(JSON.stringify(state))))
     return writes
   }
@@ -126,15 +133,17 @@ export class TaskSets {
   load(table: SavedTable): SavedSets | undefined {
     const state = table.get(stateKey)
     if (state === undefined) return undefined
-    const saved = JSON.parse(Buffer.from(state).toString('utf8')) as SavedSets
+    const saved = JSON.parse(Buffer.from(state).toString('utf8')) as SavedState
+    // Written by an earlier program: everything is read once.
+    if (saved.version !== stateVersion) return undefined
     for (const { key, value } of table.getRange()) {
       // The bytes are valid until the next read, and bitmaps keep views of them.
       const bytes = Uint8Array.from(value)
       const name = key.slice(2)
       const bitmap = () => Bitmap.deserialize(bytes)
+      if (this.batches.load(key, bitmap)) continue
       if (key.startsWith(blockPrefix)) this.#times.load(Number(name), bytes)
       else if (key.startsWith(prefixes.all)) addAll(this.all, bitmap())
-      else if (key.startsWith(prefixes.batches)) addAll(this.batches, bitmap())
       else if (key.startsWith(prefixes.status)) this.#byStatus.set(name, bitmap())
       else if (key.startsWith(prefixes.kind)) this.#byKind.set(name, bitmap())
       else if (key.startsWith(prefixes.index)) this.#byIndex.set(name, bitmap())

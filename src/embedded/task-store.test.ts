@@ -39,6 +39,7 @@ const filters: readonly TaskFilter[] = [
   { statuses: ['succeeded', 'failed'] },
   { statuses: ['canceled'], canceledBy: [3] },
   { types: ['documentDeletion'] },
+  { types: ['documentDeletion'], statuses: ['failed'], indexUids: ['a', 'b'] },
   { indexUids: ['a', 'renamed'] },
   { batchUids: [0, 2, 5] },
   { afterEnqueuedAt: 1_020, beforeFinishedAt: 1_200 },
@@ -98,6 +99,14 @@ test('tasks and batches are found by every filter as before, after an ordered en
       // Numbers that were taken and not used are not remembered.
       assert.deepEqual({ ...found, next: 0 }, { ...expected, next: 0 }, `seed ${seed}, step ${step}`)
     }
+    const state = JSON.parse(Buffer.from(env.sets.get('state') ?? '{}').toString()) as object
+    env.sets.putSync('state', Buffer.from(JSON.stringify({ ...state, version: 1 })))
+    const upgraded = viewOf(new TaskStore(env))
+    assert.deepEqual(
+      { ...viewOf(store), next: 0 },
+      { ...upgraded, next: 0 },
+      `seed ${seed}: sets of an earlier program`,
+    )
     env.sets.clearSync()
     const whole = viewOf(new TaskStore(env))
     assert.deepEqual({ ...viewOf(store), next: 0 }, { ...whole, next: 0 }, `seed ${seed}: a reading of everything`)

@@ -41,13 +41,11 @@ export class TaskStore {
       if (record !== undefined) this.#sets.note(record)
     }
     for (const { value } of env.tasks.getRange({ start: saved?.nextTask ?? 0 })) this.#sets.note(value)
-    const lastBatch = saved === undefined ? undefined : this.#sets.batches.max()
-    for (const uid of env.batches.getKeys(lastBatch === undefined ? {} : { start: lastBatch }))
-      this.#sets.batches.add(uid)
-    // A batch that ran when the sets were saved may not have ended.
-    if (lastBatch !== undefined && env.batches.get(lastBatch) === undefined) this.#sets.batches.remove(lastBatch)
+    const lastBatch = saved === undefined ? undefined : this.#sets.batches.all.max()
+    for (const { value } of env.batches.getRange(lastBatch === undefined ? {} : { start: lastBatch }))
+      this.#sets.batches.note(value)
     this.#nextTask = (this.#sets.all.max() ?? -1) + 1
-    this.#nextBatch = (this.#sets.batches.max() ?? -1) + 1
+    this.#nextBatch = (this.#sets.batches.all.max() ?? -1) + 1
     // Numbers are never given twice, even when the newest tasks were deleted.
     const counters = env.store.get('\0counters')
     if (Array.isArray(counters)) {
@@ -100,7 +98,7 @@ export class TaskStore {
       this.#sets.note(record)
     }
     this.#runningBatch = batch
-    this.#sets.batches.add(batch.uid)
+    this.#sets.batches.note(batch)
   }
 
   /** The running batch was given up: its tasks are as they are stored. */
@@ -112,7 +110,7 @@ export class TaskStore {
       const stored = this.#env.tasks.get(record.uid)
       if (stored !== undefined) this.#sets.note(stored)
     }
-    if (this.#runningBatch !== undefined) this.#sets.batches.remove(this.#runningBatch.uid)
+    if (this.#runningBatch !== undefined) this.#sets.batches.forget(this.#runningBatch)
     this.#runningBatch = undefined
   }
 
@@ -130,7 +128,7 @@ export class TaskStore {
         if (isEnded(record.status) && record.payload === null) writes.push(payloads.remove(record.uid))
       }
       for (const uid of deletedTasks) writes.push(tasks.remove(uid))
-      for (const uid of emptied) writes.push(batches.remove(uid))
+      for (const { uid } of emptied) writes.push(batches.remove(uid))
       if (batch !== undefined) writes.push(batches.put(batch.uid, batch))
       for (const uid of deletedIndexes) writes.push(indexes.remove(uid))
       for (const entry of putIndexes) writes.push(indexes.put(entry.uid, entry))
@@ -142,10 +140,13 @@ export class TaskStore {
       this.#running.delete(record.uid)
       this.#sets.note(record)
     }
-    for (const uid of emptied) this.#sets.batches.remove(uid)
+    for (const each of emptied) this.#sets.batches.forget(each)
     if (batch !== undefined) {
-      this.#sets.batches.add(batch.uid)
-      if (this.#runningBatch?.uid === batch.uid) this.#runningBatch = undefined
+      if (this.#runningBatch?.uid === batch.uid) {
+        this.#sets.batches.forget(this.#runningBatch)
+        this.#runningBatch = undefined
+      }
+      this.#sets.batches.note(batch)
     }
     this.#unsavedCount += commit.tasks.length + deletedTasks.length
     if (this.#unsavedCount >= unsavedMax) await this.save()
@@ -156,7 +157,12 @@ export class TaskStore {
     if (this.#writeCount > 0) return
     this.#unsavedCount = 0
     const nextTask = Math.min(this.#nextTask, ...this.#inserting)
-    await this.#write((writes) => writes.push(...this.#sets.save(this.#env.sets, nextTask)))
+    await this.#write((writes) => {
+      // A batch that runs may never end as it is.
+      if (this.#runningBatch !== undefined) this.#sets.batches.forget(this.#runningBatch)
+      writes.push(...this.#sets.save(this.#env.sets, nextTask))
+      if (this.#runningBatch !== undefined) this.#sets.batches.note(this.#runningBatch)
+    })
   }
 
   /** Waiting tasks, oldest first. */
@@ -192,26 +198,28 @@ export class TaskStore {
 
   /** Of all batches, ascending. */
   batchUids(): readonly number[] {
-    return this.#sets.batches.toArray()
+    return this.#sets.batches.all.toArray()
   }
 
   batchPage(query: TaskPageQuery): Page<BatchRecord> {
-    const isFree = Object.keys(query.filter).length === 0
-    const found = isFree
-      ? this.#sets.batches
-      : this.#sets.batchesOf(this.matching(query.filter)).and(this.#sets.batches)
-    const page = pageOf(found, query)
+    const { statuses: _statuses, types: _types, indexUids, ...ofTasks } = query.filter
+    const { batches } = this.#sets
+    const ofBatches = batches.matching(query.filter)
+    const found =
+      Object.keys(ofTasks).length === 0 ? ofBatches : ofBatches.and(this.#sets.batchesOf(this.matching(ofTasks)))
+    // As with tasks: swaps count, but are not listed by index.
+    const page = pageOf(indexUids === undefined ? found : found.andNot(batches.ofNoIndex()), query)
     const results = page.uids.flatMap((uid) => this.batch(uid) ?? [])
     return { results, total: found.size, limit: query.limit, from: page.uids[0] ?? null, next: page.next }
   }
 
-  #emptiedBatches(deleted: readonly number[]): number[] {
+  #emptiedBatches(deleted: readonly number[]): BatchRecord[] {
     if (deleted.length === 0) return []
     const left = this.#sets.all.andNot(Bitmap.from(deleted))
     const batches = new Set(deleted.map((uid) => this.get(uid)?.batchUid ?? null))
     return [...batches].flatMap((uid) => {
       const batch = uid === null ? undefined : this.batch(uid)
-      return batch?.tasks.every((task) => !left.has(task)) ? [batch.uid] : []
+      return batch?.tasks.every((task) => !left.has(task)) ? [batch] : []
     })
   }
 

@@ -9,6 +9,7 @@ import type { SearchQuery } from '../api/search-query.ts'
 import type { SimilarQuery } from '../api/similar-query.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Json } from '../lib/json.ts'
+import type { TableSizes } from './batch-record.ts'
 import type { DocumentQuery, ReadOptions } from './core.ts'
 import type { BatchOutcome, BatchTask, TaskPayload } from './index-batch.ts'
 
@@ -103,12 +104,17 @@ export interface Adoption {
   readonly updatedAt?: number
 }
 
+/** Of a batch, with the sizes of the index's tables before and after it. */
+export interface SizedOutcome extends BatchOutcome {
+  readonly sizes: TableSizes
+}
+
 export interface CompactionSizes {
   readonly bytesBefore: number
   readonly bytesAfter: number
 }
 
-export type IndexingValue = BatchOutcome | CompactionSizes | 'aborted' | null
+export type IndexingValue = SizedOutcome | CompactionSizes | 'aborted' | null
 
 export interface WorkerSettings {
   /** Folder of the tasks, which the main thread has open. */
@@ -120,6 +126,8 @@ export interface WorkerSettings {
   readonly allowedNetworks: AllowedNetworks
   /** One 32-bit number: not 0 = give the running batch up. */
   readonly abort: SharedArrayBuffer
+  /** See `SharedProgress`. */
+  readonly progress: SharedArrayBuffer
 }
 
 export function errorReply(call: number, error: unknown): Reply<never> {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { ApiError } from '../../src/api/errors.ts'
 import { parseFilter } from '../../src/api/filter.ts'
+import { SharedProgress } from '../../src/embedded/batch-progress.ts'
 import type { EngineOperation } from '../../src/embedded/core.ts'
 import { EmbeddingThread } from '../../src/embedded/embedders/embedding-thread.ts'
 import { type IndexEnv, openIndexEnv } from '../../src/embedded/index-env.ts'
@@ -54,6 +55,7 @@ function run(env: IndexEnv, operation: EngineOperation, lines: readonly Json[] =
     matchFilter: () => Bitmap.of(),
     isAborted: () => false,
     now: () => 0,
+    progress: new SharedProgress(),
     postingBytesMax: 1 << 20,
     embedding,
   }
