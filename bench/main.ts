@@ -1,5 +1,5 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, engine, up, routes (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, up, routes, micro (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { benchEngine } from './engine.ts'
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
+import { benchMicro } from './micro.ts'
 import { Bench } from './parts.ts'
 import { benchRoutes } from './routes.ts'
 import { benchUp } from './up.ts'
@@ -54,6 +55,7 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
     ),
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
+  micro: async () => benchMicro(say),
 }
 
 const names = positionals.length === 0 ? Object.keys(parts) : positionals

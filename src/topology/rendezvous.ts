@@ -2,7 +2,8 @@
  * Which shard a document belongs to, and which nodes own a shard (C-02, C-03). Pure: the same input gives the same answer in
  * every process and release, as documents that lie on disks depend on it.
  */
-import { assert } from '../lib/assert.ts'
+import { AssertionError, assert } from '../lib/assert.ts'
+import { shortBytesMax, shortXxh64 } from '../lib/short-xxh64.ts'
 import { xxh64 } from '../lib/xxh64.ts'
 import type { NodeId } from '../store/catalogue.ts'
 
@@ -36,7 +37,7 @@ export function canonicalKey(id: string | number | bigint): string | undefined {
   return Number.isSafeInteger(id) && !Object.is(id, -0) ? String(id) : undefined
 }
 
-/** XXH64 of a canonical key. */
+/** XXH64 of a canonical key and the end byte: what its shard is taken from. */
 export function keyHash(key: string): bigint {
   return xxh64(scratchBytes(key, 0))
 }
@@ -48,8 +49,37 @@ export function keyHash(key: string): bigint {
  * @param shards  how many the index has, from 1.
  */
 export function shardOfKey(key: string, shards: number): number {
-  assert(Number.isInteger(shards) && shards >= 1, `${shards} shards`)
-  return Number(keyHash(key) % BigInt(shards))
+  if (!Number.isInteger(shards) || shards < 1) throw new AssertionError(`${shards} shards`)
+  const length = shards <= shortDivisorMax ? shortBytes(key) : undefined
+  if (length === undefined) return Number(keyHash(key) % BigInt(shards))
+  shortXxh64(shortScratch, length, digest)
+  const low = digest[0]!
+  if ((shards & (shards - 1)) === 0) return low & (shards - 1)
+  // Every step stays below 2³², and says so, as remainders of other numbers are ten times slower.
+  const divisor = shards >>> 0
+  const fold = ((0xffffffff % divisor) + 1) >>> 0
+  const high = Math.imul((digest[1]! >>> 0) % divisor, fold) >>> 0
+  return ((high + ((low >>> 0) % divisor)) >>> 0) % divisor
+}
+
+const digest = new Int32Array(2)
+const shortScratch = new Uint8Array(shortBytesMax)
+/** Its square is below 2³¹. */
+const shortDivisorMax = 2 ** 15
+
+/** Writes a short key of ASCII alone and the end byte to `shortScratch`, as almost every key is: their length, else `undefined`. */
+function shortBytes(key: string): number | undefined {
+  const { length } = key
+  if (length >= shortBytesMax) return undefined
+  let seen = 0
+  for (let at = 0; at < length; at += 1) {
+    const code = key.charCodeAt(at)
+    seen |= code
+    shortScratch[at] = code
+  }
+  if (seen > 0x7f) return undefined
+  shortScratch[length] = endByte
+  return length + 1
 }
 
 /** How much a node wants a shard: an unsigned 64-bit number. */
@@ -59,8 +89,8 @@ export function shardScore(shard: number, node: NodeId): bigint {
   return xxh64(bytes)
 }
 
-/** Every member, the best owner of a shard first; by lists of members, which never change. */
-const rankings = new WeakMap<readonly NodeId[], Map<number, readonly NodeId[]>>()
+/** Owners by replication factor and shard, by lists of members, which never change. */
+const owners = new WeakMap<readonly NodeId[], (readonly NodeId[])[][]>()
 
 /**
  * The nodes of one replica group that hold a shard, the best first: all of them when there are fewer than the copies.
@@ -72,11 +102,19 @@ const rankings = new WeakMap<readonly NodeId[], Map<number, readonly NodeId[]>>(
  * @see Thaler and Ravishankar, Using name-based mappings to increase hit rates, 1998.
  */
 export function ownersOf(shard: number, members: readonly NodeId[], replicationFactor: number): readonly NodeId[] {
+  return owners.get(members)?.[replicationFactor]?.[shard] ?? findOwners(shard, members, replicationFactor)
+}
+
+function findOwners(shard: number, members: readonly NodeId[], replicationFactor: number): readonly NodeId[] {
   assert(Number.isInteger(replicationFactor) && replicationFactor >= 1, `replication factor ${replicationFactor}`)
-  const known = rankings.get(members) ?? new Map<number, readonly NodeId[]>()
-  const ranking = known.get(shard) ?? rank(shard, members)
-  rankings.set(members, known.set(shard, ranking))
-  return replicationFactor >= ranking.length ? ranking : ranking.slice(0, replicationFactor)
+  assert(Number.isInteger(shard) && shard >= 0, `shard ${shard}`)
+  const known = owners.get(members) ?? []
+  const byShard = known[replicationFactor] ?? []
+  const found = rank(shard, members).slice(0, replicationFactor)
+  byShard[shard] = found
+  known[replicationFactor] = byShard
+  owners.set(members, known)
+  return found
 }
 
 function rank(shard: number, members: readonly NodeId[]): readonly NodeId[] {
