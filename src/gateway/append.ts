@@ -1,5 +1,6 @@
 /** Appends a change to the journal and answers the summarised task (M-C2): the one way in which a request writes. */
 import { ApiError, type ErrorBody } from '../api/errors.ts'
+import { headerNames } from '../api/names.ts'
 import { renderSummary } from '../api/task-view.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import type { Operation } from '../journal/change.ts'
@@ -56,14 +57,22 @@ export function summary(
           enqueuedAt: outcome.enqueuedAt,
           customMetadata: request.customMetadata,
         }),
+        outcome.degraded === undefined ? {} : { [headerNames.degraded]: outcome.degraded },
       )
     case 'no-quorum':
-      throw new ApiError('miroir_no_quorum', 'Too few replicas of the index are alive. Nothing was stored; try again.')
+      throw new ApiError(
+        'miroir_no_quorum',
+        `Too few replicas of the index are alive${shardList(outcome.shards)}. Nothing was stored; try again.`,
+      )
     case 'unavailable':
       throw storeAway(outcome.cause)
     default:
       return unreachable(outcome)
   }
+}
+
+function shardList(shards: readonly number[]): string {
+  return shards.length === 0 ? '' : `: none for shard ${shards.join(', ')}`
 }
 
 export function storeAway(cause: unknown): ApiError {

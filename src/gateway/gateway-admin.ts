@@ -100,8 +100,8 @@ function routesOf({ follower: { table } }: GatewayAdminDeps, ref: string): Admin
   const indexes = table.indexes(project.id).map(({ index, placements }) => ({
     uid: index.uid,
     id: index.id,
-    placements: placements.map(({ node, physicalUid, state, generation, shard, applied }) => {
-      return { node, physicalUid, state, generation, shard, applied }
+    placements: placements.map(({ node, physicalUid, state, generation, shards, applied }) => {
+      return { node, physicalUid, state, generation, shards, applied }
     }),
   }))
   const { id, name, state } = project
@@ -161,6 +161,8 @@ function place({ follower, isTestMode }: GatewayAdminDeps, body: Json): AdminRep
     engine: 'embedded',
     url: placing.url,
     region: 'local',
+    group: 0,
+    capacity: null,
     state: 'active',
     key: placing.key,
   }
@@ -185,9 +187,18 @@ function indexChange({ table }: RouteFollower, project: Project, placing: Placin
     primaryKey: null,
     createdAt: 0,
     updatedAt: 0,
+    spread: null,
   }
   const physicalUid = placing.physicalUid ?? physicalName(project.ref, placing.index, 1)
-  const placement = { index: index.id, generation: 1, shard: 0, node: placing.node, physicalUid, applied: 0 }
+  const placement = {
+    index: index.id,
+    generation: 1,
+    shards: [0],
+    node: placing.node,
+    physicalUid,
+    applied: 0,
+    revision: 0,
+  }
   return {
     event: { version: table.version, entity: 'index', project: project.id, entityId: index.id },
     now: { index, placements: [{ ...placement, state: 'active' }] },

@@ -56,11 +56,21 @@ const scopedKey = keyValue(alpha.masterKey, uidOf(5))
 const betaKey = keyValue(beta.masterKey, uidOf(6))
 
 function makeIndex(project: Project, uid: string, node: string): { index: IndexEntry; placements: Placement[] } {
-  const index = { id: `${project.id}-${uid}`, project: project.id, uid, primaryKey: 'id', createdAt: 1, updatedAt: 2 }
+  const index = {
+    id: `${project.id}-${uid}`,
+    project: project.id,
+    uid,
+    primaryKey: 'id',
+    createdAt: 1,
+    updatedAt: 2,
+    spread: null,
+  }
   const physicalUid = physicalName(project.ref, uid, 1)
   return {
     index,
-    placements: [{ index: index.id, generation: 1, shard: 0, node, physicalUid, state: 'active', applied: 0 }],
+    placements: [
+      { index: index.id, generation: 1, shards: [0], node, physicalUid, state: 'active', applied: 0, revision: 0 },
+    ],
   }
 }
 
@@ -92,8 +102,26 @@ const catalogue: Pick<
 > = {
   async snapshot() {
     const nodes: Node[] = [
-      { id: 'n1', engine: 'meilisearch', url: engine.url, region: 'r', state: 'active', key: 'node-secret' },
-      { id: 'n2', engine: 'meilisearch', url: second.url, region: 'r', state: 'active', key: null },
+      {
+        id: 'n1',
+        engine: 'meilisearch',
+        url: engine.url,
+        region: 'r',
+        group: 0,
+        capacity: null,
+        state: 'active',
+        key: 'node-secret',
+      },
+      {
+        id: 'n2',
+        engine: 'meilisearch',
+        url: second.url,
+        region: 'r',
+        group: 0,
+        capacity: null,
+        state: 'active',
+        key: null,
+      },
     ]
     return {
       version: 1,

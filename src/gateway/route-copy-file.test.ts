@@ -51,10 +51,19 @@ const indexes = Array.from({ length: 3_000 }, (_, at): IndexEntry => {
     primaryKey: at % 2 ? 'id' : null,
     createdAt: at,
     updatedAt: at,
+    spread: at % 5 === 0 ? { shards: 2, replicationFactor: 1, exactTies: false } : null,
   }
 })
 const placements = indexes.flatMap(({ id }, at): Placement[] => {
-  const place = { index: id, generation: 1, shard: 0, physicalUid: `x_${id}`, state: 'active', applied: at } as const
+  const place = {
+    index: id,
+    generation: 1,
+    shards: [0],
+    revision: 0,
+    physicalUid: `x_${id}`,
+    state: 'active',
+    applied: at,
+  } as const
   return at % 3 === 0
     ? [
         { ...place, node: 'n1' },
@@ -68,7 +77,18 @@ const snapshot: CatalogueSnapshot = {
   keys: [key],
   indexes,
   placements,
-  nodes: [{ id: 'n1', engine: 'embedded', url: 'http://n1', region: 'r', state: 'active', key: 'node key' }],
+  nodes: [
+    {
+      id: 'n1',
+      engine: 'embedded',
+      url: 'http://n1',
+      region: 'r',
+      group: 1,
+      capacity: null,
+      state: 'active',
+      key: 'node key',
+    },
+  ],
 }
 const table = buildRouteTable(snapshot)
 

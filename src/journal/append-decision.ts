@@ -6,7 +6,8 @@ import { type ErrorBody, errorBody } from '../api/errors.ts'
 import { foldedMistake, foldSettings } from '../api/settings.ts'
 import { unreachable } from '../lib/assert.ts'
 import { isSameJson, type JsonObject } from '../lib/json.ts'
-import type { NodeId, ProjectId } from '../store/catalogue.ts'
+import type { NodeId, ProjectId, Spread } from '../store/catalogue.ts'
+import { type AdmissionMode, admits, degradedGroups } from '../topology/admission.ts'
 import type { Operation } from './change.ts'
 import { deliveredSettings } from './delivered-settings.ts'
 import type { AppendRequest } from './ports.ts'
@@ -24,41 +25,52 @@ export interface ProjectDraft {
   setName(uid: string, index: WriteIndex | undefined): void
 }
 
-/** Makes an index with a placement on the least used node; `undefined` = no node takes new indexes. */
+/** Makes an index with its placements; `undefined` = no node takes new indexes. */
 export type CreateIndex = (
   project: ProjectDraft,
   uid: string,
+  spread: Spread | null,
 ) => { readonly index: WriteIndex; readonly placements: readonly NewPlacement[] } | undefined
 
 export interface DecisionContext {
   readonly now: number
   readonly createIndex: CreateIndex
-  readonly admission: 'available' | 'journal'
+  readonly admission: AdmissionMode
+  /** How new indexes lie whose request does not say it. */
+  readonly spread: Spread | null
 }
 
 export type AppendDecision =
   | { readonly kind: 'stale' }
-  | { readonly kind: 'no-quorum' }
+  | { readonly kind: 'no-quorum'; readonly shards: readonly number[] }
   | {
       readonly kind: 'append'
       readonly change: NewChange
       readonly placements: readonly NewPlacement[]
       /** Nodes with new work. */
       readonly nodes: readonly NodeId[]
+      /** Which replica groups fall short of it for the moment, as `X-Miroir-Degraded` tells it; absent = none. */
+      readonly degraded?: string | undefined
     }
+
+const plainSpread = { shards: 1, replicationFactor: 1 }
 
 /** Edits the draft when, and only when, it answers `append`. */
 export function decideAppend(project: ProjectDraft, request: AppendRequest, context: DecisionContext): AppendDecision {
   const { operation, uid } = request
   if (uid === null) return decideProjectChange(project, request, context)
   const existing = project.indexByName(uid)
-  if (existing !== undefined && !existing.isLive && context.admission === 'available') return { kind: 'no-quorum' }
+  const admission = existing && admits(existing.replicas, existing.spread ?? plainSpread, context.admission)
+  if (admission?.admitted === false) return { kind: 'no-quorum', shards: admission.unmetShards }
   if (isStale(existing, request)) return { kind: 'stale' }
   const creates = operation.kind === 'index-create' || (request.mayCreateIndex && createsUnknown(operation))
-  if (existing !== undefined) return appendTo(project, existing, [], request, context)
+  if (existing !== undefined) {
+    const degraded = existing.spread && admission && degradedGroups(admission, existing.spread.shards)
+    return { ...appendTo(project, existing, [], request, context), ...(degraded ? { degraded } : {}) }
+  }
   if (!creates) return withoutIndex(project, request, notFound([uid]), context)
-  const created = context.createIndex(project, uid)
-  if (created === undefined) return { kind: 'no-quorum' }
+  const created = context.createIndex(project, uid, request.spread === undefined ? context.spread : request.spread)
+  if (created === undefined) return { kind: 'no-quorum', shards: [] }
   project.setName(uid, created.index)
   return appendTo(project, created.index, created.placements, request, context)
 }
@@ -131,7 +143,7 @@ function appendTo(
     status: 'enqueued',
     enqueuedAt: context.now,
   }
-  return { kind: 'append', change, placements, nodes: index.nodes }
+  return { kind: 'append', change, placements, nodes: index.replicas.map(({ node }) => node) }
 }
 
 type Effect = { readonly refusal: ErrorBody } | { readonly primaryKey?: string; readonly rename?: string }

@@ -1,13 +1,17 @@
-/** Where new indexes go: the active node with the fewest indexes, under a physical name that was never used there. */
+/**
+ * Where new indexes go, under a physical name that was never used there: plain ones to the active node with the fewest
+ * indexes, spread ones to whom rendezvous gives their shards.
+ */
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { NodeId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Spread } from '../store/catalogue.ts'
 import { physicalName } from '../topology/physical-name.ts'
+import { type PlannedPlacement, spreadPlacements } from '../topology/placement-plan.ts'
 import type { CreateIndex, ProjectDraft } from './append-decision.ts'
 import { newId } from './change-row.ts'
 import type { LockedIndex } from './index-rows.ts'
-import type { IndexState, NewPlacement } from './write-index.ts'
+import type { IndexState, NewPlacement, ReplicaStanding } from './write-index.ts'
 
 const windowSizeMin = 8
 
@@ -18,11 +22,68 @@ export interface IndexCreation {
   save(client: PoolClient): Promise<void>
 }
 
+/** What placing looks at. */
+export interface NodeRoom {
+  readonly id: NodeId
+  readonly group: number
+  /** Indexes that lie on it. */
+  readonly load: number
+}
+
+/** Where an index goes; nothing = no node takes new indexes. */
+export function placesFor(nodes: readonly NodeRoom[], spread: Spread | null): readonly PlannedPlacement[] {
+  if (spread !== null) return spreadPlacements(nodes, spread)
+  const least = nodes.reduce<NodeRoom | undefined>(
+    (best, node) => (best === undefined || node.load < best.load ? node : best),
+    undefined,
+  )
+  return least === undefined ? [] : [{ node: least.id, shards: [0] }]
+}
+
+/** The first physical name that is free. */
+export function freeName(project: ProjectDraft, uid: string, isTaken: (name: string) => boolean): string {
+  for (let number = 1; ; number += 1) {
+    const name = physicalName(project.ref, uid, number)
+    if (!isTaken(name)) return name
+  }
+}
+
+/** The placements of a fresh index. */
+export function newPlacements(
+  index: IndexId,
+  physicalUid: string,
+  places: readonly PlannedPlacement[],
+): readonly NewPlacement[] {
+  return places.map(({ node, shards }) => ({ index, generation: 1, shards, node, physicalUid, state: 'active' }))
+}
+
+/** The same, as admission sees them. */
+export function freshReplicas(
+  places: readonly PlannedPlacement[],
+  rooms: readonly NodeRoom[],
+): readonly ReplicaStanding[] {
+  const groupOf = new Map(rooms.map(({ id, group }) => [id, group]))
+  return places.map(({ node, shards }) => ({
+    node,
+    shards,
+    group: groupOf.get(node) ?? 0,
+    state: 'active',
+    isLive: true,
+  }))
+}
+
 /** A fresh index, as drafts hold it. */
-export function newIndexState(id: string, project: ProjectDraft, uid: string, nodes: readonly NodeId[]): IndexState {
+export function newIndexState(
+  id: string,
+  project: ProjectDraft,
+  uid: string,
+  spread: Spread | null,
+  replicas: readonly ReplicaStanding[],
+): IndexState {
   return {
     id,
     project: project.id,
+    spread,
     writeUid: uid,
     readUid: null,
     namedBy: -1,
@@ -34,13 +95,13 @@ export function newIndexState(id: string, project: ProjectDraft, uid: string, no
     completed: 0,
     byteCount: 0,
     behindSince: null,
+    heldSince: null,
     settings: {},
     settingsDone: {},
     settingsVersion: 0,
     mayHoldDocuments: false,
     isGone: false,
-    nodes,
-    isLive: true,
+    replicas,
   }
 }
 
@@ -54,8 +115,8 @@ export async function prepareCreation(
   wanted: readonly { readonly project: ProjectDraft; readonly uid: string }[],
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<IndexCreation> {
-  const { rows: nodes } = await client.query<{ id: NodeId; index_count: number }>(
-    "select id, index_count from nodes where state = 'active' order by id for no key update",
+  const { rows: nodes } = await client.query<{ id: NodeId; replica_group: number; index_count: number }>(
+    "select id, replica_group, index_count from nodes where state = 'active' order by id for no key update",
   )
   const taken = new Map<NodeId, Set<string>>()
   for (const { id } of nodes) taken.set(id, new Set())
@@ -81,48 +142,46 @@ export async function prepareCreation(
   const placements: NewPlacement[] = []
   return {
     indexes,
-    create: (project, uid) => {
-      const node = nodes.reduce<(typeof nodes)[number] | undefined>(
-        (least, one) => (least === undefined || one.index_count < least.index_count ? one : least),
-        undefined,
-      )
-      if (node === undefined) return undefined
-      const used = taken.get(node.id) ?? new Set()
-      let n = 1
-      while (used.has(physicalName(project.ref, uid, n))) n += 1
-      const name = physicalName(project.ref, uid, n)
-      used.add(name)
-      node.index_count += 1
-      const state = newIndexState(newId(clock, random), project, uid, [node.id])
-      const placement: NewPlacement = {
-        index: state.id,
-        generation: 1,
-        shard: 0,
-        node: node.id,
-        physicalUid: name,
-        state: 'active',
+    create: (project, uid, spread) => {
+      const rooms = nodes.map((node) => ({ id: node.id, group: node.replica_group, load: node.index_count }))
+      const places = placesFor(rooms, spread)
+      if (places.length === 0) return undefined
+      const name = freeName(project, uid, (one) => places.some(({ node }) => taken.get(node)?.has(one)))
+      const id = newId(clock, random)
+      const state = newIndexState(id, project, uid, spread, freshReplicas(places, rooms))
+      for (const node of nodes) {
+        if (!places.some((place) => place.node === node.id)) continue
+        taken.get(node.id)?.add(name)
+        node.index_count += 1
       }
       indexes.push({
         state,
         loaded: { writeUid: null, readUid: null, settings: state.settings, settingsDone: state.settingsDone },
       })
-      placements.push(placement)
-      return { index: state, placements: [placement] }
+      const placed = newPlacements(id, name, places)
+      placements.push(...placed)
+      return { index: state, placements: placed }
     },
     async save(saver) {
       if (indexes.length === 0) return
       await saver.query(
-        `insert into indexes (id, project_id, write_uid, named_by)
-         select id, project_id, null, -1 from unnest($1::uuid[], $2::uuid[]) as fresh (id, project_id)`,
-        [indexes.map(({ state }) => state.id), indexes.map(({ state }) => state.project)],
+        `insert into indexes (id, project_id, write_uid, named_by, spread)
+         select id, project_id, null, -1, spread from unnest($1::uuid[], $2::uuid[], $3::text[]) as fresh (id, project_id, spread)`,
+        [
+          indexes.map(({ state }) => state.id),
+          indexes.map(({ state }) => state.project),
+          indexes.map(({ state }) => (state.spread === null ? null : JSON.stringify(state.spread))),
+        ],
       )
       await saver.query(
-        `insert into placements (index_id, generation, shard, node_id, physical_uid, state)
-         select * from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[])`,
+        `insert into placements (index_id, generation, shards, node_id, physical_uid, state)
+         select index_id, generation, shards::int[], node_id, physical_uid, state
+         from unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[])
+           as fresh (index_id, generation, shards, node_id, physical_uid, state)`,
         [
           placements.map((placement) => placement.index),
           placements.map((placement) => placement.generation),
-          placements.map((placement) => placement.shard),
+          placements.map((placement) => `{${placement.shards.join(',')}}`),
           placements.map((placement) => placement.node),
           placements.map((placement) => placement.physicalUid),
           placements.map((placement) => placement.state),

@@ -2,9 +2,10 @@
 import type { PoolClient } from 'pg'
 import type { JsonObject } from '../lib/json.ts'
 import type { SealingKey } from '../lib/seal.ts'
+import { decodeSpread } from '../store/catalogue-rows.ts'
 import type { Tables } from '../store/tables.ts'
 import { openSettings, parseText, sealContexts, sealJson } from './change-row.ts'
-import type { IndexState } from './write-index.ts'
+import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 /** A locked index: the draft, and what was loaded, so that only what changed is sealed and written. */
 export interface LockedIndex {
@@ -17,17 +18,19 @@ export interface LockedIndex {
   }
 }
 
-type Row = Tables['indexes'] & { nodes: string[] | null; is_live: boolean | null }
+type Row = Tables['indexes'] & { replicas: ReplicaStanding[] | null }
 
 /** Columns and joins of an index with its nodes; `where` and locking follow. Settings only where they are needed. */
 export function selectIndexes(withSettings: boolean): string {
   return `select i.id, i.project_id, i.write_uid, i.read_uid, i.named_by, i.write_primary_key, i.primary_key, i.created_at,
       i.updated_at, i.head, i.completed, i.byte_count, i.behind_since, i.settings_version, i.may_hold_documents, i.is_gone,
       ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
-      p.nodes, p.is_live
+      i.spread, i.held_since, p.replicas
     from indexes i cross join lateral (
-      select array_agg(p.node_id) as nodes, bool_or(p.state <> 'lost' and n.state <> 'lost') as is_live
-      from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
+      select json_agg(json_build_object('node', p.node_id, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
+        'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null))) as replicas
+      from placements p join nodes n on n.id = p.node_id
+      where p.index_id = i.id and not p.is_gone
     ) p`
 }
 
@@ -53,8 +56,9 @@ export function decodeIndex(sealing: SealingKey, row: Row): LockedIndex {
     settingsVersion: row.settings_version,
     mayHoldDocuments: row.may_hold_documents,
     isGone: row.is_gone,
-    nodes: row.nodes ?? [],
-    isLive: row.is_live ?? false,
+    spread: decodeSpread(row.spread),
+    heldSince: row.held_since,
+    replicas: row.replicas ?? [],
   }
   return { state, loaded: { writeUid: row.write_uid, readUid: row.read_uid, settings, settingsDone } }
 }
@@ -119,6 +123,7 @@ export async function prepareSaving(
     state.writeUid = null
     state.readUid = null
     state.behindSince = null
+    state.heldSince = null
   }
   const renamed = indexes.filter(
     ({ state, loaded }) => state.writeUid !== loaded.writeUid || state.readUid !== loaded.readUid,
@@ -140,12 +145,13 @@ export async function prepareSaving(
         completed = u.completed, byte_count = u.byte_count, behind_since = u.behind_since,
         settings_version = u.settings_version, settings_sealed = coalesce(u.settings, i.settings_sealed),
         settings_done_sealed = coalesce(u.settings_done, i.settings_done_sealed),
-        may_hold_documents = u.may_hold_documents, is_gone = u.is_gone
+        may_hold_documents = u.may_hold_documents, is_gone = u.is_gone, held_since = u.held_since
       from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],
-        $16::boolean[], $17::boolean[])
+        $16::boolean[], $17::boolean[], $18::bigint[])
         as u (id, write_uid, read_uid, named_by, write_primary_key, primary_key, created_at, updated_at, head, completed,
-          byte_count, behind_since, settings_version, settings, settings_done, may_hold_documents, is_gone)
+          byte_count, behind_since, settings_version, settings, settings_done, may_hold_documents, is_gone,
+          held_since)
       where i.id = u.id`,
     values: [
       states.map((state) => state.id),
@@ -165,6 +171,7 @@ export async function prepareSaving(
       sealed('settingsDone'),
       states.map((state) => state.mayHoldDocuments),
       states.map((state) => state.isGone),
+      states.map((state) => state.heldSince),
     ],
   }
 }

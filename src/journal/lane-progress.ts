@@ -85,25 +85,24 @@ async function movePlacement(
   const { rows } = await client.query<{ applied: number; state: string; was: string; slowest: number | null }>({
     name: 'move-placement',
     text: `with before as (
-       select state from placements where index_id = $1 and generation = $2 and shard = $3 and node_id = $4 and not is_gone
+       select state from placements where index_id = $1 and generation = $2 and node_id = $3 and not is_gone
      ), others as (
        select min(applied) as slowest from placements
-       where index_id = $1 and not is_gone and not (generation = $2 and shard = $3 and node_id = $4)
+       where index_id = $1 and not is_gone and not (generation = $2 and node_id = $3)
      )
      update placements p set
-       applied = greatest(p.applied, $5::bigint),
-       applied_bytes = case when p.applied >= $5::bigint then p.applied_bytes
-         else coalesce((select bytes_through from changes where index_id = $1 and position = $5::bigint), p.applied_bytes) end,
-       proof_task = coalesce($6::bigint, p.proof_task),
-       proof_mark = coalesce($7::text, p.proof_mark),
-       state = case when p.state = 'filling' and greatest(p.applied, $5::bigint) >= $8::bigint then 'active' else p.state end
+       applied = greatest(p.applied, $4::bigint),
+       applied_bytes = case when p.applied >= $4::bigint then p.applied_bytes
+         else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), p.applied_bytes) end,
+       proof_task = coalesce($5::bigint, p.proof_task),
+       proof_mark = coalesce($6::text, p.proof_mark),
+       state = case when p.state = 'filling' and greatest(p.applied, $4::bigint) >= $7::bigint then 'active' else p.state end
      from before, others
-     where p.index_id = $1 and p.generation = $2 and p.shard = $3 and p.node_id = $4 and not p.is_gone
+     where p.index_id = $1 and p.generation = $2 and p.node_id = $3 and not p.is_gone
      returning p.applied, p.state, before.state as was, others.slowest`,
     values: [
       placement.index,
       placement.generation,
-      placement.shard,
       placement.node,
       applied,
       proof?.task ?? null,

@@ -5,12 +5,11 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { MemoryCatalogue } from '../store/memory-catalogue.ts'
-import { physicalName } from '../topology/physical-name.ts'
 import { type CreateIndex, decideAppend, type ProjectDraft } from './append-decision.ts'
 import { batchView } from './batch-view.ts'
 import { newId } from './change-row.ts'
 import { cancel, cancelledEnding, type Ending } from './completion.ts'
-import { newIndexState } from './index-creation.ts'
+import { freeName, freshReplicas, newIndexState, newPlacements, placesFor } from './index-creation.ts'
 import {
   beginDeletion,
   changeOf,
@@ -21,6 +20,7 @@ import {
   openChanges,
   projectIn,
   type StoredChange,
+  type StoredPlacement,
   saveEndings,
   saveRewritten,
 } from './memory-state.ts'
@@ -29,7 +29,7 @@ import type { AppendOutcome, AppendRequest, Journal } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import { isAuthorised, matches, pageOf } from './task-filter.ts'
 import { projectWork } from './work-waiter.ts'
-import type { NewChange, WriteIndex } from './write-index.ts'
+import type { NewChange, ReplicaStanding, WriteIndex } from './write-index.ts'
 
 export interface MemoryDependencies {
   readonly state: MemoryState
@@ -141,7 +141,12 @@ function append(deps: MemoryDependencies, request: AppendRequest): AppendOutcome
   const { state, memory, clock } = deps
   const now = clock.now()
   const project = draftOf(deps, request.project)
-  const decision = decideAppend(project, request, { now, admission: 'available', createIndex: creator(deps) })
+  const decision = decideAppend(project, request, {
+    now,
+    admission: 'available',
+    spread: null,
+    createIndex: creator(deps),
+  })
   if (decision.kind !== 'append') return decision
   const { change } = decision
   for (const placement of decision.placements) {
@@ -159,6 +164,7 @@ function append(deps: MemoryDependencies, request: AppendRequest): AppendOutcome
     enqueuedAt: now,
     index: change.index?.id ?? null,
     position: change.position,
+    ...(decision.degraded === undefined ? {} : { degraded: decision.degraded }),
   }
 }
 
@@ -167,11 +173,15 @@ function draftOf({ state, memory }: MemoryDependencies, id: ProjectId): ProjectD
   assert(known !== undefined, 'a request names a project that exists')
   for (const { state: index, placements } of state.indexes.values()) {
     if (index.project !== id) continue
-    const isLive = placements.some(
-      (placement) =>
-        !placement.isGone && placement.state !== 'lost' && memory.nodes.get(placement.node)?.state !== 'lost',
-    )
-    Object.assign(index, { isLive })
+    const replicas = placements
+      .filter(({ isGone }) => !isGone)
+      .map(({ node, shards, state: standing }): ReplicaStanding => {
+        const known = memory.nodes.get(node)
+        const isSilent = index.spread !== null && state.silent.has(node)
+        const isLive = known !== undefined && known.state !== 'lost' && !isSilent
+        return { node, shards, state: standing, group: known?.group ?? 0, isLive }
+      })
+    Object.assign(index, { replicas })
   }
   return {
     id,
@@ -184,21 +194,20 @@ function draftOf({ state, memory }: MemoryDependencies, id: ProjectId): ProjectD
 }
 
 function creator({ state, memory, clock, random }: MemoryDependencies): CreateIndex {
-  return (project, uid) => {
+  return (project, uid, spread) => {
     const placements = [...state.indexes.values()].flatMap((index) => index.placements)
-    const loadOf = (node: NodeId) => placements.filter((one) => one.node === node && !one.isGone).length
-    const [node] = [...memory.nodes.values()]
+    const rooms = [...memory.nodes.values()]
       .filter((one) => one.state === 'active')
-      .sort((a, b) => loadOf(a.id) - loadOf(b.id) || (a.id < b.id ? -1 : 1))
-    if (node === undefined) return undefined
-    let n = 1
-    const isTaken = (name: string) => placements.some((one) => one.node === node.id && one.physicalUid === name)
-    while (isTaken(physicalName(project.ref, uid, n))) n += 1
-    const index = newIndexState(newId(clock, random), project, uid, [node.id])
+      .map(({ id, group }) => ({ id, group, load: placements.filter((one) => one.node === id && !one.isGone).length }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    const places = placesFor(rooms, spread)
+    if (places.length === 0) return undefined
+    const isOn = (name: string) => (one: StoredPlacement) =>
+      one.physicalUid === name && places.some(({ node }) => node === one.node)
+    const name = freeName(project, uid, (one) => placements.some(isOn(one)))
+    const index = newIndexState(newId(clock, random), project, uid, spread, freshReplicas(places, rooms))
     state.indexes.set(index.id, { state: index, placements: [], changes: [] })
-    const name = physicalName(project.ref, uid, n)
-    const placement = { index: index.id, generation: 1, shard: 0, node: node.id, physicalUid: name }
-    return { index, placements: [{ ...placement, state: 'active' }] }
+    return { index, placements: newPlacements(index.id, name, places) }
   }
 }
 

@@ -52,7 +52,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         if (before.owner !== worker && before.until > now) continue
         const isRenewed = before.owner === worker && before.until > now
         const epoch = isRenewed ? before.epoch : before.epoch + 1
-        state.leases.set(node.id, { owner: worker, epoch, until: now + leaseMs, trouble: before.trouble })
+        state.leases.set(node.id, { ...before, owner: worker, epoch, until: now + leaseMs })
         leases.push({ node, epoch })
       }
       return leases
@@ -121,11 +121,11 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (change !== undefined) change.resolution ??= resolution
       return true
     },
-    async advance(lease, { index: id, generation, shard, node }, applied, outcomes, proof) {
+    async advance(lease, { index: id, generation, node }, applied, outcomes, proof) {
       if (!isHeld(lease)) return false
       const index = state.indexes.get(id)
       const placement = index?.placements.find(
-        (one) => one.generation === generation && one.shard === shard && one.node === node && !one.isGone,
+        (one) => one.generation === generation && one.node === node && !one.isGone,
       )
       if (index === undefined || placement === undefined) return true
       const { isFinished } = advance(deps, index, placement, applied, outcomes, proof)

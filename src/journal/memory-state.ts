@@ -53,6 +53,8 @@ export interface MemoryState {
   readonly indexes: Map<IndexId, StoredIndex>
   readonly projects: Map<ProjectId, StoredProject>
   readonly leases: Map<NodeId, { owner: string; epoch: number; until: number; trouble: string | null }>
+  /** Nodes that do not answer their dispatcher, and since when. */
+  readonly silent: Map<NodeId, number>
   readonly identities: Map<NodeId, { marker: string; sinceEpoch: number }>
   readonly cursors: Map<string, number>
 }
@@ -62,6 +64,7 @@ export function emptyState(): MemoryState {
     indexes: new Map(),
     projects: new Map(),
     leases: new Map(),
+    silent: new Map(),
     identities: new Map(),
     cursors: new Map(),
   }
@@ -82,21 +85,21 @@ export function projectIn(state: MemoryState, id: ProjectId): StoredProject {
 }
 
 export function placesOf(index: StoredIndex): MemoryPlaces {
-  const { id, project, readUid: uid, primaryKey, createdAt, updatedAt } = index.state
+  const { id, project, readUid: uid, primaryKey, createdAt, updatedAt, spread } = index.state
   if (uid === null || createdAt === null) return { index: undefined, placements: [] }
   return {
-    index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt },
+    index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt, spread },
     placements: index.placements.filter(({ isGone }) => !isGone).map(placementOf),
   }
 }
 
 export function placementOf(placement: StoredPlacement): Placement {
-  const { index, generation, shard, node, physicalUid, state, applied } = placement
-  return { index, generation, shard, node, physicalUid, state, applied }
+  const { index, generation, shards, node, physicalUid, state, applied, revision } = placement
+  return { index, generation, shards, node, physicalUid, state, applied, revision }
 }
 
 export function newPlacement(placement: NewPlacement): StoredPlacement {
-  return { ...placement, applied: 0, appliedBytes: 0, proof: null, isGone: false }
+  return { ...placement, applied: 0, revision: 0, appliedBytes: 0, proof: null, isGone: false }
 }
 
 export function changeOf(stored: StoredChange): Change {

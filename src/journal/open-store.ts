@@ -3,6 +3,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import { openBlobs } from '../store/blobs.ts'
+import type { Spread } from '../store/catalogue.ts'
 import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
@@ -12,6 +13,7 @@ import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
 import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
+import type { AdmissionMode } from '../topology/admission.ts'
 import { openPayloadStore } from './payload-store.ts'
 import type { Journal, LaneJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
@@ -61,7 +63,9 @@ export interface StoreOptions {
   /** Connections of this process, 2 or more. Default 6. */
   readonly connectionCountMax?: number
   /** Rule 2 of the design: `journal` accepts whenever the store does. Default `available`. */
-  readonly admission?: 'available' | 'journal'
+  readonly admission?: AdmissionMode
+  /** How new indexes lie whose request does not say it; absent = plain. */
+  readonly spread?: Spread | null
 }
 
 /** Connects lazily: a store that is away shows at the first call. */
@@ -90,6 +94,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     random,
     logger,
     admission: options.admission ?? 'available',
+    spread: options.spread ?? null,
   })
   return {
     catalogue: openPostgresCatalogue({ database, sealing, learnKeys: keys.read, signals, clock, random }),

@@ -8,7 +8,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { IndexId, Node, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
 import type { Change, Operation, Payload, Resolution } from './change.ts'
 
 // ---- Appending (gateway) ----
@@ -25,6 +25,8 @@ export interface AppendRequest {
    * create; a reset of settings (`DELETE …/settings`) does not and must say false. `index-create` creates always.
    */
   readonly mayCreateIndex: boolean
+  /** How an index that this change creates lies; absent = as the cluster's defaults have it, null = plain. */
+  readonly spread?: Spread | null
   /** Found while reading the payload (bad ids, `_geo`, vectors …): the change is appended as refused. */
   readonly refusal: ErrorBody | null
   /** For document puts: what the payload was checked against. When it is no longer true, `append` answers `stale` and appends nothing. */
@@ -41,11 +43,13 @@ export type AppendOutcome =
       readonly enqueuedAt: number
       readonly index: IndexId | null
       readonly position: number | null
+      /** Which replica groups fall short of it for the moment, as `X-Miroir-Degraded` tells it; absent = none. */
+      readonly degraded?: string | undefined
     }
   /** The write state changed since the payload was checked: check again and append again. */
   | { readonly kind: 'stale' }
-  /** Admission (design 2, rule 2): nothing was appended. */
-  | { readonly kind: 'no-quorum' }
+  /** Admission (design 2, rule 2): nothing was appended. `shards`: those that stand against it. */
+  | { readonly kind: 'no-quorum'; readonly shards: readonly number[] }
   /** The store cannot be reached or refuses (disk full). Nothing is visible; the client may repeat. */
   | { readonly kind: 'unavailable'; readonly cause: unknown }
 

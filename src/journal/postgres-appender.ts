@@ -13,10 +13,11 @@ import type { JsonObject } from '../lib/json.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { IndexId, NodeId, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, ProjectId, Spread } from '../store/catalogue.ts'
 import { asUnavailable, type Database, inTime, isConflict, type StoreLogger } from '../store/database.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Signals } from '../store/signals.ts'
+import type { AdmissionMode } from '../topology/admission.ts'
 import { type DecisionContext, decideAppend, type ProjectDraft } from './append-decision.ts'
 import { type Insertion, insertChanges } from './change-insert.ts'
 import { openSettings, sealContexts } from './change-row.ts'
@@ -35,7 +36,9 @@ export interface AppenderDependencies {
   readonly clock: Clock
   readonly random: Random
   readonly logger: StoreLogger
-  readonly admission: 'available' | 'journal'
+  readonly admission: AdmissionMode
+  /** How new indexes lie whose request does not say it. */
+  readonly spread: Spread | null
 }
 
 export interface Appender {
@@ -249,7 +252,8 @@ async function decideAndWrite(
   const context: DecisionContext = {
     now,
     admission: deps.admission,
-    createIndex: (project, uid) => creation?.create(project, uid),
+    spread: deps.spread,
+    createIndex: (project, uid, spread) => creation?.create(project, uid, spread),
   }
   const insertions: Insertion[] = []
   // Not from `random`: it shows nowhere, and the twin in memory has no use for it.
@@ -266,7 +270,8 @@ async function decideAndWrite(
     for (const node of decision.nodes) nodes.add(node)
     if (request.payload?.kind === 'blob' && change.payload === null) unusedBlobs.push(request.payload.name)
     const { task, enqueuedAt, position } = change
-    return { kind: 'appended', task, enqueuedAt, index: change.index?.id ?? null, position }
+    const degraded = decision.degraded === undefined ? {} : { degraded: decision.degraded }
+    return { kind: 'appended', task, enqueuedAt, index: change.index?.id ?? null, position, ...degraded }
   })
   const touched = [...indexes, ...(creation?.indexes ?? [])]
   const finished = new Set<ProjectId>()

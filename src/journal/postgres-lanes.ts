@@ -151,18 +151,19 @@ async function emptyPlacements(
 type BehindRow = {
   index_id: string
   generation: number
-  shard: number
+  shards: number[]
   node_id: string
   physical_uid: string
   state: PlacementState
   applied: number
+  revision: number
   project_id: string
   head: number
   primary_key: string | null
   pending_bytes: number
 }
 
-const selectLanes = `select p.index_id, p.generation, p.shard, p.node_id, p.physical_uid, p.state, p.applied, i.project_id,
+const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.project_id,
     i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
   from indexes i join placements p on p.index_id = i.id`
 

@@ -2,13 +2,16 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { TaskStatus } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, PlacementState, ProjectId, Spread } from '../store/catalogue.ts'
+import type { AdmissionReplica } from '../topology/admission.ts'
 import type { Operation, Payload } from './change.ts'
 
 /** The part that appending needs. */
 export interface WriteIndex {
   readonly id: IndexId
   readonly project: ProjectId
+  /** null = plain. */
+  readonly spread: Spread | null
   /** Name as writes see it; null = deleted by an appended change. */
   writeUid: string | null
   writePrimaryKey: string | null
@@ -19,15 +22,19 @@ export interface WriteIndex {
   byteCount: number
   /** Since when some replica is behind the head; null = none is. */
   behindSince: number | null
+  /** Since when some replica in the in-sync set holds back what others have applied; null = none does. */
+  heldSince: number | null
   /** Folded up to the head, with secrets. */
   settings: JsonObject
   settingsVersion: number
   /** false = certainly empty: its primary key may still change. */
   mayHoldDocuments: boolean
-  /** Nodes whose lanes have work when something is appended. */
-  readonly nodes: readonly NodeId[]
-  /** Some replica can take the change now (admission). */
-  readonly isLive: boolean
+  /** Their lanes have work when something is appended, and admission looks at them. */
+  readonly replicas: readonly ReplicaStanding[]
+}
+
+export interface ReplicaStanding extends AdmissionReplica {
+  readonly node: NodeId
 }
 
 /** With what reads see. */
@@ -50,7 +57,7 @@ export interface Naming {
 export interface NewPlacement {
   readonly index: IndexId
   readonly generation: number
-  readonly shard: number
+  readonly shards: readonly number[]
   readonly node: NodeId
   readonly physicalUid: string
   readonly state: PlacementState

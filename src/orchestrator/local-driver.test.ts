@@ -8,6 +8,7 @@ import { request } from 'undici'
 import { systemClock } from '../lib/clock.ts'
 import { seededRandom } from '../lib/random.ts'
 import type { Node } from '../store/catalogue.ts'
+import type { Catalogue } from '../store/ports.ts'
 import { EngineUnavailable, findMeilisearch, type LocalNodeOptions, startLocalNode } from './local-driver.ts'
 
 let folder: string
@@ -30,8 +31,8 @@ function fleet() {
   let told = () => {}
   return {
     nodes: async () => [...nodes.values()],
-    putNode: async (node: Omit<Node, 'state'>) => {
-      const stored: Node = { ...node, state: 'active' }
+    putNode: async ({ group = 0, capacity = null, ...node }: Parameters<Catalogue['putNode']>[0]) => {
+      const stored: Node = { ...node, group, capacity, state: 'active' }
       nodes.set(node.id, stored)
       told()
       return stored
@@ -49,6 +50,7 @@ function options(catalogue: ReturnType<typeof fleet>): LocalNodeOptions {
   chmodSync(bin, 0o755)
   return {
     id: 'm1',
+    group: 1,
     engine: 'meilisearch',
     folder: join(folder, 'm1'),
     self: { command: process.execPath, args: [] },
@@ -70,6 +72,7 @@ test('an engine is registered with a key of its own, and does not inherit what w
   assert(node?.key)
   const { body } = await request(node.url)
   const { args, env } = JSON.parse(await body.text())
+  assert.equal(node.group, 1)
   assert.equal(env.MEILI_MASTER_KEY, node.key)
   assert(!args.includes(node.key), 'other users of the machine can see arguments')
   assert.deepEqual([env.MEILI_DB_PATH, env.FLAPJACK_HTTP_ADDR, env.DATABASE_URL], [undefined, undefined, undefined])

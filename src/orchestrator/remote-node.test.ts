@@ -18,7 +18,7 @@ test('an engine that refuses the key is told at the start, not by writes that ne
     catalogue: {
       putNode: async (node: { readonly id: string; readonly url: string; readonly key: string | null }) => {
         stored.push(node.id)
-        return { ...node, engine: 'meilisearch', region: 'local', state: 'active' } as const
+        return { ...node, engine: 'meilisearch', region: 'local', group: 0, capacity: null, state: 'active' } as const
       },
     },
     clock: systemClock,

@@ -297,8 +297,8 @@ export class Dispatcher {
 
   /** The running lane of a placement, started if it is not. */
   #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
-    const { index, generation, shard } = state.placement
-    const key = `${index}:${generation}:${shard}`
+    const { index, generation } = state.placement
+    const key = `${index}:${generation}`
     const running = lanes.get(key)
     if (running !== undefined) return running.lane
     const lane = new Lane(session, state)

@@ -22,10 +22,10 @@ const pattern = /^fj1:(\d{1,15}):(\d{1,15}):([0-9a-f]{12})\.(\d{1,6})\.(\d{1,6})
 
 /**
  * Names a lane on one disk. `marker` is the text of the disk's marker key: marks of an earlier disk, or of the time before
- * the present disk was adopted, are of another lane.
+ * the present disk was adopted, are of another lane. So are those of the time before the replica was put back to the beginning.
  */
-export function laneTag({ index, generation, shard }: Placement, marker: string): string {
-  return createHash('sha256').update(`${index}:${generation}:${shard}:${marker}`).digest('hex').slice(0, 12)
+export function laneTag({ index, generation, revision }: Placement, marker: string): string {
+  return createHash('sha256').update(`${index}:${generation}:${revision}:${marker}`).digest('hex').slice(0, 12)
 }
 
 export function markText({ epoch, position, tag, part, parts }: Mark): string {

@@ -7,7 +7,7 @@ import { decodeNode } from './node-row.ts'
 import { decodePlacement } from './placement-row.ts'
 import type { CatalogueChange, CatalogueSnapshot } from './ports.ts'
 
-const entryColumns = ['id', 'project_id', 'read_uid', 'primary_key', 'created_at', 'updated_at'] as const
+const entryColumns = ['id', 'project_id', 'read_uid', 'primary_key', 'created_at', 'updated_at', 'spread'] as const
 const keyColumns = [
   'project_id',
   'uid',

@@ -13,6 +13,7 @@ import {
   type Project,
   type ProjectId,
   type ProjectSettings,
+  type Spread,
   type TokenRules,
   type Webhook,
 } from './catalogue.ts'
@@ -75,7 +76,7 @@ export function decodeKey(row: KeyRow): ApiKey {
 
 export type EntryRow = Pick<
   Tables['indexes'],
-  'id' | 'project_id' | 'read_uid' | 'primary_key' | 'created_at' | 'updated_at'
+  'id' | 'project_id' | 'read_uid' | 'primary_key' | 'created_at' | 'updated_at' | 'spread'
 >
 
 /** `undefined`: reads do not see this index. */
@@ -88,7 +89,13 @@ export function decodeEntry(row: EntryRow): IndexEntry | undefined {
     primaryKey: row.primary_key === null ? null : (JSON.parse(row.primary_key) as string),
     createdAt: row.created_at,
     updatedAt: row.updated_at ?? row.created_at,
+    spread: decodeSpread(row.spread),
   }
+}
+
+/** JSON as `indexes.spread` holds it. */
+export function decodeSpread(text: string | null): Spread | null {
+  return text === null ? null : (JSON.parse(text) as Spread)
 }
 
 export type WebhookRow = Omit<Tables['webhooks'], 'seq'>

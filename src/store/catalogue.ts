@@ -100,6 +100,16 @@ export interface ApiKey {
   readonly updatedAt: number
 }
 
+/** How an index lies over many nodes. */
+export interface Spread {
+  /** 1 or more; fixed for a generation of the index. */
+  readonly shards: number
+  /** Copies of each shard inside a replica group. */
+  readonly replicationFactor: number
+  /** Documents that equal each other in every rule come in order of their first insertion, as on one node. */
+  readonly exactTies: boolean
+}
+
 /** An index as reads see it: created, and not yet deleted, in the journal folded up to what is completed. */
 export interface IndexEntry {
   readonly id: IndexId
@@ -108,6 +118,8 @@ export interface IndexEntry {
   readonly primaryKey: string | null
   readonly createdAt: number
   readonly updatedAt: number
+  /** null = plain: one shard on one node, and nothing of ours in its documents. */
+  readonly spread: Spread | null
 }
 
 export type EngineKind = 'embedded' | 'meilisearch'
@@ -119,24 +131,38 @@ export interface Node {
   /** Base URL, for example `http://127.0.0.1:7711`. May change at a restart of a local process. */
   readonly url: string
   readonly region: string
+  /** Replica group: the nodes of one hold every shard of an index together. From 0. */
+  readonly group: number
+  /** null = unknown. */
+  readonly capacity: NodeCapacity | null
   readonly state: NodeState
   /** The engine's own master key; sealed at rest. */
   readonly key: string | null
 }
 
+/** What a node has room for; null = unknown. */
+export interface NodeCapacity {
+  readonly diskBytes: number | null
+  readonly memoryBytes: number | null
+}
+
+/** `filling` = not read until it holds everything that is completed; a replica of a spread index leaves the in-sync set so. */
 export type PlacementState = 'filling' | 'active' | 'draining' | 'lost'
 
-/** One replica of one shard of one generation of an index. Indexes have `shards = 1` until sharding comes. */
+/** One replica: some shards of one generation of an index in one physical index on one node. */
 export interface Placement {
   readonly index: IndexId
   readonly generation: number
-  readonly shard: number
+  /** Ascending; `[0]` in a plain index. */
+  readonly shards: readonly number[]
   readonly node: NodeId
   /** The index's name on that node (P-02). Never leaves the gateway. */
   readonly physicalUid: string
   readonly state: PlacementState
   /** Position in the index's journal up to which the replica holds everything. */
   readonly applied: number
+  /** Rises whenever the replica is put back to the beginning. */
+  readonly revision: number
 }
 
 /** Webhook of M-C10. Header values are sealed at rest. */

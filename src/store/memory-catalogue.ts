@@ -227,7 +227,9 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
     },
     nodes: async () => [...nodes.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
     async putNode(node) {
-      const stored: Node = { ...node, state: nodes.get(node.id)?.state ?? 'active' }
+      const known = nodes.get(node.id)
+      const { group = known?.group ?? 0, capacity = known?.capacity ?? null } = node
+      const stored: Node = { ...node, group, capacity, state: known?.state ?? 'active' }
       nodes.set(node.id, stored)
       record([{ entity: 'node', project: null, entityId: node.id }])
       return stored

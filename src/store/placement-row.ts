@@ -4,17 +4,18 @@ import type { Tables } from './tables.ts'
 
 export type PlacementRow = Pick<
   Tables['placements'],
-  'index_id' | 'generation' | 'shard' | 'node_id' | 'physical_uid' | 'state' | 'applied'
->
+  'index_id' | 'generation' | 'shards' | 'node_id' | 'physical_uid' | 'state' | 'applied'
+> & { readonly revision: number }
 
 export function decodePlacement(row: PlacementRow): Placement {
   return {
     index: row.index_id,
     generation: row.generation,
-    shard: row.shard,
+    shards: row.shards,
     node: row.node_id,
     physicalUid: row.physical_uid,
     state: row.state,
     applied: row.applied,
+    revision: row.revision,
   }
 }

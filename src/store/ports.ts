@@ -7,6 +7,7 @@ import type {
   EngineKind,
   IndexEntry,
   Node,
+  NodeCapacity,
   NodeId,
   NodeState,
   Organisation,
@@ -116,13 +117,15 @@ export interface Catalogue {
   changeChats(project: ProjectId, change: (before: ChatWorkspaces) => ChatWorkspaces): Promise<ChatWorkspaces>
 
   nodes(): Promise<readonly Node[]>
-  /** Inserts or updates by id. */
+  /** Inserts or updates by id. `group` and `capacity` absent = as they are; 0 and unknown at first. */
   putNode(node: {
     readonly id: NodeId
     readonly engine: EngineKind
     readonly url: string
     readonly region: string
     readonly key: string | null
+    readonly group?: number
+    readonly capacity?: NodeCapacity | null
   }): Promise<Node>
   /** `lost`: appends to indexes that live only there are refused (`no-quorum`). Unknown node: no-op. */
   setNodeState(id: NodeId, state: NodeState): Promise<void>

@@ -361,14 +361,24 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
       const rows = await reach(() => db.selectFrom('nodes').selectAll().orderBy('id').execute())
       return rows.map((row) => decodeNode(sealing, row))
     },
-    putNode: ({ id, engine, url, region, key }) =>
+    putNode: ({ id, engine, url, region, key, group, capacity }) =>
       edit(async (client) => {
         const { rows } = await client.query<NodeRow>(
-          `insert into nodes (id, engine, url, region, state, key_sealed) values ($1, $2, $3, $4, 'active', $5)
+          `insert into nodes (id, engine, url, region, state, key_sealed, replica_group, capacity)
+           values ($1, $2, $3, $4, 'active', $5, coalesce($6::int, 0), $7::text)
            on conflict (id) do update set
-             engine = excluded.engine, url = excluded.url, region = excluded.region, key_sealed = excluded.key_sealed
+             engine = excluded.engine, url = excluded.url, region = excluded.region, key_sealed = excluded.key_sealed,
+             replica_group = coalesce($6::int, nodes.replica_group), capacity = coalesce($7::text, nodes.capacity)
            returning *`,
-          [id, engine, url, region, key === null ? null : sealing.seal(key, nodeKeyContext(id))],
+          [
+            id,
+            engine,
+            url,
+            region,
+            key === null ? null : sealing.seal(key, nodeKeyContext(id)),
+            group ?? null,
+            capacity === undefined || capacity === null ? null : JSON.stringify(capacity),
+          ],
         )
         assert(rows[0] !== undefined, 'an upsert answers its row')
         const node: Node = decodeNode(sealing, rows[0])

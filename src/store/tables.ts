@@ -50,6 +50,11 @@ export interface Tables {
     region: string
     state: NodeState
     key_sealed: Buffer | null
+    replica_group: Generated<number>
+    /** JSON; null = unknown. */
+    capacity: string | null
+    /** Since when it does not answer its dispatcher; null = it does. */
+    silent_since: number | null
     index_count: Generated<number>
     marker: string | null
     since_epoch: Generated<number>
@@ -78,16 +83,21 @@ export interface Tables {
     settings_done_sealed: Buffer | null
     may_hold_documents: boolean
     is_gone: boolean
+    /** JSON; null = plain. */
+    spread: string | null
+    /** Since when some replica holds back what others have applied; null = none does. */
+    held_since: number | null
   }
   placements: {
     index_id: string
     generation: number
-    shard: number
+    shards: number[]
     node_id: string
     physical_uid: string
     state: PlacementState
     applied: number
     applied_bytes: number
+    revision: Generated<number>
     proof_task: number | null
     proof_mark: string | null
     /** The row stays after the index is gone, so that a physical name is never used twice on a node. */

@@ -2,7 +2,7 @@
  * One index in the route table, flat: a table of a million must stay below 500 bytes each, so that the usual single
  * placement needs no objects of its own and strings that repeat are shared.
  */
-import type { IndexEntry, Placement, PlacementState } from '../store/catalogue.ts'
+import type { IndexEntry, Placement, PlacementState, Spread } from '../store/catalogue.ts'
 
 /** Gives back one copy of equal strings. */
 export type SharedStrings = Map<string, string>
@@ -13,6 +13,8 @@ function shared(strings: SharedStrings, text: string): string {
   strings.set(text, text)
   return text
 }
+
+const onlyShard: readonly number[] = [0]
 
 export class IndexRecord {
   readonly id: string
@@ -27,6 +29,8 @@ export class IndexRecord {
   readonly #state: PlacementState
   readonly #generation: number
   readonly #applied: number
+  readonly #revision: number
+  readonly #spread: Spread | null
   readonly #others: readonly Placement[] | undefined
 
   constructor(index: IndexEntry, placements: readonly Placement[], strings: SharedStrings) {
@@ -36,12 +40,14 @@ export class IndexRecord {
     this.#primaryKey = index.primaryKey === null ? null : shared(strings, index.primaryKey)
     this.#createdAt = index.createdAt
     this.#updatedAt = index.updatedAt
-    const only = placements.length === 1 && placements[0]!.shard === 0 ? placements[0]! : undefined
+    const only = placements.length === 1 && index.spread === null ? placements[0]! : undefined
     this.#node = only && shared(strings, only.node)
     this.#physicalUid = only?.physicalUid ?? ''
     this.#state = only?.state ?? 'lost'
     this.#generation = only?.generation ?? 0
     this.#applied = only?.applied ?? 0
+    this.#revision = only?.revision ?? 0
+    this.#spread = index.spread
     this.#others = only === undefined ? placements : undefined
   }
 
@@ -53,6 +59,7 @@ export class IndexRecord {
       primaryKey: this.#primaryKey,
       createdAt: this.#createdAt,
       updatedAt: this.#updatedAt,
+      spread: this.#spread,
     }
   }
 
@@ -62,11 +69,12 @@ export class IndexRecord {
       {
         index: this.id,
         generation: this.#generation,
-        shard: 0,
+        shards: onlyShard,
         node: this.#node,
         physicalUid: this.#physicalUid,
         state: this.#state,
         applied: this.#applied,
+        revision: this.#revision,
       },
     ]
   }

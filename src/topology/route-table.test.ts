@@ -22,12 +22,12 @@ const key: ApiKey = {
 }
 
 function makeIndex(id: string, uid: string): IndexEntry {
-  return { id, project: 'p1', uid, primaryKey: null, createdAt: 1, updatedAt: 2 }
+  return { id, project: 'p1', uid, primaryKey: null, createdAt: 1, updatedAt: 2, spread: null }
 }
 
 function makePlacement(index: IndexEntry, generation = 1): Placement {
   const physicalUid = physicalName(project.ref, index.uid, generation)
-  return { index: index.id, generation, shard: 0, node: 'n1', physicalUid, state: 'active', applied: 7 }
+  return { index: index.id, generation, shards: [0], node: 'n1', physicalUid, state: 'active', applied: 7, revision: 0 }
 }
 
 function indexChange(version: number, id: string, index: IndexEntry | undefined): CatalogueChange {

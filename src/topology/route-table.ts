@@ -10,7 +10,7 @@ import { PersistentMap } from './persistent-map.ts'
 
 export interface IndexRoute {
   readonly index: IndexEntry
-  /** `shards = 1` today: exactly one active placement. */
+  /** Of a plain index exactly one. */
   readonly placements: readonly Placement[]
 }
 

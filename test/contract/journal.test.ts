@@ -101,8 +101,8 @@ function appending(source: StoreSource) {
     await world.put('a')
     await world.store.catalogue.setNodeState('n1', 'lost')
     const { journal } = world.store
-    assert.deepEqual(await journal.append(world.request('a', put)), { kind: 'no-quorum' })
-    assert.deepEqual(await journal.append(world.request('b', put)), { kind: 'no-quorum' })
+    assert.deepEqual(await journal.append(world.request('a', put)), { kind: 'no-quorum', shards: [0] })
+    assert.deepEqual(await journal.append(world.request('b', put)), { kind: 'no-quorum', shards: [] })
     assert.equal((await journal.tasks(world.project.id, page())).total, 1)
   })
 

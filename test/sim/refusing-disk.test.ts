@@ -18,7 +18,7 @@ function open() {
   const trace: string[] = []
   const node = new SimNode('n1', scheduler, random, () => {})
   const store = new SimStore(scheduler, (text) => trace.push(text), [
-    { id: 'n1', engine: 'meilisearch', url: 'n1', region: 'r', state: 'active', key: null },
+    { id: 'n1', engine: 'meilisearch', url: 'n1', region: 'r', group: 0, capacity: null, state: 'active', key: null },
   ])
   const isDead = () => false
   startReplication({

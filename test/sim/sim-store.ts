@@ -138,7 +138,8 @@ export class SimStore {
     const placement: Placement = {
       index: `i${number}`,
       generation: 1,
-      shard: 0,
+      shards: [0],
+      revision: 0,
       node,
       physicalUid: `p_${uid}_${number}`,
       state: 'active',

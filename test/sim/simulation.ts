@@ -46,7 +46,16 @@ export async function simulate(seed: number, { spoil = false } = {}): Promise<Si
   const nodeIds = random.float() < 0.5 ? ['n1'] : ['n1', 'n2']
   const nodes = new Map(nodeIds.map((id) => [id, new SimNode(id, scheduler, random, note)]))
   const rows = nodeIds.map(
-    (id): Node => ({ id, engine: 'meilisearch', url: id, region: 'r', state: 'active', key: null }),
+    (id): Node => ({
+      id,
+      engine: 'meilisearch',
+      url: id,
+      region: 'r',
+      group: 0,
+      capacity: null,
+      state: 'active',
+      key: null,
+    }),
   )
   const store = new SimStore(scheduler, note, rows)
   const chance = (most: number) => (random.float() < 0.5 ? 0 : random.float() * most)

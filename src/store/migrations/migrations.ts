@@ -11,6 +11,7 @@ import { gateways } from './0009-gateways.ts'
 import { chats } from './0010-chats.ts'
 import { nodeTrouble } from './0011-node-trouble.ts'
 import { projectSettings } from './0012-project-settings.ts'
+import { spreadIndexes } from './0013-spread-indexes.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -32,4 +33,5 @@ export const migrations: readonly Migration[] = [
   chats,
   nodeTrouble,
   projectSettings,
+  spreadIndexes,
 ]
