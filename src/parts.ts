@@ -28,7 +28,8 @@ import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
-import { startLocalNode } from './orchestrator/local-driver.ts'
+import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
+import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
@@ -125,7 +126,8 @@ export async function openOwnStore(
   logger: Logger,
 ): Promise<Store> {
   const dataDir = resolve(config.data.dir)
-  const { sealingKey, sealingKeyNext, connectionsMax, writeAdmission } = config.store
+  const { sealingKey, sealingKeyNext, connectionsMax } = config.store
+  const { shards, replicationFactor, exactTies, writeAdmission } = config.cluster
   const keyFile = join(dataDir, 'sealing.key')
   // Only `up` owns the folder, and may make its key. Anything else would make one that opens nothing.
   if (!sealingKey && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
@@ -151,6 +153,7 @@ export async function openOwnStore(
     logger,
     connectionCountMax: connectionsMax,
     admission: writeAdmission,
+    spread: shards === null ? null : { shards, replicationFactor, exactTies },
   })
 }
 
@@ -184,27 +187,21 @@ export async function startEngines(
 ): Promise<void> {
   const { kind, url, key, nodes, bin, indexingMemoryBytes } = config.engine
   const { clock, random, script, nodeOptions } = host
-  const prefix = url ? 'r' : kind === 'embedded' ? 'n' : 'm'
-  const known = (await catalogue.nodes()).map(({ id }) => id)
-  const other = known.find((id) => !id.startsWith(prefix))
-  if (other !== undefined) {
-    throw new CommandFailed(
-      'usage',
-      `the indexes of this data folder live on another engine (node \`${other}\`); start it as before, or use another folder`,
-    )
-  }
-  if (url) {
-    const node = { id: 'r1', url, key: key?.reveal() ?? null }
+  const engine = url === null ? kind : 'remote'
+  const fleet = planLocalFleet(await catalogue.nodes(), { engine, nodes, groups: config.cluster.replicaGroups })
+  if ('refusal' in fleet) throw new CommandFailed('usage', fleet.refusal)
+  if (url !== null) {
+    const node = { id: remoteId, engine: 'meilisearch', url, key: key?.reveal() ?? null, region: localRegion } as const
     await registerRemoteNode(node, { catalogue, clock, signal: supervisor.signal })
     return
   }
-  const wanted = Array.from({ length: nodes }, (_, place) => `${prefix}${place + 1}`)
-  const startNode = (id: string) =>
+  const startNode = ({ id, group }: LocalNode) =>
     supervisor.start(
       `engine ${id}`,
       () =>
         startLocalNode({
           id,
+          group,
           engine: kind,
           folder: join(resolve(config.data.dir), 'engines', id),
           self: { command: process.execPath, args: [...nodeOptions, script] },
@@ -219,7 +216,7 @@ export async function startEngines(
         }),
       (child) => child.stop(),
     )
-  await Promise.all([...new Set([...wanted, ...known])].map(startNode))
+  await Promise.all(fleet.nodes.map(startNode))
 }
 
 export interface StartedGateways {
@@ -481,6 +478,7 @@ export async function startEmbeddedEngine(
           indexingBytesMax: config.engine.indexingMemoryBytes,
           allowedNetworks: config.outbound.allowedIpNetworks,
           onFinished: (tasks) => webhooks.notify(tasks),
+          onDamage: ({ indexUid, message }) => logger.error({ index: indexUid }, message),
         },
         clock,
       ),

@@ -168,6 +168,8 @@ const engineFlags = [
 ]
 const serveFlags = [
   'role',
+  'shards',
+  'rf',
   'http-addr',
   'log-level',
   'http-payload-size-limit',

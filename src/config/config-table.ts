@@ -25,6 +25,7 @@ import {
   scatterFields,
   sessionPinningFields,
 } from './read-fields.ts'
+import { spreadFields } from './spread-fields.ts'
 import { standaloneFields } from './standalone-fields.ts'
 
 const mebibyte = 1024 ** 2
@@ -148,11 +149,6 @@ export const configTable = {
       about:
         'How long gateways trust what they know while the database is away. Keys that are revoked meanwhile work until it is back; after this time every request is refused with `route_unavailable`.',
     }),
-    writeAdmission: field(choice('available', 'journal'), 'available', {
-      env: ['FLAPJACK_WRITE_ADMISSION'],
-      about:
-        'When writes are accepted: `available` while the index has a live replica, `journal` whenever the database does.',
-    }),
   },
   outbound: {
     allowedIpNetworks: field(networks, [], {
@@ -189,10 +185,12 @@ export const configTable = {
       flag: 'engine-key',
       about: 'Master key of the engine at `engine.url`.',
     }),
-    nodes: field(integer(1, 16), 1, {
+    nodes: field(optional(integer(1, 16)), null, {
       env: ['FLAPJACK_ENGINE_NODES'],
-      flag: 'engine-nodes',
-      about: 'Engine processes that are started. New indexes are spread over them.',
+      flag: 'nodes',
+      initialText: '1, or those of the data folder',
+      about:
+        'Engine processes that are started in each replica group. New plain indexes go to the one with the fewest, spread ones to all of them. A data folder never gets fewer again.',
     }),
     indexingMemoryBytes: field(byteCount(16 * mebibyte, 2 ** 40), 256 * mebibyte, {
       env: ['FLAPJACK_ENGINE_INDEXING_MEMORY', 'MEILI_MAX_INDEXING_MEMORY'],
@@ -236,6 +234,7 @@ export const configTable = {
     }),
   },
   cluster: {
+    ...spreadFields,
     health: healthFields,
     scatter: scatterFields,
     hedging: hedgingFields,

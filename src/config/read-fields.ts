@@ -53,6 +53,12 @@ export const scatterFields = {
     true,
     'Asks another replica when a node did not answer in time, and not only when it failed.',
   ),
+  unavailableShardPolicy: fieldOf(
+    'scatter.unavailable_shard_policy',
+    choice('error', 'partial'),
+    'error',
+    'What a search gets while a shard has no live replica: `error` is 503 `miroir_shard_unavailable`, `partial` an answer without it whose `X-Miroir-Degraded` names it. With no shard left it is 503 in either case.',
+  ),
 } as const
 
 export const hedgingFields = {

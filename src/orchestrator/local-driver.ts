@@ -17,6 +17,8 @@ import { freePort } from './loopback-port.ts'
 
 export interface LocalNodeOptions {
   readonly id: NodeId
+  /** Replica group. */
+  readonly group: number
   readonly engine: EngineKind
   /** Holds `db`, `engine.log` and the record of the process. */
   readonly folder: string
@@ -50,7 +52,7 @@ export class EngineUnavailable extends Error {
 
 /** Starts one node, keeps it running and registers it. Resolves when it serves. */
 export async function startLocalNode(options: LocalNodeOptions): Promise<SupervisedChild> {
-  const { id, engine, folder, catalogue, random, clock, logger } = options
+  const { id, group, engine, folder, catalogue, random, clock, logger } = options
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const known = (await catalogue.nodes()).find((node) => node.id === id)
   const key = known?.key ?? Buffer.from(random.bytes(keyBytes)).toString('hex')
@@ -64,7 +66,7 @@ export async function startLocalNode(options: LocalNodeOptions): Promise<Supervi
     },
     async ready(signal) {
       await waitForHealth(url, readyMsMax, clock, signal)
-      await catalogue.putNode({ id, engine, url, region: localRegion, key })
+      await catalogue.putNode({ id, engine, url, region: localRegion, key, group })
       logger.debug({ node: id, url }, 'engine node serves')
     },
     logFile: join(folder, 'engine.log'),

@@ -25,9 +25,10 @@ test('an engine that refuses the key is told at the start, not by writes that ne
     signal: new AbortController().signal,
   }
   const url = `http://127.0.0.1:${address.port}`
-  await assert.rejects(registerRemoteNode({ id: 'r1', url, key: 'wrong' }, deps), EngineUnavailable)
+  const node = { id: 'r1', engine: 'meilisearch', url, region: 'local' } as const
+  await assert.rejects(registerRemoteNode({ ...node, key: 'wrong' }, deps), EngineUnavailable)
   assert.deepEqual(stored, [])
-  await registerRemoteNode({ id: 'r1', url, key: 'right' }, deps)
+  await registerRemoteNode({ ...node, key: 'right' }, deps)
   assert.deepEqual(stored, ['r1'])
   engine.close()
   engine.closeAllConnections()

@@ -1,23 +1,24 @@
 /** An engine that somebody else runs: it is only registered. */
 import { request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
+import type { Node } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
-import { EngineUnavailable, localRegion, waitForHealth } from './local-driver.ts'
+import { EngineUnavailable, waitForHealth } from './local-driver.ts'
 
 const reachableMsMax = 10_000
 
 /** @throws EngineUnavailable when it does not answer, or refuses the key. */
 export async function registerRemoteNode(
-  node: { readonly id: string; readonly url: string; readonly key: string | null },
+  node: Parameters<Catalogue['putNode']>[0],
   {
     catalogue,
     clock,
     signal,
   }: { readonly catalogue: Pick<Catalogue, 'putNode'>; readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<void> {
+): Promise<Node> {
   await waitForHealth(node.url, reachableMsMax, clock, signal)
   await checkKey(node.url, node.key)
-  await catalogue.putNode({ ...node, engine: 'meilisearch', region: localRegion })
+  return catalogue.putNode(node)
 }
 
 /** A wrong key would otherwise show only as writes that never end. */
@@ -27,6 +28,6 @@ async function checkKey(url: string, key: string | null): Promise<void> {
   await body.dump()
   // Without a master key the engine has no keys to show, and answers 401 to anybody.
   if (statusCode === 403 || (statusCode === 401 && key !== null)) {
-    throw new EngineUnavailable(`the engine at ${url} refuses this key; give its master key with --engine-key`)
+    throw new EngineUnavailable(`the engine at ${url} refuses this key; give its master key`)
   }
 }
