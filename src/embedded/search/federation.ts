@@ -1,6 +1,7 @@
 /** `POST /multi-search` with `federation`: several queries, one list (M-F20). */
 import { ApiError } from '../../api/errors.ts'
 import { type Federation, type MultiSearchQuery, rethrowInside } from '../../api/multi-search-query.ts'
+import { pageInfo, pageRequest } from '../../api/paging.ts'
 import { Bitmap } from '../../lib/bitmap.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
 import type { IndexReader } from '../index-reader.ts'
@@ -12,7 +13,7 @@ import { withPins } from './pinned-hits.ts'
 import { prepareQuery } from './query-search.ts'
 import { planSearch, rankedSearch } from './ranked-search.ts'
 import { checkCompatible, type QueryRules, queryRules } from './rule-compatibility.ts'
-import { hitJson, pageInfo, pageRequest, performanceDetails, queryMetadata } from './run-search.ts'
+import { hitJson, performanceDetails, queryMetadata } from './run-search.ts'
 import { type ComparableScore, comparableScores, compareScore, rankingScore } from './score.ts'
 import { cutoff, insideIndex, type SearchContext } from './search-context.ts'
 

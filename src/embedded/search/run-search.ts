@@ -1,4 +1,5 @@
 /** `POST /indexes/{uid}/search`: one query over one index (M-A5). */
+import { pageInfo, pageRequest } from '../../api/paging.ts'
 import type { SearchQuery } from '../../api/search-query.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { IndexReader } from '../index-reader.ts'
@@ -8,39 +9,6 @@ import type { OrderedJson, OrderedObject } from './ordered-json.ts'
 import { prepareQuery } from './query-search.ts'
 import { planSearch, rankedSearch } from './ranked-search.ts'
 import { cutoff, insideIndex, type SearchContext } from './search-context.ts'
-
-/** Which part of the ranked list is asked for. */
-export interface PageRequest {
-  readonly skip: number
-  readonly take: number
-  /** Page mode: counts are exact. */
-  readonly isExhaustive: boolean
-}
-
-export interface Paging {
-  readonly offset: number
-  readonly limit: number
-  readonly page: number | null
-  readonly hitsPerPage: number | null
-}
-
-const defaultHitsPerPage = 20
-
-export function pageRequest({ offset, limit, page, hitsPerPage }: Paging): PageRequest {
-  if (page === null && hitsPerPage === null) return { skip: offset, take: limit, isExhaustive: false }
-  const size = hitsPerPage ?? defaultHitsPerPage
-  return page === 0
-    ? { skip: 0, take: 0, isExhaustive: true }
-    : { skip: ((page ?? 1) - 1) * size, take: size, isExhaustive: true }
-}
-
-/** The counts of an answer, in the mode that was asked for (M-F18). */
-export function pageInfo({ offset, limit, page, hitsPerPage }: Paging, totalHits: number): JsonObject {
-  if (page === null && hitsPerPage === null) return { limit, offset, estimatedTotalHits: totalHits }
-  const size = hitsPerPage ?? defaultHitsPerPage
-  const totalPages = size === 0 ? 0 : Math.ceil(totalHits / size)
-  return { hitsPerPage: size, page: page ?? 1, totalPages, totalHits }
-}
 
 /** @throws ApiError as `M-B5` says, messages with the index's name. */
 export function runSearch(reader: IndexReader, uid: string, query: SearchQuery, context: SearchContext): OrderedObject {

@@ -1,0 +1,94 @@
+/** A world of the differential test, spread over nodes as lanes would spread it: each node is an index of one server. */
+
+import { completeFeatures } from '../../../src/api/features.ts'
+import { sequenceField, sequenceText, shardField, shardText } from '../../../src/api/reserved-fields.ts'
+import { completeSettings, decodeSettings } from '../../../src/api/settings.ts'
+import { isObject, type Json, type JsonObject } from '../../../src/lib/json.ts'
+import type { Ask, SearchedIndex, Target } from '../../../src/search/leg.ts'
+import { shardOfKey } from '../../../src/topology/rendezvous.ts'
+import { loadWorld, type ServerAddress } from '../differential/server.ts'
+import type { World } from '../differential/worlds.ts'
+
+export interface Layout {
+  readonly shards: number
+  readonly nodes: number
+  /** Nodes that hold each shard; one of them is asked. */
+  readonly copies: number
+}
+
+export const layouts: readonly Layout[] = [
+  { shards: 2, nodes: 2, copies: 1 },
+  { shards: 3, nodes: 3, copies: 1 },
+  { shards: 5, nodes: 2, copies: 2 },
+  { shards: 16, nodes: 3, copies: 2 },
+]
+
+/** Loads one index for each node. @returns what reads are given. */
+export async function spreadWorld(server: ServerAddress, world: World, layout: Layout): Promise<SearchedIndex> {
+  const { shards, nodes, copies } = layout
+  const shardOf = (document: JsonObject) => shardOfKey(String(document.id), shards)
+  const documents = world.documents.map((document, line) => ({
+    ...document,
+    [shardField]: shardText(shardOf(document)),
+    [sequenceField]: sequenceText(1, line),
+  }))
+  const coverage: Target[] = []
+  for (let node = 0; node < nodes; node += 1) {
+    const uid = nodeUid(world, layout, node)
+    const all = Array.from({ length: shards }, (_, shard) => shard)
+    const asked = all.filter((shard) => shard % nodes === node)
+    const held = all.filter((shard) => (node - (shard % nodes) + nodes) % nodes < copies)
+    const own = documents.filter((document) => held.includes(shardOf(document)))
+    // Internal numbers must not matter: nodes meet documents in different orders.
+    const met = node % 2 === 0 ? own : [...own].reverse()
+    await loadWorld(server, { ...world, uid, settings: nodeSettings(world.settings), documents: met })
+    if (asked.length > 0) coverage.push({ id: uid, shards: asked, isWhole: held.length === asked.length })
+  }
+  return {
+    uid: world.uid,
+    settings: completeSettings(decodeSettings(world.settings, completeFeatures({}))),
+    primaryKey: 'id',
+    coverage,
+    spread: { shards },
+  }
+}
+
+const nodeUid = ({ uid }: World, { shards, nodes }: Layout, node: number): string =>
+  `${uid}-s${shards}-n${nodes}-${node}`
+
+const defaultRules = ['words', 'typo', 'proximity', 'attributeRank', 'sort', 'wordPosition', 'exactness']
+
+/** What nodes of spread indexes are given in addition. */
+export function nodeSettings(settings: JsonObject): JsonObject {
+  const list = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? (value as readonly Json[]) : [])
+  const faceting = isObject(settings.faceting ?? null) ? (settings.faceting as JsonObject) : {}
+  const { distinctAttribute } = settings
+  return {
+    ...settings,
+    filterableAttributes: [
+      ...list(settings.filterableAttributes),
+      shardField,
+      ...(typeof distinctAttribute === 'string' ? [distinctAttribute] : []),
+    ],
+    rankingRules: [
+      ...(settings.rankingRules === undefined ? defaultRules : list(settings.rankingRules)),
+      `${sequenceField}:asc`,
+    ],
+    displayedAttributes: ['*'],
+    faceting: { ...faceting, maxValuesPerFacet: Math.max(10_000, Number(faceting.maxValuesPerFacet ?? 0)) },
+  }
+}
+
+/** The port over plain HTTP. */
+export function askServer(server: ServerAddress, index: SearchedIndex): Ask {
+  return async ({ target, method, path, body }, signal) => {
+    const answer = await fetch(`${server.url}${path.replace(`/indexes/${index.uid}`, `/indexes/${target}`)}`, {
+      method,
+      signal,
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${server.key}` },
+      ...(body === null ? {} : { body: JSON.stringify(body) }),
+    })
+    const text = await answer.text()
+    return { status: answer.status, body: answer.status < 400 ? text : text.replaceAll(target, index.uid) }
+  }
+}
