@@ -194,8 +194,30 @@ export interface EngineOptions {
   readonly load?: LoadRequest
   /** Told of the uids of finished tasks after each batch (webhooks). Must not throw. */
   readonly onFinished?: (tasks: readonly TaskView[]) => void
+  /** Milliseconds from one pass over all indexes, comparing them with their checksums, to the next. Default 600,000. */
+  readonly scrubEveryMs?: number
+  /** Bytes that such a pass reads in a second at most. Default 4 MiB. */
+  readonly scrubBytesPerSecond?: number
+  /** Told of an index whose file does not hold what was written. Must not throw. */
+  readonly onDamage?: (damaged: DamagedIndex) => void
   /** Embedders may be at private, loopback and link-local addresses. Default: no. */
   readonly allowedNetworks?: AllowedNetworks
+}
+
+/** What is known of the indexes' files. */
+export interface IntegrityReport {
+  /** Bytes of files that were compared with their checksums since the start. */
+  readonly checkedBytes: number
+  /** When all indexes were last gone through while they were open, RFC 3339; null = not yet. */
+  readonly lastPassAt: string | null
+  readonly damaged: readonly DamagedIndex[]
+}
+
+export interface DamagedIndex {
+  readonly indexUid: string
+  /** What is wrong, and what to do. */
+  readonly message: string
+  readonly foundAt: string
 }
 
 /** Snapshots of single indexes and their files. */
@@ -252,6 +274,7 @@ export interface EngineCore {
   readonly store: EngineStore
   /** Single indexes as files. */
   readonly snapshots: SnapshotStore
+  integrity(): IntegrityReport
   /** Ends running work cleanly; unfinished tasks run at the next open. */
   close(): Promise<void>
 }

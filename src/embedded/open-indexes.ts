@@ -11,7 +11,7 @@ import { dirname } from 'node:path'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
-import { IndexChecks } from './integrity/index-checks.ts'
+import { type Damage, IndexChecks } from './integrity/index-checks.ts'
 import { sync } from './snapshot/snapshot-folder.ts'
 
 export interface OpenIndexesOptions {
@@ -22,6 +22,8 @@ export interface OpenIndexesOptions {
   readonly forgetInWorkers: (folder: string) => Promise<void>
   /** Indexes were closed because nobody used them. */
   readonly onRest: () => void
+  /** See `IndexChecks`. */
+  readonly onDamage: (damage: Damage) => void
 }
 
 interface OpenIndex {
@@ -42,16 +44,25 @@ export class OpenIndexes {
   readonly #opening = new Map<string, Promise<OpenIndex>>()
   readonly #checks: IndexChecks
   readonly #sweeper: NodeJS.Timeout
+  #isClosed = false
 
   constructor(options: OpenIndexesOptions) {
     this.#options = options
-    this.#checks = new IndexChecks((folder) => this.forget(folder))
+    this.#checks = new IndexChecks({
+      now: () => options.clock.now(),
+      takeOut: (folder) => this.forget(folder),
+      onDamage: options.onDamage,
+    })
     this.#sweeper = setInterval(() => this.#closeUnused(), options.restMs / 4)
     this.#sweeper.unref()
   }
 
   get count(): number {
     return this.#open.size
+  }
+
+  get checks(): Pick<IndexChecks, 'scrub' | 'checkedBytes' | 'damaged'> {
+    return this.#checks
   }
 
   /** Runs `work` while the indexes are open. Many at once are opened turn by turn. @throws ApiError `invalid_store_file`. */
@@ -77,6 +88,14 @@ export class OpenIndexes {
         index.usedAt = now
       }
     }
+  }
+
+  /** Checks files before they are opened for the first time, as far as they are still to be opened and nothing closes. */
+  checkAhead(folders: readonly string[]): Promise<void> {
+    return this.#checks.checkAhead(
+      folders,
+      (folder) => this.#isClosed || this.#open.has(folder) || this.#opening.has(folder),
+    )
   }
 
   /**
@@ -114,6 +133,7 @@ export class OpenIndexes {
 
   /** Closes all, as if nobody had used them for long. Before the workers end. */
   async rest(): Promise<void> {
+    this.#isClosed = true
     await Promise.allSettled([...this.#open.keys()].map((folder) => this.forget(folder)))
   }
 

@@ -1,11 +1,29 @@
 /** Damage to files at rest: every flipped bit, cut or stale page is harmless or reported, and never served as truth. */
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
+import { decodeSearchQuery } from '../../src/api/search-query.ts'
+import { openEngine } from '../../src/embedded/engine-core.ts'
 import { type IndexEnv, openIndexEnv } from '../../src/embedded/index-env.ts'
-import { FileDamaged, sealPages, verifyPages } from '../../src/embedded/integrity/page-sums.ts'
+import { verifyPages } from '../../src/embedded/integrity/page-check.ts'
+import { FileDamaged, sealPages } from '../../src/embedded/integrity/page-sums.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import { engineExit, resultsOf, startEngine } from './engine-process.ts'
 
@@ -203,3 +221,101 @@ test('an engine whose tasks are damaged does not start, and says what to do', as
   assert.notEqual(code, 0)
   assert.match(text, /tasks is damaged.*--import-snapshot/)
 })
+
+interface Damaged {
+  readonly indexUid: string
+  readonly message: string
+}
+
+// Bits that turn on the disk change no times of the file, and nobody opens it again.
+test('damage to an open file is noticed, told and no longer served; a start tells of it before anybody asks', async () => {
+  const folder = join(root, 'scrubbed')
+  const documents = Array.from({ length: 2_000 }, (_, id) => ({ id, title: `whale ${id} of many` }))
+  const first = await startEngine(folder)
+  await first.write('POST', '/indexes/broken/documents', documents)
+  await first.write('POST', '/indexes/sound/documents', documents)
+  await first.stop()
+  const { dataFile } = await fileOf(folder, 'broken')
+  const found: Damaged[] = []
+  const options = {
+    scrubEveryMs: 20,
+    scrubBytesPerSecond: 2 ** 30,
+    onDamage: (damaged: Damaged) => found.push(damaged),
+  }
+  const engine = await openEngine(folder, options)
+  const features = {}
+  const search = (uid: string) =>
+    engine.search(uid, decodeSearchQuery({ q: 'whale' }), { features, withMetadata: false })
+  try {
+    await search('broken')
+    while (engine.integrity().lastPassAt === null) await new Promise((resolve) => setTimeout(resolve, 5))
+    assert.equal(found.length, 0)
+    const file = openSync(dataFile, 'r+')
+    // The middle of every page, in place: the file keeps its inode and its length.
+    const page = Buffer.alloc(4096)
+    for (let at = 2 * 4096; readSync(file, page, 0, 4096, at) === 4096; at += 4096) {
+      page[2_000]! ^= 1
+      writeSync(file, page, 0, 4096, at)
+    }
+    closeSync(file)
+    while (found.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    assert.equal(found[0]?.indexUid, 'broken')
+    await assert.rejects(search('broken'), /Restore the index from a snapshot, or delete it/)
+    assert.equal((await search('sound')).length > 0, true)
+    assert.deepEqual(
+      engine.integrity().damaged.map(({ indexUid }) => indexUid),
+      ['broken'],
+    )
+  } finally {
+    await engine.close()
+  }
+  const again: Damaged[] = []
+  const next = await openEngine(folder, { onDamage: (damaged) => again.push(damaged) })
+  while (again.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.equal(again[0]?.indexUid, 'broken')
+  await next.close()
+})
+
+// A page may be freed and written anew between the reading of a block and of its sums.
+test('files that are written to while they are compared give no false alarm', async () => {
+  const folder = join(root, 'busy')
+  const seed = 4_714
+  const random = seededRandom(seed)
+  const found: Damaged[] = []
+  const engine = await openEngine(folder, {
+    scrubEveryMs: 1,
+    scrubBytesPerSecond: 2 ** 40,
+    onDamage: (damaged) => found.push(damaged),
+  })
+  const indexFolder = () => join(folder, 'indexes', readdirSync(join(folder, 'indexes'))[0]!)
+  const put = async () => {
+    const lines = Array.from({ length: 200 }, () => {
+      const id = random.integer(1_000)
+      return JSON.stringify({ id, title: `whale ${random.integer(5_000)} and ${random.integer(5_000)}` })
+    })
+    const operation = { kind: 'documents-put', merge: false, skipCreation: false, primaryKey: 'id' } as const
+    const payload = Readable.from([Buffer.from(lines.join('\n'))])
+    const request = { uid: 'a', operation, payload, customMetadata: null, allowIndexCreation: true }
+    const { taskUid } = await engine.enqueue(request)
+    assert.equal((await engine.waitForTask(taskUid, 60_000))?.status, 'succeeded')
+  }
+  try {
+    let sealed = ''
+    for (let round = 0; round < 4; round += 1) {
+      for (let batch = 0; batch < 6; batch += 1) await put()
+      // Sums come with the first rest; then the file is compared with them and written to at once.
+      while (sealed === stateOf(join(indexFolder(), 'pages.sum')))
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      sealed = stateOf(join(indexFolder(), 'pages.sum'))
+    }
+    assert(engine.integrity().checkedBytes > 0, 'nothing was compared')
+    assert.deepEqual(found, [], `seed ${seed}`)
+  } finally {
+    await engine.close()
+  }
+})
+
+function stateOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return found === undefined ? '' : String(found.ino)
+}

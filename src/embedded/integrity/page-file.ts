@@ -73,6 +73,53 @@ export async function walkPages(file: number, meta: Meta, visit: Visit): Promise
   for (const root of meta.roots) if (root !== undefined) await walk.tree(root, 0)
 }
 
+/** Pages that are in no use, as the file itself says. */
+export interface FreePages {
+  readonly pages: ReadonlySet<number>
+  /** Where that is written. */
+  readonly sources: ReadonlySet<number>
+}
+
+/**
+ * Reads the lists of free pages: few pages, beside all others. A list is a count and as many entries: 0 = nothing, a page's
+ * number, or a negative length before the first number of a run (`mdb_midl_insert` in `midl.c` of the same LMDB).
+ *
+ * @throws PageFault where a page or a list cannot be what points to it.
+ */
+export async function readFreePages(file: number, meta: Meta): Promise<FreePages> {
+  const pages = new Set<number>()
+  const sources = new Set<number>()
+  const [root] = meta.roots
+  const walk = new Walk(file, meta, (page, pageCount, _txn, bytes) => {
+    for (let each = page; each < page + pageCount; each += 1) sources.add(each)
+    const flags = bytes.readUInt16LE(18)
+    if (flags & flag.overflow) readList(bytes.subarray(headBytes), page, meta, pages)
+    else if (flags & flag.leaf)
+      for (const node of nodes(bytes, page)) {
+        if (bytes.readUInt16LE(node + 4) & nodeFlag.bigData) continue
+        readList(bytes.subarray(node + nodeHeadBytes + bytes.readUInt16LE(node + 6)), page, meta, pages)
+      }
+    return true
+  })
+  if (root !== undefined) await walk.tree(root, 0)
+  return { pages, sources }
+}
+
+function readList(bytes: Buffer, page: number, { lastPage }: Meta, pages: Set<number>): void {
+  const at = (place: number): number => {
+    if ((place + 1) * 8 > bytes.length) throw new PageFault(`page ${page} is damaged`)
+    return Number(bytes.readBigInt64LE(place * 8))
+  }
+  const count = at(0)
+  for (let place = 1; place <= count; place += 1) {
+    const entry = at(place)
+    if (entry === 0) continue
+    const [first, length] = entry > 0 ? [entry, 1] : [at(++place), -entry]
+    if (first < 2 || first + length - 1 > lastPage) throw new PageFault(`page ${page} is damaged`)
+    for (let each = first; each < first + length; each += 1) pages.add(each)
+  }
+}
+
 class Walk {
   readonly #file: number
   readonly #meta: Meta

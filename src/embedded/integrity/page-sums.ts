@@ -3,24 +3,23 @@
  * it were what was written, or crash.
  *
  * They are written when the index rests: pages are never changed in place, so only those written since the last time are
- * summed. What a crash left without sums, pages of later transactions, is told apart by the transaction's number that each
+ * summed. Pages in no use have none, so that nobody reads them to compare them. What a crash left without sums, pages of later transactions, is told apart by the transaction's number that each
  * page carries, and believed.
  */
-import { existsSync } from 'node:fs'
 import { type FileHandle, open, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { type Meta, newest, PageFault, readMetas, walkPages } from './page-file.ts'
+import { newest, PageFault, readFreePages, readMetas, walkPages } from './page-file.ts'
 
 /** The file does not hold what was written into it. The message says where, for people. */
 export class FileDamaged extends Error {
   override readonly name = 'FileDamaged'
 }
 
-interface Sums {
+export interface Sums {
   readonly txn: number
   readonly pageBytes: number
-  /** CRC-32 by page; 0 = not in use when it was summed. */
+  /** CRC-32 by page; 0 = in no use when the others were summed. */
   readonly values: Uint32Array
 }
 
@@ -28,102 +27,12 @@ export const dataName = 'data.mdb'
 export const sumsName = 'pages.sum'
 const magic = Buffer.from('FJSUM\x01\r\n', 'latin1')
 const headBytes = 24
-const readBytes = 2 ** 20
-/** Damaged pages that are looked at one by one: beyond that the file is damaged anyway. */
-const mismatchesMax = 10_000
-
-/**
- * Compares the file in `folder` with its checksums. Run before LMDB opens it.
- *
- * @returns false when there is nothing to compare with.
- * @throws FileDamaged
- */
-export async function verifyPages(folder: string): Promise<boolean> {
-  const path = join(folder, dataName)
-  if (!existsSync(path)) {
-    if (existsSync(join(folder, sumsName))) throw new FileDamaged(`${path} is missing`)
-    return false
-  }
-  const sums = await readSums(folder)
-  const file = await open(path, 'r')
-  try {
-    return await verify(file, sums)
-  } catch (error) {
-    if (error instanceof PageFault) throw new FileDamaged(`${path}: ${error.message}`)
-    throw error
-  } finally {
-    await file.close()
-  }
-}
-
-async function verify(file: FileHandle, sums: Sums | undefined): Promise<boolean> {
-  const { size } = await file.stat()
-  // An environment that LMDB has not begun to fill.
-  if (size === 0) return false
-  const metas = readMetas(await readStart(file))
-  const meta = newest(metas)
-  if (sums === undefined) return false
-  if (meta.pageBytes !== sums.pageBytes || meta.txn < sums.txn) throw new PageFault('a meta page is damaged')
-  const mismatches = await mismatchesOf(file, sums)
-  const isNewer = meta.txn > sums.txn
-  if (!isNewer && (mismatches.has(0) || mismatches.has(1))) throw new PageFault('a meta page is damaged')
-  if (isNewer) {
-    const other = metas[meta === metas[0] ? 1 : 0]
-    if (other.txn !== meta.txn - 1) throw new PageFault('a meta page is damaged')
-    await checkNewer(file, meta, sums)
-  }
-  mismatches.delete(0)
-  mismatches.delete(1)
-  if (mismatches.size > 0) await checkUnused(file, meta, sums, mismatches)
-  return true
-}
-
-/** A newer state has a newer root: a meta page that only says so is damaged. */
-async function checkNewer(file: FileHandle, meta: Meta, sums: Sums): Promise<void> {
-  let isRootNew = meta.mainRoot === undefined
-  await walkPages(file.fd, meta, (page, _count, txn) => {
-    if (page === meta.mainRoot) isRootNew = txn === meta.txn
-    return txn > sums.txn
-  })
-  if (!isRootNew) throw new PageFault('a meta page is damaged')
-}
-
-/** A page that differs must be one that nothing refers to, or one of a later transaction. */
-async function checkUnused(file: FileHandle, meta: Meta, sums: Sums, mismatches: ReadonlySet<number>): Promise<void> {
-  await walkPages(file.fd, meta, (page, pageCount, txn) => {
-    if (txn > sums.txn && meta.txn > sums.txn) return true
-    for (let each = page; each < page + pageCount; each += 1)
-      if (mismatches.has(each)) throw new PageFault(`page ${each} does not hold what was written into it`)
-    return true
-  })
-}
-
-async function mismatchesOf(file: FileHandle, { pageBytes, values }: Sums): Promise<Set<number>> {
-  const found = new Set<number>()
-  const block = Buffer.allocUnsafe(Math.max(readBytes, pageBytes))
-  for (let page = 0; page < values.length; ) {
-    const { bytesRead } = await file.read(block, 0, block.length, page * pageBytes)
-    const pageCount = Math.min(Math.floor(bytesRead / pageBytes), values.length - page)
-    if (pageCount === 0) {
-      // The file is shorter: every page behind its end differs.
-      for (; page < values.length; page += 1) if (values[page] !== 0) note(found, page)
-      break
-    }
-    for (let place = 0; place < pageCount; place += 1, page += 1)
-      if (values[page] !== 0 && values[page] !== pageSum(block.subarray(place * pageBytes, (place + 1) * pageBytes)))
-        note(found, page)
-  }
-  return found
-}
-
-function note(found: Set<number>, page: number): void {
-  if (found.size < mismatchesMax) found.add(page)
-}
 
 /** Never 0, which means that there is no sum. */
-const pageSum = (bytes: Buffer): number => crc32(bytes) || 1
+export const pageSum = (bytes: Buffer): number => crc32(bytes) || 1
 
-async function readStart(file: FileHandle): Promise<Buffer> {
+/** Both meta pages, however large pages are. */
+export async function readStart(file: FileHandle): Promise<Buffer> {
   const bytes = Buffer.alloc(65_536 * 2)
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
   return bytes.subarray(0, bytesRead)
@@ -150,6 +59,7 @@ export async function sealPages(folder: string, isWanted: () => boolean = () => 
     if (before?.txn === meta.txn) return true
     const values = new Uint32Array(meta.lastPage + 1)
     if (before !== undefined) values.set(before.values.subarray(0, values.length))
+    for (const page of (await readFreePages(file.fd, meta)).pages) values[page] = 0
     const { pageBytes } = meta
     await walkPages(file.fd, meta, (page, pageCount, txn, bytes) => {
       if (isWanted()) throw new Interrupted()
@@ -186,7 +96,7 @@ async function writeSums(folder: string, { txn, pageBytes, values }: Sums): Prom
 const sumsSum = (bytes: Buffer): number => crc32(bytes.subarray(headBytes), crc32(bytes.subarray(0, 20)))
 
 /** Undefined when there are none, or none that can be believed: they say nothing of the file then. */
-async function readSums(folder: string): Promise<Sums | undefined> {
+export async function readSums(folder: string): Promise<Sums | undefined> {
   const bytes = await readFile(join(folder, sumsName)).catch(() => undefined)
   if (bytes === undefined || bytes.length < headBytes || !bytes.subarray(0, 8).equals(magic)) return undefined
   if (bytes.readUInt32LE(20) !== sumsSum(bytes)) return undefined

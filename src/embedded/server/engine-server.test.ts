@@ -39,6 +39,7 @@ function stubCore(): EngineCore {
     return bytes({})
   }
   return {
+    integrity: () => ({ checkedBytes: 0, lastPassAt: null, damaged: [] }),
     rules: { get: () => undefined, list: () => ({ results: [], total: 0 }) },
     indexes: () => [index, { ...index, uid: 'other' }],
     index: (uid) => (uid === 't' ? index : undefined),

@@ -61,9 +61,18 @@ export class EngineMetrics {
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[] = []): Gauge<string> {
+    return this.#named(`meilisearch_${name}`, help, labelNames)
+  }
+
+  /** What the reference does not have. */
+  #own(name: string, help: string): Gauge<string> {
+    return this.#named(`flapjack_engine_${name}`, help, [])
+  }
+
+  #named(name: string, help: string, labelNames: readonly string[]): Gauge<string> {
     let gauge = this.#gauges.get(name)
     if (gauge === undefined) {
-      gauge = new Gauge({ name: `meilisearch_${name}`, help, labelNames, registers: [this.#registry] })
+      gauge = new Gauge({ name, help, labelNames, registers: [this.#registry] })
       this.#gauges.set(name, gauge)
     }
     gauge.reset()
@@ -91,6 +100,9 @@ export class EngineMetrics {
     const [oldest] = core.tasks({ filter: { statuses: ['enqueued', 'processing'] }, limit: 1, reverse: true }).results
     const waitedMs = oldest === undefined ? 0 : Math.max(0, clock.now() - Date.parse(oldest.enqueuedAt))
     this.#gauge('task_queue_latency_seconds', 'Meilisearch Task Queue Latency in Seconds').set(waitedMs / 1000)
+    const { checkedBytes, damaged } = core.integrity()
+    this.#own('damaged_indexes', 'Indexes whose file does not hold what was written').set(damaged.length)
+    this.#own('checked_bytes', 'Bytes of files that were compared with their checksums').set(checkedBytes)
     return this.#registry.metrics()
   }
 }

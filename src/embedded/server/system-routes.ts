@@ -65,6 +65,8 @@ export const systemRoutes: readonly Route[] = [
   }),
 
   route('GET', '/metrics', 'metrics.get', readMetrics),
+  // Of this engine alone, for operators: names every index.
+  route('GET', '/sis/integrity', 'snapshots.create', ({ parts }) => json(parts.core.integrity())),
 ]
 
 function enqueue({ parts }: Call, operation: EngineOperation): Promise<SummarizedTask> {
