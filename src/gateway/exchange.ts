@@ -1,5 +1,4 @@
 /** One request on its way through the pipeline, and what its handler may use. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { ApiError } from '../api/errors.ts'
 import type { AccessTokens } from '../control/access-tokens.ts'
@@ -10,6 +9,8 @@ import type { Journal } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { EgressPolicy } from '../lib/egress-policy.ts'
+import type { HttpRequest } from '../lib/http-server.ts'
+import type { HttpResponse } from '../lib/plain-response.ts'
 import type { Random } from '../lib/random.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
@@ -51,8 +52,8 @@ export interface BoundRoute {
 }
 
 export class Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
+  readonly request: HttpRequest
+  readonly response: HttpResponse
   readonly parts: GatewayParts
   readonly startedAt: number
   /** One picture of the world from start to end. */
@@ -70,7 +71,7 @@ export class Exchange {
   /** For the log line: what went wrong, if anything. */
   outcome: string | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse, parts: GatewayParts) {
+  constructor(request: HttpRequest, response: HttpResponse, parts: GatewayParts) {
     this.request = request
     this.response = response
     this.parts = parts

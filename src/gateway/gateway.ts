@@ -14,7 +14,8 @@ import { type PublishedKey, publishedKeys } from '../control/token-keys.ts'
 import { assert } from '../lib/assert.ts'
 import { type Clock, systemClock } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
-import { listenHttp } from '../lib/http-server.ts'
+import { type HttpRequest, listenHttp } from '../lib/http-server.ts'
+import type { HttpResponse } from '../lib/plain-response.ts'
 import { systemRandom } from '../lib/random.ts'
 import { createRequestIds } from '../lib/request-ids.ts'
 import { RouteTree } from '../lib/route-tree.ts'
@@ -117,16 +118,18 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (log.isLevelEnabled('info')) logRequest(exchange, tookMs)
     },
   }
+  function answer(request: HttpRequest, response: HttpResponse): void {
+    openRequests += 1
+    run(new Exchange(request, response, parts), pipeline)
+  }
   const { host, port } = splitAddress(options.httpAddr)
   const server = await listenHttp({
     host,
     port,
     clock,
     refusal: refuseRequest,
-    handle(request, response) {
-      openRequests += 1
-      run(new Exchange(request, response, parts), pipeline)
-    },
+    handle: answer,
+    handlePlain: answer,
   }).catch(async (error: unknown) => {
     await follower.close()
     await issuerKeys.close()

@@ -75,7 +75,7 @@ class Relay implements AnswerReceiver {
     this.#exchange = exchange
     this.#plan = plan
     this.#startedAt = exchange.startedAt
-    exchange.response.on('close', () => {
+    exchange.response.once('close', () => {
       this.#isClosed = true
       if (this.#timer !== undefined) {
         // Nobody waits for the next attempt any more.

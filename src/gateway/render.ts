@@ -1,5 +1,4 @@
 /** The one place that writes answers of our own and turns errors into answers and log fields. */
-import { once } from 'node:events'
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
@@ -40,14 +39,21 @@ export async function renderAnswer(exchange: Exchange, answer: Answer): Promise<
       response.writeHead(answer.status, headers)
       response.end(answer.body)
       return
-    case 'stream':
+    case 'stream': {
       headers.push('content-type', answer.contentType)
       response.writeHead(answer.status, headers)
+      let goOn = () => {}
+      response.once('close', () => goOn())
       for await (const chunk of answer.body) {
         if (response.destroyed) return
-        if (!response.write(chunk)) await Promise.race([once(response, 'drain'), once(response, 'close')])
+        if (response.write(chunk)) continue
+        await new Promise<void>((resolve) => {
+          goOn = resolve
+          response.once('drain', resolve)
+        })
       }
       response.end()
+    }
   }
 }
 

@@ -1,9 +1,10 @@
 /** Bodies of requests as the API sees them: bounded, decoded, of the right type, or refused with its own words (M-A1). */
-import type { IncomingMessage } from 'node:http'
 import { ApiError } from '../api/errors.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { BodyRefused, bodyStream as decodedStream, sizeText } from '../lib/http-body.ts'
+import type { HttpRequest } from '../lib/http-server.ts'
 import type { Json } from '../lib/json.ts'
+import { PlainRequest } from '../lib/plain-request.ts'
 import type { RequestHeaders } from './request-headers.ts'
 
 /** The client closed the connection before its request was complete. Nobody is left to be told. */
@@ -38,16 +39,16 @@ function told(refusal: BodyRefused, bytesMax: number): Error {
 }
 
 /** The body in pieces. @throws ApiError, or ClientGone. */
-export async function* bodyStream(request: IncomingMessage, bytesMax: number): AsyncGenerator<Uint8Array> {
+export async function* bodyStream(request: HttpRequest, bytesMax: number): AsyncGenerator<Uint8Array> {
   try {
-    yield* decodedStream(request, bytesMax)
+    yield* decodedStream(request instanceof PlainRequest ? request.stream() : request, bytesMax)
   } catch (error) {
     throw error instanceof BodyRefused ? told(error, bytesMax) : error
   }
 }
 
 /** The whole body. @throws ApiError, or ClientGone. */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+export async function readBody(request: HttpRequest, bytesMax: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   for await (const piece of bodyStream(request, bytesMax)) pieces.push(piece)
   return Buffer.concat(pieces)
@@ -55,7 +56,7 @@ export async function readBody(request: IncomingMessage, bytesMax: number): Prom
 
 /** The whole body by callback: the fast path of searches, without a promise for each piece. */
 export function collectBody(
-  request: IncomingMessage,
+  request: HttpRequest,
   headers: RequestHeaders,
   bytesMax: number,
   done: (error: unknown, body: Buffer) => void,
@@ -69,6 +70,10 @@ export function collectBody(
   }
   if (headers.contentLength !== undefined && Number(headers.contentLength) > bytesMax) {
     done(tooLarge(bytesMax), emptyBody)
+    return
+  }
+  if (request instanceof PlainRequest) {
+    request.collect((body) => (body === undefined ? done(new ClientGone(undefined), emptyBody) : done(undefined, body)))
     return
   }
   let first: Buffer | undefined
@@ -127,7 +132,7 @@ export function checkContentType(
 }
 
 /** A JSON body. @throws ApiError 400, 413 or 415. */
-export async function readJson(request: IncomingMessage, headers: RequestHeaders, bytesMax: number): Promise<Json> {
+export async function readJson(request: HttpRequest, headers: RequestHeaders, bytesMax: number): Promise<Json> {
   checkJsonType(headers)
   return parseJsonBody(await readBody(request, bytesMax))
 }

@@ -1,7 +1,13 @@
 /** Request bodies: bounded and decoded (gzip, deflate, br), as a stream or as a whole. What goes wrong has a kind. */
-import type { IncomingMessage } from 'node:http'
 import type { Readable, Transform } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib'
+
+/** A request with its body. An `IncomingMessage` is one. */
+export interface BodySource extends Readable {
+  readonly headers: { readonly 'content-encoding'?: string | undefined; readonly 'content-length'?: string | undefined }
+  /** The body was read to its end. */
+  readonly complete: boolean
+}
 
 export type BodyFault = 'too-large' | 'undecodable' | 'unsupported-encoding' | 'client-gone'
 
@@ -23,7 +29,7 @@ export class BodyRefused extends Error {
  * on it is undisturbed.
  * @throws BodyRefused.
  */
-export async function* bodyStream(request: IncomingMessage, bytesMax: number): AsyncGenerator<Uint8Array> {
+export async function* bodyStream(request: BodySource, bytesMax: number): AsyncGenerator<Uint8Array> {
   const decoder = decoderOf(request.headers['content-encoding'] ?? '')
   const announced = Number(request.headers['content-length'] ?? 0)
   if (decoder === undefined && announced > bytesMax) throw tooLarge(request)
@@ -59,18 +65,18 @@ export async function* bodyStream(request: IncomingMessage, bytesMax: number): A
 }
 
 /** Reads and drops what is left. Only after a turn: until then the stream believes that its last reader still waits. */
-export function dropRest(request: IncomingMessage): void {
+export function dropRest(request: BodySource): void {
   if (!request.readableEnded) setImmediate(() => request.resume())
 }
 
 /** The whole body. @throws BodyRefused. */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+export async function readBody(request: BodySource, bytesMax: number): Promise<Buffer> {
   const pieces: Uint8Array[] = []
   for await (const piece of bodyStream(request, bytesMax)) pieces.push(piece)
   return Buffer.concat(pieces)
 }
 
-function tooLarge(request: IncomingMessage): BodyRefused {
+function tooLarge(request: BodySource): BodyRefused {
   request.resume()
   return new BodyRefused('too-large', 'the body is larger than allowed')
 }

@@ -1,8 +1,15 @@
 /** A thin listener over `node:http`: bounds of time and headers, an answer for what is no HTTP, an orderly end. */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { assert } from './assert.ts'
 import type { Clock } from './clock.ts'
+import { PlainListener, type PlainListenerOptions } from './plain-listener.ts'
+import type { PlainRequest } from './plain-request.ts'
+import type { HttpResponse } from './plain-response.ts'
+
+/** A request as it was read by `node:http`, or by the listener of plain requests. */
+export type HttpRequest = IncomingMessage | PlainRequest
 
 export interface HttpServerOptions {
   readonly host: string
@@ -11,6 +18,8 @@ export interface HttpServerOptions {
   readonly clock: Clock
   /** Must not reject: it answers its own errors. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void
+  /** Answers plain requests, for less than `node:http` takes. Absent = `handle` answers all. Must not reject either. */
+  readonly handlePlain?: (request: PlainRequest, response: HttpResponse) => void
   /** JSON body for a request that never reached `handle`. */
   readonly refusal: (status: 400 | 431) => string
 }
@@ -24,14 +33,17 @@ export interface HttpServer {
 
 const headersBytesMax = 64 * 1024
 const headerCountMax = 100
+const keepAliveMs = 75_000
+/** Also until the first byte. */
+const headersMs = 60_000
 
 /** Listens when it resolves; rejects when the address is taken. */
 export function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
   const server = createServer(
     {
       maxHeaderSize: headersBytesMax,
-      keepAliveTimeout: 75_000,
-      headersTimeout: 60_000,
+      keepAliveTimeout: keepAliveMs,
+      headersTimeout: headersMs,
       // A slow upload is bounded by the size of its body, not by a total time.
       requestTimeout: 0,
       noDelay: true,
@@ -44,24 +56,41 @@ export function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
       socket.destroy()
       return
     }
-    const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+    refuse(socket, error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400)
+  })
+
+  function refuse(socket: Duplex, status: 400 | 431): void {
     const words = status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'
     const body = options.refusal(status)
     // Nobody knows where the next request begins, so the connection ends.
     socket.end(
       `HTTP/1.1 ${status} ${words}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     )
-  })
+  }
+
+  const { handlePlain } = options
+  const plain =
+    handlePlain &&
+    listenBefore(server, (handOver) => ({
+      handle: handlePlain,
+      handOver,
+      refuse: (socket) => refuse(socket, 400),
+      now: () => options.clock.now(),
+      firstRequestMs: headersMs,
+      keepAliveMs,
+    }))
 
   let closing: Promise<void> | undefined
   async function close(drainMs: number): Promise<void> {
     const ended = new Promise<void>((resolve) => server.close(() => resolve()))
     server.closeIdleConnections()
+    plain?.closeIdle()
     const waiting = new AbortController()
     const tooLate = options.clock.sleep(drainMs, waiting.signal).catch(() => undefined)
     await Promise.race([ended, tooLate])
     waiting.abort(new Error('closed'))
     server.closeAllConnections()
+    plain?.closeAll()
     await ended
   }
 
@@ -80,4 +109,17 @@ export function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
       })
     })
   })
+}
+
+/** Puts a listener of plain requests before the server's own, which takes what is handed over. */
+function listenBefore(
+  server: Server,
+  optionsOf: (handOver: (socket: Socket) => void) => PlainListenerOptions,
+): PlainListener {
+  const [own, ...others] = server.listeners('connection')
+  assert(own !== undefined && others.length === 0, 'a server of node:http takes connections in one place')
+  const plain = new PlainListener(optionsOf((socket) => Reflect.apply(own, server, [socket])))
+  server.removeAllListeners('connection')
+  server.on('connection', (socket) => plain.accept(socket))
+  return plain
 }
