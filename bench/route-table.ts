@@ -69,7 +69,7 @@ function measure() {
   let placements: Placement[] | undefined = indexes.map(makePlacement)
   const sample = Array.from({ length: 1000 }, () => indexes![random.integer(indexCount)]!)
   const startedAt = performance.now()
-  const table = buildRouteTable({ version: 1, projects, keys: [], indexes, placements, nodes: [] })
+  const table = buildRouteTable({ version: 1, projects, keys: [], indexes, placements, nodes: [], credentials: [] })
   const buildMs = performance.now() - startedAt
   indexes = undefined
   placements = undefined

@@ -15,6 +15,7 @@ import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
 import type { EngineCore } from './embedded/core.ts'
 import type { Engine } from './engine/engine.ts'
+import { createEngineKeys } from './engine/engine-keys.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
 import { startGateway } from './gateway/gateway.ts'
 import { readCommand, readReply } from './gateway/gateway-admin.ts'
@@ -26,6 +27,7 @@ import type { Random } from './lib/random.ts'
 import { loadSealingKey, parseSealingKey, readSealingKey } from './lib/seal.ts'
 import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
+import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
@@ -241,7 +243,8 @@ export async function startGateways(
         count: gateways,
         script: host.script,
         args: ['serve', '--role', 'gateway'],
-        env: configEnvironment(config),
+        // What opens the engines is no business of gateways.
+        env: { ...configEnvironment(config), FLAPJACK_ENGINE_KEY: '' },
         logger,
         clock: host.clock,
       }),
@@ -256,7 +259,7 @@ export async function startGateways(
 export async function startOneGateway(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, gateways, secrets, localSecret }: Store,
+  { gatewayCatalogue: catalogue, journal, gateways, secrets, localSecret }: Store,
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
@@ -330,7 +333,7 @@ function rateLimitsOf({ limits, http }: Config): RateLimitOptions {
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
-  { laneJournal }: Store,
+  { catalogue, engineCredentials, laneJournal }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
   supervisor: Supervisor,
@@ -338,6 +341,18 @@ export async function startWorker(
 ): Promise<void> {
   const engines = keepEngines()
   if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
+  const credentials = await supervisor.start(
+    'keys of gateways',
+    async () =>
+      keepEngineCredentials({
+        credentials: engineCredentials,
+        nodes: () => catalogue.nodes(),
+        keysOf: ({ url, key }) => createEngineKeys({ url, key: key ?? '' }),
+        clock,
+        log: logger,
+      }),
+    (keeper) => keeper.stop(),
+  )
   await supervisor.start(
     'lanes',
     async () =>
@@ -345,6 +360,7 @@ export async function startWorker(
         worker,
         journal: laneJournal,
         engineOf: engines.of,
+        credentials,
         clock,
         random,
         log: logger,

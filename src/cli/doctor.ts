@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { lockOwner } from '../orchestrator/folder-lock.ts'
 import { findMeilisearch } from '../orchestrator/local-driver.ts'
 import { checkPort, PortInUse } from '../orchestrator/loopback-port.ts'
+import { checkEngineKey } from '../orchestrator/remote-node.ts'
 import type { CommandContext } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { isHealthy } from './status.ts'
@@ -96,7 +97,7 @@ async function checkDatabase({ config, programs }: CommandContext): Promise<Find
 async function checkEngine({ config, env }: CommandContext): Promise<Finding> {
   const { kind, url, bin } = config.engine
   if (url) {
-    if (await isHealthy(url)) return { check: 'Engine', state: 'good', found: `${url} is healthy` }
+    if (await isHealthy(url)) return checkEngineRights(url, config.engine.key?.reveal() ?? null)
     return {
       check: 'Engine',
       state: 'bad',
@@ -109,6 +110,18 @@ async function checkEngine({ config, env }: CommandContext): Promise<Finding> {
     return { check: 'Engine', state: 'good', found: findMeilisearch(bin, env.PATH ?? '') }
   } catch (error) {
     const advice = 'Give the path of a Meilisearch program with --engine-bin.'
+    return { check: 'Engine', state: 'bad', found: error instanceof Error ? error.message : String(error), advice }
+  }
+}
+
+/** Lanes and gateways need keys of their own on it (P-22). */
+async function checkEngineRights(url: string, key: string | null): Promise<Finding> {
+  try {
+    await checkEngineKey(url, key)
+    const keys = key === null ? 'and runs without a master key' : 'and lets us make keys'
+    return { check: 'Engine', state: 'good', found: `${url} is healthy ${keys}` }
+  } catch (error) {
+    const advice = 'Give its master key with --engine-key.'
     return { check: 'Engine', state: 'bad', found: error instanceof Error ? error.message : String(error), advice }
   }
 }

@@ -28,6 +28,13 @@ export function addSecretsCommands(program: Command, run: RunCommand): void {
       'Replaces the data keys too, after `rotate` and when every process has the new sealing key: the first run makes a data key, the second, minutes later, seals every secret anew under it, the third, a day later, drops the older ones. Each says when to run the next.',
     )
     .action((_: object, command: Command) => run(command, reseal))
+
+  secrets
+    .command('rotate-engine-keys')
+    .description(
+      'Replaces the keys with which gateways reach the engines: within a minute, without a refusal. The ones before work until the next replacement; run it twice, two minutes apart, when they may be in wrong hands.',
+    )
+    .action((_: object, command: Command) => run(command, rotateEngineKeys))
 }
 
 async function rotate({ config, terminal, programs }: CommandContext): Promise<void> {
@@ -71,6 +78,11 @@ async function reseal({ config, terminal, programs }: CommandContext): Promise<v
     { resealed, dropped, keptUntil: keptUntil === null ? null : when(keptUntil) },
     `Sealed ${resealed} values anew. ${rest}`,
   )
+}
+
+async function rotateEngineKeys({ config, terminal, programs }: CommandContext): Promise<void> {
+  const count = await withStore(programs, config, (store) => store.engineCredentials.expire())
+  terminal.answer({ keys: count }, `${count} keys are replaced within a minute.`)
 }
 
 const when = (timeMs: number) => new Date(timeMs).toISOString()

@@ -39,7 +39,7 @@ const login: TokenIssuer = {
 }
 
 const tableOf = (...projects: Project[]): RouteTable =>
-  buildRouteTable({ version: 1, projects, keys: [], indexes: [], placements: [], nodes: [] })
+  buildRouteTable({ version: 1, projects, keys: [], indexes: [], placements: [], nodes: [], credentials: [] })
 
 const one = testProject('one', { tokens: { ...noTokenRules, issuers: [login] } })
 const two = testProject('two')

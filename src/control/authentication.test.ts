@@ -31,7 +31,15 @@ const one = testProject('one')
 const two = testProject('two')
 
 function tableOf(keys: readonly ApiKey[]) {
-  return buildRouteTable({ version: 1, projects: [one, two], keys, indexes: [], placements: [], nodes: [] })
+  return buildRouteTable({
+    version: 1,
+    projects: [one, two],
+    keys,
+    indexes: [],
+    placements: [],
+    nodes: [],
+    credentials: [],
+  })
 }
 
 function tokenOf(project: Project, claims: object): string {

@@ -17,6 +17,7 @@ import {
 } from '../embedded/search/foreign-documents.ts'
 import { resolveForeign } from '../embedded/search/foreign-filter.ts'
 import { quoteLongIntegers } from '../engine/http-call.ts'
+import { assert } from '../lib/assert.ts'
 import { exactText, parseExact } from '../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
@@ -182,10 +183,11 @@ export class ForeignDocuments {
   }
 
   async #read(uid: string, query: JsonObject): Promise<readonly string[]> {
-    const { parts, table } = this.#exchange
+    const { parts, table, principal } = this.#exchange
+    assert(principal !== undefined, 'documents are read for somebody')
     const placement = readPlacement(this.#route(uid))
     const outcome = await askRead(
-      () => connectTo(parts.follower.table, parts.pools, placement),
+      () => connectTo(parts.follower.table, parts.pools, placement, principal.project.id),
       jsonRequest('POST', `/indexes/${placement.physicalUid}/documents/fetch`, query),
       { signal: this.#signal, answerBytesMax: heldBytesMax, clock: parts.clock },
     )

@@ -94,7 +94,7 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
       contentType: sentBody === undefined ? undefined : headers.contentType,
       acceptEncoding: headers.acceptEncoding === undefined ? undefined : knownEncodings(headers.acceptEncoding),
       includeMetadata,
-      connect: () => connectTo(parts.follower.table, parts.pools, placement),
+      connect: () => connectTo(parts.follower.table, parts.pools, placement, principal.project.id),
       names,
       places: includeMetadata ? searchPlaces : undefined,
       onMissingIndex: () => {

@@ -71,9 +71,9 @@ function stateOf(deps: GatewayAdminDeps): JsonObject {
   const { follower, pools, counts, draining, startedAt, version, isTestMode } = deps
   const { table } = follower
   const nodes = [...table.nodes()].map((node) => {
-    const { failures, lastFailure } = pools.health(node.id)
+    const { failures, lastFailure, isSuspect } = pools.health(node.id)
     const { id, engine, url, region, state } = node
-    return { id, engine, url, region, state, failures, lastFailure: lastFailure ?? null }
+    return { id, engine, url, region, state, failures, lastFailure: lastFailure ?? null, suspect: isSuspect }
   })
   return {
     pid: process.pid,

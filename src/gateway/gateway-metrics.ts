@@ -25,6 +25,8 @@ export interface GatewayMetrics {
   readonly leaks: Counter
   /** Answers of engines that could not be used. */
   readonly badAnswers: Counter
+  /** Answers of engines that refused our key. */
+  readonly refusedKeys: Counter<'node'>
 }
 
 const classes = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
@@ -198,6 +200,12 @@ export function createGatewayMetrics(
     leaks: new Counter({
       name: 'flapjack_leak_guard_total',
       help: 'Error texts of engines that were withheld because they named something foreign.',
+      registers: [registry],
+    }),
+    refusedKeys: new Counter({
+      name: 'flapjack_engine_refused_keys_total',
+      help: "Answers of nodes that refused the gateway's key. Anything but 0 is an alert: keys were taken away, or the node is another.",
+      labelNames: ['node'],
       registers: [registry],
     }),
     badAnswers: new Counter({

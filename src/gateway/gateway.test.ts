@@ -130,6 +130,7 @@ const catalogue: Pick<
       indexes: placed.map(({ index }) => index),
       placements: placed.flatMap(({ placements }) => placements),
       nodes,
+      credentials: [],
     }
   },
   async changesAfter(version) {

@@ -59,12 +59,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const startedAt = clock.now()
   const draining = { isOn: false }
-  const pools = createNodePools({
-    connectionsMax: options.connectionsPerNode ?? 128,
-    connectTimeoutMs: 2_000,
-    answerTimeoutMs: limits.answerTimeoutMs,
-    clock,
-  })
   const egress = createEgressPolicy(options.outbound ?? { allowed: [] })
   const issuerKeys = createIssuerKeys({ egress, clock, log })
   const accessTokens = createAccessTokens({ platformKeys: knownKeys(platformKeys, follower), issuerKeys, clock })
@@ -76,6 +70,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     openRequests: () => openRequests,
     unreadableProjects: () => unreadableCount(follower.table),
     ...(options.tokenStore && { areLimitsShared: () => options.tokenStore?.isUp === true }),
+  })
+  const pools = createNodePools({
+    connectionsMax: options.connectionsPerNode ?? 128,
+    connectTimeoutMs: 2_000,
+    answerTimeoutMs: limits.answerTimeoutMs,
+    clock,
+    onRefusal: (node, isNews) => {
+      metrics.refusedKeys.inc({ node })
+      if (isNews) log.error({ node }, 'the node refuses the key of the gateway')
+    },
   })
   const parts: GatewayParts = {
     catalogue,

@@ -14,6 +14,7 @@ import {
 } from '../api/render-query.ts'
 import { authoriseIndex } from '../control/principal.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { credentialId } from '../store/catalogue.ts'
 import { askOnce, askRead, jsonRequest } from '../upstream/ask.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
@@ -56,7 +57,9 @@ async function switchOn(call: Call, flags: readonly Feature[]): Promise<void> {
   const { parts, exchange, signal } = call
   const body = Object.fromEntries(flags.map((flag) => [flag, true]))
   for (const node of exchange.table.nodes()) {
-    const outcome = await askOnce(parts.pools.connection(node), jsonRequest('PATCH', '/experimental-features', body), {
+    const key = exchange.table.credential(credentialId(node.id, 'flags'))?.key ?? node.key
+    const connection = parts.pools.connection(node, key)
+    const outcome = await askOnce(connection, jsonRequest('PATCH', '/experimental-features', body), {
       signal,
       answerBytesMax: heldBytesMax,
     })
@@ -129,7 +132,7 @@ export const renderTemplate: Handler = async (call) => {
     throw unknownIndex(sent, uid)
   }
   const outcome = await askRead(
-    () => connectTo(parts.follower.table, parts.pools, readPlacement(target)),
+    () => connectTo(parts.follower.table, parts.pools, readPlacement(target), principal.project.id),
     jsonRequest('POST', '/render-template', body),
     { signal, answerBytesMax: heldBytesMax, clock: parts.clock },
   )

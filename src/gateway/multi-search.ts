@@ -233,7 +233,7 @@ async function ask(call: Call, leg: Leg, body: JsonObject, names: NameMap): Prom
   const { parts } = call
   const withMetadata = call.headers.includeMetadata === 'true' || call.headers.includeMetadata === '1'
   const outcome = await askRead(
-    () => connectTo(parts.follower.table, parts.pools, leg.placement),
+    () => connectTo(parts.follower.table, parts.pools, leg.placement, call.principal.project.id),
     jsonRequest('POST', '/multi-search', body, withMetadata ? ['meili-include-metadata', 'true'] : []),
     { signal: call.signal, answerBytesMax: heldBytesMax, clock: parts.clock },
   )

@@ -1,6 +1,6 @@
 /** Which replica of an index answers a read. With one shard and one replica there is little to choose. */
 import { ApiError } from '../api/errors.ts'
-import type { Placement, PlacementState } from '../store/catalogue.ts'
+import { credentialId, type Placement, type PlacementState, type ProjectId } from '../store/catalogue.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import type { NodeConnection, NodePools } from '../upstream/node-pools.ts'
 
@@ -13,10 +13,18 @@ export function readPlacement(route: IndexRoute): Placement {
   return placement
 }
 
-export function connectTo(table: RouteTable, pools: NodePools, placement: Placement): NodeConnection {
+/** With the key that reads the project's indexes there (P-22). */
+export function connectTo(
+  table: RouteTable,
+  pools: NodePools,
+  placement: Placement,
+  project: ProjectId,
+): NodeConnection {
   const node = table.node(placement.node)
   if (node === undefined || node.state === 'lost') throw unreachableIndex()
-  return pools.connection(node)
+  const credential =
+    table.credential(credentialId(node.id, project)) ?? table.credential(credentialId(node.id, 'reads'))
+  return pools.connection(node, credential?.key ?? node.key)
 }
 
 function unreachableIndex(): ApiError {

@@ -89,6 +89,7 @@ const snapshot: CatalogueSnapshot = {
       key: 'node key',
     },
   ],
+  credentials: [{ id: 'n1/p', node: 'n1', project: 'p', key: 'key of the project' }],
 }
 const table = buildRouteTable(snapshot)
 

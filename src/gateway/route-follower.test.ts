@@ -11,7 +11,15 @@ function makeWorld() {
   let wake: (() => void) | undefined
   const catalogue: Pick<Catalogue, 'snapshot' | 'changesAfter' | 'onChange' | 'version'> = {
     version: async () => state.head,
-    snapshot: async () => ({ version: 1, projects: [], keys: [], indexes: [], placements: [], nodes: [] }),
+    snapshot: async () => ({
+      version: 1,
+      projects: [],
+      keys: [],
+      indexes: [],
+      placements: [],
+      nodes: [],
+      credentials: [],
+    }),
     async changesAfter(version, limit) {
       state.reads += 1
       if (state.isAway) throw new StoreUnavailable('away')

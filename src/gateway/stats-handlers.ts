@@ -37,7 +37,7 @@ export async function projectStats(call: Call, parameters: string): Promise<Proj
   const signal = AbortSignal.any([call.signal, AbortSignal.timeout(budgetMs)])
   const ask = async (placement: Placement, path: string): Promise<Json> => {
     const outcome = await askRead(
-      () => connectTo(parts.follower.table, parts.pools, placement),
+      () => connectTo(parts.follower.table, parts.pools, placement, principal.project.id),
       { method: 'GET', path: `${path}${parameters}`, headers: [], body: null },
       { signal, answerBytesMax: statsBytesMax, clock: parts.clock },
     )

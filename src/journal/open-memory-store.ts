@@ -4,6 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { NodeId, ProjectId } from '../store/catalogue.ts'
+import type { EngineCredentials } from '../store/engine-credentials.ts'
 import { openMemoryRegistry } from '../store/gateway-registry.ts'
 import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
 import { openMemoryJournal } from './memory-journal.ts'
@@ -40,6 +41,8 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
   }
   return {
     catalogue: memory.catalogue,
+    gatewayCatalogue: memory.catalogue,
+    engineCredentials: noCredentials,
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
     gateways: openMemoryRegistry(clock),
@@ -53,6 +56,16 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     sweepBlobs: async () => 0,
     close: async () => undefined,
   }
+}
+
+const noCredentials: EngineCredentials = {
+  ofNode: async () => [],
+  has: async () => false,
+  count: async () => 0,
+  projectsOn: async () => [],
+  project: async () => undefined,
+  put: async () => undefined,
+  expire: async () => 0,
 }
 
 function memoryBlobs(random: Random): Blobs {

@@ -6,6 +6,7 @@ import { openBlobs } from '../store/blobs.ts'
 import type { Spread } from '../store/catalogue.ts'
 import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
+import { type EngineCredentials, openEngineCredentials } from '../store/engine-credentials.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
 import { addDataKey, rotateSealingKey } from '../store/key-ring.ts'
 import type { Catalogue } from '../store/ports.ts'
@@ -24,6 +25,9 @@ import { sweepBlobs } from './retention.ts'
 
 export interface Store {
   readonly catalogue: Catalogue
+  /** The same, without master keys of nodes (P-22). */
+  readonly gatewayCatalogue: Catalogue
+  readonly engineCredentials: EngineCredentials
   readonly journal: Journal
   readonly laneJournal: LaneJournal
   readonly gateways: GatewayRegistry
@@ -96,8 +100,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     admission: options.admission ?? 'available',
     spread: options.spread ?? null,
   })
+  const catalogueParts = { database, sealing, learnKeys: keys.read, signals, clock, random }
   return {
-    catalogue: openPostgresCatalogue({ database, sealing, learnKeys: keys.read, signals, clock, random }),
+    catalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'whole' }),
+    gatewayCatalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'gateway' }),
+    engineCredentials: openEngineCredentials({ database, sealing, signals }),
     journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
     gateways: openGatewayRegistry(database),

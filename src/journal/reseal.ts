@@ -6,6 +6,7 @@ import pg from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import { chatsContext, masterKeyContext, networkContext, webhookContext } from '../store/catalogue-rows.ts'
 import type { Database } from '../store/database.ts'
+import { credentialContext } from '../store/engine-credentials.ts'
 import type { KeyRing } from '../store/key-ring.ts'
 import { nodeKeyContext } from '../store/node-row.ts'
 import { canaryContext } from '../store/schema.ts'
@@ -37,6 +38,7 @@ export const sealedColumns: readonly SealedColumn[] = [
   { table: 'instance', column: 'canary_sealed', keys: [['id', 'int']], context: () => canaryContext },
   { table: 'projects', column: 'master_key_sealed', keys: [['id', 'uuid']], context: masterKeyContext },
   { table: 'nodes', column: 'key_sealed', keys: [['id', 'text']], context: nodeKeyContext },
+  { table: 'engine_credentials', column: 'key_sealed', keys: [['id', 'text']], context: credentialContext },
   { table: 'networks', column: 'network_sealed', keys: [['project_id', 'uuid']], context: networkContext },
   { table: 'networks', column: 'chats_sealed', keys: [['project_id', 'uuid']], context: chatsContext },
   {

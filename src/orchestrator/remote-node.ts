@@ -17,12 +17,12 @@ export async function registerRemoteNode(
   }: { readonly catalogue: Pick<Catalogue, 'putNode'>; readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<Node> {
   await waitForHealth(node.url, reachableMsMax, clock, signal)
-  await checkKey(node.url, node.key)
+  await checkEngineKey(node.url, node.key)
   return catalogue.putNode(node)
 }
 
 /** A wrong key would otherwise show only as writes that never end. */
-async function checkKey(url: string, key: string | null): Promise<void> {
+export async function checkEngineKey(url: string, key: string | null): Promise<void> {
   const headers = key === null ? {} : { authorization: `Bearer ${key}` }
   const { statusCode, body } = await request(`${url}/keys?limit=1`, { headers, headersTimeout: reachableMsMax })
   await body.dump()

@@ -3,7 +3,7 @@ import type { Engine } from '../engine/engine.ts'
 import type { LaneJournal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { Node } from '../store/catalogue.ts'
+import type { Node, ProjectId } from '../store/catalogue.ts'
 
 /** The part of pino that the lanes use. Fields never hold documents, filters or keys. */
 export interface LaneLog {
@@ -28,12 +28,22 @@ export interface LaneMetrics {
   refusing(node: string, isRefusing: boolean): void
 }
 
+/** Keys that gateways read a node's indexes with (P-22). */
+export interface ReadCredentials {
+  /** What the node's disk lost is made again. @throws when the node does not answer. */
+  settle(node: Node, signal: AbortSignal): Promise<void>
+  /** Before an index of the project is read there: its key is there when this resolves. */
+  ensure(node: Node, project: ProjectId, signal: AbortSignal): Promise<void>
+}
+
 export interface ReplicationDeps {
   /** Unique per process start. */
   readonly worker: string
   readonly journal: LaneJournal
   /** One engine per node; called again when the node's row changes. */
   readonly engineOf: (node: Node) => Engine
+  /** Absent: gateways read with the nodes' own keys. */
+  readonly credentials?: ReadCredentials
   readonly clock: Clock
   readonly random: Random
   readonly log: LaneLog

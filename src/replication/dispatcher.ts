@@ -79,6 +79,7 @@ export class Dispatcher {
         const disk = await this.#knowDisk(engine)
         if (disk.kind === 'known') {
           failures = 0
+          await this.#deps.credentials?.settle(this.#lease.node, this.#stop.signal)
           await this.#work(engine, disk)
         } else {
           failures += 1

@@ -12,7 +12,7 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneState } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
-import type { Placement } from '../store/catalogue.ts'
+import type { Placement, ProjectId } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
@@ -45,6 +45,7 @@ export class Lane {
   readonly #placement: Placement
   readonly #tag: string
   readonly #onNode: IndexOnNode
+  readonly #project: ProjectId
   #head: number
   /** As the store has it. */
   #applied: number
@@ -71,12 +72,13 @@ export class Lane {
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
 
-  constructor(session: NodeSession, { placement, head }: LaneState) {
+  constructor(session: NodeSession, { placement, project, head }: LaneState) {
     this.#session = session
     this.#placement = placement
     this.#tag = laneTag(placement, session.marker)
     this.#ahead = new ReadAhead(session, placement)
     this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
+    this.#project = project
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
@@ -133,6 +135,8 @@ export class Lane {
     let mustResume = true
     while (!signal.aborted) {
       try {
+        // Whoever is told that the index is there can read it.
+        await deps.credentials?.ensure(this.#session.lease.node, this.#project, signal)
         mustResume ||= this.#hasStranger
         if (mustResume) await this.#resume()
         mustResume = true

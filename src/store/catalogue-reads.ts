@@ -3,7 +3,8 @@ import type { SealingKey } from '../lib/seal.ts'
 import type { CatalogueEvent } from './catalogue.ts'
 import { decodeEntry, decodeEvent, decodeKey, decodeProject, decodeWebhook, type EntryRow } from './catalogue-rows.ts'
 import type { Db } from './database.ts'
-import { decodeNode } from './node-row.ts'
+import { decodeCredential } from './engine-credentials.ts'
+import { decodeNode, type NodeView, selectNodes } from './node-row.ts'
 import { decodePlacement } from './placement-row.ts'
 import type { CatalogueChange, CatalogueSnapshot } from './ports.ts'
 
@@ -26,7 +27,7 @@ function atOneVersion<T>(db: Db, read: (tx: Db) => Promise<T>): Promise<T> {
   return db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only').execute(read)
 }
 
-export function readSnapshot(db: Db, sealing: SealingKey): Promise<CatalogueSnapshot> {
+export function readSnapshot(db: Db, sealing: SealingKey, view: NodeView): Promise<CatalogueSnapshot> {
   return atOneVersion(db, async (tx) => {
     const { catalogue_version: version } = await tx
       .selectFrom('instance')
@@ -36,7 +37,8 @@ export function readSnapshot(db: Db, sealing: SealingKey): Promise<CatalogueSnap
     const keys = await tx.selectFrom('api_keys').select(keyColumns).orderBy('seq').execute()
     const indexes = await tx.selectFrom('indexes').select(entryColumns).where('read_uid', 'is not', null).execute()
     const placements = await tx.selectFrom('placements').selectAll().where('is_gone', '=', false).execute()
-    const nodes = await tx.selectFrom('nodes').selectAll().orderBy('id').execute()
+    const nodes = await selectNodes(tx, view).orderBy('id').execute()
+    const credentials = await tx.selectFrom('engine_credentials').selectAll().execute()
     const entries = indexes.flatMap((row) => decodeEntry(row) ?? [])
     const readable = new Set(entries.map(({ id }) => id))
     return {
@@ -46,6 +48,7 @@ export function readSnapshot(db: Db, sealing: SealingKey): Promise<CatalogueSnap
       indexes: entries,
       placements: placements.filter((row) => readable.has(row.index_id)).map(decodePlacement),
       nodes: nodes.map((row) => decodeNode(sealing, row)),
+      credentials: credentials.flatMap((row) => decodeCredential(sealing, row) ?? []),
     }
   })
 }
@@ -54,6 +57,7 @@ export function readSnapshot(db: Db, sealing: SealingKey): Promise<CatalogueSnap
 export function readChanges(
   db: Db,
   sealing: SealingKey,
+  view: NodeView,
   version: number,
   limit: number,
 ): Promise<{ readonly version: number; readonly changes: readonly CatalogueChange[] }> {
@@ -72,7 +76,7 @@ export function readChanges(
       last.set(key, event)
     }
     const events = [...last.values()]
-    const find = await finder(tx, sealing, events)
+    const find = await finder(tx, sealing, view, events)
     return { version: rows.at(-1)?.version ?? version, changes: events.map(find) }
   })
 }
@@ -81,6 +85,7 @@ export function readChanges(
 async function finder(
   tx: Db,
   sealing: SealingKey,
+  view: NodeView,
   events: readonly CatalogueEvent[],
 ): Promise<(event: CatalogueEvent) => CatalogueChange> {
   const idsOf = (entity: CatalogueEvent['entity']) =>
@@ -101,7 +106,10 @@ async function finder(
   const placements = await rowsOf('index', (ids) =>
     tx.selectFrom('placements').selectAll().where('index_id', 'in', ids).where('is_gone', '=', false).execute(),
   )
-  const nodes = await rowsOf('node', (ids) => tx.selectFrom('nodes').selectAll().where('id', 'in', ids).execute())
+  const nodes = await rowsOf('node', (ids) => selectNodes(tx, view).where('id', 'in', ids).execute())
+  const credentials = await rowsOf('credential', (ids) =>
+    tx.selectFrom('engine_credentials').selectAll().where('id', 'in', ids).execute(),
+  )
   const webhooks = await rowsOf('webhook', (ids) =>
     tx.selectFrom('webhooks').select(webhookColumns).where('uuid', 'in', ids).execute(),
   )
@@ -127,6 +135,10 @@ async function finder(
       case 'node': {
         const row = nodes.find(({ id }) => id === event.entityId)
         return { event: { ...event, entity: 'node' }, now: row && decodeNode(sealing, row) }
+      }
+      case 'credential': {
+        const row = credentials.find(({ id }) => id === event.entityId)
+        return { event: { ...event, entity: 'credential' }, now: row && decodeCredential(sealing, row) }
       }
       case 'webhook': {
         const row = webhooks.find(({ uuid, project_id }) => uuid === event.entityId && project_id === event.project)

@@ -136,8 +136,28 @@ export interface Node {
   /** null = unknown. */
   readonly capacity: NodeCapacity | null
   readonly state: NodeState
-  /** The engine's own master key; sealed at rest. */
+  /** The engine's own master key; sealed at rest. Null: it has none, or this process has no business with it (P-22). */
   readonly key: string | null
+}
+
+/** A key of a node that opens less than its master key: what gateways hold (P-22). Sealed at rest. */
+export interface Credential {
+  /** See `credentialId`. */
+  readonly id: string
+  readonly node: NodeId
+  readonly project: ProjectId | null
+  readonly key: string
+}
+
+/**
+ * - a project's id: reads that project's indexes.
+ * - `reads`: reads every index, where a node has too many projects for a key each.
+ * - `flags`: switches experimental features on.
+ */
+export type CredentialPurpose = ProjectId | 'reads' | 'flags'
+
+export function credentialId(node: NodeId, purpose: CredentialPurpose): string {
+  return `${node}/${purpose}`
 }
 
 /** What a node has room for; null = unknown. */
@@ -178,7 +198,7 @@ export interface Webhook {
 export interface CatalogueEvent {
   readonly version: number
   /** A placement's change shows as its index's. */
-  readonly entity: 'project' | 'key' | 'index' | 'node' | 'webhook'
+  readonly entity: 'project' | 'key' | 'index' | 'node' | 'webhook' | 'credential'
   readonly project: ProjectId | null
   readonly entityId: string
 }

@@ -97,6 +97,9 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
       }
       case 'node':
         return { event: { ...event, entity: 'node' }, now: nodes.get(entityId) }
+      case 'credential':
+        // Nodes that are only in memory are reached by their own keys.
+        return { event: { ...event, entity: 'credential' }, now: undefined }
       case 'webhook':
         return { event: { ...event, entity: 'webhook' }, now: webhooks[webhookAt(event.project ?? '', entityId)] }
     }
@@ -112,6 +115,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
         indexes: readable.flatMap(({ index }) => index ?? []),
         placements: readable.flatMap(({ placements }) => placements),
         nodes: [...nodes.values()],
+        credentials: [],
       }
     },
     version: async () => events.length,

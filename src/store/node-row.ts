@@ -1,6 +1,8 @@
 /** Nodes as rows. */
+import { sql } from 'kysely'
 import { SealBroken, type SealingKey } from '../lib/seal.ts'
 import type { Node, NodeCapacity } from './catalogue.ts'
+import type { Db } from './database.ts'
 import type { Tables } from './tables.ts'
 
 export type NodeRow = Pick<
@@ -8,6 +10,22 @@ export type NodeRow = Pick<
   'id' | 'engine' | 'url' | 'region' | 'state' | 'key_sealed' | 'capacity'
 > & {
   readonly replica_group: number
+}
+
+/** `gateway` leaves out master keys (P-22). */
+export type NodeView = 'whole' | 'gateway'
+
+/**
+ * A node that has indexes and no credential at all was last under a program that made none: until a worker of this release
+ * has, gateways go on with its master key.
+ */
+export function selectNodes(db: Db, view: NodeView) {
+  const withheld = sql<Buffer | null>`case when exists (select 1 from engine_credentials c where c.node_id = nodes.id)
+    or not exists (select 1 from placements p where p.node_id = nodes.id) then null else key_sealed end`
+  return db
+    .selectFrom('nodes')
+    .select(['id', 'engine', 'url', 'region', 'state', 'capacity', 'replica_group'])
+    .select(view === 'whole' ? 'key_sealed' : withheld.as('key_sealed'))
 }
 
 export const nodeKeyContext = (id: string) => `node:${id}:key`

@@ -4,6 +4,7 @@ import type { Network } from '../api/network-body.ts'
 import type {
   ApiKey,
   CatalogueEvent,
+  Credential,
   EngineKind,
   IndexEntry,
   Node,
@@ -29,6 +30,7 @@ export interface CatalogueSnapshot {
   readonly indexes: readonly IndexEntry[]
   readonly placements: readonly Placement[]
   readonly nodes: readonly Node[]
+  readonly credentials: readonly Credential[]
 }
 
 /** What one event's entity is now; `undefined` = it is gone. */
@@ -40,6 +42,7 @@ export type CatalogueChange =
       readonly now: { readonly index: IndexEntry; readonly placements: readonly Placement[] } | undefined
     }
   | { readonly event: CatalogueEvent & { entity: 'node' }; readonly now: Node | undefined }
+  | { readonly event: CatalogueEvent & { entity: 'credential' }; readonly now: Credential | undefined }
   | { readonly event: CatalogueEvent & { entity: 'webhook' }; readonly now: Webhook | undefined }
 
 export interface NewKey {

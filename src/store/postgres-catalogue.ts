@@ -36,7 +36,7 @@ import { type Database, reach, reachInTime } from './database.ts'
 import { defaultKeys } from './default-keys.ts'
 import { keyHash } from './key-hash.ts'
 import { UnknownDataKey } from './key-ring.ts'
-import { decodeNode, type NodeRow, nodeKeyContext } from './node-row.ts'
+import { decodeNode, type NodeRow, type NodeView, nodeKeyContext } from './node-row.ts'
 import { type Catalogue, type NewKey, webhookCountMax } from './ports.ts'
 import { newProjectRef } from './project-ref.ts'
 import type { Signals } from './signals.ts'
@@ -46,6 +46,8 @@ import { recordEvents, transact } from './transaction.ts'
 export interface CatalogueDependencies {
   readonly database: Database
   readonly sealing: SealingKey
+  /** What of nodes it shows when it is read as a whole or followed. */
+  readonly nodeView: NodeView
   /** Reads the data keys of the database anew. */
   readonly learnKeys: () => Promise<void>
   readonly signals: Signals
@@ -121,12 +123,13 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     })
 
   return {
-    snapshot: () => withKeys(() => reach(() => readSnapshot(db, sealing))),
+    snapshot: () => withKeys(() => reach(() => readSnapshot(db, sealing, deps.nodeView))),
     async version() {
       const read = () => db.selectFrom('instance').select('catalogue_version').executeTakeFirstOrThrow()
       return (await reachInTime(read)).catalogue_version
     },
-    changesAfter: (version, limit) => withKeys(() => reachInTime(() => readChanges(db, sealing, version, limit))),
+    changesAfter: (version, limit) =>
+      withKeys(() => reachInTime(() => readChanges(db, sealing, deps.nodeView, version, limit))),
     async onChange(listener) {
       const stop = signals.listen('flapjack_catalogue', () => listener())
       return async () => stop()

@@ -59,6 +59,14 @@ export interface Tables {
     marker: string | null
     since_epoch: Generated<number>
   }
+  engine_credentials: {
+    id: string
+    node_id: string
+    project_id: string | null
+    generation: number
+    key_sealed: Buffer
+    made_at: number
+  }
   node_leases: { node_id: string; owner: string; epoch: number; until: number; trouble: string | null }
   indexes: {
     id: string

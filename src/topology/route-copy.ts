@@ -1,10 +1,10 @@
 /**
  * A route table as lines of text and back: what a gateway keeps on its disk, to start while the store is away (P-16). Pure.
- * One line of JSON each: a head, then nodes, projects, keys and indexes with their placements, then an end with the count of
+ * One line of JSON each: a head, then nodes, credentials, projects, keys and indexes with their placements, then an end with the count of
  * lines, so that a copy that was cut off is not taken for a whole one.
  */
 import type { Json } from '../lib/json.ts'
-import type { ApiKey, IndexEntry, Node, Placement, Project } from '../store/catalogue.ts'
+import type { ApiKey, Credential, IndexEntry, Node, Placement, Project } from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { RouteTable } from './route-table.ts'
 
@@ -20,6 +20,7 @@ type Line =
       readonly notes: Json
     }
   | { readonly kind: 'node'; readonly node: Node }
+  | { readonly kind: 'credential'; readonly credential: Credential }
   | { readonly kind: 'project'; readonly project: Project }
   | { readonly kind: 'key'; readonly key: ApiKey }
   | { readonly kind: 'index'; readonly index: IndexEntry; readonly placements: readonly Placement[] }
@@ -37,6 +38,7 @@ export function* copyLines(table: RouteTable, asOf: number, notes: Json): Genera
   }
   yield line({ kind: 'head', format, version: table.version, asOf, notes })
   for (const node of table.nodes()) yield line({ kind: 'node', node })
+  for (const credential of table.credentials()) yield line({ kind: 'credential', credential })
   for (const project of table.projects()) {
     yield line({ kind: 'project', project })
     for (const key of table.keys(project.id)) yield line({ kind: 'key', key })
@@ -71,6 +73,7 @@ export function createCopyReader(): CopyReader {
   const indexes: IndexEntry[] = []
   const placements: Placement[] = []
   const nodes: Node[] = []
+  const credentials: Credential[] = []
   return {
     take(text) {
       // Written by `copyLines`; of another format nothing is believed, which the missing version says.
@@ -80,6 +83,7 @@ export function createCopyReader(): CopyReader {
         asOf = line.asOf
         notes = line.notes
       } else if (line.kind === 'node') nodes.push(line.node)
+      else if (line.kind === 'credential') credentials.push(line.credential)
       else if (line.kind === 'project') projects.push(line.project)
       else if (line.kind === 'key') keys.push(line.key)
       else if (line.kind === 'index') {
@@ -90,7 +94,7 @@ export function createCopyReader(): CopyReader {
     },
     finish() {
       if (version === undefined || !isWhole) return undefined
-      return { snapshot: { version, projects, keys, indexes, placements, nodes }, asOf, notes }
+      return { snapshot: { version, projects, keys, indexes, placements, nodes, credentials }, asOf, notes }
     },
   }
 }

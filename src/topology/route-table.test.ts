@@ -37,7 +37,15 @@ function indexChange(version: number, id: string, index: IndexEntry | undefined)
 
 function start(indexes: readonly IndexEntry[]) {
   const placements = indexes.map((index) => makePlacement(index))
-  return buildRouteTable({ version: 1, projects: [project], keys: [key], indexes, placements, nodes: [] })
+  return buildRouteTable({
+    version: 1,
+    projects: [project],
+    keys: [key],
+    indexes,
+    placements,
+    nodes: [],
+    credentials: [],
+  })
 }
 
 test('an old table shows what it showed, whatever is made of it', () => {

@@ -3,7 +3,17 @@
  * with the old one; a request holds one table from start to end.
  */
 import { createHash } from 'node:crypto'
-import type { ApiKey, IndexEntry, IndexId, Node, NodeId, Placement, Project, ProjectId } from '../store/catalogue.ts'
+import type {
+  ApiKey,
+  Credential,
+  IndexEntry,
+  IndexId,
+  Node,
+  NodeId,
+  Placement,
+  Project,
+  ProjectId,
+} from '../store/catalogue.ts'
 import type { CatalogueChange, CatalogueSnapshot } from '../store/ports.ts'
 import { IndexRecord } from './index-record.ts'
 import { PersistentMap } from './persistent-map.ts'
@@ -35,6 +45,9 @@ export interface RouteTable {
   keyCount(project: ProjectId): number
   indexCount(project: ProjectId): number
   node(id: NodeId): Node | undefined
+  /** By `credentialId`. */
+  credential(id: string): Credential | undefined
+  credentials(): Iterable<Credential>
   /** Whether a text begins like the physical names of some project: its reference (P-02). */
   hasRef(ref: string): boolean
   /** In no particular order. */
@@ -51,7 +64,15 @@ export function credentialHash(credential: string): string {
 
 /** A table of nothing, at version 0. */
 export function emptyRouteTable(): RouteTable {
-  return buildRouteTable({ version: 0, projects: [], keys: [], indexes: [], placements: [], nodes: [] })
+  return buildRouteTable({
+    version: 0,
+    projects: [],
+    keys: [],
+    indexes: [],
+    placements: [],
+    nodes: [],
+    credentials: [],
+  })
 }
 
 /** Builds a table from scratch: about one second for a million indexes. */
@@ -102,6 +123,7 @@ export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
       snapshot.projects.map(({ ref, id }) => ({ ref, project: id })),
     ),
     nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
+    credentials: PersistentMap.from(credentialIdOf, snapshot.credentials),
   })
 }
 
@@ -144,6 +166,7 @@ interface TableParts {
   readonly keysByUid: PersistentMap<UidEntry>
   readonly refs: PersistentMap<RefEntry>
   readonly nodes: ReadonlyMap<NodeId, Node>
+  readonly credentials: PersistentMap<Credential>
 }
 
 const uidOf = (record: IndexRecord): string => record.uid
@@ -151,6 +174,7 @@ const indexIdOf = (record: IndexRecord): string => record.id
 const keyUidOf = (key: ApiKey): string => key.uid
 const projectIdOf = (routes: ProjectRoutes): string => routes.project.id
 const refOf = (entry: RefEntry): string => entry.ref
+const credentialIdOf = (credential: Credential): string => credential.id
 const keysUidOf = (entry: UidEntry): string => entry.uid
 const hashOf = (entry: HashEntry): string => entry.hash
 
@@ -229,6 +253,14 @@ class Table implements RouteTable {
     return this.#parts.nodes.get(id)
   }
 
+  credential(id: string): Credential | undefined {
+    return this.#parts.credentials.get(id)
+  }
+
+  credentials(): Iterable<Credential> {
+    return this.#parts.credentials.values()
+  }
+
   hasRef(ref: string): boolean {
     return this.#parts.refs.get(ref) !== undefined
   }
@@ -266,6 +298,7 @@ function applyChange(parts: TableParts, change: CatalogueChange): TableParts {
   if (concerns(change, 'key')) return applyKey(parts, change)
   if (concerns(change, 'project')) return applyProject(parts, change)
   if (concerns(change, 'node')) return applyNode(parts, change)
+  if (concerns(change, 'credential')) return applyCredential(parts, change)
   return parts
 }
 
@@ -347,4 +380,9 @@ function applyNode(parts: TableParts, { event, now }: ChangeOf<'node'>): TablePa
   if (now === undefined) nodes.delete(event.entityId)
   else nodes.set(event.entityId, now)
   return { ...parts, nodes }
+}
+
+function applyCredential(parts: TableParts, { event, now }: ChangeOf<'credential'>): TableParts {
+  const { credentials } = parts
+  return { ...parts, credentials: now === undefined ? credentials.delete(event.entityId) : credentials.set(now) }
 }

@@ -17,6 +17,8 @@ export interface NodeHealth {
   readonly failures: number
   /** What the last one was, for logs and operators. */
   readonly lastFailure: string | undefined
+  /** It refused our key (P-22), and has accepted none since: its answers are not to be had, whatever else it says. */
+  readonly isSuspect: boolean
 }
 
 export interface NodeConnection {
@@ -24,29 +26,47 @@ export interface NodeConnection {
 }
 
 export interface NodePools {
-  connection(node: Node): NodeConnection
+  /** @param key  what requests carry; null = nothing. */
+  connection(node: Node, key: string | null): NodeConnection
   health(id: NodeId): NodeHealth
   /** Ends idle connections and, when they are done, busy ones. */
   close(): Promise<void>
 }
 
-const healthy: NodeHealth = { failures: 0, lastFailure: undefined }
+const healthy: NodeHealth = { failures: 0, lastFailure: undefined, isSuspect: false }
 
 /** A pool and what it met. */
-class PooledNode implements NodeConnection {
+class PooledNode {
+  readonly id: NodeId
   readonly url: string
-  readonly key: string | null
   readonly pool: ConnectionPool
+  readonly onRefusal: (node: NodeId, isNews: boolean) => void
   health: NodeHealth = healthy
 
-  constructor(node: Node, options: ConnectionPoolOptions) {
+  constructor(node: Node, { onRefusal = () => undefined, ...options }: NodePoolsOptions) {
+    this.id = node.id
     this.url = node.url
-    this.key = node.key
-    this.pool = new ConnectionPool(new URL(node.url), node.key === null ? undefined : `Bearer ${node.key}`, options)
+    this.pool = new ConnectionPool(new URL(node.url), undefined, options)
+    this.onRefusal = onRefusal
+  }
+}
+
+/** Requests of one project share connections with those of others: only what they carry differs. */
+class KeyedNode implements NodeConnection {
+  readonly #node: PooledNode
+  readonly #key: string | null
+
+  constructor(node: PooledNode, key: string | null) {
+    this.#node = node
+    this.#key = key
   }
 
   send(request: NodeRequest, receiver: AnswerReceiver): PendingAnswer {
-    return this.pool.send(request, new Observed(this, receiver))
+    const { pool } = this.#node
+    const observed = new Observed(this.#node, receiver)
+    if (this.#key === null) return pool.send(request, observed)
+    const headers = ['authorization', `Bearer ${this.#key}`, ...request.headers]
+    return pool.send({ ...request, headers }, observed)
   }
 }
 
@@ -54,6 +74,7 @@ class PooledNode implements NodeConnection {
 class Observed implements AnswerReceiver {
   readonly #node: PooledNode
   readonly #receiver: AnswerReceiver
+  #isRefused = false
 
   constructor(node: PooledNode, receiver: AnswerReceiver) {
     this.#node = node
@@ -61,6 +82,7 @@ class Observed implements AnswerReceiver {
   }
 
   onHead(status: number, headers: readonly string[]): void {
+    this.#isRefused = status === 401 || status === 403
     this.#receiver.onHead(status, headers)
   }
 
@@ -69,19 +91,30 @@ class Observed implements AnswerReceiver {
   }
 
   onEnd(): void {
-    if (this.#node.health !== healthy) this.#node.health = healthy
+    const node = this.#node
+    if (this.#isRefused) {
+      const { failures, isSuspect } = node.health
+      node.health = { failures: failures + 1, lastFailure: 'it refuses our key', isSuspect: true }
+      node.onRefusal(node.id, !isSuspect)
+    } else if (node.health !== healthy) node.health = healthy
     this.#receiver.onEnd()
   }
 
   onFailure(failure: UpstreamFailure): void {
     if (failure.kind !== 'aborted') {
-      this.#node.health = { failures: this.#node.health.failures + 1, lastFailure: failure.reason }
+      const { failures, isSuspect } = this.#node.health
+      this.#node.health = { failures: failures + 1, lastFailure: failure.reason, isSuspect }
     }
     this.#receiver.onFailure(failure)
   }
 }
 
-export function createNodePools(options: ConnectionPoolOptions): NodePools {
+export interface NodePoolsOptions extends ConnectionPoolOptions {
+  /** A node answered 401 or 403; `isNews`: it had not before. */
+  readonly onRefusal?: (node: NodeId, isNews: boolean) => void
+}
+
+export function createNodePools(options: NodePoolsOptions): NodePools {
   const nodes = new Map<NodeId, PooledNode>()
   const retired = new Set<Promise<void>>()
 
@@ -92,13 +125,13 @@ export function createNodePools(options: ConnectionPoolOptions): NodePools {
   }
 
   return {
-    connection(node) {
+    connection(node, key) {
       const known = nodes.get(node.id)
-      if (known !== undefined && known.url === node.url && known.key === node.key) return known
+      if (known !== undefined && known.url === node.url) return new KeyedNode(known, key)
       if (known !== undefined) retire(known)
       const made = new PooledNode(node, options)
       nodes.set(node.id, made)
-      return made
+      return new KeyedNode(made, key)
     },
     health: (id) => nodes.get(id)?.health ?? healthy,
     async close() {

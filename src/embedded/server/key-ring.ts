@@ -74,9 +74,13 @@ export async function openKeyRing({ store, masterKey, clock, random }: KeyRingPa
     createHmac('sha256', masterKey ?? '')
       .update(uid)
       .digest('hex')
+  /** Uids by digest of the value: a gateway may have a key here for each of thousands of projects. */
+  const uids = new Map([...keys.keys()].map((uid) => [digestOf(keyValueOf(uid)), uid]))
+  const keyByValue = (value: string) => keys.get(uids.get(digestOf(value)) ?? '')
   const keep = async (key: StoredKey) => {
     await store.put(storePrefix + key.uid, { ...key })
     keys.set(key.uid, key)
+    uids.set(digestOf(keyValueOf(key.uid)), key.uid)
     return key
   }
   if (masterKey !== null && store.get(madeMark) === undefined) {
@@ -91,11 +95,8 @@ export async function openKeyRing({ store, masterKey, clock, random }: KeyRingPa
 
   function accessOf(credential: string): Access | undefined {
     if (masterKey !== null && isSame(credential, masterKey)) return everything
-    for (const key of keys.values()) {
-      if (!isSame(credential, keyValueOf(key.uid))) continue
-      return isLive(key) ? { actions: key.actions, indexes: key.indexes, rules: null } : undefined
-    }
-    return undefined
+    const key = keyByValue(credential)
+    return key !== undefined && isLive(key) ? { actions: key.actions, indexes: key.indexes, rules: null } : undefined
   }
 
   function isLive(key: StoredKey): boolean {
@@ -123,8 +124,7 @@ export async function openKeyRing({ store, masterKey, clock, random }: KeyRingPa
   }
 
   function find(uidOrValue: string): StoredKey {
-    const found =
-      keys.get(uidOrValue.toLowerCase()) ?? [...keys.values()].find((key) => isSame(uidOrValue, keyValueOf(key.uid)))
+    const found = keys.get(uidOrValue.toLowerCase()) ?? keyByValue(uidOrValue)
     if (found === undefined) throw keyNotFound(uidOrValue)
     return found
   }
@@ -166,6 +166,7 @@ export async function openKeyRing({ store, masterKey, clock, random }: KeyRingPa
       const { uid } = find(uidOrValue)
       await store.delete(storePrefix + uid)
       keys.delete(uid)
+      uids.delete(digestOf(keyValueOf(uid)))
     },
     render: (key) => renderKey({ ...key, key: keyValueOf(key.uid) }),
   }
@@ -210,6 +211,10 @@ function listOf(names: readonly string[]): string {
 /** Message 2. */
 export function invalidKey(): ApiError {
   return new ApiError('invalid_api_key', 'The provided API key is invalid.')
+}
+
+function digestOf(value: string): string {
+  return createHash('sha256').update(value).digest('base64')
 }
 
 /** In constant time: digests have one length. */

@@ -12,6 +12,7 @@ import { chats } from './0010-chats.ts'
 import { nodeTrouble } from './0011-node-trouble.ts'
 import { projectSettings } from './0012-project-settings.ts'
 import { spreadIndexes } from './0013-spread-indexes.ts'
+import { engineCredentials } from './0014-engine-credentials.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -34,4 +35,5 @@ export const migrations: readonly Migration[] = [
   nodeTrouble,
   projectSettings,
   spreadIndexes,
+  engineCredentials,
 ]
