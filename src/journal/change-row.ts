@@ -150,7 +150,16 @@ function payloadOf({ payload, blob, byte_count }: ChangeRow): Payload | null {
   return blob === null ? null : { kind: 'blob', name: blob, byteCount: byte_count }
 }
 
-function resolutionOf(row: ChangeRow): Resolution | null {
+/** Whether it depends on the state of the index, and is not resolved as a whole. May be true of others. */
+export function isResolvable({ operation, body, refusal, resolution }: ChangeRow): boolean {
+  if (refusal !== null || resolution !== null) return false
+  const isPut = operation === 'documents-put' && body.includes('"skipCreation":true')
+  return isPut || operation === 'documents-delete-by-filter' || operation === 'documents-edit'
+}
+
+export function resolutionOf(
+  row: Pick<ChangeRow, 'resolution' | 'resolution_puts' | 'resolution_deletes'>,
+): Resolution | null {
   const text = parseText<ResolutionText>(row.resolution)
   if (text === null) return null
   return {

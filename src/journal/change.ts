@@ -85,6 +85,13 @@ export interface Resolution {
   readonly error: ErrorBody | null
 }
 
+/** What a change came to in some shards of a spread index. It is delivered when every shard has one. */
+export interface PartialResolution {
+  /** Ascending. */
+  readonly shards: readonly number[]
+  readonly resolution: Resolution
+}
+
 export interface Change {
   readonly project: ProjectId
   /** Dense per project, from 0, in request order. */

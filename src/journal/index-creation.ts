@@ -68,6 +68,9 @@ export function freshReplicas(
     shards,
     group: groupOf.get(node) ?? 0,
     state: 'active',
+    generation: 1,
+    applied: 0,
+    revision: 0,
     isLive: true,
   }))
 }

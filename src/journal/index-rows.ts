@@ -28,7 +28,7 @@ export function selectIndexes(withSettings: boolean): string {
       i.spread, i.held_since, p.replicas
     from indexes i cross join lateral (
       select json_agg(json_build_object('node', p.node_id, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
-        'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null))) as replicas
+        'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null))) as replicas
       from placements p join nodes n on n.id = p.node_id
       where p.index_id = i.id and not p.is_gone
     ) p`

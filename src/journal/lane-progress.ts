@@ -2,14 +2,17 @@
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { SealingKey } from '../lib/seal.ts'
-import type { IndexId, Placement, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import { recordEvents } from '../store/transaction.ts'
-import { complete } from './completion.ts'
+import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
+import { completedThrough, holdersOfFailed, isInSync, joinReports, laggards, leavers } from './joint-progress.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof } from './ports.ts'
 import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
+import { deleteReports, isContradicted, saveReports, takeReports } from './report-rows.ts'
+import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 export interface Progress {
   readonly placement: Placement
@@ -22,31 +25,148 @@ export interface ProgressEffects {
   /** The project whose tasks ended; `undefined` = none did. */
   readonly finished: ProjectId | undefined
   readonly isCatalogueChanged: boolean
+  /** Nodes with replicas that were put back to the beginning. */
+  readonly woken: readonly NodeId[]
 }
 
-const nothing: ProgressEffects = { finished: undefined, isCatalogueChanged: false }
+export interface ProgressDependencies {
+  readonly sealing: SealingKey
+  readonly clock: Clock
+}
 
-/** The caller holds the lease. Positions that are complete already are passed over. */
+const nothing: ProgressEffects = { finished: undefined, isCatalogueChanged: false, woken: [] }
+
+/**
+ * The caller holds the lease. Positions that are complete already are passed over. `restarted`: the placement was put back
+ * to the beginning since the lane learnt of it; nothing was written.
+ */
 export async function recordProgress(
   client: PoolClient,
-  { sealing, clock }: { readonly sealing: SealingKey; readonly clock: Clock },
+  deps: ProgressDependencies,
   progress: Progress,
-): Promise<ProgressEffects> {
-  const { index: id } = progress.placement
-  const locked = await lockWithSwaps(client, sealing, id)
-  const state = locked.get(id)?.state
-  if (state === undefined || state.isGone) return nothing
-  const now = clock.now()
+): Promise<ProgressEffects | 'restarted'> {
+  const { placement, outcomes } = progress
+  const locked = await lockWithSwaps(client, deps.sealing, placement.index)
+  const state = locked.get(placement.index)?.state
+  const own = state?.replicas.find(
+    ({ node, generation }) => node === placement.node && generation === placement.generation,
+  )
+  if (state === undefined || own === undefined || state.isGone) return nothing
+  if (own.revision !== placement.revision) return 'restarted'
   const moved = await movePlacement(client, progress, state.completed)
-  if (moved === undefined) return nothing
-  let isCatalogueChanged = moved.isActivated
-  const endings = []
-  const renamings = []
-  if (moved.applied > state.completed) {
-    const hasFailed = progress.outcomes.some(({ status }) => status === 'failed')
-    const open = await lockOpen(client, sealing, state, hasFailed ? state.head : moved.applied)
-    const outcomes = new Map(progress.outcomes.map((outcome) => [outcome.position, outcome]))
-    const completion = complete(state, open, moved.applied, outcomes, now)
+  const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...moved } : replica))
+  const isActivated = moved.state !== own.state
+  if (state.spread === null) {
+    const through = { completed: moved.applied, outcomes }
+    return settle(client, deps, locked, state, { replicas, through, isChanged: isActivated })
+  }
+  const fresh = outcomes.filter(({ position }) => position > state.completed)
+  await saveReports(client, placement, fresh)
+  const isOdd = await isContradicted(client, placement.index, outcomes)
+  const restart = isOdd ? new Set([placement.node]) : new Set<NodeId>()
+  return settleJointly(client, deps, locked, state, { replicas, restart, isChanged: isActivated })
+}
+
+/** Replicas of a spread index change their standing without having applied anything; what completes by that completes. */
+export async function changeStanding(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  index: IndexId,
+  change:
+    | { readonly kind: 'leave'; readonly node: NodeId }
+    | { readonly kind: 'return'; readonly node: NodeId }
+    /** Those leave that hold back what others have applied since before `heldBefore`. */
+    | { readonly kind: 'unhold'; readonly heldBefore: number },
+): Promise<ProgressEffects> {
+  const locked = await lockWithSwaps(client, deps.sealing, index)
+  const state = locked.get(index)?.state
+  if (state === undefined || state.isGone || state.spread === null) return nothing
+  if (change.kind === 'unhold' && (state.heldSince === null || state.heldSince > change.heldBefore)) return nothing
+  const leaving =
+    change.kind === 'return'
+      ? []
+      : leavers(state.replicas, change.kind === 'leave' ? new Set([change.node]) : laggards(state.replicas))
+  const isBack = (replica: ReplicaStanding) =>
+    change.kind === 'return' &&
+    replica.node === change.node &&
+    replica.state === 'filling' &&
+    replica.applied >= state.completed
+  const returning = state.replicas.filter(isBack).map(({ node }) => node)
+  if (leaving.length === 0 && returning.length === 0) return nothing
+  await client.query(
+    `update placements set state = case when node_id = any($2::text[]) then 'filling' else 'active' end
+     where index_id = $1 and not is_gone and node_id = any($2::text[] || $3::text[])`,
+    [index, leaving, returning],
+  )
+  const replicas = state.replicas.map((replica): ReplicaStanding => {
+    if (leaving.includes(replica.node)) return { ...replica, state: 'filling' }
+    return returning.includes(replica.node) ? { ...replica, state: 'active' } : replica
+  })
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+}
+
+interface Standing {
+  readonly replicas: readonly ReplicaStanding[]
+  /** The route table shows another state of some replica. */
+  readonly isChanged: boolean
+}
+
+/** Completes what the replicas of a spread index have applied together; those that contradict the rest start anew. */
+async function settleJointly(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  locked: Map<IndexId, LockedIndex>,
+  state: IndexState,
+  { replicas, restart, isChanged }: Standing & { readonly restart: Set<NodeId> },
+): Promise<ProgressEffects> {
+  const completed = completedThrough(replicas, state.spread?.shards ?? 1, state.completed)
+  const outcomes: ChangeOutcome[] = []
+  for (const [position, reports] of await takeReports(client, state.id, state.completed, completed)) {
+    const outcome = joinReports(reports, replicas)
+    outcomes.push(outcome)
+    if (outcome.status === 'failed') {
+      for (const node of holdersOfFailed(position, reports, replicas)) restart.add(node)
+    }
+  }
+  const woken = [...restart]
+  if (woken.length > 0) await putBack(client, state.id, woken)
+  const left = replicas.map(
+    (replica): ReplicaStanding => (restart.has(replica.node) ? { ...replica, applied: 0, state: 'filling' } : replica),
+  )
+  const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
+  state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null
+  const through = { completed, outcomes }
+  const effects = await settle(client, deps, locked, state, {
+    replicas: left,
+    through,
+    isChanged: isChanged || woken.length > 0,
+  })
+  if (state.isGone) await deleteReports(client, state.id)
+  return { ...effects, woken }
+}
+
+/** Ends what is complete, and everything that waited for it. */
+async function settle(
+  client: PoolClient,
+  { sealing, clock }: ProgressDependencies,
+  locked: Map<IndexId, LockedIndex>,
+  state: IndexState,
+  {
+    replicas,
+    through,
+    isChanged,
+  }: Standing & { readonly through: { readonly completed: number; readonly outcomes: readonly ChangeOutcome[] } },
+): Promise<ProgressEffects> {
+  const { id } = state
+  const now = clock.now()
+  let isCatalogueChanged = isChanged
+  const endings: Ending[] = []
+  const renamings: TaskRenaming[] = []
+  if (through.completed > state.completed) {
+    const hasFailed = through.outcomes.some(({ status }) => status === 'failed')
+    const open = await lockOpen(client, sealing, state, hasFailed ? state.head : through.completed)
+    const outcomes = new Map(through.outcomes.map((outcome) => [outcome.position, outcome]))
+    const completion = complete(state, open, through.completed, outcomes, now)
     await giveNames(client, sealing, locked, completion.names)
     renamings.push(...completion.renamings)
     await saveRewritten(client, sealing, state.project, completion.rewritten)
@@ -54,7 +174,8 @@ export async function recordProgress(
     isCatalogueChanged ||= completion.isVisible
   }
   if (state.isGone) await removePlacements(client, id)
-  else if (moved.slowest >= state.head) state.behindSince = null
+  else if (replicas.every(({ applied }) => applied >= state.head)) state.behindSince = null
+  else state.behindSince ??= now
   const swaps = await completeSwaps(client, sealing, state.project, locked, [id], now)
   endings.push(...swaps.endings)
   renamings.push(...swaps.renamings)
@@ -69,7 +190,8 @@ export async function recordProgress(
     client,
     changed.map(({ state: { project, id: entityId } }) => ({ entity: 'index', project, entityId })),
   )
-  return { finished: endings.length > 0 ? state.project : undefined, isCatalogueChanged: changed.length > 0 }
+  const finished = endings.length > 0 ? state.project : undefined
+  return { finished, isCatalogueChanged: changed.length > 0, woken: [] }
 }
 
 function isRenamed({ state, loaded }: LockedIndex): boolean {
@@ -81,25 +203,18 @@ async function movePlacement(
   client: PoolClient,
   { placement, applied, proof }: Progress,
   completed: number,
-): Promise<{ readonly applied: number; readonly slowest: number; readonly isActivated: boolean } | undefined> {
-  const { rows } = await client.query<{ applied: number; state: string; was: string; slowest: number | null }>({
+): Promise<Pick<ReplicaStanding, 'applied' | 'state'>> {
+  const { rows } = await client.query<Pick<ReplicaStanding, 'applied' | 'state'>>({
     name: 'move-placement',
-    text: `with before as (
-       select state from placements where index_id = $1 and generation = $2 and node_id = $3 and not is_gone
-     ), others as (
-       select min(applied) as slowest from placements
-       where index_id = $1 and not is_gone and not (generation = $2 and node_id = $3)
-     )
-     update placements p set
+    text: `update placements p set
        applied = greatest(p.applied, $4::bigint),
        applied_bytes = case when p.applied >= $4::bigint then p.applied_bytes
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), p.applied_bytes) end,
        proof_task = coalesce($5::bigint, p.proof_task),
        proof_mark = coalesce($6::text, p.proof_mark),
        state = case when p.state = 'filling' and greatest(p.applied, $4::bigint) >= $7::bigint then 'active' else p.state end
-     from before, others
      where p.index_id = $1 and p.generation = $2 and p.node_id = $3 and not p.is_gone
-     returning p.applied, p.state, before.state as was, others.slowest`,
+     returning p.applied, p.state`,
     values: [
       placement.index,
       placement.generation,
@@ -110,10 +225,17 @@ async function movePlacement(
       completed,
     ],
   })
-  const [row] = rows
-  if (row === undefined) return undefined
-  const slowest = Math.min(row.applied, row.slowest ?? row.applied)
-  return { applied: row.applied, slowest, isActivated: row.state !== row.was }
+  return rows[0] ?? { applied: 0, state: 'lost' }
+}
+
+/** They are no more what their lanes take them for: whoever works on them starts from the journal's beginning. */
+async function putBack(client: PoolClient, index: IndexId, nodes: readonly NodeId[]): Promise<void> {
+  await client.query(
+    `update placements set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null, state = 'filling',
+       revision = revision + 1
+     where index_id = $1 and node_id = any($2::text[]) and not is_gone`,
+    [index, nodes],
+  )
 }
 
 /** The rows stay, so that their physical names are never used again. */

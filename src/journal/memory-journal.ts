@@ -23,13 +23,14 @@ import {
   type StoredPlacement,
   saveEndings,
   saveRewritten,
+  standingsOf,
 } from './memory-state.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type { AppendOutcome, AppendRequest, Journal } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import { isAuthorised, matches, pageOf } from './task-filter.ts'
 import { projectWork } from './work-waiter.ts'
-import type { NewChange, ReplicaStanding, WriteIndex } from './write-index.ts'
+import type { NewChange, WriteIndex } from './write-index.ts'
 
 export interface MemoryDependencies {
   readonly state: MemoryState
@@ -171,17 +172,8 @@ function append(deps: MemoryDependencies, request: AppendRequest): AppendOutcome
 function draftOf({ state, memory }: MemoryDependencies, id: ProjectId): ProjectDraft {
   const known = memory.projects.get(id)
   assert(known !== undefined, 'a request names a project that exists')
-  for (const { state: index, placements } of state.indexes.values()) {
-    if (index.project !== id) continue
-    const replicas = placements
-      .filter(({ isGone }) => !isGone)
-      .map(({ node, shards, state: standing }): ReplicaStanding => {
-        const known = memory.nodes.get(node)
-        const isSilent = index.spread !== null && state.silent.has(node)
-        const isLive = known !== undefined && known.state !== 'lost' && !isSilent
-        return { node, shards, state: standing, group: known?.group ?? 0, isLive }
-      })
-    Object.assign(index, { replicas })
+  for (const index of state.indexes.values()) {
+    if (index.state.project === id) Object.assign(index.state, { replicas: standingsOf({ memory, state }, index) })
   }
   return {
     id,
@@ -206,7 +198,13 @@ function creator({ state, memory, clock, random }: MemoryDependencies): CreateIn
       one.physicalUid === name && places.some(({ node }) => node === one.node)
     const name = freeName(project, uid, (one) => placements.some(isOn(one)))
     const index = newIndexState(newId(clock, random), project, uid, spread, freshReplicas(places, rooms))
-    state.indexes.set(index.id, { state: index, placements: [], changes: [] })
+    state.indexes.set(index.id, {
+      state: index,
+      placements: [],
+      changes: [],
+      reports: new Map(),
+      partials: new Map(),
+    })
     return { index, placements: newPlacements(index.id, name, places) }
   }
 }

@@ -1,21 +1,19 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId } from '../store/catalogue.ts'
-import { complete } from './completion.ts'
+import type { PartialResolution } from './change.ts'
+import { laggards } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
+import { advance, comeBack, type Effects, leave } from './memory-progress.ts'
 import {
   changeOf,
-  completeSwaps,
-  giveNames,
-  openChanges,
   placementOf,
   projectIn,
-  renameTasks,
   type StoredChange,
   type StoredIndex,
   type StoredPlacement,
   saveEndings,
-  saveRewritten,
+  standingsOf,
 } from './memory-state.ts'
 import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
@@ -34,6 +32,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
   const changeAt = (index: IndexId, position: number) => state.indexes.get(index)?.changes[position - 1]
   const wakeFinished = (project: string) => {
     for (const listener of deps.finished) listener(project)
+  }
+  const tell = (index: StoredIndex, { isFinished, woken }: Effects) => {
+    if (isFinished) wakeFinished(index.state.project)
+    for (const node of woken) deps.wakeNode(node)
   }
   const working = () =>
     [...state.projects.values()]
@@ -85,7 +87,9 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const [first] = rows
       if (first === undefined) return []
       const base = first.bytesThrough - first.byteCount
-      return rows.filter((row) => row === first || row.bytesThrough - base <= byteCountMax).map(laneChangeOf)
+      return rows
+        .filter((row) => row === first || row.bytesThrough - base <= byteCountMax)
+        .map((row) => laneChangeOf(row, state.indexes.get(id)?.partials.get(row.position ?? 0) ?? []))
     },
     standingsOn: async (node, physicalUids) =>
       placed(node)
@@ -121,16 +125,47 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (change !== undefined) change.resolution ??= resolution
       return true
     },
-    async advance(lease, { index: id, generation, node }, applied, outcomes, proof) {
+    async recordPartial(lease, id, position, partial) {
+      if (!isHeld(lease)) return false
+      const partials = state.indexes.get(id)?.partials
+      const known = partials?.get(position) ?? []
+      const isFree = known.every(({ shards }) => !shards.some((shard) => partial.shards.includes(shard)))
+      if (isFree)
+        partials?.set(
+          position,
+          [...known, partial].sort((a, b) => a.shards[0]! - b.shards[0]!),
+        )
+      return true
+    },
+    async advance(lease, { index: id, generation, node, revision }, applied, outcomes, proof) {
       if (!isHeld(lease)) return false
       const index = state.indexes.get(id)
       const placement = index?.placements.find(
         (one) => one.generation === generation && one.node === node && !one.isGone,
       )
-      if (index === undefined || placement === undefined) return true
-      const { isFinished } = advance(deps, index, placement, applied, outcomes, proof)
-      if (isFinished) wakeFinished(index.state.project)
+      if (index === undefined || placement === undefined || index.state.isGone) return true
+      if (placement.revision !== revision) return 'restarted'
+      tell(index, advance(deps, index, placement, { applied, outcomes, proof }))
       return true
+    },
+    async noteSilence(lease, isSilent) {
+      if (!isHeld(lease)) return false
+      const node = lease.node.id
+      if (!isSilent) state.silent.delete(node)
+      else if (!state.silent.has(node)) state.silent.set(node, clock.now())
+      for (const { index } of placed(node)) {
+        if (index.state.spread === null) continue
+        if (isSilent) tell(index, leave(deps, index, new Set([node])))
+        else tell(index, comeBack(deps, index, node))
+      }
+      return true
+    },
+    async releaseHeld(lagMs) {
+      for (const index of state.indexes.values()) {
+        const { heldSince, isGone } = index.state
+        if (isGone || heldSince === null || heldSince > clock.now() - lagMs) continue
+        tell(index, leave(deps, index, laggards(standingsOf(deps, index))))
+      }
     },
     async identity(lease) {
       if (!isHeld(lease)) return false
@@ -243,52 +278,6 @@ function emptyPlacements(
   memory.record(hosted.map(({ index: { state } }) => ({ entity: 'index', project: state.project, entityId: state.id })))
 }
 
-function advance(
-  { state, memory, clock }: MemoryDependencies,
-  index: StoredIndex,
-  placement: StoredPlacement,
-  applied: number,
-  outcomes: Parameters<LaneJournal['advance']>[3],
-  proof: Parameters<LaneJournal['advance']>[4],
-): { readonly isFinished: boolean } {
-  const { state: one } = index
-  const now = clock.now()
-  let isChanged = false
-  const endings = []
-  if (applied > one.completed) {
-    const byPosition = new Map(outcomes.map((outcome) => [outcome.position, outcome]))
-    const completion = complete(one, openChanges(index), applied, byPosition, now)
-    const renamed = giveNames(state, completion.names)
-    renameTasks(projectIn(state, one.project), completion.renamings)
-    saveRewritten(index, completion.rewritten)
-    endings.push(...completion.endings)
-    isChanged = completion.isVisible
-    for (const { id } of renamed) {
-      if (id !== one.id) memory.record([{ entity: 'index', project: one.project, entityId: id }])
-    }
-  }
-  if (applied > placement.applied) {
-    placement.applied = applied
-    placement.appliedBytes = index.changes[applied - 1]?.bytesThrough ?? 0
-  }
-  if (proof !== null) placement.proof = proof
-  if (placement.state === 'filling' && placement.applied >= one.completed) {
-    placement.state = 'active'
-    isChanged = true
-  }
-  if (one.isGone) {
-    for (const gone of index.placements) gone.isGone = true
-    Object.assign(one, { writeUid: null, readUid: null, behindSince: null })
-  } else if (index.placements.every((replica) => replica.isGone || replica.applied >= one.head)) one.behindSince = null
-  const swaps = completeSwaps(state, one.project, now)
-  endings.push(...swaps.endings)
-  saveEndings(state, one.project, endings, now)
-  const changed = new Set([...swaps.renamed].map(({ id }) => id))
-  if (isChanged) changed.add(one.id)
-  memory.record([...changed].map((entityId) => ({ entity: 'index', project: one.project, entityId })))
-  return { isFinished: endings.length > 0 }
-}
-
 function byId(a: StoredIndex, b: StoredIndex): number {
   return a.state.id < b.state.id ? -1 : 1
 }
@@ -296,6 +285,7 @@ function byId(a: StoredIndex, b: StoredIndex): number {
 function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   return {
     placement: placementOf(placement),
+    spread: state.spread,
     project: state.project,
     head: state.head,
     primaryKey: state.primaryKey,
@@ -303,9 +293,9 @@ function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   }
 }
 
-function laneChangeOf(stored: StoredChange): LaneChange {
+function laneChangeOf(stored: StoredChange, partials: readonly PartialResolution[]): LaneChange {
   const change = changeOf(stored)
   const { index, position } = change
   assert(index !== null && position !== null, 'a change in a lane has a position')
-  return { change: { ...change, index, position }, settings: stored.deliver, primaryKey: stored.primaryKey }
+  return { change: { ...change, index, position }, settings: stored.deliver, primaryKey: stored.primaryKey, partials }
 }

@@ -4,12 +4,13 @@ import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
-import type { MemoryPlaces } from '../store/memory-catalogue.ts'
-import type { Change } from './change.ts'
+import type { MemoryCatalogue, MemoryPlaces } from '../store/memory-catalogue.ts'
+import type { Change, PartialResolution } from './change.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
+import type { Report } from './joint-progress.ts'
 import type { LaneProof } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
-import type { IndexState, NewPlacement, OpenChange } from './write-index.ts'
+import type { IndexState, NewPlacement, OpenChange, ReplicaStanding } from './write-index.ts'
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] }
 
@@ -37,6 +38,10 @@ export interface StoredIndex {
   readonly placements: StoredPlacement[]
   /** By position, from 1. */
   readonly changes: StoredChange[]
+  /** What replicas say of changes that are not complete; by position. */
+  readonly reports: Map<number, Report[]>
+  /** What changes came to in some shards; by position. */
+  readonly partials: Map<number, PartialResolution[]>
 }
 
 export interface StoredProject {
@@ -91,6 +96,21 @@ export function placesOf(index: StoredIndex): MemoryPlaces {
     index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt, spread },
     placements: index.placements.filter(({ isGone }) => !isGone).map(placementOf),
   }
+}
+
+/** The replicas of an index as they stand. */
+export function standingsOf(
+  { memory, state }: { readonly memory: Pick<MemoryCatalogue, 'nodes'>; readonly state: MemoryState },
+  { state: index, placements }: StoredIndex,
+): readonly ReplicaStanding[] {
+  return placements
+    .filter(({ isGone }) => !isGone)
+    .map(({ node, generation, shards, state: standing, applied, revision }) => {
+      const known = memory.nodes.get(node)
+      const isSilent = index.spread !== null && state.silent.has(node)
+      const isLive = known !== undefined && known.state !== 'lost' && !isSilent
+      return { node, generation, shards, state: standing, applied, revision, group: known?.group ?? 0, isLive }
+    })
 }
 
 export function placementOf(placement: StoredPlacement): Placement {

@@ -9,7 +9,7 @@ import type { ErrorBody } from '../api/errors.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
-import type { Change, Operation, Payload, Resolution } from './change.ts'
+import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
 
 // ---- Appending (gateway) ----
 
@@ -150,6 +150,8 @@ export interface NodeIdentity {
 /** A lane: brings the journal of one index to one replica, in order. */
 export interface LaneState {
   readonly placement: Placement
+  /** null = plain. */
+  readonly spread: Spread | null
   readonly project: ProjectId
   /** Last appended position. `placement.applied` is behind or equal. */
   readonly head: number
@@ -166,6 +168,8 @@ export interface LaneChange {
   readonly settings: JsonObject | null
   /** The primary key that holds from this position on. */
   readonly primaryKey: string | null
+  /** Of a spread index: what the change came to so far, in which shards. */
+  readonly partials: readonly PartialResolution[]
 }
 
 export interface ChangeOutcome {
@@ -229,12 +233,17 @@ export interface LaneJournal {
     startedAt: number,
   ): Promise<readonly number[] | false>
   recordResolution(lease: NodeLease, index: IndexId, position: number, resolution: Resolution): Promise<boolean>
+  /** The same in some shards of a spread index. What overlaps a part that is recorded already is not. */
+  recordPartial(lease: NodeLease, index: IndexId, position: number, partial: PartialResolution): Promise<boolean>
   /**
    * Records what came of changes and moves `applied`, in one transaction; completes create, delete and rename in the
    * catalogue, and the tasks that wait for these positions. Outcomes in order of position, refused ones included, those
    * of cancelled changes left out; the outcome of a change that is finished already (replay on a new disk) is ignored.
    * `proof` is kept with `applied` in the placement; null = leave the stored one. `applied` never goes back here. Safe to
-   * repeat. `false` = the lease is lost: nothing was written.
+   * repeat. `false` = the lease is lost, `restarted` = the replica was put back to the beginning: nothing was written.
+   *
+   * In a spread index a change ends when every replica of the in-sync set has applied it. Replicas that hold what failed on
+   * another are put back to the beginning.
    */
   advance(
     lease: NodeLease,
@@ -242,7 +251,14 @@ export interface LaneJournal {
     applied: number,
     outcomes: readonly ChangeOutcome[],
     proof: LaneProof | null,
-  ): Promise<boolean>
+  ): Promise<boolean | 'restarted'>
+  /**
+   * The node does not answer, or does again. A silent node's replicas leave the in-sync set as far as others of it hold their
+   * shards; when it is back, those return that hold everything that is completed. `false` = the lease is lost.
+   */
+  noteSilence(lease: NodeLease, isSilent: boolean): Promise<boolean>
+  /** Replicas leave that hold back for longer than `lagMs` what others have applied. Any worker may ask. */
+  releaseHeld(lagMs: number): Promise<void>
   /** `false` = the lease is lost. */
   identity(lease: NodeLease): Promise<NodeIdentity | false>
   /**

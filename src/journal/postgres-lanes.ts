@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { CatalogueEvent, IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import { decodeSpread } from '../store/catalogue-rows.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodePlacement } from '../store/placement-row.ts'
 import type { Signals } from '../store/signals.ts'
@@ -13,8 +14,10 @@ import type { ChangeRow } from '../store/tables.ts'
 import { againAfterConflict, recordEvents } from '../store/transaction.ts'
 import type { Change } from './change.ts'
 import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
+import { noteSilence, releaseHeld } from './in-sync-set.ts'
 import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
-import { recordProgress } from './lane-progress.ts'
+import { type ProgressEffects, recordProgress } from './lane-progress.ts'
+import { partialsOf, savePartial } from './partial-rows.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease, PlacementStanding } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
@@ -34,6 +37,11 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
   const { database, sealing, payloads, signals, clock } = deps
   const waiter = openWorkWaiter(clock, (wake) => signals.listen('flapjack_work', wake))
   const sendFinished = (project: ProjectId) => signals.send('flapjack_finished', project)
+  const tell = ({ isCatalogueChanged, finished, woken }: ProgressEffects) => {
+    if (isCatalogueChanged) signals.send('flapjack_catalogue', '')
+    if (finished !== undefined) sendFinished(finished)
+    for (const node of woken) signals.send('flapjack_work', node)
+  }
   return {
     leaseNodes: (worker, leaseMs) => leaseNodes(database, sealing, worker, leaseMs),
     releaseNodes: (worker) => releaseNodes(database, worker),
@@ -57,15 +65,18 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         )
         return true
       }),
+    recordPartial: (lease, index, position, partial) =>
+      holding(database, lease, (client) => savePartial(client, index, position, partial)),
     async advance(lease, placement, applied, outcomes, proof) {
       const effects = await holding(database, lease, (client) =>
         recordProgress(client, deps, { placement, applied, outcomes, proof }),
       )
-      if (effects === false) return false
-      if (effects.isCatalogueChanged) signals.send('flapjack_catalogue', '')
-      if (effects.finished !== undefined) sendFinished(effects.finished)
+      if (effects === false || effects === 'restarted') return effects
+      tell(effects)
       return true
     },
+    noteSilence: (lease, isSilent) => noteSilence({ ...deps, tell }, lease, isSilent),
+    releaseHeld: (lagMs) => releaseHeld({ ...deps, tell }, lagMs),
     identity: (lease) =>
       holding(database, lease, async (client) => {
         const { rows } = await client.query<{
@@ -157,13 +168,14 @@ type BehindRow = {
   state: PlacementState
   applied: number
   revision: number
+  spread: string | null
   project_id: string
   head: number
   primary_key: string | null
   pending_bytes: number
 }
 
-const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.project_id,
+const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.spread, i.project_id,
     i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
   from indexes i join placements p on p.index_id = i.id`
 
@@ -209,6 +221,7 @@ async function standingsOn(
 function decodeLane(row: BehindRow): LaneState {
   return {
     placement: decodePlacement(row),
+    spread: decodeSpread(row.spread),
     project: row.project_id,
     head: row.head,
     primaryKey: parseText<string>(row.primary_key),
@@ -236,10 +249,12 @@ async function read(
       [index, after, limit, byteCountMax],
     ),
   )
+  const partials = await partialsOf(database, index, rows)
   return rows.map((row) => ({
     change: withPlace(decodeChange(sealing, row)),
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
+    partials: partials.get(row.position ?? 0) ?? [],
   }))
 }
 

@@ -33,7 +33,18 @@ export function openRetention({ database, blobs }: { readonly database: Database
         )
         return dropped.rows
       })
-      for (const name of rows.flatMap(blobsOf)) await blobs.delete(name)
+      const partials = await reach(() =>
+        database.pool.query<{ resolution: string }>(
+          `delete from partial_resolutions r using changes c, indexes i
+           where c.index_id = r.index_id and c.position = r.position and i.id = c.index_id and c.finished_at is not null
+             and (i.is_gone or (c.finished_at < $1 and c.position <= (
+               select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone)))
+           returning r.resolution`,
+          [finishedBefore],
+        ),
+      )
+      const parts = partials.rows.map(({ resolution }) => ({ blob: null, resolution }))
+      for (const name of [...rows, ...parts].flatMap(blobsOf)) await blobs.delete(name)
       return rows.length
     },
     async cleanTasks(taskCountMax) {
@@ -66,7 +77,8 @@ export async function sweepBlobs(database: Database, blobs: Blobs): Promise<numb
          where not exists (select 1 from changes c where c.blob = old.name)
            and not exists (
              select 1 from changes c where c.resolution is not null and strpos(c.resolution, old.name) > 0
-           )`,
+           )
+           and not exists (select 1 from partial_resolutions r where strpos(r.resolution, old.name) > 0)`,
         [names],
       ),
     )

@@ -33,8 +33,12 @@ export interface WriteIndex {
   readonly replicas: readonly ReplicaStanding[]
 }
 
+/** A replica as the transaction found it. */
 export interface ReplicaStanding extends AdmissionReplica {
   readonly node: NodeId
+  readonly generation: number
+  readonly applied: number
+  readonly revision: number
 }
 
 /** With what reads see. */

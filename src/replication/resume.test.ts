@@ -61,6 +61,7 @@ function change(position: number, operation?: Operation): LaneChange {
     },
     settings: null,
     primaryKey: 'id',
+    partials: [],
   }
 }
 

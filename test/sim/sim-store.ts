@@ -228,7 +228,7 @@ export class SimStore {
         commit(() =>
           this.#index(index)
             .changes.slice(after, after + limit)
-            .map((change): LaneChange => ({ change, settings: null, primaryKey: 'id' })),
+            .map((change): LaneChange => ({ change, settings: null, primaryKey: 'id', partials: [] })),
         ),
       standingsOn: (node, physicalUids) =>
         commit(() =>
@@ -369,7 +369,7 @@ export class SimStore {
 }
 
 function laneState({ placement, changes }: StoredIndex): LaneState {
-  return { placement, project: 'p', head: changes.length, primaryKey: null, pendingBytes: 0 }
+  return { placement, spread: null, project: 'p', head: changes.length, primaryKey: null, pendingBytes: 0 }
 }
 
 function completedSettings({ changes }: StoredIndex): CompletedSettings {

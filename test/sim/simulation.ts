@@ -138,6 +138,9 @@ export function withUnused(side: LaneSide): LaneJournal {
   return {
     ...side,
     troubles: unused,
+    recordPartial: unused,
+    noteSilence: async () => true,
+    releaseHeld: async () => {},
     waitForProjectWork: unused,
     claimProjectChange: unused,
     renewProjectChange: unused,

@@ -1,0 +1,126 @@
+/**
+ * What the replicas of a spread index come to together: up to where it is complete, what became of a change, and who leaves
+ * the in-sync set (design 2, rule 3). Pure, shared by the PostgreSQL journal and its twin in memory.
+ */
+import { assert } from '../lib/assert.ts'
+import { isObject, type Json } from '../lib/json.ts'
+import type { NodeId, PlacementState } from '../store/catalogue.ts'
+import type { ChangeOutcome } from './ports.ts'
+import type { ReplicaStanding } from './write-index.ts'
+
+/** What one replica says of a change. */
+export interface Report {
+  readonly node: NodeId
+  readonly outcome: ChangeOutcome
+}
+
+/** In the in-sync set: it counts for completion and may be read. */
+export function isInSync({ state }: { readonly state: PlacementState }): boolean {
+  return state === 'active' || state === 'draining'
+}
+
+/**
+ * What every replica of the in-sync set has applied, when together they hold every shard; else what is completed already.
+ *
+ * @param shards  how many the index has.
+ */
+export function completedThrough(replicas: readonly ReplicaStanding[], shards: number, completed: number): number {
+  const inSync = replicas.filter(isInSync)
+  const covered = new Set(inSync.flatMap((replica) => replica.shards))
+  if (covered.size < shards) return completed
+  return Math.max(completed, Math.min(...inSync.map(({ applied }) => applied)))
+}
+
+/** The in-sync replicas of these nodes that may leave the set one after the other: others of it hold all their shards. */
+export function leavers(replicas: readonly ReplicaStanding[], nodes: ReadonlySet<NodeId>): readonly NodeId[] {
+  const staying = new Set(replicas.filter(isInSync))
+  const leaving: NodeId[] = []
+  for (const replica of replicas) {
+    if (!nodes.has(replica.node) || !staying.has(replica)) continue
+    const others = new Set([...staying].flatMap((one) => (one === replica ? [] : one.shards)))
+    if (!replica.shards.every((shard) => others.has(shard))) continue
+    staying.delete(replica)
+    leaving.push(replica.node)
+  }
+  return leaving
+}
+
+/** In-sync replicas that are behind others of the set. */
+export function laggards(replicas: readonly ReplicaStanding[]): ReadonlySet<NodeId> {
+  const inSync = replicas.filter(isInSync)
+  const foremost = Math.max(...inSync.map(({ applied }) => applied))
+  return new Set(inSync.filter(({ applied }) => applied < foremost).map(({ node }) => node))
+}
+
+/** One outcome out of all reports of a change. It failed when it failed anywhere: a client's batch is all or nothing. */
+export function joinReports(reports: readonly Report[], replicas: readonly ReplicaStanding[]): ChangeOutcome {
+  const sorted = [...reports].sort((a, b) => (a.node < b.node ? -1 : 1))
+  const outcomes = sorted.map(({ outcome }) => outcome)
+  const first = outcomes.find(({ status }) => status === 'failed') ?? outcomes[0]
+  assert(first !== undefined, 'a complete change was reported')
+  return {
+    ...first,
+    details: joinDetails(first.details, sorted, replicas),
+    startedAt: Math.min(...outcomes.map(({ startedAt }) => startedAt)),
+    finishedAt: Math.max(...outcomes.map(({ finishedAt }) => finishedAt)),
+  }
+}
+
+/** Replicas that hold what a change did, although it failed on another: they are built anew. */
+export function holdersOfFailed(
+  position: number,
+  reports: readonly Report[],
+  replicas: readonly ReplicaStanding[],
+): readonly NodeId[] {
+  const isFailedOn = new Set(reports.filter(({ outcome }) => outcome.status === 'failed').map(({ node }) => node))
+  return replicas.filter(({ node, applied }) => applied >= position && !isFailedOn.has(node)).map(({ node }) => node)
+}
+
+/** Counts that each replica gives for its own shards. */
+const countsOfShards = ['deletedDocuments', 'editedDocuments'] as const
+
+function joinDetails(details: Json, reports: readonly Report[], replicas: readonly ReplicaStanding[]): Json {
+  if (!isObject(details)) return details
+  const joined: Record<string, Json> = { ...details }
+  for (const name of countsOfShards) {
+    if (typeof details[name] === 'number') joined[name] = countOnce(name, reports, replicas)
+  }
+  return joined
+}
+
+/**
+ * Documents are counted on every copy. Within a group whose replicas have all reported, each shard stands in the sum as often
+ * as the group has copies; when no group is whole, because nodes are away, the sum is divided by the copies on average.
+ */
+function countOnce(
+  name: (typeof countsOfShards)[number],
+  reports: readonly Report[],
+  replicas: readonly ReplicaStanding[],
+): number {
+  const countOn = new Map(reports.map(({ node, outcome }) => [node, countIn(outcome.details, name)]))
+  const reporting = replicas.filter(({ node }) => countOn.has(node))
+  const sumOf = (some: readonly ReplicaStanding[]) => some.reduce((sum, { node }) => sum + (countOn.get(node) ?? 0), 0)
+  const shardCount = new Set(replicas.flatMap(({ shards }) => shards)).size
+  for (const group of new Set(reporting.map((replica) => replica.group))) {
+    const members = reporting.filter((replica) => replica.group === group)
+    const copies = copiesOf(members)
+    if (copies.size === shardCount && new Set(copies.values()).size === 1) {
+      return sumOf(members) / [...copies.values()][0]!
+    }
+  }
+  const copies = copiesOf(reporting)
+  const held = [...copies.values()].reduce((sum, count) => sum + count, 0)
+  return held === 0 ? 0 : Math.round(sumOf(reporting) / (held / copies.size))
+}
+
+function countIn(details: Json, name: string): number {
+  const count = isObject(details) ? details[name] : undefined
+  return typeof count === 'number' ? count : 0
+}
+
+/** By shard. */
+function copiesOf(replicas: readonly ReplicaStanding[]): ReadonlyMap<number, number> {
+  const copies = new Map<number, number>()
+  for (const { shards } of replicas) for (const shard of shards) copies.set(shard, (copies.get(shard) ?? 0) + 1)
+  return copies
+}

@@ -1,0 +1,59 @@
+/** What a change came to in some shards of a spread index, as rows. */
+import type { PoolClient } from 'pg'
+import type { IndexId } from '../store/catalogue.ts'
+import { type Database, reach } from '../store/database.ts'
+import type { ChangeRow } from '../store/tables.ts'
+import type { PartialResolution } from './change.ts'
+import { encodeResolution, isResolvable, resolutionOf } from './change-row.ts'
+
+/** The first record of a shard stays. */
+export async function savePartial(
+  client: PoolClient,
+  index: IndexId,
+  position: number,
+  { shards, resolution }: PartialResolution,
+): Promise<true> {
+  const { text, puts, deletes } = encodeResolution(resolution)
+  // Two lanes must not record the same shard side by side.
+  await client.query('select 1 from indexes where id = $1 for no key update', [index])
+  await client.query(
+    `insert into partial_resolutions (index_id, position, shards, resolution, puts, deletes)
+     select $1, $2, $3::int[], $4, $5, $6 where not exists (
+       select 1 from partial_resolutions where index_id = $1 and position = $2 and shards && $3::int[]
+     )`,
+    [index, position, `{${shards.join(',')}}`, text, puts, deletes],
+  )
+  return true
+}
+
+/** By position. Asks only when some change of the page may have parts. */
+export async function partialsOf(
+  database: Database,
+  index: IndexId,
+  rows: readonly ChangeRow[],
+): Promise<ReadonlyMap<number, readonly PartialResolution[]>> {
+  const partials = new Map<number, PartialResolution[]>()
+  const positions = rows.filter(isResolvable).map(({ position }) => position)
+  if (positions.length === 0) return partials
+  const found = await reach(() =>
+    database.pool.query<{
+      position: number
+      shards: number[]
+      resolution: string
+      puts: Buffer | null
+      deletes: Buffer | null
+    }>(
+      `select position, shards, resolution, puts, deletes from partial_resolutions
+       where index_id = $1 and position = any($2::bigint[]) order by shards`,
+      [index, positions],
+    ),
+  )
+  for (const { position, shards, resolution: text, puts, deletes } of found.rows) {
+    const resolution = resolutionOf({ resolution: text, resolution_puts: puts, resolution_deletes: deletes })
+    if (resolution === null) continue
+    const others = partials.get(position)
+    if (others === undefined) partials.set(position, [{ shards, resolution }])
+    else others.push({ shards, resolution })
+  }
+  return partials
+}

@@ -1,0 +1,243 @@
+/** Reads over a simulated fleet: who is asked while nodes are slow, dead or hang, and what clients notice of it. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Config, loadConfig } from '../../src/config/config.ts'
+import { type Random, seededRandom } from '../../src/lib/random.ts'
+import type { Node, NodeId } from '../../src/store/catalogue.ts'
+import { coverShards, defaultGroupRule, type Replica } from '../../src/upstream/covering-set.ts'
+import { HedgeBudget } from '../../src/upstream/hedge-budget.ts'
+import { askLegs } from '../../src/upstream/hedged-ask.ts'
+import { FleetHealth } from '../../src/upstream/node-health.ts'
+import { otherReplicas } from '../../src/upstream/other-replicas.ts'
+import type { NodeLink } from '../../src/upstream/read-attempt.ts'
+import { ReplicaChoice } from '../../src/upstream/replica-choice.ts'
+import { ReplicaScores } from '../../src/upstream/replica-scores.ts'
+import { Scheduler } from './scheduler.ts'
+
+const seed = Number(process.env.SEED ?? 7)
+const { cluster } = loadConfig({ env: {}, flags: {} })
+
+interface Behaviour {
+  /** Added to each answer, milliseconds. */
+  delayMs: number
+  factor: number
+  state: 'alive' | 'dead' | 'hanging'
+}
+
+interface Read {
+  readonly at: number
+  readonly tookMs: number
+  readonly isWhole: boolean
+}
+
+class SimFleet {
+  readonly time = new Scheduler()
+  readonly random: Random
+  readonly nodes: readonly Node[]
+  readonly behaviour: ReadonlyMap<NodeId, Behaviour>
+  readonly health: FleetHealth
+  readonly reads: Read[] = []
+  readonly requests: { readonly at: number; readonly node: NodeId }[] = []
+  readonly #replicas: readonly Replica[]
+  readonly #options: Config['cluster']
+  readonly #choice: ReplicaChoice
+  readonly #deps: Parameters<typeof askLegs>[1]
+  #isStopped = false
+
+  constructor(
+    groups: Readonly<Record<NodeId, number>>,
+    options: Partial<Config['cluster']> = {},
+    shards = [0, 1, 2, 3],
+  ) {
+    this.#options = { ...cluster, ...options }
+    this.random = seededRandom(seed)
+    this.nodes = Object.entries(groups).map(([id, group]) => ({
+      id,
+      engine: 'embedded',
+      url: `http://${id}`,
+      region: 'default',
+      group,
+      capacity: null,
+      state: 'active',
+      key: null,
+    }))
+    this.behaviour = new Map(this.nodes.map(({ id }) => [id, { delayMs: 0, factor: 1, state: 'alive' }]))
+    this.#replicas = this.nodes.map(({ id, group }) => ({ node: id, group, shards, physicalUid: 'index' }))
+    const clock = this.time.clock(() => false)
+    const { random, time } = this
+    const scores = new ReplicaScores(this.#options.replicaSelection, clock)
+    this.health = new FleetHealth({
+      options: this.#options.health,
+      pools: { connection: (node) => this.#link(node.id, 1) },
+      nodes: () => this.nodes,
+      clock,
+      timers: time,
+      random,
+    })
+    this.#choice = new ReplicaChoice({ options: this.#options.replicaSelection, health: this.health, scores, random })
+    const budget = new HedgeBudget(this.#options.hedging.maxExtraLoad)
+    this.#deps = { clock, timers: time, health: this.health, scores, options: this.#options, budget }
+  }
+
+  node(id: NodeId): Behaviour {
+    return this.behaviour.get(id)!
+  }
+
+  /** Clients search at random moments until the time is over. */
+  async run(forMs: number, perSecond = 60): Promise<void> {
+    this.health.start()
+    const endAt = this.time.now + forMs
+    const arrive = () => {
+      if (this.#isStopped) return
+      this.#read()
+      this.time.after((-Math.log(1 - this.random.float()) * 1_000) / perSecond, arrive)
+    }
+    arrive()
+    await this.time.run(endAt)
+  }
+
+  async finish(): Promise<void> {
+    this.#isStopped = true
+    await this.time.run(this.time.now + 30_000)
+    this.health.stop()
+  }
+
+  /** Part of all requests that a node got between two moments. */
+  share(id: NodeId, fromMs: number, toMs: number): number {
+    const within = this.requests.filter(({ at }) => at >= fromMs && at < toMs)
+    return within.filter(({ node }) => node === id).length / within.length
+  }
+
+  /** 99th of 100 latencies of clients. */
+  p99(fromMs: number, toMs: number): number {
+    const took = this.reads.filter(({ at }) => at >= fromMs && at < toMs).map(({ tookMs }) => tookMs)
+    return took.sort((a, b) => a - b)[Math.ceil(took.length * 0.99) - 1]!
+  }
+
+  #read(): void {
+    const at = this.time.now
+    const view = this.#choice.next()
+    const rule = { ...defaultGroupRule, rotation: this.#choice.rotation }
+    const targets = this.#replicas[0]!.shards
+    const plan = coverShards(this.#replicas, targets, view, rule)
+    void askLegs(
+      {
+        legs: plan.legs,
+        request: () => ({ method: 'POST', path: '/search', headers: [], body: null }),
+        connect: (node) => {
+          this.requests.push({ at: this.time.now, node })
+          return this.#link(node, 10)
+        },
+        alternatives: otherReplicas(this.#replicas, view, rule),
+        operation: 'search',
+        deadlineAt: at + 30_000,
+        answerBytesMax: 1_000,
+        signal: new AbortController().signal,
+      },
+      this.#deps,
+    ).then(({ answers, missing }) => {
+      const shards = answers.flatMap(({ leg }) => leg.shards)
+      assert.equal(new Set(shards).size, shards.length, `seed ${seed}: a shard was answered twice`)
+      const isWhole = plan.missing.length === 0 && missing.length === 0
+      assert.equal(isWhole, shards.length === targets.length, `seed ${seed}`)
+      this.reads.push({ at, tookMs: this.time.now - at, isWhole })
+    })
+  }
+
+  #link(id: NodeId, usualMs: number): NodeLink {
+    return {
+      send: (_request, receiver) => {
+        const { delayMs, factor, state } = this.node(id)
+        // One in fifty takes three times as long.
+        const tail = this.random.float() < 0.02 ? 3 : 1
+        const tookMs = delayMs + usualMs * factor * tail * (0.7 + 0.6 * this.random.float())
+        let isOver = false
+        const after = (ms: number, run: () => void) =>
+          this.time.after(ms, () => {
+            // A node that hangs says nothing, whenever it was asked.
+            if (isOver || this.node(id).state === 'hanging') return
+            isOver = true
+            run()
+          })
+        if (state === 'dead') after(0.2, () => receiver.onFailure({ kind: 'unreachable', reason: 'ECONNREFUSED' }))
+        if (state === 'alive') {
+          after(tookMs, () => {
+            if (this.node(id).state === 'dead') return receiver.onFailure({ kind: 'lost', reason: 'ECONNRESET' })
+            receiver.onHead(200, [])
+            receiver.onEnd()
+          })
+        }
+        return {
+          abort(reason) {
+            if (isOver) return
+            isOver = true
+            receiver.onFailure({ kind: 'aborted', reason })
+          },
+        }
+      },
+    }
+  }
+}
+
+test('a node that slows down loses its share within 15 s, and has it again within 60 s of its recovery', async () => {
+  for (const nodes of [
+    { a: 0, b: 0 },
+    { a: 0, b: 0, c: 0 },
+    { a: 0, b: 1 },
+  ]) {
+    const fleet = new SimFleet(nodes)
+    await fleet.run(20_000)
+    const usual = fleet.share('a', 5_000, 20_000)
+    const label = `seed ${seed}, ${JSON.stringify(nodes)}, usual ${usual}`
+    assert.ok(usual > 0.7 / fleet.nodes.length, label)
+    fleet.node('a').factor = 10
+    await fleet.time.run(60_000)
+    const slow = fleet.share('a', 30_000, 35_000)
+    assert.ok(slow < 0.1 * usual, `${label}: ${slow} while slow`)
+    assert.ok(fleet.share('a', 35_000, 60_000) > 0, `${label}: never looked at again`)
+    fleet.node('a').factor = 1
+    await fleet.time.run(120_000)
+    const again = fleet.share('a', 110_000, 120_000)
+    assert.ok(again > 0.8 * usual, `${label}: ${again} after its recovery`)
+    await fleet.finish()
+    assert.ok(fleet.reads.every(({ isWhole }) => isWhole))
+  }
+})
+
+test('hedging cuts the 99th percentile with one slow node by five times, and costs a healthy fleet less than a tenth', async () => {
+  const measure = async (enabled: boolean) => {
+    const fleet = new SimFleet({ a: 0, b: 0 }, { hedging: { ...cluster.hedging, enabled } })
+    await fleet.run(20_000)
+    const healthy = { p99: fleet.p99(5_000, 20_000), extra: fleet.requests.length / fleet.reads.length - 1 }
+    fleet.node('a').delayMs = 500
+    await fleet.time.run(60_000)
+    const slow = { p99: fleet.p99(30_000, 60_000) }
+    await fleet.finish()
+    return { healthy, slow }
+  }
+  const without = await measure(false)
+  const hedged = await measure(true)
+  const label = `seed ${seed}: ${JSON.stringify({ without, hedged })}`
+  assert.ok(without.slow.p99 >= 5 * hedged.slow.p99, label)
+  assert.ok(hedged.slow.p99 < 2 * hedged.healthy.p99, label)
+  assert.ok(hedged.healthy.extra < 0.1, label)
+})
+
+test('a node that dies or hangs under load costs no read, also while it comes and goes', async () => {
+  for (const trouble of ['dead', 'hanging'] as const) {
+    const fleet = new SimFleet({ a: 0, b: 0, c: 1, d: 1 })
+    await fleet.run(5_000)
+    for (let turn = 0; turn < 4; turn += 1) {
+      fleet.node('a').state = trouble
+      await fleet.time.run(fleet.time.now + 12_000)
+      assert.equal(fleet.health.state('a'), 'down', `seed ${seed}`)
+      fleet.node('a').state = 'alive'
+      await fleet.time.run(fleet.time.now + 5_000)
+      assert.equal(fleet.health.state('a'), 'up', `seed ${seed}`)
+    }
+    await fleet.finish()
+    assert.equal(fleet.reads.filter(({ isWhole }) => !isWhole).length, 0, `seed ${seed}`)
+    // Nobody waits for a node that is known to be down.
+    assert.ok(fleet.p99(5_000, 70_000) < 100, `seed ${seed}: ${fleet.p99(5_000, 70_000)}`)
+  }
+})
