@@ -342,6 +342,12 @@ const platform = {
   ]),
 }
 
-const cluster = rows(503, 'system', ['miroir_no_quorum'])
+const cluster = {
+  ...rows(400, 'invalid_request', ['miroir_invalid_request']),
+  ...rows(401, 'auth', ['miroir_invalid_auth']),
+  ...rows(404, 'invalid_request', ['miroir_not_found']),
+  ...rows(409, 'invalid_request', ['miroir_conflict']),
+  ...rows(503, 'system', ['miroir_no_quorum', 'miroir_not_ready']),
+}
 
 export const errorTable = { ...stockOther, ...stock400, ...platform, ...cluster } satisfies Record<string, Row>

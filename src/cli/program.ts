@@ -6,19 +6,21 @@ import type { CommandContext, EngineOptions, Programs } from './command-context.
 import { runDoctor } from './doctor.ts'
 import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
+import { addIndexCommands } from './index-command.ts'
 import { addKeyCommands } from './key-command.ts'
+import { addNodeCommands } from './node-command.ts'
 import { addProjectCommands } from './project-command.ts'
 import { addSecretsCommands } from './secrets-command.ts'
 import { showStatus } from './status.ts'
-import { createTerminal, type Terminal } from './terminal.ts'
+import { createTerminal, type Output, type Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-command.ts'
 
 export interface CommandLine {
   /** Arguments without the program's own path. */
   readonly args: readonly string[]
   readonly env: Environment
-  readonly stdout: NodeJS.WriteStream
-  readonly stderr: NodeJS.WriteStream
+  readonly stdout: Output
+  readonly stderr: Output
   readonly version: string
   readonly programs: Programs
   /** Gives errors of the parts their exit codes; `undefined` = it has none. */
@@ -138,6 +140,8 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
   doctor.action(() => runWith(doctor)(runDoctor))
 
   addProjectCommands(program, (command, action) => runWith(command)(action))
+  addIndexCommands(program, (command, action) => runWith(command)(action))
+  addNodeCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
   addSecretsCommands(program, (command, action) => runWith(command)(action))
   addTokenCommands(program, (command, action) => runWith(command)(action))

@@ -22,8 +22,9 @@ export async function showStatus(
     const snapshot = await catalogue.snapshot()
     const troubles = await laneJournal.troubles()
     const nodes = await Promise.all(
-      snapshot.nodes.map(async ({ id, engine, url: nodeUrl, state }) => ({
+      snapshot.nodes.map(async ({ id, group, engine, url: nodeUrl, state }) => ({
         id,
+        group,
         engine,
         url: nodeUrl,
         state,
@@ -54,9 +55,10 @@ export async function showStatus(
         `Gateways  ${facts.gateways.length}`,
         '',
         formatColumns([
-          ['NODE', 'ENGINE', 'STATE', 'HEALTH', 'REPLICAS', 'URL'],
+          ['NODE', 'GROUP', 'ENGINE', 'STATE', 'HEALTH', 'REPLICAS', 'URL'],
           ...nodes.map((node) => [
             node.id,
+            String(node.group),
             node.engine,
             node.state,
             node.isHealthy ? (node.trouble === null ? 'good' : 'refuses writes') : 'away',

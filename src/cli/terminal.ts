@@ -13,8 +13,14 @@ export interface Terminal {
   complain(text: string): void
 }
 
+/** A standard stream, or what stands for one. */
+export interface Output {
+  readonly isTTY?: boolean
+  write(text: string): unknown
+}
+
 export function createTerminal(
-  streams: { readonly stdout: NodeJS.WriteStream; readonly stderr: NodeJS.WriteStream },
+  streams: { readonly stdout: Output; readonly stderr: Output },
   isJson: boolean,
 ): Terminal {
   return {

@@ -8,7 +8,8 @@ import { registerRemoteNode } from './remote-node.ts'
 test('an engine that refuses the key is told at the start, not by writes that never end', async () => {
   const engine = createServer(({ url, headers }, response) => {
     const isAllowed = url === '/health' || headers.authorization === 'Bearer right'
-    response.writeHead(isAllowed ? 200 : 403).end('{}')
+    const status = isAllowed ? 200 : headers.authorization === undefined ? 401 : 403
+    response.writeHead(status).end('{"code":"missing_authorization_header"}')
   })
   await new Promise<void>((resolve) => engine.listen(0, '127.0.0.1', resolve))
   const address = engine.address()
@@ -27,6 +28,7 @@ test('an engine that refuses the key is told at the start, not by writes that ne
   const url = `http://127.0.0.1:${address.port}`
   const node = { id: 'r1', engine: 'meilisearch', url, region: 'local' } as const
   await assert.rejects(registerRemoteNode({ ...node, key: 'wrong' }, deps), EngineUnavailable)
+  await assert.rejects(registerRemoteNode({ ...node, key: null }, deps), EngineUnavailable)
   assert.deepEqual(stored, [])
   await registerRemoteNode({ ...node, key: 'right' }, deps)
   assert.deepEqual(stored, ['r1'])

@@ -25,9 +25,12 @@ export async function registerRemoteNode(
 export async function checkEngineKey(url: string, key: string | null): Promise<void> {
   const headers = key === null ? {} : { authorization: `Bearer ${key}` }
   const { statusCode, body } = await request(`${url}/keys?limit=1`, { headers, headersTimeout: reachableMsMax })
-  await body.dump()
+  const answer = await body.text()
   // Without a master key the engine has no keys to show, and answers 401 to anybody.
-  if (statusCode === 403 || (statusCode === 401 && key !== null)) {
+  const isOpen = statusCode === 401 && key === null && answer.includes('"missing_master_key"')
+  if (statusCode === 200 || isOpen) return
+  if (statusCode === 401 || statusCode === 403) {
     throw new EngineUnavailable(`the engine at ${url} refuses this key; give its master key`)
   }
+  throw new EngineUnavailable(`the engine at ${url} answers ${statusCode} when it is asked for its keys`)
 }

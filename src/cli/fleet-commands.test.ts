@@ -1,0 +1,143 @@
+/** `flapjack node …` and `flapjack index …` over a store in memory. */
+import assert from 'node:assert/strict'
+import { beforeEach, test } from 'node:test'
+import { openMemoryStore } from '../journal/open-memory-store.ts'
+import { systemClock } from '../lib/clock.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { seededRandom } from '../lib/random.ts'
+import { rangesText } from './index-view.ts'
+import { runCommandLine } from './program.ts'
+
+type MemoryStore = ReturnType<typeof openMemoryStore>
+
+let store: MemoryStore
+beforeEach(async () => {
+  store = openMemoryStore({ clock: systemClock, random: seededRandom(1) })
+  for (const [id, group] of [
+    ['n1', 0],
+    ['n2', 0],
+    ['n3', 0],
+    ['n4', 1],
+  ] as const) {
+    // Nothing listens there.
+    await store.catalogue.putNode({
+      id,
+      group,
+      url: 'http://127.0.0.1:1',
+      engine: 'embedded',
+      region: 'local',
+      key: null,
+    })
+  }
+  const organisation = await store.catalogue.createOrganisation('us')
+  await store.catalogue.createProject({ organisation: organisation.id, name: 'shop' })
+})
+
+/** Runs a command with `--json`. */
+async function flapjack(...args: readonly string[]): Promise<{ readonly code: number; readonly answer: Json }> {
+  let text = ''
+  const stdout = {
+    write: (written: string) => {
+      text += written
+    },
+  }
+  const never = () => Promise.reject(new Error('not asked for'))
+  const code = await runCommandLine({
+    args: [...args, '--json'],
+    env: {},
+    stdout,
+    stderr: { write: () => undefined },
+    version: '0',
+    programs: { up: never, serve: never, engine: never, openStore: async () => store },
+    exitOf: () => undefined,
+  })
+  return { code, answer: text === '' ? null : (JSON.parse(text) as Json) }
+}
+
+function listOf(answer: Json | undefined): readonly JsonObject[] {
+  assert(Array.isArray(answer))
+  return answer.filter(isObject)
+}
+
+test('a spread index shows on which nodes its shards are', async () => {
+  const creating = flapjack('index', 'create', 'books', '--shards', '8', '--rf', '2', '--primary-key', 'id')
+  await applyEverywhere()
+  const { code, answer } = await creating
+  assert.equal(code, 0)
+  assert(isObject(answer))
+  assert.deepEqual(answer.spread, { shards: 8, replicationFactor: 2, exactTies: false })
+  const replicas = listOf(answer.replicas)
+  assert.deepEqual(
+    replicas.map(({ node, group }) => [node, group]),
+    [
+      ['n1', 0],
+      ['n2', 0],
+      ['n3', 0],
+      ['n4', 1],
+    ],
+  )
+  const held = replicas.map(({ shards }) => (Array.isArray(shards) ? shards.length : 0))
+  assert.equal(held[0]! + held[1]! + held[2]!, 16)
+  assert.equal(held[3], 8)
+  const shown = await flapjack('index', 'show', 'books')
+  assert.deepEqual(shown.answer, answer)
+  const list = listOf((await flapjack('index', 'list', '--project', 'shop')).answer)
+  assert.deepEqual(
+    list.map(({ uid, primaryKey, nodes }) => [uid, primaryKey, nodes]),
+    [['books', 'id', ['n1', 'n2', 'n3', 'n4']]],
+  )
+  const nodes = listOf((await flapjack('node', 'list')).answer)
+  assert.deepEqual(
+    nodes.map(({ id, group, isHealthy, replicas: count }) => [id, group, isHealthy, count]),
+    [
+      ['n1', 0, false, 1],
+      ['n2', 0, false, 1],
+      ['n3', 0, false, 1],
+      ['n4', 1, false, 1],
+    ],
+  )
+})
+
+test('what is not there, or cannot be, has an exit code of its own', async () => {
+  assert.equal((await flapjack('index', 'show', 'nothing')).code, 3)
+  assert.equal((await flapjack('node', 'show', 'nothing')).code, 3)
+  assert.equal((await flapjack('index', 'list', '--project', 'nothing')).code, 3)
+  assert.equal((await flapjack('index', 'create', 'a b')).code, 2)
+  assert.equal((await flapjack('index', 'create', 'a', '--shards', '0')).code, 2)
+  assert.equal((await flapjack('index', 'create', 'a', '--exact-ties')).code, 2)
+  assert.equal((await flapjack('index', 'create', 'a', '--plain', '--shards', '2')).code, 2)
+  assert.equal((await flapjack('node', 'add', 'n9', 'http://127.0.0.1:1')).code, 1)
+  const organisation = await store.catalogue.createOrganisation('them')
+  await store.catalogue.createProject({ organisation: organisation.id, name: 'other' })
+  assert.equal((await flapjack('index', 'list')).code, 2)
+})
+
+test('shards are written as ranges', () => {
+  assert.equal(rangesText([0, 1, 2, 5, 7, 8]), '0-2,5,7-8')
+  assert.equal(rangesText([]), '')
+})
+
+/** What the workers would do: every replica applies the first change, and reports that it succeeded. */
+async function applyEverywhere(): Promise<void> {
+  const { laneJournal } = store
+  const leases = await laneJournal.leaseNodes('test', 60_000)
+  for (;;) {
+    const lanes = await Promise.all(leases.map(({ node }) => laneJournal.lanesBehind(node.id, 10)))
+    if (lanes.every((found) => found.length > 0)) break
+    await systemClock.sleep(5)
+  }
+  for (const lease of leases) {
+    for (const { placement, head } of await laneJournal.lanesBehind(lease.node.id, 10)) {
+      await laneJournal.markSent(lease, placement.index, [head], 1)
+      const outcome = {
+        position: head,
+        status: 'succeeded',
+        error: null,
+        details: null,
+        startedAt: 1,
+        finishedAt: 2,
+      } as const
+      await laneJournal.advance(lease, placement, head, [{ ...outcome, batchKey: 'a' }], null)
+    }
+  }
+}
