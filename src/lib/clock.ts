@@ -9,6 +9,19 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/** Single alarms, where a promise and a signal for each would cost too much. */
+export interface Timers {
+  /** Calls `run` once after `ms`; answers a function that takes it back. */
+  after(ms: number, run: () => void): () => void
+}
+
+export const systemTimers: Timers = {
+  after: (ms, run) => {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
