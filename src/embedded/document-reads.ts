@@ -4,7 +4,6 @@ import { Bitmap } from '../lib/bitmap.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { joinMembers, splitMembers } from '../lib/json-cut.ts'
 import type { DocumentQuery } from './core.ts'
-import { isCovered, localesOf, matchesPattern, searchWeight } from './field-rules.ts'
 import type { DocId } from './index-reader.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
 import { selectTexts } from './search/document-selection.ts'
@@ -119,38 +118,4 @@ function withVectors(reader: LmdbIndexReader, docid: DocId, stored: string, embe
   return joinMembers(
     [...members].filter(([name]) => name !== '_vectors').concat([['_vectors', JSON.stringify(vectors)]]),
   )
-}
-
-/** Field entries, sorted by name. */
-export function readFields(reader: LmdbIndexReader): JsonObject[] {
-  const { settings } = reader
-  return [...reader.fieldNames].sort().map((name) => {
-    // As in the reference, a star in a plain string counts here as a part of the name.
-    const rule = settings.filterableAttributes.find((entry) =>
-      entry.attributePatterns.some((pattern) =>
-        entry.plain ? isCovered(name, pattern) : matchesPattern(name, pattern),
-      ),
-    )
-    const order = settings.rankingRules.find((entry) => entry === `${name}:asc` || entry === `${name}:desc`)
-    const features = rule?.features
-    return {
-      name,
-      displayed: { enabled: settings.displayedAttributes.some((entry) => entry === '*' || isCovered(name, entry)) },
-      searchable: { enabled: searchWeight(settings, name) !== undefined },
-      sortable: { enabled: settings.sortableAttributes.some((entry) => isCovered(name, entry)) },
-      distinct: { enabled: settings.distinctAttribute === name },
-      rankingRule: {
-        enabled: order !== undefined,
-        ...(order === undefined ? {} : { order: order.endsWith(':asc') ? 'asc' : 'desc' }),
-      },
-      filterable: {
-        enabled: rule !== undefined,
-        sortBy: settings.faceting.sortFacetValuesBy[name] ?? settings.faceting.sortFacetValuesBy['*'] ?? 'alpha',
-        facetSearch: features?.facetSearch === true,
-        equality: features?.filter.equality === true,
-        comparison: features?.filter.comparison === true,
-      },
-      localized: { locales: [...(localesOf(settings, name) ?? [])] },
-    }
-  })
 }

@@ -13,9 +13,10 @@ import type { Json } from '../lib/json.ts'
 import { systemRandom } from '../lib/random.ts'
 import { BitmapCache } from './bitmap-cache.ts'
 import type { ReadOptions } from './core.ts'
-import { fieldsOf, readDocument, readDocuments, readDumpPage, readFields } from './document-reads.ts'
+import { fieldsOf, readDocument, readDocuments, readDumpPage } from './document-reads.ts'
 import type { EmbeddingClient } from './embedders/embedding-client.ts'
 import { EmbeddingNeeded, QueryEmbeddings } from './embedders/query-embeddings.ts'
+import { fieldEntries } from './field-entries.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
@@ -154,7 +155,7 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
         ...withFields(request.query.fields),
       })
     case 'fields':
-      return JSON.stringify(readFields(need(request.uid)))
+      return JSON.stringify(fieldEntries(need(request.uid)))
     case 'settings':
       return JSON.stringify(need(request.uid).snapshot.facts.settings)
     case 'dump-page':

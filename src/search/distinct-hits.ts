@@ -6,7 +6,7 @@ import { andFilters } from '../api/filter.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import { facetValuesOf } from '../embedded/search/federated-facets.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import { facetsOf, mergeFacetCounts } from './facet-counts.ts'
+import { mergeFacetCounts } from './facet-counts.ts'
 import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
 import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
@@ -149,8 +149,7 @@ async function exactTotal(
   const total = totalOf(found)
   const { faceting } = index.settings
   const unlimited = { faceting: { ...faceting, maxValuesPerFacet: Number.POSITIVE_INFINITY } }
-  const values =
-    mergeFacetCounts(facetsOf(found), unlimited, total).distribution.get(attribute) ?? new Map<string, number>()
+  const values = mergeFacetCounts(found, unlimited, total).distribution.get(attribute) ?? new Map<string, number>()
   const counted = [...values.values()].reduce((sum, count) => sum + count, 0)
   const isFilteredByScore = query.rankingScoreThreshold !== null
   if (!isMultiple && counted <= total && !isFilteredByScore) return values.size + (total - counted)

@@ -1,20 +1,23 @@
 /** Facets of several nodes as one: counts summed by value, put in order and cut as one node does (merge findings, 6 and 7). */
 import type { IndexSettings } from '../api/index-settings.ts'
 import { normaliseFacet } from '../embedded/text/normalise.ts'
-import { splitMembers } from '../lib/json-cut.ts'
-import type { LegAnswer } from './leg-answers.ts'
+import { type Members, splitMembers } from '../lib/json-cut.ts'
 import { isReservedName } from './reserved-names.ts'
 import { compareBytes } from './score-keys.ts'
 
 /** Up to this many candidates, one node lists numbers in the order of their texts. */
 const textOrderMax = 3000
 
-/** What a leg says of facets: texts of `facetDistribution` and `facetStats`. */
-export interface LegFacets {
-  /** Documents that the leg found. */
-  readonly candidates: number
-  readonly distribution: string
-  readonly stats: string
+/** What a leg says of facets. */
+export interface FacetLeg {
+  /** Documents that it found. */
+  readonly total: number
+  /** Members of its answer, with `facetDistribution` and `facetStats`. */
+  readonly members?: Members
+  /** The texts of these, where they stand elsewhere. */
+  readonly facets?: { readonly distribution: string; readonly stats: string }
+  /** -1: documents that other legs have counted twice. Default 1. */
+  readonly sign?: 1 | -1
 }
 
 export interface FacetCounts {
@@ -36,7 +39,7 @@ interface Value {
 
 /** @param candidates  documents found in all. */
 export function mergeFacetCounts(
-  legs: readonly LegFacets[],
+  legs: readonly FacetLeg[],
   { faceting }: Pick<IndexSettings, 'faceting'>,
   candidates: number,
 ): FacetCounts {
@@ -44,18 +47,18 @@ export function mergeFacetCounts(
   const orderOf = (field: string): Order => sortFacetValuesBy[field] ?? sortFacetValuesBy['*'] ?? 'alpha'
   const fields = new Map<string, Map<string, Value>>()
   const stats = new Map<string, { min: string; max: string }>()
-  for (const leg of legs) {
-    const ranges = readRanges(leg.stats)
-    for (const [field, text] of splitMembers(leg.distribution)) {
+  for (const { total, members, facets, sign = 1 } of legs) {
+    const ranges = readRanges(facets?.stats ?? members?.get('facetStats') ?? '{}')
+    for (const [field, text] of splitMembers(facets?.distribution ?? members?.get('facetDistribution') ?? '{}')) {
       if (isReservedName(field)) continue
       const values = fields.get(field) ?? new Map<string, Value>()
       fields.set(field, values)
-      addValues(values, numbersFirst(splitMembers(text), ranges.get(field), orderOf(field), leg.candidates))
+      addValues(values, numbersFirst(splitMembers(text), ranges.get(field), orderOf(field), total), sign)
     }
     for (const [field, range] of ranges) if (!isReservedName(field)) stats.set(field, join(stats.get(field), range))
   }
   const distribution = sortedFields(fields).map(([field, values]) => {
-    const all = [...values.values()]
+    const all = [...values.values()].filter(({ count }) => count > 0)
     const shown =
       orderOf(field) === 'count' ? byCount(all, maxValuesPerFacet) : byValue(all, maxValuesPerFacet, candidates)
     return [field, new Map(shown.map((value) => [value.shown, value.count]))] as const
@@ -123,8 +126,9 @@ function* numbersFirst(
   }
 }
 
-function addValues(values: Map<string, Value>, listed: Iterable<Listed>): void {
-  for (const { key, count, isNumber } of listed) {
+function addValues(values: Map<string, Value>, listed: Iterable<Listed>, sign: 1 | -1): void {
+  for (const { key, count: found, isNumber } of listed) {
+    const count = sign * found
     const form = isNumber ? key : normaliseFacet(key)
     const known = values.get(form)
     if (known === undefined) values.set(form, { shown: key, isNumber, form, count })
@@ -158,15 +162,6 @@ function byCount(values: readonly Value[], valuesMax: number): readonly Value[] 
   strings.sort((a, b) => b.count - a.count || compareBytes(b.form, a.form))
   if (numbers.length >= valuesMax) return [...numbers.slice(0, valuesMax), ...strings]
   return [...numbers, ...strings.slice(0, valuesMax - numbers.length)]
-}
-
-/** Of legs that were asked for facets. */
-export function facetsOf(answers: readonly Pick<LegAnswer, 'members' | 'total'>[]): readonly LegFacets[] {
-  return answers.map(({ members, total }) => ({
-    candidates: total,
-    distribution: members.get('facetDistribution') ?? '{}',
-    stats: members.get('facetStats') ?? '{}',
-  }))
 }
 
 /** `{"genre":{"Fantasy":2}}`. */

@@ -60,7 +60,7 @@ function placedHit(hit: Hit, name: string, target: Point): Placed {
   }
 }
 
-function placeOf(document: string): Point | null {
+export function placeOf(document: string): Point | null {
   const text = splitMembers(document).get('_geo')
   const place = text === undefined ? null : (JSON.parse(text) as Json)
   if (!isObject(place)) return null

@@ -2,7 +2,7 @@
 import { pageInfo } from '../api/paging.ts'
 import type { SearchQuery } from '../api/search-query.ts'
 import type { JsonObject } from '../lib/json.ts'
-import { distributionText, facetsOf, mergeFacetCounts, statsText } from './facet-counts.ts'
+import { distributionText, mergeFacetCounts, statsText } from './facet-counts.ts'
 import type { ReadOptions, SearchedIndex } from './leg.ts'
 import type { LegAnswer } from './leg-answers.ts'
 import { type RankedHits, rankHits } from './ranked-hits.ts'
@@ -56,7 +56,7 @@ const slowestOf = (answers: readonly LegAnswer[]): LegAnswer | undefined =>
   )
 
 function facetMembers(index: SearchedIndex, answers: readonly LegAnswer[], total: number): readonly [string, string][] {
-  const counts = mergeFacetCounts(facetsOf(answers), index.settings, total)
+  const counts = mergeFacetCounts(answers, index.settings, total)
   return [
     ['facetDistribution', distributionText(counts)],
     ['facetStats', statsText(counts)],

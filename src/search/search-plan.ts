@@ -53,7 +53,7 @@ export function planSearch(index: SearchedIndex, sent: SearchQuery): SearchPlan 
 }
 
 /** Names of reserved fields are names of fields that nobody has. */
-function withoutReserved(query: SearchQuery): SearchQuery {
+export function withoutReserved<T extends SearchQuery>(query: T): T {
   return {
     ...query,
     filter: disguise(query.filter),

@@ -37,8 +37,10 @@ export function computeFacets(reader: IndexReader, patterns: readonly string[], 
   return { distribution, stats }
 }
 
+type FieldNames = Pick<IndexReader, 'settings' | 'fieldNames'>
+
 /** Names of the filterable fields that the patterns mean, sorted. */
-export function facetNames(reader: IndexReader, patterns: readonly string[]): readonly string[] {
+export function facetNames(reader: FieldNames, patterns: readonly string[]): readonly string[] {
   return reader.fieldNames
     .filter((name) => patterns.some((pattern) => matchesPattern(name, pattern) || isCovered(name, pattern)))
     .filter((name) => {
@@ -48,12 +50,12 @@ export function facetNames(reader: IndexReader, patterns: readonly string[]): re
     .sort()
 }
 
-export function facetOrder(reader: IndexReader, name: string): FacetOrder {
+export function facetOrder(reader: Pick<IndexReader, 'settings'>, name: string): FacetOrder {
   const { sortFacetValuesBy } = reader.settings.faceting
   return sortFacetValuesBy[name] ?? sortFacetValuesBy['*'] ?? 'alpha'
 }
 
-export function checkFacets(reader: IndexReader, patterns: readonly string[]): void {
+export function checkFacets(reader: Pick<IndexReader, 'settings'>, patterns: readonly string[]): void {
   const rules = reader.settings.filterableAttributes
   for (const pattern of patterns) {
     const index = rules.findIndex((rule) =>
@@ -75,7 +77,7 @@ function intersects(rule: FilterableRule, pattern: string): boolean {
   )
 }
 
-function notFilterable(reader: IndexReader, pattern: string): ApiError {
+function notFilterable(reader: Pick<IndexReader, 'settings'>, pattern: string): ApiError {
   const patterns = patternsWhere(reader.settings, isFilterable)
   const tail =
     patterns.length === 0

@@ -10,7 +10,7 @@ import { type FacetOrder, type Facets, facetNames, facetOrder, numberKey } from 
 export class MergedFacetOrder {
   readonly #orders = new Map<string, { readonly uid: string; readonly order: FacetOrder }>()
 
-  add(reader: IndexReader, uid: string, patterns: readonly string[]): void {
+  add(reader: Pick<IndexReader, 'settings' | 'fieldNames'>, uid: string, patterns: readonly string[]): void {
     for (const name of facetNames(reader, patterns)) {
       const order = facetOrder(reader, name)
       const before = this.#orders.get(name)

@@ -14,18 +14,20 @@ export interface Layout {
   readonly nodes: number
   /** Nodes that hold each shard; one of them is asked. */
   readonly copies: number
+  /** Some nodes meet documents in another order than that of the index. */
+  readonly isShuffled: boolean
 }
 
 export const layouts: readonly Layout[] = [
-  { shards: 2, nodes: 2, copies: 1 },
-  { shards: 3, nodes: 3, copies: 1 },
-  { shards: 5, nodes: 2, copies: 2 },
-  { shards: 16, nodes: 3, copies: 2 },
+  { shards: 2, nodes: 2, copies: 1, isShuffled: false },
+  { shards: 3, nodes: 3, copies: 1, isShuffled: false },
+  { shards: 5, nodes: 2, copies: 2, isShuffled: true },
+  { shards: 16, nodes: 3, copies: 2, isShuffled: false },
 ]
 
 /** Loads one index for each node. @returns what reads are given. */
 export async function spreadWorld(server: ServerAddress, world: World, layout: Layout): Promise<SearchedIndex> {
-  const { shards, nodes, copies } = layout
+  const { shards, nodes, copies, isShuffled } = layout
   const shardOf = (document: JsonObject) => shardOfKey(String(document.id), shards)
   const documents = world.documents.map((document, line) => ({
     ...document,
@@ -39,8 +41,7 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
     const asked = all.filter((shard) => shard % nodes === node)
     const held = all.filter((shard) => (node - (shard % nodes) + nodes) % nodes < copies)
     const own = documents.filter((document) => held.includes(shardOf(document)))
-    // Internal numbers must not matter: nodes meet documents in different orders.
-    const met = node % 2 === 0 ? own : [...own].reverse()
+    const met = isShuffled && node % 2 === 1 ? [...own].reverse() : own
     await loadWorld(server, { ...world, uid, settings: nodeSettings(world.settings), documents: met })
     if (asked.length > 0) coverage.push({ id: uid, shards: asked, isWhole: held.length === asked.length })
   }
@@ -79,16 +80,26 @@ export function nodeSettings(settings: JsonObject): JsonObject {
   }
 }
 
-/** The port over plain HTTP. */
+/** The port over plain HTTP: names of indexes are those of the targets on their way out, and the client's on the way back. */
 export function askServer(server: ServerAddress, index: SearchedIndex): Ask {
   return async ({ target, method, path, body }, signal) => {
     const answer = await fetch(`${server.url}${path.replace(`/indexes/${index.uid}`, `/indexes/${target}`)}`, {
       method,
       signal,
       headers: { 'content-type': 'application/json', authorization: `Bearer ${server.key}` },
-      ...(body === null ? {} : { body: JSON.stringify(body) }),
+      ...(body === null ? {} : { body: JSON.stringify(path === '/multi-search' ? renamed(body, target) : body) }),
     })
     const text = await answer.text()
-    return { status: answer.status, body: answer.status < 400 ? text : text.replaceAll(target, index.uid) }
+    const isNamed = answer.status >= 400 || path === '/multi-search'
+    return { status: answer.status, body: isNamed ? text.replaceAll(target, index.uid) : text }
   }
+}
+
+function renamed(body: JsonObject, target: string): JsonObject {
+  const federation = isObject(body.federation ?? null) ? (body.federation as JsonObject) : {}
+  const { facetsByIndex } = federation
+  const facets = isObject(facetsByIndex ?? null) ? Object.values(facetsByIndex as JsonObject) : []
+  const queries = (body.queries as readonly JsonObject[]).map((query) => ({ ...query, indexUid: target }))
+  const byIndex = facets[0] === undefined ? {} : { facetsByIndex: { [target]: facets[0] } }
+  return { queries, federation: { ...federation, ...byIndex } }
 }
