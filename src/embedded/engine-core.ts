@@ -386,10 +386,16 @@ class Engine implements EngineCore {
   }
 
   async waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined> {
-    const record = this.#tasks.get(uid)
-    if (record === undefined || isEnded(record.status)) return this.task(uid)
-    await this.#scheduler.waitForEnd(uid, timeoutMs)
-    return this.task(uid)
+    const until = performance.now() + timeoutMs
+    for (;;) {
+      const task = this.task(uid)
+      if (task === undefined || isEnded(task.status)) return task
+      if (!(await this.#scheduler.someTaskEnds(until - performance.now()))) return this.task(uid)
+    }
+  }
+
+  someTaskEnds(timeoutMs: number): Promise<boolean> {
+    return this.#scheduler.someTaskEnds(timeoutMs)
   }
 
   async close(): Promise<void> {

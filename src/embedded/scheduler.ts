@@ -14,6 +14,7 @@ import { BatchTally, batchRecord } from './batch-record.ts'
 import type { RegistryEntry } from './meta-env.ts'
 import { type TaskRecord, viewOf } from './task-record.ts'
 import type { TaskCommit } from './task-store.ts'
+import { nextTask } from './turn.ts'
 
 export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks'> {
   readonly limits: BatchLimits
@@ -34,7 +35,9 @@ export class Scheduler {
   #isStoring = false
   #isClosed = false
   #loop: Promise<void> | undefined
-  readonly #waiters = new Map<number, Set<() => void>>()
+  readonly #waiters = new Set<(hasEnded: boolean) => void>()
+  /** Whose batch ran last. */
+  #lastIndex: string | null = null
   /** Work that waits for the time between two batches. */
   readonly #interludes: { readonly run: () => Promise<void>; readonly cancel: (reason: Error) => void }[] = []
 
@@ -74,19 +77,17 @@ export class Scheduler {
     return this.#running.some((task) => this.#deps.store.get(task)?.indexUid === uid)
   }
 
-  /** Resolves when the task ends, or after `timeoutMs`. */
-  waitForEnd(uid: number, timeoutMs: number): Promise<void> {
+  /** Waits until some task has ended; `false` = none did within `timeoutMs`, or the engine is closing. */
+  someTaskEnds(timeoutMs: number): Promise<boolean> {
+    if (this.#isClosed) return Promise.resolve(false)
     return new Promise((resolve) => {
-      const waiters = this.#waiters.get(uid) ?? new Set()
-      this.#waiters.set(uid, waiters)
-      const end = () => {
+      const end = (hasEnded: boolean) => {
         clearTimeout(timer)
-        waiters.delete(end)
-        if (waiters.size === 0) this.#waiters.delete(uid)
-        resolve()
+        this.#waiters.delete(end)
+        resolve(hasEnded)
       }
-      const timer = setTimeout(end, timeoutMs)
-      waiters.add(end)
+      const timer = setTimeout(() => end(false), timeoutMs)
+      this.#waiters.add(end)
     })
   }
 
@@ -96,7 +97,7 @@ export class Scheduler {
     this.#wake?.()
     await this.#loop
     for (const { cancel } of this.#interludes.splice(0)) cancel(new Error('the engine is closing'))
-    for (const waiters of [...this.#waiters.values()]) for (const end of [...waiters]) end()
+    for (const end of [...this.#waiters]) end(false)
   }
 
   async #run(): Promise<void> {
@@ -115,8 +116,7 @@ export class Scheduler {
   #nextBatch(): Batch | undefined {
     const { store, registry, limits } = this.#deps
     const { waiting } = store
-    const oldest = waiting.min()
-    if (oldest === undefined) return undefined
+    if (waiting.isEmpty()) return undefined
     for (const { kind, take } of globalKinds) {
       const found = store.ofKind(taskKindOf[kind]).and(waiting)
       if (found.isEmpty()) continue
@@ -124,8 +124,9 @@ export class Scheduler {
       const uid = take === 'newest' ? found.max()! : found.min()!
       return batchOf([this.#waitingTask(uid)], undefined, limits, waiting.size)
     }
-    const { indexUid } = this.#waitingTask(oldest)
-    const tasks = indexUid === null ? [oldest] : store.ofIndex(indexUid).and(waiting)
+    const next = nextTask(store, this.#lastIndex)
+    const { indexUid } = this.#waitingTask(next)
+    const tasks = indexUid === null ? [next] : store.ofIndex(indexUid).and(waiting)
     const index = indexUid === null ? undefined : registry.get(indexUid)
     return batchOf(this.#waitingTasks(tasks), index, limits, waiting.size)
   }
@@ -159,6 +160,7 @@ export class Scheduler {
     })
     store.start(records, batchRecord(uid, records, { startedAt, finishedAt: null }, batch.strategy))
     this.#running = batch.uids
+    this.#lastIndex = records[0]?.indexUid ?? null
     const result = await this.#execute(records)
     if (result === 'aborted') {
       this.#running = []
@@ -232,7 +234,7 @@ export class Scheduler {
   }
 
   #tell(records: readonly TaskRecord[]): void {
-    for (const { uid } of records) for (const end of [...(this.#waiters.get(uid) ?? [])]) end()
+    for (const end of [...this.#waiters]) end(true)
     this.#deps.onFinished(records.map(viewOf))
   }
 }

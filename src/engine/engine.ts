@@ -32,8 +32,15 @@ export interface EngineTask {
 export interface EngineCapabilities {
   /** Native single-index snapshots (P-27). */
   readonly snapshots: boolean
-  /** The engine can hold a task request open until it ends. */
+  /** The engine holds an answer about tasks that would list nothing, as it said last. */
   readonly waits: boolean
+}
+
+export interface TasksRead {
+  /** Leaves out those that are open: while one waits for many, most of an answer would say nothing new. */
+  readonly endedOnly?: boolean
+  /** So long may an answer be held that lists nothing; as soon as some task ends it comes. Stock Meilisearch holds none. */
+  readonly waitSeconds?: number
 }
 
 export interface Engine {
@@ -67,8 +74,7 @@ export interface Engine {
     signal: AbortSignal,
   ): Promise<EngineReply<number>>
   applySettings(uid: string, settings: JsonObject, signal: AbortSignal): Promise<EngineReply<number>>
-  /** `endedOnly` leaves out those that are open: while one waits for many, most of an answer would say nothing new. */
-  tasks(uids: readonly number[], signal: AbortSignal, endedOnly?: boolean): Promise<EngineReply<readonly EngineTask[]>>
+  tasks(uids: readonly number[], signal: AbortSignal, options?: TasksRead): Promise<EngineReply<readonly EngineTask[]>>
   /** Newest first. `indexUid` absent = of the whole node. */
   newestTasks(
     indexUid: string | undefined,

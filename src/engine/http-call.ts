@@ -5,6 +5,7 @@
  * - *failed*: 5xx, an answer that is not an engine's, our key refused, or an error before a write could be complete.
  * - *unknown*: a write went out whole and no answer came; it may have been executed.
  */
+import type { IncomingHttpHeaders } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import { createGzip } from 'node:zlib'
 import type { Pool } from 'undici'
@@ -34,6 +35,9 @@ export interface Call {
   readonly isText?: boolean
   /** The request changes nothing: an error without an answer is then `failed`, not `unknown`. */
   readonly isRead: boolean
+  /** `Prefer: wait` in seconds (RFC 7240); an engine that does not know it answers at once. */
+  readonly waitSeconds?: number
+  readonly onHeaders?: (headers: IncomingHttpHeaders) => void
   readonly signal: AbortSignal
 }
 
@@ -57,10 +61,15 @@ export async function callEngine(
     const answer = await pool.request({
       method: call.method,
       path: call.path,
-      headers: { ...headers, ...sending.headers },
+      headers: {
+        ...headers,
+        ...sending.headers,
+        ...(call.waitSeconds === undefined ? {} : { prefer: `wait=${call.waitSeconds}` }),
+      },
       body: sending.body,
       signal: call.signal,
     })
+    call.onHeaders?.(answer.headers)
     const text = await answer.body.text()
     if (call.isText && answer.statusCode === 200) return answered(text)
     return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text)

@@ -1,4 +1,5 @@
 /** The engine adapter for stock Meilisearch and the embedded engine: one HTTP API, spoken through undici. */
+import type { IncomingHttpHeaders } from 'node:http'
 import type { LookupFunction } from 'node:net'
 import { Pool } from 'undici'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -53,12 +54,28 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
   const writeJson = (method: 'POST' | 'PATCH', path: string, value: Json, signal: AbortSignal) =>
     write({ method, path, body: { kind: 'json', value }, signal })
 
-  async function readTasks(query: string, signal: AbortSignal): Promise<EngineReply<readonly EngineTask[]>> {
-    return map(await get(`/tasks?${query}`, signal), (value) => resultsOf(value)?.map(decodeTask))
+  let waits = false
+  const noteWaits = (answered: IncomingHttpHeaders) => {
+    waits = /\bwait=/.test(String(answered['preference-applied'] ?? ''))
+  }
+
+  async function readTasks(
+    query: string,
+    signal: AbortSignal,
+    waitSeconds?: number,
+  ): Promise<EngineReply<readonly EngineTask[]>> {
+    const request: Call = { method: 'GET', path: `/tasks?${query}`, isRead: true, signal }
+    const reply = await call(waitSeconds === undefined ? request : { ...request, waitSeconds, onHeaders: noteWaits })
+    return map(reply, (value) => resultsOf(value)?.map(decodeTask))
   }
 
   return {
-    capabilities: { snapshots: false, waits: false },
+    capabilities: {
+      snapshots: false,
+      get waits() {
+        return waits
+      },
+    },
     async health(signal) {
       return map(await get('/health', signal), (value) =>
         isObject(value) && value.status === 'available' ? 'available' : undefined,
@@ -108,12 +125,12 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
       return flag.kind === 'answered' ? write({ method: 'POST', path, body, signal }) : reply
     },
     applySettings: (uid, settings, signal) => writeJson('PATCH', `${indexPath(uid)}/settings`, settings, signal),
-    async tasks(uids, signal, endedOnly = false) {
+    async tasks(uids, signal, { endedOnly = false, waitSeconds } = {}) {
       const statuses = endedOnly ? `&${endedStatuses}` : ''
       const found: EngineTask[] = []
       for (let at = 0; at < uids.length; at += tasksPerRead) {
         const group = uids.slice(at, at + tasksPerRead)
-        const reply = await readTasks(`uids=${group.join(',')}&limit=${group.length}${statuses}`, signal)
+        const reply = await readTasks(`uids=${group.join(',')}&limit=${group.length}${statuses}`, signal, waitSeconds)
         if (reply.kind !== 'answered') return reply
         found.push(...reply.value)
       }

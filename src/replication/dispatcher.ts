@@ -173,7 +173,7 @@ export class Dispatcher {
       engine,
       marker: disk.marker,
       leftovers: new Set(indexes.value.map((index) => index.uid)),
-      window: new SendWindow(clock),
+      window: new SendWindow(clock, this.#lease.node.engine),
       watch,
       ledger,
       probe,

@@ -20,14 +20,14 @@ function collect(window: SendWindow) {
 }
 
 test('nothing is held back while the node is idle, however long it is', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
   ask('a', 100 * megabyte)
   await settle()
   assert.equal(granted.length, 1)
 })
 
 test('a lane with a backlog fills the window and no more', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
   for (let at = 0; at < 100; at += 1) ask('a', megabyte)
   await settle()
   assert.ok(granted.length > 2 && granted.length <= 16, `${granted.length}`)
@@ -37,7 +37,7 @@ test('a lane with a backlog fills the window and no more', async () => {
 })
 
 test('very many small changes are bounded by their count', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
   for (let at = 0; at < 1000; at += 1) ask('a', 10)
   await settle()
   assert.equal(granted.length, windowTasksMax)
@@ -45,7 +45,7 @@ test('very many small changes are bounded by their count', async () => {
 
 // Behind the window a small index would wait for the whole backlog of another.
 test('a small change of another index goes out at once although the window is full', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
   for (let at = 0; at < 100; at += 1) ask('big', megabyte)
   await settle()
   granted.splice(0)
@@ -59,7 +59,7 @@ test('a small change of another index goes out at once although the window is fu
 
 // Filling one index after the other is the usual import: each deserves large batches.
 test('lanes that follow each other have the whole window, lanes that wait for each other share a small one', async () => {
-  const window = new SendWindow(still)
+  const window = new SendWindow(still, 'meilisearch')
   const { granted, ask, settle } = collect(window)
   const alone = window.windowBytes
   for (const lane of ['a', 'b']) {
@@ -73,7 +73,7 @@ test('lanes that follow each other have the whole window, lanes that wait for ea
 })
 
 test('two lanes with a backlog take turns', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
   for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)
   await settle()
   const count = { a: 0, b: 0 }
@@ -89,7 +89,7 @@ test('two lanes with a backlog take turns', async () => {
 })
 
 test('who stops waiting takes nothing', async () => {
-  const window = new SendWindow(still)
+  const window = new SendWindow(still, 'meilisearch')
   const { ask, granted, settle } = collect(window)
   ask('a', 50 * megabyte)
   await settle()

@@ -3,26 +3,37 @@
  *
  * The node runs the oldest task first, whoever sent it: what is already there delays every later change. So the window is
  * the node's, in bytes that it finishes within a time, and lanes take turns for it (deficit round robin). A lone lane may
- * fill seconds, which makes large batches; once lanes wait for each other, about as long as a small change takes anyway.
+ * fill seconds, which makes large batches; once lanes wait for each other, about as long as a small change takes anyway:
+ * mostly one slice at a time.
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
+import type { Node } from '../store/catalogue.ts'
 import { BatchPace } from './batch-pace.ts'
+
+interface Span {
+  readonly batchCosts: number
+  readonly msMin: number
+  readonly msMax: number
+}
 
 /**
  * How long the node may be busy with what is open, in times of what any batch costs it, within bounds. A lane alone: half of
- * it is a batch, so that this cost is small against it. Lanes that wait for each other: a few times a small change.
+ * it is a batch, so that this cost is small against it. Who comes next waits for it once: on the embedded engine, where
+ * indexes take turns, for the half that runs. Lanes that wait for each other: twice a small change.
  */
-const alone = { batchCosts: 16, msMin: 4_000, msMax: 12_000 }
-const shared = { batchCosts: 3, msMin: 40, msMax: 1_500 }
+const alone: Record<Node['engine'], Span> = {
+  embedded: { batchCosts: 16, msMin: 8_000, msMax: 16_000 },
+  meilisearch: { batchCosts: 16, msMin: 4_000, msMax: 12_000 },
+}
+const shared: Span = { batchCosts: 2, msMin: 20, msMax: 1_000 }
 const windowBytesMax = 16 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
-const sharedBytesMin = 64 * 1024
-export const windowTasksMax = 128
+export const windowTasksMax = 256
 /** A lane without anything open may always send this much: behind the window it would wait longer. */
-const reserveBytes = 64 * 1024
+const reserveBytes = 16 * 1024
 /** Reserves end here, so that very many lanes together cannot flood the node. */
-const reserveTasksMax = 4 * windowTasksMax
+const reserveTasksMax = 2 * windowTasksMax
 /** What a lane may send per turn. */
 const quantumBytes = 256 * 1024
 /** A change without payload costs the node about as much as this. */
@@ -44,6 +55,7 @@ interface Waiter {
 
 export class SendWindow {
   readonly #clock: Clock
+  readonly #alone: Span
   readonly #pace = new BatchPace()
   #openBytes = 0
   #openTasks = 0
@@ -52,8 +64,9 @@ export class SendWindow {
   #sharedUntil = 0
   #turns: Waiter[] = []
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, engine: Node['engine']) {
     this.#clock = clock
+    this.#alone = alone[engine]
   }
 
   get openBytes(): number {
@@ -62,9 +75,9 @@ export class SendWindow {
 
   get windowBytes(): number {
     const isShared = this.#clock.monotonic() < this.#sharedUntil
-    const { batchCosts, msMin, msMax } = isShared ? shared : alone
+    const { batchCosts, msMin, msMax } = isShared ? shared : this.#alone
     const ms = Math.min(msMax, Math.max(msMin, batchCosts * this.#pace.batchMs))
-    return Math.min(windowBytesMax, Math.max(isShared ? sharedBytesMin : aloneBytesMin, this.#pace.bytesIn(ms)))
+    return Math.min(windowBytesMax, Math.max(isShared ? reserveBytes : aloneBytesMin, this.#pace.bytesIn(ms)))
   }
 
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */

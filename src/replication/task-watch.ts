@@ -1,7 +1,7 @@
 /**
  * Follows the open tasks of one node until they end, by reading their numbers in groups (NF-42).
  *
- * The pause between two reads grows with the time since something last ended, up to a second behind a long batch. While
+ * The embedded engine holds its answer until a task has ended. Stock Meilisearch answers at once: there, the pause between two reads grows with the time since something last ended, up to a second behind a long batch. While
  * little is open the node may be idle until we look, and somebody waits for a small change: then it is short at first.
  */
 import type { Engine, EngineTask } from '../engine/engine.ts'
@@ -15,12 +15,14 @@ const fewPauseMsMin = 5
 const pauseMsMin = 20
 const pauseMsMax = 1_000
 const numbersPerRead = 200
+/** How long an engine that can do so may hold its answer; whole reads come as often. */
+const waitSeconds = 2
 export const readDeadlineMs = 10_000
 /** So often open tasks are read as well: a node that does not know one of them any more is noticed by that. */
-const wholeReadMs = 2_000
+const wholeReadMs = waitSeconds * 1_000
 
 export interface TaskWatchDeps {
-  readonly engine: Engine
+  readonly engine: Pick<Engine, 'capabilities' | 'tasks'>
   readonly clock: Clock
   /** The node answered, or did not. */
   readonly onAnswer: (isWell: boolean) => void
@@ -36,6 +38,8 @@ export class TaskWatch {
   readonly #wake = new Wake()
   #progressAt = 0
   #readWholeAt = Number.NEGATIVE_INFINITY
+  /** The engine answered and will hold its next answer. */
+  #mayAskAgain = false
 
   constructor(deps: TaskWatchDeps) {
     this.#deps = deps
@@ -97,7 +101,8 @@ export class TaskWatch {
       const sinceProgress = clock.monotonic() - this.#progressAt
       const firstMs =
         this.#pending.size <= fewTasks ? Math.min(pauseMsMin, Math.max(fewPauseMsMin, sinceProgress / 3)) : pauseMsMin
-      await clock.sleep(Math.min(pauseMsMax, Math.max(firstMs, sinceProgress / 8)), signal).catch(() => {})
+      const pauseMs = Math.min(pauseMsMax, Math.max(firstMs, sinceProgress / 8))
+      if (!this.#mayAskAgain) await clock.sleep(pauseMs, signal).catch(() => {})
       if (!signal.aborted) await this.read(signal)
     }
   }
@@ -108,9 +113,11 @@ export class TaskWatch {
     const numbers = [...this.#pending.keys()].sort((a, b) => a - b).slice(0, numbersPerRead)
     if (numbers.length === 0) return
     const isWhole = clock.monotonic() - this.#readWholeAt >= wholeReadMs
-    const reply = await withDeadline(clock, readDeadlineMs, signal, (limit) => engine.tasks(numbers, limit, !isWhole))
+    const options = isWhole ? {} : { endedOnly: true, waitSeconds }
+    const reply = await withDeadline(clock, readDeadlineMs, signal, (limit) => engine.tasks(numbers, limit, options))
     if (signal.aborted) return
     onAnswer(reply.kind === 'answered')
+    this.#mayAskAgain = engine.capabilities.waits && reply.kind === 'answered'
     if (reply.kind !== 'answered') return
     if (isWhole) this.#readWholeAt = clock.monotonic()
     const seen = new Set<number>()

@@ -64,6 +64,19 @@ for (const source of engineSources()) {
     assert.deepEqual(left, { results: [{ id: 2 }], total: 1 })
   })
 
+  // Lanes would have to ask again and again for what they wait for.
+  test(`${source.name}: an answer about tasks is held until one has ended, or comes at once`, async () => {
+    const last = answered(await put('held', 'fj1:1:1:h', [{ id: 1 }]))
+    await ended(engine, last)
+    const reading = engine.tasks([last + 1], signal(), { endedOnly: true, waitSeconds: 20 })
+    const next = answered(await put('held', 'fj1:1:2:h', [{ id: 2 }]))
+    assert.equal(next, last + 1)
+    const found = answered(await reading).map(({ uid, status }) => ({ uid, status }))
+    assert.equal(engine.capabilities.waits, source.name === 'embedded engine')
+    if (engine.capabilities.waits) assert.deepEqual(found, [{ uid: next, status: 'succeeded' }])
+    await ended(engine, next)
+  })
+
   test(`${source.name}: an empty deletion is a mark, also on an index that does not exist`, async () => {
     const empty = await ended(engine, answered(await engine.deleteDocuments('books', [], 'fj1:1:4:a', signal())))
     assert.equal(empty.status, 'succeeded')

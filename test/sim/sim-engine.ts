@@ -118,7 +118,7 @@ export function createSimEngine(options: {
     clearDocuments: (uid, mark, signal) => write(uid, { kind: 'clear' }, mark, signal),
     editDocuments: (uid, { filter }, mark, signal) => write(uid, { kind: 'edit', filter }, mark, signal),
     applySettings: (uid, settings, signal) => write(uid, { kind: 'settings', settings }, null, signal),
-    tasks: (uids, signal, endedOnly = false) => {
+    tasks: (uids, signal, { endedOnly = false } = {}) => {
       const wanted = new Set(uids)
       const isOpen = ({ status }: EngineTask) => status === 'enqueued' || status === 'processing'
       return read(signal, () => node.rows().filter((task) => wanted.has(task.uid) && !(endedOnly && isOpen(task))))

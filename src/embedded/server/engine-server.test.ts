@@ -92,6 +92,7 @@ function stubCore(): EngineCore {
     batches: () => page,
     taskPayload: () => undefined,
     waitForTask: async () => undefined,
+    someTaskEnds: async () => false,
     store: {
       get: (key) => entries.get(key),
       list: (prefix) => [...entries].filter(([key]) => key.startsWith(prefix)).map(([key, value]) => ({ key, value })),

@@ -14,7 +14,7 @@ export const taskRoutes: readonly Route[] = [
     method: 'GET',
     path: '/tasks',
     action: 'tasks.get',
-    handle: (call) => json(call.parts.core.tasks(visible(call, decodeTaskPage(call.search)))),
+    handle: listTasks,
   },
   {
     method: 'GET',
@@ -63,6 +63,25 @@ export const taskRoutes: readonly Route[] = [
     },
   },
 ]
+
+/** Longest time for which an answer is held, seconds. */
+const waitSecondsMax = 30
+
+/**
+ * With `Prefer: wait=<seconds>` (RFC 7240) an answer that would list nothing is held until some task has ended: whoever
+ * waits for tasks learns of it at once, and need not ask again and again.
+ */
+async function listTasks(call: Call): Promise<Answer> {
+  const query = visible(call, decodeTaskPage(call.search))
+  const page = call.parts.core.tasks(query)
+  const wanted = /(?:^|[\s,;])wait=(\d{1,6})\b/i.exec(String(call.request.headers.prefer ?? ''))?.[1]
+  if (wanted === undefined) return json(page)
+  const seconds = Math.min(Number(wanted), waitSecondsMax)
+  const applied = { headers: { 'preference-applied': `wait=${seconds}` } }
+  if (page.total > 0) return { ...json(page), ...applied }
+  await call.parts.core.someTaskEnds(seconds * 1000)
+  return { ...json(call.parts.core.tasks(query)), ...applied }
+}
 
 function taskOf(call: Call): TaskView {
   const uid = decodeTaskUid(call.params[0] ?? '')
