@@ -83,7 +83,7 @@ async function fleet(
   const scores = new ReplicaScores(settings.replicaSelection, systemClock)
   const health = new FleetHealth({
     options: settings.health,
-    pools,
+    connect: (node) => pools.connection(node, null),
     nodes: () => nodes.values(),
     clock: systemClock,
     timers: systemTimers,
@@ -130,7 +130,7 @@ async function fleet(
           headers: ['content-type', 'application/json'],
           body: Buffer.from('{}'),
         }),
-        connect: (node) => pools.connection(nodes.get(node)!),
+        connect: (node) => pools.connection(nodes.get(node)!, null),
         alternatives: otherReplicas(replicas, view, rule),
         operation: 'search',
         deadlineAt: systemClock.monotonic() + 10_000,
@@ -142,7 +142,7 @@ async function fleet(
     )
   }
   const link = (id: string, url?: string) =>
-    pools.connection({ ...nodes.get(id)!, ...(url === undefined ? {} : { url }) })
+    pools.connection({ ...nodes.get(id)!, ...(url === undefined ? {} : { url }) }, null)
   return { ask, link, deps, scores, handlers, asked, aborted, hedges, errors, retries: () => retries }
 }
 

@@ -28,7 +28,7 @@ function watched(ids: readonly string[]) {
   const probes = new Map<string, number>()
   const states: string[] = []
   const nodes = ids.map(node)
-  const connection = ({ id }: Node): NodeLink => ({
+  const connect = ({ id }: Node): NodeLink => ({
     send(request, receiver) {
       assert.equal(`${request.method} ${request.path}`, 'GET /health')
       probes.set(id, (probes.get(id) ?? 0) + 1)
@@ -45,7 +45,7 @@ function watched(ids: readonly string[]) {
   })
   const health = new FleetHealth({
     options,
-    pools: { connection },
+    connect,
     nodes: () => nodes,
     clock: time.clock(() => false),
     timers: time,

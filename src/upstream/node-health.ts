@@ -16,8 +16,8 @@ export type HealthOptions = Config['cluster']['health']
 
 export interface FleetHealthDeps {
   readonly options: HealthOptions
-  /** For probes alone: in a pool of searches they would wait behind requests that hang. One connection each is enough. */
-  readonly pools: { connection(node: Node): NodeLink }
+  /** To pools for probes alone: in those of searches they would wait behind requests that hang. One connection is enough. */
+  readonly connect: (node: Node) => NodeLink
   /** The nodes to probe, asked before each round. What is known of others is forgotten. */
   readonly nodes: () => Iterable<Node>
   readonly clock: Pick<Clock, 'monotonic'>
@@ -138,7 +138,7 @@ export class FleetHealth {
   }
 
   #probe(node: Node, known: Known): void {
-    const { pools, timers, options } = this.#deps
+    const { connect, timers, options } = this.#deps
     let status = 0
     const end = (isGood: boolean) => {
       cancelTimeout()
@@ -150,7 +150,7 @@ export class FleetHealth {
       known.probeAt = this.#deps.clock.monotonic() + (known.state === 'up' ? options.intervalMs : this.#tickMs)
     }
     const cancelTimeout = timers.after(options.timeoutMs, () => known.probe?.abort('no answer to the probe'))
-    known.probe = pools.connection(node).send(
+    known.probe = connect(node).send(
       { method: 'GET', path: '/health', headers: [], body: null },
       {
         onHead(sent) {

@@ -68,7 +68,7 @@ class SimFleet {
     const scores = new ReplicaScores(this.#options.replicaSelection, clock)
     this.health = new FleetHealth({
       options: this.#options.health,
-      pools: { connection: (node) => this.#link(node.id, 1) },
+      connect: (node) => this.#link(node.id, 1),
       nodes: () => this.nodes,
       clock,
       timers: time,
