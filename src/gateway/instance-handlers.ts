@@ -14,7 +14,7 @@ import {
 } from '../api/render-query.ts'
 import { authoriseIndex } from '../control/principal.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { credentialId } from '../store/catalogue.ts'
+import { nodeForFlags } from '../topology/read-access.ts'
 import { askOnce, askRead, jsonRequest } from '../upstream/ask.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
@@ -57,8 +57,7 @@ async function switchOn(call: Call, flags: readonly Feature[]): Promise<void> {
   const { parts, exchange, signal } = call
   const body = Object.fromEntries(flags.map((flag) => [flag, true]))
   for (const node of exchange.table.nodes()) {
-    const key = exchange.table.credential(credentialId(node.id, 'flags'))?.key ?? node.key
-    const connection = parts.pools.connection(node, key)
+    const connection = parts.pools.connection(nodeForFlags(exchange.table, node))
     const outcome = await askOnce(connection, jsonRequest('PATCH', '/experimental-features', body), {
       signal,
       answerBytesMax: heldBytesMax,

@@ -1,6 +1,7 @@
 /** Which replica of an index answers a read. With one shard and one replica there is little to choose. */
 import { ApiError } from '../api/errors.ts'
-import { credentialId, type Placement, type PlacementState, type ProjectId } from '../store/catalogue.ts'
+import type { Placement, PlacementState, ProjectId } from '../store/catalogue.ts'
+import { nodeForReads } from '../topology/read-access.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import type { NodeConnection, NodePools } from '../upstream/node-pools.ts'
 
@@ -20,11 +21,9 @@ export function connectTo(
   placement: Placement,
   project: ProjectId,
 ): NodeConnection {
-  const node = table.node(placement.node)
+  const node = nodeForReads(table, placement.node, project)
   if (node === undefined || node.state === 'lost') throw unreachableIndex()
-  const credential =
-    table.credential(credentialId(node.id, project)) ?? table.credential(credentialId(node.id, 'reads'))
-  return pools.connection(node, credential?.key ?? node.key)
+  return pools.connection(node)
 }
 
 function unreachableIndex(): ApiError {

@@ -26,8 +26,8 @@ export interface NodeConnection {
 }
 
 export interface NodePools {
-  /** @param key  what requests carry; null = nothing. */
-  connection(node: Node, key: string | null): NodeConnection
+  /** Requests carry the key that is given with the node, which may differ from one to the next. */
+  connection(node: Node): NodeConnection
   health(id: NodeId): NodeHealth
   /** Ends idle connections and, when they are done, busy ones. */
   close(): Promise<void>
@@ -125,7 +125,8 @@ export function createNodePools(options: NodePoolsOptions): NodePools {
   }
 
   return {
-    connection(node, key) {
+    connection(node) {
+      const { key } = node
       const known = nodes.get(node.id)
       if (known !== undefined && known.url === node.url) return new KeyedNode(known, key)
       if (known !== undefined) retire(known)
