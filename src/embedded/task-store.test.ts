@@ -113,3 +113,25 @@ test('tasks and batches are found by every filter as before, after an ordered en
     await env.root.close()
   }
 })
+
+// Meilisearch would leave out batch 1, whose number is that of the task that swaps.
+test('batches that swapped indexes are counted by index and not listed, and no others are left out', async () => {
+  const env = openMetaEnv(join(root, 'swap'))
+  const store = new TaskStore(env)
+  const times = { startedAt: 5, finishedAt: 6 }
+  const swaps = [{ indexes: ['a', 'b'], rename: false }] as const
+  const first: TaskRecord = { ...newTask(0, 'a', 1), status: 'succeeded', batchUid: 1 }
+  const swap: TaskRecord = {
+    ...newTask(1, 'a', 2),
+    indexUid: null,
+    operation: { kind: 'index-swap', swaps },
+    details: { swaps: [{ indexes: ['a', 'b'], rename: false }] },
+    status: 'succeeded',
+    batchUid: 2,
+  }
+  await store.commit({ tasks: [first], batch: batchRecord(1, [first], times, '') })
+  await store.commit({ tasks: [swap], batch: batchRecord(2, [swap], times, '') })
+  const page = store.batchPage({ filter: { indexUids: ['a'] }, limit: 10, reverse: false })
+  assert.deepEqual([page.results.map(({ uid }) => uid), page.total], [[1], 2])
+  await env.root.close()
+})

@@ -22,8 +22,9 @@ test('batches are found by the names that their tasks had when they ended, swaps
     await engine.done(await engine.post('/swap-indexes', [{ indexes: ['a', 'b'] }]))
     await engine.done(await engine.patch('/indexes/c', { uid: 'd' }))
     await engine.done(await engine.post('/indexes/d/compact'))
+    await engine.done(await engine.post('/indexes/a/documents', documents(1)))
     // As in Meilisearch, a swap counts for its indexes and is not listed with them.
-    assert.deepEqual(await pageOf(engine, 'indexUids=a'), { uids: [0], total: 2 })
+    assert.deepEqual(await pageOf(engine, 'indexUids=a'), { uids: [6, 0], total: 3 })
     assert.deepEqual(await pageOf(engine, 'indexUids=b'), { uids: [1], total: 2 })
     assert.deepEqual(await pageOf(engine, 'indexUids=c'), { uids: [4, 2], total: 2 })
     assert.deepEqual(await pageOf(engine, 'indexUids=d'), { uids: [5, 4], total: 2 })
@@ -51,7 +52,23 @@ test('a batch tells which tables it changed, in sizes for people', async () => {
     assert.deepEqual((sizes as JsonObject).documents, '4 KiB (+4 KiB)')
     assert.deepEqual((sizes as JsonObject).externalDocumentsIds, '4 KiB (+4 KiB)')
     await engine.done(await engine.post('/indexes/a/documents', documents(3)))
+    const own = ['main', 'documents', 'externalDocumentsIds', 'postings', 'vocabulary', 'facets', 'vectors']
+    assert(Object.keys(sizes as JsonObject).every((name) => own.includes(name)))
     assert.equal(stat((await engine.get('/batches/1')) as JsonObject, 'internalDatabaseSizes'), undefined)
+    assert.deepEqual(Object.keys(stat((await engine.get('/batches/1')) as JsonObject, 'progressTrace') as JsonObject), [
+      'processing tasks',
+    ])
+  } finally {
+    await engine.close()
+  }
+})
+
+test('the list of tasks is not compacted', async () => {
+  const engine = await startEngine()
+  try {
+    assert.equal((await engine.post('/tasks/compact')).code, 'feature_not_enabled')
+    await engine.patch('/experimental-features', { taskQueueCompactionRoute: true })
+    assert.equal((await engine.post('/tasks/compact')).code, 'feature_not_available')
   } finally {
     await engine.close()
   }

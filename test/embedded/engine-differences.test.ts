@@ -6,7 +6,9 @@ import type { IndexSettings } from '../../src/embedded/index-settings.ts'
 import { orderedText } from '../../src/embedded/search/ordered-json.ts'
 import { runSearch } from '../../src/embedded/search/run-search.ts'
 import { createTokenizer } from '../../src/embedded/text/tokenize.ts'
+import { systemClock } from '../../src/lib/clock.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
+import { seededRandom } from '../../src/lib/random.ts'
 import { filterable, MemoryReader } from './memory-reader.ts'
 import { newSearchContext } from './search-context.ts'
 
@@ -96,4 +98,62 @@ test('very large areas hold the shapes within them', () => {
   const shapes = [point(1, 1), point(-170, 40), point(-100, 10)]
   assert.deepEqual(shapesFound(shapes, '_geoBoundingBox([89, 179], [-89, -179])'), [0, 1, 2])
   assert.deepEqual(shapesFound(shapes, '_geoRadius(15, 25, 1e7)'), [0])
+})
+
+test('Khmer is cut by the platform', () => {
+  assert.deepEqual(
+    wordsOf('ខ្ញុំចូលចិត្តអានសៀវភៅ'),
+    ['ខ្ញុំ', 'ចូលចិត្ត', 'អាន', 'សៀវភៅ'].map((word) => word.normalize('NFKD')),
+  )
+})
+
+test('the nearest vectors are those of all documents that pass the filter', () => {
+  const seed = 31
+  const random = seededRandom(seed)
+  const vectorOf = () => Array.from({ length: 3 }, () => random.integer(2_001) / 1_000 - 1)
+  const vectors = Array.from({ length: 300 }, vectorOf)
+  const documents = vectors.map((vector, id): JsonObject => ({ id, tag: id % 10, _vectors: { manual: vector } }))
+  const settings = {
+    filterableAttributes: filterable('tag'),
+    embedders: { manual: { source: 'userProvided' as const, dimensions: 3 } },
+  }
+  for (const tag of [0, 3, 7]) {
+    const asked = vectorOf()
+    const lengthOf = (vector: readonly number[]) => Math.hypot(...vector)
+    const nearness = (id: number) =>
+      vectors[id]!.reduce((sum, value, place) => sum + value * asked[place]!, 0) / lengthOf(vectors[id]!)
+    const expected = vectors
+      .flatMap((_, id) => (id % 10 === tag ? [id] : []))
+      .sort((left, right) => nearness(right) - nearness(left))
+    const query = {
+      vector: asked,
+      hybrid: { embedder: 'manual', semanticRatio: 1 },
+      filter: `tag = ${tag}`,
+      limit: 300,
+    }
+    const { hits } = JSON.parse(answerOf(documents, settings, query)) as { hits: { id: number }[] }
+    assert.deepEqual(
+      hits.map(({ id }) => id),
+      expected,
+      `seed ${seed}, tag ${tag}`,
+    )
+  }
+})
+
+test('a search that runs out of time ranks as far as it came, and answers every document', () => {
+  const documents = Array.from({ length: 50 }, (_, id): JsonObject => ({ id, title: `whale ${'sea '.repeat(id % 5)}` }))
+  const query = decodeSearchQuery({ q: 'whale sea', showRankingScore: true, limit: 50 })
+  const scoresWithin = (searchCutoffMs: number): Map<number, number> => {
+    let now = 0
+    // Every look at the clock takes a millisecond.
+    const clock = { ...systemClock, monotonic: () => ++now }
+    const reader = new MemoryReader(documents, { searchCutoffMs })
+    const answer = orderedText(runSearch(reader, 'i', query, { ...newSearchContext(), clock }))
+    const { hits } = JSON.parse(answer) as { hits: { id: number; _rankingScore: number }[] }
+    return new Map(hits.map(({ id, _rankingScore }) => [id, _rankingScore]))
+  }
+  const [cut, whole] = [scoresWithin(3), scoresWithin(100_000)]
+  assert.equal(cut.size, 50)
+  assert([...cut].every(([id, score]) => score <= whole.get(id)!))
+  assert([...cut].some(([id, score]) => score < whole.get(id)!))
 })
