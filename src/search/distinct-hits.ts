@@ -30,11 +30,10 @@ export interface DistinctInput {
 
 interface Kept {
   readonly hits: readonly Hit[]
-  /** Values of the kept hits. */
+  /** Values of the hits, and of those kept behind them that are as good as the last one. */
   readonly taken: ReadonlySet<Value>
+  /** Of all these, how many have a value. */
   readonly withValue: number
-  /** Values of hits that are as good as the last one. */
-  readonly tied: ReadonlySet<Value>
   /** Some hit has several values. */
   readonly isMultiple: boolean
   readonly skipped: number
@@ -100,15 +99,18 @@ async function keepHits(
     lists[at] = answer?.hits ?? []
     heads[at] = 0
   }
-  const tied = new Set<Value>()
+  // An engine that looked at the last hit also judged those that are as good.
   const last = hits.at(-1)
   for (let at = next(); last !== undefined && last.keys.length > 0 && at >= 0; at = next()) {
     const hit = lists[at]![heads[at]!]!
     if (compareKeys(hit.keys, last.keys) !== 0) break
     heads[at]! += 1
-    for (const value of valuesOf(hit, attribute)) tied.add(value)
+    const values = valuesOf(hit, attribute)
+    if (values.length === 0 || values.some((value) => taken.has(value))) continue
+    withValue += 1
+    for (const value of values) taken.add(value)
   }
-  return { hits, taken, withValue, tied, isMultiple, skipped }
+  return { hits, taken, withValue, isMultiple, skipped }
 }
 
 export function valuesOf({ text }: Hit, attribute: string): readonly Value[] {
@@ -123,16 +125,15 @@ async function estimatedTotal(
   { index, needed }: SearchPlan,
   attribute: string,
   query: SearchQuery,
-  { hits, taken, tied, withValue }: Kept,
+  { hits, taken, withValue }: Kept,
   options: ReadOptions,
 ): Promise<number> {
   if (hits.length < needed) return hits.length
   const all = countQuery(query)
-  const values = new Set([...taken, ...tied])
-  const sharing = { ...all, filter: andFilters(query.filter, oneOf(attribute, values)) }
+  const sharing = { ...all, filter: andFilters(query.filter, oneOf(attribute, taken)) }
   const [total, shared] = await Promise.all([
     askLegs(index, all, options).then(totalOf),
-    values.size === 0 ? 0 : askLegs(index, sharing, options).then(totalOf),
+    taken.size === 0 ? 0 : askLegs(index, sharing, options).then(totalOf),
   ])
   return total - shared + withValue
 }

@@ -86,7 +86,7 @@ export async function spreadList(
     const page = isExhaustive ? { page: required === 0 ? 0 : 1, hitsPerPage: required } : { offset: 0, limit: required }
     // One query's facets are those of the index.
     const facets = queries.length === 1 ? patterns : null
-    const plan = planSearch(index, { ...search, ...page, facets, distinct: distinct ?? query.distinct })
+    const plan = planSearch(index, { ...search, ...page, facets, distinct: distinct ?? query.distinct }, options.narrow)
     const ranked = await rankHits(plan, options)
     const weight = federationOptions?.weight ?? 1
     const shape: HitShape = {

@@ -2,6 +2,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Narrow } from './narrowing.ts'
 
 /** A replica that answers for some shards of an index. */
 export interface Target {
@@ -53,6 +54,8 @@ export type Ask = (leg: Leg, signal: AbortSignal) => Promise<LegReply>
 export interface ReadOptions {
   readonly ask: Ask
   readonly signal: AbortSignal
+  /** `createNarrowing()`, one for all reads. */
+  readonly narrow: Narrow
   /** A fresh id: of the request, and of each query when metadata is asked for. */
   readonly newUid: () => string
   /** Answers carry `metadata` (M-A1). */

@@ -14,7 +14,7 @@ import { planSearch, type SearchPlan } from './search-plan.ts'
  * @throws RefusedByNode, NodesDisagree, ApiError, and what the port throws.
  */
 export async function searchIndex(index: SearchedIndex, query: SearchQuery, options: ReadOptions): Promise<string> {
-  const plan = planSearch(index, query)
+  const plan = planSearch(index, query, options.narrow)
   const ranked = await rankHits(plan, options)
   return answerText(plan, query, ranked, options)
 }

@@ -3,6 +3,7 @@ import { type PageRequest, pageRequest } from '../api/paging.ts'
 import { encodeSearchQuery, type SearchQuery } from '../api/search-query.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { indexPath, type Leg, type SearchedIndex, type Target } from './leg.ts'
+import { type Narrow, narrowed } from './narrowing.ts'
 import { type Projection, projectionOf } from './projection.ts'
 import { disguise } from './reserved-names.ts'
 import { legFilter } from './shard-clause.ts'
@@ -30,8 +31,9 @@ export interface SearchPlan {
 /** Further hits of a distinct search, to tell how many there are in all (F6). */
 const distinctMore = 30
 
-export function planSearch(index: SearchedIndex, sent: SearchQuery): SearchPlan {
+export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narrow): SearchPlan {
   const query = withoutReserved(sent)
+  const index = narrowed(whole, narrow(whole, query.filter))
   const { maxTotalHits } = index.settings.pagination
   const page = pageRequest(query)
   const from = Math.min(page.skip, maxTotalHits)

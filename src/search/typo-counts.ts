@@ -1,7 +1,7 @@
 /**
  * F1 of the merge findings: how many typos a query may have depends on whether two of its words, written together, are a
  * word of the shard. The order does not suffer, since counts are compared; the shown scores would. One node would know the
- * word if any shard does, so the largest maximum holds for all hits with as many matching words.
+ * word if any shard does, so the largest maximum holds for all hits that the rules before found equal.
  */
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { Hit } from './hit.ts'
@@ -9,31 +9,51 @@ import { isSort, type ScoreDetail } from './score-keys.ts'
 
 const numberOf = (value: Json | undefined): number => (typeof value === 'number' ? value : 0)
 
-const wordsOf = (details: readonly ScoreDetail[]): number =>
-  numberOf(details.find(({ name }) => name === 'words')?.fields.matchingWords)
+/** What the rules before `typo` say: hits of which it is the same are judged by the same words. */
+const groupOf = (details: readonly ScoreDetail[], at: number): string =>
+  details
+    .slice(0, at)
+    .map(({ fields }) => JSON.stringify(fields))
+    .join()
+
+const typoAt = (details: readonly ScoreDetail[]): number => details.findIndex(({ name }) => name === 'typo')
 
 /** Lists of hits with common typo maxima and the scores that follow from them. */
 export function withCommonTypoCounts(lists: readonly (readonly Hit[])[]): readonly (readonly Hit[])[] {
-  const maxima = new Map<number, number>()
-  let differ = false
+  if (!mayDiffer(lists)) return lists
+  const maxima = new Map<string, number>()
   for (const list of lists)
     for (const { details } of list) {
-      const typo = details.find(({ name }) => name === 'typo')
-      if (typo === undefined) continue
-      const words = wordsOf(details)
-      const max = numberOf(typo.fields.maxTypoCount)
-      const known = maxima.get(words)
-      if (known !== undefined && known !== max) differ = true
-      maxima.set(words, Math.max(known ?? 0, max))
+      const at = typoAt(details)
+      if (at < 0) continue
+      const group = groupOf(details, at)
+      maxima.set(group, Math.max(maxima.get(group) ?? 0, numberOf(details[at]!.fields.maxTypoCount)))
     }
-  if (!differ) return lists
-  return lists.map((list) => list.map((hit) => withMaximum(hit, maxima.get(wordsOf(hit.details)) ?? 0)))
+  return lists.map((list) =>
+    list.map((hit) => {
+      const at = typoAt(hit.details)
+      return at < 0 ? hit : withMaximum(hit, at, maxima.get(groupOf(hit.details, at)) ?? 0)
+    }),
+  )
 }
 
-function withMaximum(hit: Hit, maximum: number): Hit {
-  const at = hit.details.findIndex(({ name }) => name === 'typo')
-  const typo = hit.details[at]
-  if (typo === undefined || numberOf(typo.fields.maxTypoCount) === maximum) return hit
+/** Most often all hits have one maximum. */
+function mayDiffer(lists: readonly (readonly Hit[])[]): boolean {
+  let known: number | undefined
+  for (const list of lists)
+    for (const { details } of list) {
+      const at = typoAt(details)
+      if (at < 0) continue
+      const max = numberOf(details[at]!.fields.maxTypoCount)
+      known ??= max
+      if (known !== max) return true
+    }
+  return false
+}
+
+function withMaximum(hit: Hit, at: number, maximum: number): Hit {
+  const typo = hit.details[at]!
+  if (numberOf(typo.fields.maxTypoCount) === maximum) return hit
   const count = numberOf(typo.fields.typoCount)
   const fields: JsonObject = { ...typo.fields, maxTypoCount: maximum, score: typoScore(count, maximum) }
   const details = hit.details.map((detail, index) => (index === at ? { name: 'typo', fields } : detail))

@@ -16,6 +16,7 @@ import { searchFacet } from '../../../src/search/facet-search.ts'
 import { readStats } from '../../../src/search/index-stats.ts'
 import { type Ask, type ReadOptions, RefusedByNode, type SearchedIndex } from '../../../src/search/leg.ts'
 import { multiSearch } from '../../../src/search/multi-search.ts'
+import { narrow } from '../../../src/search/narrowing.ts'
 import { searchIndex } from '../../../src/search/search-index.ts'
 import { searchSimilar } from '../../../src/search/similar-documents.ts'
 import type { Answer } from '../differential/comparison.ts'
@@ -23,7 +24,7 @@ import type { Question } from '../differential/questions.ts'
 
 /** undefined = no question of the read path. */
 export async function answerQuestion(question: Question, index: SearchedIndex, ask: Ask): Promise<Answer | undefined> {
-  const options = { ask, signal: AbortSignal.timeout(60_000), newUid: () => 'uid', withMetadata: false }
+  const options = { ask, signal: AbortSignal.timeout(60_000), newUid: () => 'uid', narrow, withMetadata: false }
   try {
     const text = await answerText(question, index, options)
     return text === undefined ? undefined : { status: 200, body: JSON.parse(text) as Json }
