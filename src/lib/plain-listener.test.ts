@@ -356,6 +356,32 @@ test('closing ends idle connections at once and busy ones behind their answers',
   assert.match(begun.text, /be\r\n3\r\ngun\r\n0\r\n\r\n$/)
 })
 
+test('neither closing nor the quiet of a slow client cuts an answer that it has not taken yet', async () => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  try {
+    const size = 32 * 1024 * 1024
+    const server = await listenHttp({
+      ...{ host: '127.0.0.1', port: 0, clock: systemClock, refusal: () => '' },
+      handle: () => assert.fail('this request is plain'),
+      handlePlain(_request, response) {
+        response.writeHead(200, ['content-length', String(size)])
+        response.end(Buffer.alloc(size, 'x'))
+      },
+    })
+    const client = new Client(server)
+    client.socket.pause()
+    await client.send('GET /1 HTTP/1.1\r\nHost: h\r\n\r\n')
+    mock.timers.tick(300_000)
+    const closed = server.close(60_000)
+    await turns(4)
+    client.socket.resume()
+    await Promise.all([client.closed, closed])
+    assert.equal(client.text.length - client.text.indexOf('\r\n\r\n') - 4, size)
+  } finally {
+    mock.timers.reset()
+  }
+})
+
 test('a silent connection is refused after a minute, and one that was used is closed 75 s after its last answer', async () => {
   mock.timers.enable({ apis: ['setInterval'] })
   try {

@@ -137,8 +137,11 @@ class PlainConnection implements ResponseSide {
     if (this.#ahead !== undefined) process.nextTick(() => this.#goOn())
   }
 
+  /** Behind what the client has not taken yet of the answer before. */
   closeWhenIdle(): void {
-    if (this.#response === undefined) this.destroy()
+    if (this.#response !== undefined) return
+    this.#isOver = true
+    this.socket.destroySoon()
   }
 
   destroy(): void {
@@ -146,7 +149,8 @@ class PlainConnection implements ResponseSide {
   }
 
   sweep(passedMs: number): void {
-    if (this.#response !== undefined) return
+    // A client may take its time to read an answer.
+    if (this.#response !== undefined || this.socket.writableLength > 0) return
     this.#quietMs += passedMs
     const { firstRequestMs, keepAliveMs, refuse } = this.#listener.options
     if (this.#answerCount > 0 || this.#isOver) {
