@@ -33,6 +33,7 @@ import { facetKind, KeyBuilder } from './index-keys.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { flushPostings, internedMax } from './posting-flush.ts'
 import { Interner, KeySet, PostingTable } from './posting-table.ts'
+import { PrefixTable } from './prefix-table.ts'
 import { decodeDocument, encodeDocument } from './stored-document.ts'
 
 export interface DocumentWriterOptions {
@@ -69,6 +70,7 @@ export class DocumentWriter {
   readonly #fields: FieldNames
   readonly #interner = new Interner()
   readonly #table = new PostingTable()
+  readonly #prefixes: PrefixTable
   readonly #reader: FactReader
   readonly #geo: GeoBlocks
   readonly #boxes: GeoBlocks
@@ -88,6 +90,7 @@ export class DocumentWriter {
     this.settings = completeSettings(facts.settings)
     this.#env = env
     this.#options = options
+    this.#prefixes = new PrefixTable(env, this.#interner)
     this.#fields = new FieldNames(facts.fieldNames)
     this.#reader = new FactReader(this.settings, this.#fields, this.#interner)
     this.#geo = new GeoBlocks(env.facets, geoBlocks)
@@ -178,6 +181,7 @@ export class DocumentWriter {
       this.#env.facets,
     ])
       table.clearSync()
+    this.#prefixes.clear()
     this.#geo.forget()
     this.#boxes.forget()
     this.#vectors.clear()
@@ -219,6 +223,7 @@ export class DocumentWriter {
     if (plan.words) {
       this.#env.postings.clearSync()
       this.#env.vocabulary.clearSync()
+      this.#prefixes.clear()
       this.#isVocabularyChanged = true
     }
     if (plan.facets) {
@@ -359,6 +364,7 @@ export class DocumentWriter {
         : this.#reader.read(pending.document ?? (JSON.parse(text) as JsonObject), everything, sets.after)
     this.#pushMissing(sets.after, sets.before, docid, false)
     this.#pushMissing(sets.before, sets.after, docid, true)
+    if (before !== undefined) this.#prefixes.noteChange(docid, sets.before, sets.after)
     this.#writeFacets(docid, factsAfter, factsBefore !== undefined && factsBefore.facets.size > 0)
     this.#count(before, -1)
     this.#count(text, 1)
@@ -415,17 +421,19 @@ export class DocumentWriter {
   }
 
   #flushTableWhenFull(): void {
-    const byteCount = this.#table.byteCount + this.#interner.byteCount
+    const byteCount = this.#table.byteCount + this.#interner.byteCount + this.#prefixes.byteCount
     if (byteCount > this.#options.postingBytesMax || this.#interner.strings.length > internedMax) this.#flushTable()
   }
 
   #flushTable(): void {
-    if (flushPostings(this.#env, this.#table, this.#interner, this.#reader.numbers)) this.#isVocabularyChanged = true
+    const gathered = { table: this.#table, interner: this.#interner, numbers: this.#reader.numbers }
+    if (flushPostings(this.#env, gathered, this.#prefixes)) this.#isVocabularyChanged = true
     this.#reader.clear()
   }
 
   #forgetNames(): void {
     this.#interner.clear()
+    this.#prefixes.forgetWords()
     this.#reader.clear()
   }
 

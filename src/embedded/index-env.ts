@@ -22,6 +22,8 @@ export interface IndexEnv {
   readonly postings: Table
   /** Every indexed word, with an empty value: read in whole by searches. */
   readonly vocabulary: Table
+  /** Postings of prefixes that begin many words: see `prefix-table.ts`. */
+  readonly prefixes: Table
   readonly facets: Table
   readonly vectors: Table
 }
@@ -77,6 +79,7 @@ export function openIndexEnv(folder: string, access: 'write' | 'read'): IndexEnv
     ids: table('ids'),
     postings: table('postings'),
     vocabulary: table('vocabulary'),
+    prefixes: table('prefixes'),
     facets: table('facets'),
     vectors: table('vectors'),
   }
@@ -91,6 +94,8 @@ export const mainKeys = {
   outcomes: encoder.encode('outcomes'),
   /** Rises with every batch; four bytes. */
   revision: encoder.encode('revision'),
+  /** The revision for which the postings of prefixes hold; four bytes. */
+  prefixes: encoder.encode('prefixes'),
   vectorDocids: (embedder: string) => encoder.encode(`vectors:${embedder}`),
   /** Facts of blocks of vectors: see `vector-table.ts`. */
   vectorBlocks: (embedder: string) => encoder.encode(`vectorBlocks:${embedder}`),
@@ -124,14 +129,37 @@ export function readBitmap(table: Table, key: Uint8Array): Bitmap {
 
 /** Which batch the index is at; 0 before the first. */
 export function readRevision(env: IndexEnv): number {
-  const bytes = env.main.getBinary(mainKeys.revision)
-  return bytes === undefined ? 0 : Buffer.from(bytes).readUInt32LE(0)
+  return readNumber(env, mainKeys.revision) ?? 0
 }
 
+/** What a batch keeps up to date stays so: see `prefixesHold`. */
 export function raiseRevision(env: IndexEnv): void {
+  const keepsPrefixes = prefixesHold(env)
+  writeNumber(env, mainKeys.revision, (readRevision(env) + 1) >>> 0)
+  if (keepsPrefixes) notePrefixes(env)
+}
+
+/**
+ * Whether the stored postings of prefixes are those of the index as it is. Not where an earlier version of this program
+ * wrote last, which does not know them.
+ */
+export function prefixesHold(env: IndexEnv): boolean {
+  return readNumber(env, mainKeys.prefixes) === readRevision(env)
+}
+
+export function notePrefixes(env: IndexEnv): void {
+  writeNumber(env, mainKeys.prefixes, readRevision(env))
+}
+
+function readNumber(env: IndexEnv, key: Uint8Array): number | undefined {
+  const bytes = env.main.getBinary(key)
+  return bytes === undefined ? undefined : Buffer.from(bytes).readUInt32LE(0)
+}
+
+function writeNumber(env: IndexEnv, key: Uint8Array, number: number): void {
   const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE((readRevision(env) + 1) >>> 0, 0)
-  env.main.putSync(mainKeys.revision, bytes)
+  bytes.writeUInt32LE(number, 0)
+  env.main.putSync(key, bytes)
 }
 
 interface TableStats {

@@ -135,3 +135,20 @@ export function cutFacetString(value: string): string {
   while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1
   return bytes.toString('utf8', 0, end)
 }
+
+/** The number that ends a key of a word and a number. */
+export function numberAtEnd(key: Uint8Array): number {
+  return key[key.length - 2]! * 256 + key[key.length - 1]!
+}
+
+/** The first key behind all that begin with `prefix`. */
+export function keyAfter(prefix: Uint8Array): Buffer {
+  const end = Buffer.from(prefix)
+  for (let at = end.length - 1; at >= 0; at -= 1) {
+    if (end[at]! < 255) {
+      end[at]! += 1
+      return end.subarray(0, at + 1)
+    }
+  }
+  return Buffer.alloc(0)
+}

@@ -8,12 +8,22 @@ import type { BitmapCache } from './bitmap-cache.ts'
 import { shapesField } from './document-facts.ts'
 import { decodeFacetValues } from './facet-values.ts'
 import { boxBlocks, geoBlocks, readGeoBlock } from './geo-blocks.ts'
-import { type IndexEnv, mainKeys, readBitmap, type Table } from './index-env.ts'
-import { cutFacetString, facetKind, geoBlockSize, KeyBuilder, postingKind, readOrderedFloat } from './index-keys.ts'
+import { type IndexEnv, mainKeys, prefixesHold, readBitmap, type Table } from './index-env.ts'
+import {
+  cutFacetString,
+  facetKind,
+  geoBlockSize,
+  KeyBuilder,
+  keyAfter,
+  numberAtEnd,
+  postingKind,
+  readOrderedFloat,
+} from './index-keys.ts'
 import type { DocId, FieldId, IndexReader } from './index-reader.ts'
 import type { IndexSettings } from './index-settings.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { splitPair } from './posting-flush.ts'
+import { isStoredPrefix, storedPositions, storedTolerant, uniteByNumber, uniteWords } from './prefix-unions.ts'
 import type { Box } from './shape-box.ts'
 import { decodeDocument, decodeDocumentId, type StoredDocument } from './stored-document.ts'
 import { packStored, packVectors, type VectorBlock, type VectorCache, vectorBlockSize } from './vector-blocks.ts'
@@ -36,6 +46,7 @@ export class LmdbIndexReader implements IndexReader {
   readonly #vectorCache: VectorCache | undefined
   readonly #keys = new KeyBuilder()
   readonly #geoBlocks = new Map<number, Float64Array | undefined>()
+  #hasPrefixes: boolean | undefined
   #boxBlock: { readonly block: number; readonly values: Float64Array | undefined } | undefined
 
   constructor(env: IndexEnv, options: ReaderOptions = {}) {
@@ -117,22 +128,30 @@ export class LmdbIndexReader implements IndexReader {
 
   prefixWordDocids(prefix: string): { readonly tolerant: Bitmap; readonly exact: Bitmap } {
     if (!isKeyable(prefix)) return { tolerant: none, exact: none }
-    return { tolerant: this.#uniteWords(postingKind.word, prefix), exact: this.#uniteWords(postingKind.exact, prefix) }
+    const stored = this.#isStored(prefix) ? storedTolerant(this.#env, this.#keys, prefix) : undefined
+    if (stored !== undefined) return { tolerant: stored, exact: none }
+    return {
+      tolerant: uniteWords(this.#env, this.#keys, postingKind.word, prefix),
+      exact: uniteWords(this.#env, this.#keys, postingKind.exact, prefix),
+    }
   }
 
   prefixFieldDocids(prefix: string): ReadonlyMap<FieldId, Bitmap> {
-    return isKeyable(prefix) ? this.#uniteByNumber(postingKind.field, prefix) : new Map()
+    return isKeyable(prefix) ? uniteByNumber(this.#env, this.#keys, postingKind.field, prefix) : new Map()
   }
 
   prefixPositionDocids(prefix: string): ReadonlyMap<number, Bitmap> {
-    return isKeyable(prefix) ? this.#uniteByNumber(postingKind.position, prefix) : new Map()
+    if (!isKeyable(prefix)) return new Map()
+    return this.#isStored(prefix)
+      ? storedPositions(this.#env, this.#keys, prefix)
+      : uniteByNumber(this.#env, this.#keys, postingKind.position, prefix)
   }
 
   prefixPairDocids(left: string, prefix: string, distance: 1 | 2 | 3): Bitmap {
     if (!isKeyable(left) || !isKeyable(prefix)) return none
     const start = Buffer.from(this.#keys.pair(left, prefix))
     const union = new BitmapUnion()
-    for (const { value } of this.#env.postings.getRange({ start, end: after(start) })) {
+    for (const { value } of this.#env.postings.getRange({ start, end: keyAfter(start) })) {
       const part = splitPair(value)[distance - 1]
       if (part !== undefined) union.add(part)
     }
@@ -159,7 +178,7 @@ export class LmdbIndexReader implements IndexReader {
     start: string,
   ): Iterable<{ readonly value: string; readonly original: string; readonly docids: Bitmap }> {
     const first = Buffer.from(this.#keys.facetString(field, cutFacetString(start)))
-    const end = after(this.#keys.field(facetKind.string, field))
+    const end = keyAfter(this.#keys.field(facetKind.string, field))
     for (const { key, value } of this.#env.facets.getRange({ start: first, end }))
       yield new FacetString(this, field, textOf(key.subarray(3)), Bitmap.deserialize(value))
   }
@@ -310,30 +329,9 @@ export class LmdbIndexReader implements IndexReader {
     return this.#env.facets.getBinary(this.#keys.kindDocid(facetKind.values, docid))
   }
 
-  #uniteWords(kind: number, prefix: string): Bitmap {
-    const union = new BitmapUnion()
-    for (const { value } of this.#prefixed(kind, prefix)) union.add(value)
-    return union.build()
-  }
-
-  /** By the number at the end of the keys. */
-  #uniteByNumber(kind: number, prefix: string): ReadonlyMap<number, Bitmap> {
-    const unions = new Map<number, BitmapUnion>()
-    for (const { key, value } of this.#prefixed(kind, prefix)) {
-      const number = numberAtEnd(key)
-      let union = unions.get(number)
-      if (union === undefined) {
-        union = new BitmapUnion()
-        unions.set(number, union)
-      }
-      union.add(value)
-    }
-    return new Map([...unions].map(([number, union]) => [number, union.build()]))
-  }
-
-  #prefixed(kind: number, prefix: string): Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array }> {
-    const start = Buffer.from(this.#keys.word(kind, prefix))
-    return this.#env.postings.getRange({ start, end: after(start) })
+  #isStored(prefix: string): boolean {
+    this.#hasPrefixes ??= prefixesHold(this.#env)
+    return this.#hasPrefixes && isStoredPrefix(this.#env, this.#keys, prefix)
   }
 
   #read(table: Table, key: Buffer): Bitmap {
@@ -374,19 +372,3 @@ const isKeyable = (word: string): boolean =>
 
 const textOf = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-
-function numberAtEnd(key: Uint8Array): number {
-  return key[key.length - 2]! * 256 + key[key.length - 1]!
-}
-
-/** The first key behind all that begin with `prefix`. */
-function after(prefix: Uint8Array): Buffer {
-  const end = Buffer.from(prefix)
-  for (let at = end.length - 1; at >= 0; at -= 1) {
-    if (end[at]! < 255) {
-      end[at]! += 1
-      return end.subarray(0, at + 1)
-    }
-  }
-  return Buffer.alloc(0)
-}

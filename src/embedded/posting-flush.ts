@@ -8,19 +8,23 @@ import type { IndexEnv, Table } from './index-env.ts'
 import { facetKind, KeyBuilder, postingKind } from './index-keys.ts'
 import { orderLists } from './list-order.ts'
 import { type Interner, kindShift, kinds, type PostingChange, type PostingTable, valueMask } from './posting-table.ts'
+import type { PrefixTable } from './prefix-table.ts'
 
 /** Strings that one flush may hold: their ranks share 32 bits with other numbers. */
 export const internedMax = 2 ** 22
 
 const noBytes = new Uint8Array([1])
 
+/** What one flush merges, and into what. */
+export interface Gathered {
+  readonly table: PostingTable
+  readonly interner: Interner
+  /** Facet values by their numbers. */
+  readonly numbers: readonly number[]
+}
+
 /** Answers whether words came to or left the vocabulary. */
-export function flushPostings(
-  env: IndexEnv,
-  table: PostingTable,
-  interner: Interner,
-  numbers: readonly number[],
-): boolean {
+export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathered, prefixes: PrefixTable): boolean {
   assert(interner.strings.length <= 2 * internedMax, 'too many strings in one flush')
   const { strings } = interner
   const keys = new KeyBuilder()
@@ -37,13 +41,17 @@ export function flushPostings(
   const touched = new Set<string>()
   each(kinds.exact, (a, _value, change) => {
     if (merge(env.postings, keys.word(postingKind.exact, strings[a]!), change)) touched.add(strings[a]!)
+    prefixes.gain(kinds.exact, a, 0, change.added)
   })
+  prefixes.endKind()
   each(kinds.field, (a, field, change) => {
     merge(env.postings, keys.wordNumber(postingKind.field, strings[a]!, field), change)
   })
   each(kinds.position, (a, bucket, change) => {
     merge(env.postings, keys.wordNumber(postingKind.position, strings[a]!, bucket), change)
+    prefixes.gain(kinds.position, a, bucket, change.added)
   })
+  prefixes.endKind()
   flushPairs(env.postings, groups[kinds.pair1]!, strings, table, keys)
   each(kinds.word, (a, _value, change) => {
     if (merge(env.postings, keys.word(postingKind.word, strings[a]!), change)) touched.add(strings[a]!)
@@ -51,7 +59,8 @@ export function flushPostings(
   each(kinds.count, (a, count, change) => {
     merge(env.postings, keys.fieldCount(a, count), change)
   })
-  const isVocabularyChanged = updateVocabulary(env, touched, keys)
+  const { fresh, isChanged } = updateVocabulary(env, touched, keys)
+  prefixes.end(fresh)
 
   each(kinds.facetString, (a, field, change) => {
     merge(env.facets, keys.facetString(field, strings[a]!), change)
@@ -66,7 +75,8 @@ export function flushPostings(
 
   table.clear()
   interner.clear()
-  return isVocabularyChanged
+  prefixes.forgetWords()
+  return isChanged
 }
 
 /** The lists of each kind in the order of their keys; the three distances of a pair together, under the first. */
@@ -213,8 +223,13 @@ export function splitPair(bytes: Uint8Array): (Uint8Array | undefined)[] {
   return parts
 }
 
-/** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers whether any came or went. */
-function updateVocabulary(env: IndexEnv, touched: ReadonlySet<string>, keys: KeyBuilder): boolean {
+/** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers which came, and whether any went. */
+function updateVocabulary(
+  env: IndexEnv,
+  touched: ReadonlySet<string>,
+  keys: KeyBuilder,
+): { readonly fresh: readonly string[]; readonly isChanged: boolean } {
+  const fresh: string[] = []
   let isChanged = false
   for (const word of touched) {
     const isUsed =
@@ -224,8 +239,10 @@ function updateVocabulary(env: IndexEnv, touched: ReadonlySet<string>, keys: Key
     const isKnown = env.vocabulary.getBinaryFast(key) !== undefined
     if (isUsed === isKnown) continue
     isChanged = true
-    if (isUsed) env.vocabulary.putSync(key, noBytes)
-    else env.vocabulary.removeSync(key)
+    if (isUsed) {
+      env.vocabulary.putSync(key, noBytes)
+      fresh.push(word)
+    } else env.vocabulary.removeSync(key)
   }
-  return isChanged
+  return { fresh, isChanged }
 }

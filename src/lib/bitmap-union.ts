@@ -18,7 +18,19 @@ export class BitmapUnion {
       if (this.#gathered.length < gatheredMax) this.#gathered.push(value)
       else this.#addValue(value)
     })
-    if (!isList) Bitmap.deserialize(bytes).eachChunk((key, chunk) => this.#addChunk(key, chunk))
+    if (!isList) this.addBitmap(Bitmap.deserialize(bytes))
+  }
+
+  addBitmap(bitmap: Bitmap): void {
+    bitmap.eachChunk((key, chunk) => this.#addChunk(key, chunk))
+  }
+
+  /** @param values  in any order. */
+  addValues(values: readonly number[]): void {
+    for (const value of values) {
+      if (this.#gathered.length < gatheredMax) this.#gathered.push(value)
+      else this.#addValue(value)
+    }
   }
 
   build(): Bitmap {

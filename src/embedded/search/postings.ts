@@ -7,6 +7,7 @@
  */
 import { Bitmap } from '../../lib/bitmap.ts'
 import type { FieldId, IndexReader } from '../index-reader.ts'
+import { widePrefixBytesMax, widePrefixWordsMin } from '../prefix-unions.ts'
 import { typoTest, Vocabulary } from './vocabulary.ts'
 
 /** The fields that `attributesToSearchOn` leaves, by whether they allow typos. */
@@ -15,9 +16,6 @@ export interface FieldRestriction {
   readonly exact: readonly FieldId[]
 }
 
-/** A wide prefix has at most this many bytes, and begins at least `widePrefixWordsMin` words. */
-const widePrefixBytesMax = 4
-const widePrefixWordsMin = 100
 /** Wide prefixes whose unions are kept per index. */
 const widePrefixesMax = 48
 
@@ -236,7 +234,12 @@ export class Postings {
   #unionsOf(prefix: string): PrefixUnions {
     const { unions } = this.#shared
     const known = unions.get(prefix)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      // Those asked for last are kept longest.
+      unions.delete(prefix)
+      unions.set(prefix, known)
+      return known
+    }
     const oldest = unions.size >= widePrefixesMax ? unions.keys().next().value : undefined
     if (oldest !== undefined) unions.delete(oldest)
     const fresh: PrefixUnions = {}
