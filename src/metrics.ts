@@ -1,7 +1,9 @@
 /** The metrics of this process and of the gateway processes beside it, and where operators read them. */
 import cluster from 'node:cluster'
 import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client'
+import { metricPrefixes } from './api/names.ts'
 import type { Config } from './config/config.ts'
+import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway/gateway-admin.ts'
 import { startOperatorServer } from './gateway/operator-server.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
@@ -24,14 +26,17 @@ export type AskGateways = (command: AdminCommand) => Promise<readonly AdminReply
 /**
  * The operators' listener, when an address is configured.
  * @param gateways  whom it asks; replaced when they have started.
+ * @param addNode  takes a node into the fleet.
  */
 export async function startOperator(
   config: Config,
   metrics: Registry,
   gateways: { readonly ask: AskGateways },
+  addNode: ClusterRoutes['addNode'],
   supervisor: Supervisor,
 ): Promise<void> {
   const { address, token } = config.operator
+  const { shards, replicationFactor } = config.cluster
   if (address === null || cluster.isWorker) return
   const all = new AggregatorRegistry()
   const readMetrics = async () =>
@@ -43,14 +48,20 @@ export async function startOperator(
         ...address,
         readMetrics,
         token: token?.reveal() ?? null,
+        cluster: {
+          defaults: { shards: shards ?? 1, replicationFactor: shards === null ? 1 : replicationFactor },
+          addNode,
+        },
         ask: (command) => gateways.ask(command),
       }),
     (server) => server.close(),
   )
 }
 
+const prefixes = Object.values(metricPrefixes)
+
 /** Without those of the process itself, which stand beside the same ones of the gateways' processes. */
 async function ownMetrics(metrics: Registry): Promise<string> {
-  const own = metrics.getMetricsAsArray().filter(({ name }) => name.startsWith('flapjack_'))
+  const own = metrics.getMetricsAsArray().filter(({ name }) => prefixes.some((prefix) => name.startsWith(prefix)))
   return (await Promise.all(own.map(({ name }) => metrics.getSingleMetricAsString(name)))).join('\n')
 }

@@ -9,6 +9,7 @@ import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
+import { addNode } from './control/node-registration.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import type { TokenStore } from './control/shared-rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
@@ -17,6 +18,7 @@ import type { EngineCore } from './embedded/core.ts'
 import type { Engine } from './engine/engine.ts'
 import { createEngineKeys } from './engine/engine-keys.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
+import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import { startGateway } from './gateway/gateway.ts'
 import { readCommand, readReply } from './gateway/gateway-admin.ts'
 import { followRoutes } from './gateway/route-follower.ts'
@@ -221,6 +223,23 @@ export async function startEngines(
   await Promise.all(fleet.nodes.map(startNode))
 }
 
+/** Networks in which nodes are usually found, besides those that the configuration allows. Not this machine, and no links. */
+const nodeNetworks = ['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']
+
+/** Takes a node into the fleet that an operator names over HTTP (C-57, C-58). */
+export function nodeAdder(
+  { clock }: Host,
+  config: Config,
+  { catalogue }: Store,
+  { signal }: Supervisor,
+): ClusterRoutes['addNode'] {
+  const { allowedIpNetworks } = config.outbound
+  const egress = createEgressPolicy({
+    allowed: allowedIpNetworks === 'any' ? 'any' : [...nodeNetworks, ...allowedIpNetworks],
+  })
+  return (node) => addNode(node, { catalogue, clock, signal, fault: (url) => egress.fault(url) })
+}
+
 export interface StartedGateways {
   readonly url: string
   readonly ask: AskGateways
@@ -292,6 +311,7 @@ export async function startOneGateway(
           ? {}
           : { routeCopy: { path: copyPath, key: localSecret('route copy'), ageMsMax: routeCopyAgeMsMax } }),
         trustMsMax,
+        health: config.cluster.health,
         isTestMode: config.operator.testMode,
       }),
     (started) => started.close(drainMs),

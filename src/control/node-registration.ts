@@ -36,9 +36,20 @@ export async function addNode(
     catalogue,
     clock,
     signal,
-  }: { readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode'>; readonly clock: Clock; readonly signal: AbortSignal },
+    fault = () => undefined,
+  }: {
+    readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode'>
+    readonly clock: Clock
+    readonly signal: AbortSignal
+    /** What speaks against an address. Default: nothing. */
+    readonly fault?: (url: URL) => string | undefined
+  },
 ): Promise<Node> {
   const url = checkedUrl(node)
+  const reason = fault(new URL(url))
+  if (reason !== undefined) {
+    throw invalid(`The address ${url} is refused (${reason}); \`outbound.allowed_ip_networks\` allows it.`)
+  }
   const known = await catalogue.nodes()
   if (known.some(({ id }) => id === node.id)) throw conflict(`There is a node \`${node.id}\` already.`)
   // Two copies of a shard in one process would not be two copies.

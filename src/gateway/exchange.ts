@@ -16,6 +16,8 @@ import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import type { NodePools } from '../upstream/node-pools.ts'
 import type { Answer } from './answer.ts'
+import type { ClusterMetrics } from './cluster-metrics.ts'
+import type { FleetWatch } from './fleet-watch.ts'
 import type { ForeignSettings } from './foreign-settings.ts'
 import type { RouteTally } from './gateway-metrics.ts'
 import type { GatewayLimits } from './gateway-options.ts'
@@ -30,6 +32,8 @@ export interface GatewayParts {
   readonly journal: Journal
   readonly follower: RouteFollower
   readonly pools: NodePools
+  readonly fleet: Pick<FleetWatch, 'health'>
+  readonly clusterMetrics: ClusterMetrics
   readonly egress: EgressPolicy
   readonly foreignSettings: ForeignSettings
   readonly accessTokens: AccessTokens

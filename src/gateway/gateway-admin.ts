@@ -1,4 +1,6 @@
 /** What operators may ask of a gateway and tell it (P-23). Answers hold no secrets; they do hold names of all projects. */
+import { ApiError } from '../api/errors.ts'
+import { findRoute, type TopologyDeps, viewShards, viewTopology } from '../control/topology-view.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { defaultProjectSettings, type Node, noTokenRules, type Project } from '../store/catalogue.ts'
 import { type CatalogueChange, StoreUnavailable } from '../store/ports.ts'
@@ -14,6 +16,9 @@ export type AdminCommand =
   | { readonly kind: 'resync' }
   /** While it drains, a gateway answers but says that it is not ready, and closes connections behind their answers. */
   | { readonly kind: 'drain'; readonly isOn: boolean }
+  | { readonly kind: 'topology' }
+  /** `project`: its reference; null = there is one index of that name. */
+  | { readonly kind: 'shards'; readonly index: string; readonly project: string | null }
   /** Body of `PUT /internal/routes`, not decoded yet. */
   | { readonly kind: 'place'; readonly body: Json }
 
@@ -33,6 +38,8 @@ export interface GatewayAdminDeps {
     /** As the store said last; null = unknown. */
     readonly livingGateways: number | null
   }
+  /** How this gateway finds the nodes. */
+  readonly topology: TopologyDeps
   readonly draining: { isOn: boolean }
   readonly startedAt: number
   readonly version: string
@@ -46,8 +53,10 @@ export function createGatewayAdmin(deps: GatewayAdminDeps): GatewayAdmin {
     switch (command.kind) {
       case 'state':
         return { status: 200, body: stateOf(deps) }
-      case 'ready':
-        return { status: isReady(deps) ? 200 : 503, body: { ready: isReady(deps) } }
+      case 'ready': {
+        const reasons = reasonsAgainst(deps)
+        return { status: reasons.length === 0 ? 200 : 503, body: { ready: reasons.length === 0, reasons } }
+      }
       case 'routes':
         return routesOf(deps, command.project)
       case 'cache':
@@ -57,14 +66,38 @@ export function createGatewayAdmin(deps: GatewayAdminDeps): GatewayAdmin {
       case 'drain':
         draining.isOn = command.isOn
         return { status: 200, body: { draining: command.isOn } }
+      case 'topology':
+        return { status: 200, body: await viewTopology(follower.table, deps.topology) }
+      case 'shards':
+        return shardsOf(deps, command)
       case 'place':
         return place(deps, command.body)
     }
   }
 }
 
-function isReady({ follower, draining }: GatewayAdminDeps): boolean {
-  return !draining.isOn && follower.standing !== 'expired'
+/** Why clients should not be sent here. */
+function reasonsAgainst({ follower, draining }: GatewayAdminDeps): readonly string[] {
+  return [
+    ...(draining.isOn ? ['it drains'] : []),
+    ...(follower.standing === 'expired' ? ['the database has been away for too long'] : []),
+  ]
+}
+
+function shardsOf(
+  { follower: { table } }: GatewayAdminDeps,
+  { index, project }: { readonly index: string; readonly project: string | null },
+): AdminReply {
+  const found = findRoute(table, index, project)
+  if ('route' in found) return { status: 200, body: viewShards(table, found.route) }
+  const error =
+    found.fault === 'none'
+      ? new ApiError('miroir_not_found', `There is no index \`${index}\`.`)
+      : new ApiError(
+          'miroir_invalid_request',
+          `Several projects have an index \`${index}\`: say which, by \`&project=\` and its reference.`,
+        )
+  return { status: error.status, body: { ...error.body } }
 }
 
 function stateOf(deps: GatewayAdminDeps): JsonObject {
@@ -79,7 +112,7 @@ function stateOf(deps: GatewayAdminDeps): JsonObject {
     pid: process.pid,
     version,
     startedAt: new Date(startedAt).toISOString(),
-    ready: isReady(deps),
+    ready: reasonsAgainst(deps).length === 0,
     draining: draining.isOn,
     testMode: isTestMode,
     openRequests: counts().openRequests,
@@ -235,15 +268,18 @@ export function readReply(reply: Json): AdminReply {
 
 /** A command that came from another process of this program. */
 export function readCommand(command: Json): AdminCommand {
-  const { kind, project = '', isOn, body = null } = isObject(command) ? command : {}
+  const { kind, project = null, index = '', isOn, body = null } = isObject(command) ? command : {}
   switch (kind) {
     case 'state':
     case 'ready':
     case 'cache':
     case 'resync':
+    case 'topology':
       return { kind }
+    case 'shards':
+      return { kind, index: String(index), project: typeof project === 'string' ? project : null }
     case 'routes':
-      return { kind, project: String(project) }
+      return { kind, project: String(project ?? '') }
     case 'drain':
       return { kind, isOn: isOn === true }
     case 'place':

@@ -10,6 +10,7 @@ import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
 import type { GatewayRegistry } from '../store/gateway-registry.ts'
 import type { Catalogue } from '../store/ports.ts'
+import type { HealthOptions } from '../upstream/node-health.ts'
 import type { GatewayAdmin } from './gateway-admin.ts'
 
 export interface GatewayLimits {
@@ -68,6 +69,8 @@ export interface GatewayOptions {
   readonly version?: string
   /** Connections to one node. Default 128. */
   readonly connectionsPerNode?: number
+  /** How nodes are probed. Default: not at all. */
+  readonly health?: HealthOptions
   /** Where webhooks, embedders, exports and keys of issuers may be (M-H7, P-08). Default: public addresses. */
   readonly outbound?: { readonly allowed: AllowedNetworks; readonly httpsOnly?: boolean }
 }

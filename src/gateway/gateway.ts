@@ -11,8 +11,9 @@ import { createKeyConfirmation } from '../control/key-confirmation.ts'
 import { createRateLimits, type LimitClass, type LimitScope, type RateLimits } from '../control/rate-limits.ts'
 import { createSharedRateLimits } from '../control/shared-rate-limits.ts'
 import { type PublishedKey, publishedKeys } from '../control/token-keys.ts'
+import type { TopologyDeps } from '../control/topology-view.ts'
 import { assert } from '../lib/assert.ts'
-import { type Clock, systemClock } from '../lib/clock.ts'
+import { type Clock, systemClock, systemTimers } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
 import { type HttpRequest, listenHttp } from '../lib/http-server.ts'
 import type { HttpResponse } from '../lib/plain-response.ts'
@@ -22,7 +23,9 @@ import { RouteTree } from '../lib/route-tree.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import { createNodePools } from '../upstream/node-pools.ts'
+import { createClusterMetrics } from './cluster-metrics.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
+import { watchFleet } from './fleet-watch.ts'
 import { ForeignSettings } from './foreign-settings.ts'
 import { createGatewayAdmin } from './gateway-admin.ts'
 import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
@@ -81,11 +84,27 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       if (isNews) log.error({ node }, 'the node refuses the key of the gateway')
     },
   })
+  const fleet = watchFleet({
+    options: options.health,
+    nodes: () => follower.table.nodes(),
+    clock,
+    timers: systemTimers,
+    random,
+    log,
+  })
+  const topology: TopologyDeps = {
+    standing: (node) => fleet.standing(node),
+    now: () => clock.now(),
+    pause: () => new Promise((resolve) => setImmediate(resolve)),
+  }
+  const clusterMetrics = createClusterMetrics(options.metrics, { table: () => follower.table, topology, clock })
   const parts: GatewayParts = {
     catalogue,
     journal,
     follower,
     pools,
+    fleet,
+    clusterMetrics,
     egress,
     accessTokens,
     clock,
@@ -137,6 +156,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }).catch(async (error: unknown) => {
     await follower.close()
     await issuerKeys.close()
+    await fleet.close()
     await pools.close()
     throw error
   })
@@ -161,6 +181,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     await heartbeat?.close()
     await follower.close()
     await issuerKeys.close()
+    await fleet.close()
     await pools.close()
   }
 
@@ -169,6 +190,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     admin: createGatewayAdmin({
       follower,
       pools,
+      topology,
       counts: () => ({
         openRequests,
         credentials: authentication.rememberedCount(),

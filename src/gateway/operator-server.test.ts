@@ -43,6 +43,10 @@ async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator:
   ending.push(() => gateway.close(0))
   const operator = await startOperatorServer({
     ...{ host: '127.0.0.1', port: 0, token: 'operator token', readMetrics: async () => 'some_metric 1\n' },
+    cluster: {
+      defaults: { shards: 16, replicationFactor: 2 },
+      addNode: async (node) => ({ ...node, state: 'active' }),
+    },
     ask: async (command) => [await gateway.admin(command)],
   })
   ending.push(() => operator.close())
@@ -117,4 +121,51 @@ test('operators see the state without secrets, and no one else sees anything', a
   assert.equal((await fetch(`${operator.url}/ready`)).status, 200)
   assert.match(await (await fetch(`${operator.url}/metrics`)).text(), /some_metric 1/)
   assert.equal((await fetch(`${operator.url}/metrics`, { method: 'POST' })).status, 405)
+})
+
+test('the cluster layer shows its nodes and shards to whoever has the token, and takes new nodes', async () => {
+  const { operator } = await start(true)
+  const url = await startEngine('one')
+  const place = { project: 'abcdefghijkl', index: 'films', node: 'one', url, masterKey: 'by-hand-master-key' }
+  assert.equal((await ask(operator, 'PUT', '/internal/routes', place)).status, 200)
+  const cluster = async (method: string, path: string, body?: string, headers: Record<string, string> = {}) => {
+    const sent = { 'x-admin-key': 'operator token', ...headers }
+    const answer = await fetch(`${operator.url}/_miroir${path}`, { method, headers: sent, body: body ?? null })
+    const parsed: unknown = await answer.json()
+    assert.ok(isObject(parsed))
+    return { status: answer.status, body: parsed as JsonObject }
+  }
+  assert.deepEqual((await cluster('GET', '/topology', undefined, { 'x-admin-key': 'wrong' })).status, 401)
+  const topology = await cluster('GET', '/topology')
+  assert.equal(topology.status, 200)
+  assert.match(
+    JSON.stringify(topology.body),
+    /^{"shards":16,"replication_factor":2,"nodes":\[{"id":"one",.*"status":"healthy"/,
+  )
+  assert.equal(topology.body.fully_covered, true)
+  assert.match(JSON.stringify((await cluster('GET', '/nodes')).body), /^{"results":\[{"id":"one"/)
+  const shards = await cluster('GET', '/shards?index=films')
+  assert.deepEqual(shards.body.shard, { 0: { 0: ['one'] } })
+  assert.deepEqual(
+    [(await cluster('GET', '/shards?index=none')).body.code, (await cluster('GET', '/shards')).body.code],
+    ['miroir_not_found', 'miroir_invalid_request'],
+  )
+  assert.equal((await cluster('GET', '/nothing')).body.code, 'miroir_not_found')
+
+  const added = await cluster('POST', '/nodes', JSON.stringify({ id: 'two', address: url, replica_group: 1 }))
+  assert.deepEqual([added.status, added.body.id, added.body.replica_group], [202, 'two', 1])
+  for (const wrong of [
+    '',
+    '[]',
+    '{}',
+    '{"id":"two"}',
+    '{"id":1,"address":"a"}',
+    '{"id":"a","address":"b","group":1}',
+  ]) {
+    const refused = await cluster('POST', '/nodes', wrong)
+    assert.deepEqual([refused.status, refused.body.code], [400, 'miroir_invalid_request'], wrong)
+  }
+  const open = await fetch(`${operator.url}/_miroir/ready`)
+  assert.equal(open.status, 200)
+  assert.match(await (await fetch(`${operator.url}/_miroir/metrics`)).text(), /some_metric 1/)
 })

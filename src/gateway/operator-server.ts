@@ -4,9 +4,11 @@
  */
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { errorBody } from '../api/errors.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
 import { tokenDigest } from '../lib/token-digest.ts'
+import { answerCluster, type ClusterRoutes } from './cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway-admin.ts'
 
 export interface OperatorServer {
@@ -20,8 +22,9 @@ export interface OperatorOptions {
   readonly port: number
   /** Text of all metrics of this program's processes. */
   readonly readMetrics: () => Promise<string>
-  /** Of `/internal/…`; null = nobody may ask. */
+  /** Of `/internal/…` and `/_miroir/…`; null = nobody may ask. */
   readonly token: string | null
+  readonly cluster: ClusterRoutes
   /** Replies of all gateways of this program, in no particular order. */
   readonly ask: (command: AdminCommand) => Promise<readonly AdminReply[]>
 }
@@ -56,6 +59,9 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   const { method = 'GET' } = request
   const url = new URL(request.url ?? '/', 'http://operator')
   if (url.pathname.startsWith('/internal/')) return answerInternal(request, response, url, options)
+  const open = openTwins[`${method} ${url.pathname}`]
+  if (open !== undefined) url.pathname = open
+  else if (url.pathname.startsWith('/_miroir/')) return answerMiroir(request, response, url, options)
   if (method !== 'GET') return void response.writeHead(405, { allow: 'GET' }).end()
   switch (url.pathname) {
     case '/health':
@@ -71,14 +77,47 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   }
 }
 
+/** Names of the cluster layer for what asks for no token. */
+const openTwins: Readonly<Record<string, string>> = {
+  'GET /_miroir/ready': '/ready',
+  'GET /_miroir/metrics': '/metrics',
+}
+
+async function answerMiroir(
+  request: IncomingMessage,
+  response: ServerResponse,
+  url: URL,
+  { token, ask, cluster }: OperatorOptions,
+): Promise<void> {
+  const send = ({ status, body }: AdminReply) =>
+    void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  const key = request.headers['x-admin-key']
+  if (!mayAsk(token, typeof key === 'string' ? key : bearerOf(request))) {
+    response.setHeader('connection', 'close')
+    return send({
+      status: 401,
+      body: { ...errorBody('miroir_invalid_auth', "The operator's token is missing or wrong.") },
+    })
+  }
+  const { method = 'GET' } = request
+  send(await answerCluster({ method, url, body: () => readBody(request) }, { routes: cluster, ask }))
+}
+
+function bearerOf(request: IncomingMessage): string | undefined {
+  return /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
+}
+
+function mayAsk(token: string | null, sent: string | undefined): boolean {
+  return token !== null && sent !== undefined && timingSafeEqual(tokenDigest(sent), tokenDigest(token))
+}
+
 async function answerInternal(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
   { token, ask }: OperatorOptions,
 ): Promise<void> {
-  const sent = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1]
-  if (token === null || sent === undefined || !timingSafeEqual(tokenDigest(sent), tokenDigest(token))) {
+  if (!mayAsk(token, bearerOf(request))) {
     return void response.writeHead(401, { connection: 'close' }).end()
   }
   const route = `${request.method} ${url.pathname}`
