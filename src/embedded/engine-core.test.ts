@@ -317,6 +317,28 @@ test('the first search of a thread does not wait for the batch that runs', async
   assert.equal((await documents(engine, 'books')).length, 20_001)
 })
 
+// Behind a long import every other index would wait for all of it.
+test('a change of another index is done before what an index has queued behind its running batch', async () => {
+  const engine = await start()
+  const books = Array.from({ length: 3_000 }, (_, id) => ({ id, title: `book ${id} of ${id % 7} shelves` }))
+  const running = await enqueue(engine, 'books', put(), books)
+  const [queued, other] = await Promise.all([
+    enqueue(engine, 'books', { kind: 'settings', settings: { sortableAttributes: ['title'] } }),
+    enqueue(engine, 'films', put(), [{ id: 1 }]),
+  ])
+  const ends = await Promise.all([running, other, queued].map(({ taskUid }) => engine.waitForTask(taskUid, waitMsMax)))
+  assert.deepEqual(
+    ends.map((task) => task?.status),
+    ['succeeded', 'succeeded', 'succeeded'],
+  )
+  const batches = ends.map((task) => task?.batchUid ?? -1)
+  assert.deepEqual(
+    batches,
+    [...batches].sort((a, b) => a - b),
+  )
+  assert.equal(new Set(batches).size, 3)
+})
+
 test('an index that rested is read and written as before', async () => {
   const engine = await start(newFolder(), { restMs: 4 })
   for (let round = 1; round <= 30; round += 1) {
