@@ -190,24 +190,28 @@ test('the same turn gives the same replicas in every process', () => {
   assert.deepEqual(make(), make())
 })
 
-test('others for a leg come from its own group first, and hedges only from nodes that do well', () => {
+test('another replica for a leg comes from its own group first, and a hedge only goes to one that does well', () => {
   const replicas = fleet(
     [
-      ['a', 'b', 'c'],
-      ['d', 'e', 'f'],
+      ['a', 'b'],
+      ['c', 'd', 'e'],
     ],
     8,
     2,
   )
-  const states = { d: { standing: 'poor' }, e: { standing: 'poor' }, f: { standing: 'trial' } } as const
+  const states = { c: { standing: 'poor' }, d: { standing: 'poor' }, e: { standing: 'trial' } } as const
   const others = otherReplicas(replicas, view(0, states), defaultGroupRule)
   const leg = coverShards(replicas, all(8), view(0, states), { ...defaultGroupRule, preferred: 0 }).legs[0]!
-  const hedge = others(leg, leg.shards, new Set([leg.replica.node]), 'hedge')
-  assert.deepEqual(hedge.missing, [])
-  assert.ok(hedge.legs.every(({ replica }) => replica.group === 0 && replica.node !== leg.replica.node))
-  const tried = new Set(['a', 'b', 'c'])
-  assert.deepEqual(others(leg, leg.shards, tried, 'hedge').missing, leg.shards)
-  assert.deepEqual(others(leg, leg.shards, tried, 'retry').missing, [])
+  const other = leg.replica.node === 'a' ? 'b' : 'a'
+  assert.equal(others.one(leg, new Set([leg.replica.node]), 'hedge')?.node, other)
+  const tried = new Set(['a', 'b'])
+  // No node of the other group holds all of it, but three of them do.
+  assert.equal(others.one(leg, tried, 'retry'), undefined)
+  assert.equal(others.several(leg, tried), true)
+  const part = { ...leg, shards: [3] }
+  assert.equal(others.one(part, tried, 'hedge'), undefined)
+  assert.ok(others.one(part, tried, 'retry')?.shards.includes(3))
+  assert.equal(others.several(leg, new Set(['a', 'b', 'c', 'd'])), false)
 })
 
 function ascending(a: number, b: number): number {

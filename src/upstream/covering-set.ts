@@ -50,6 +50,8 @@ export interface NodeView {
 export interface GroupRule {
   /** By session or affinity: this group is chosen as long as it has a replica that may be asked. */
   readonly preferred?: number | undefined
+  /** Nothing comes from any other group than the preferred one. Default false. */
+  readonly isPinned?: boolean
   /** Other groups that may answer what the chosen one cannot. */
   readonly fallbackGroupsMax: number
   /** `turns`: one after the other. `weighted`: in turn as well, the cheaper ones more often. */
@@ -89,7 +91,9 @@ export function coverShards<R extends Replica>(
   const open = new Set(targets)
   const legs: Leg<R>[] = []
   if (group !== undefined) {
-    const order = [...groups.keys()].sort((a, b) => distance(a, group) - distance(b, group) || a - b)
+    const order = rule.isPinned
+      ? [group]
+      : [...groups.keys()].sort((a, b) => distance(a, group) - distance(b, group) || a - b)
     const turn = Math.floor(view.turn / groups.size)
     for (const standing of standings) {
       for (const id of order.slice(0, 1 + rule.fallbackGroupsMax)) {
@@ -130,9 +134,10 @@ function chooseGroup<R extends Replica>(
   groups: ReadonlyMap<number, readonly Candidate<R>[]>,
   targets: readonly number[],
   turn: number,
-  { preferred, rotation }: GroupRule,
+  { preferred, isPinned, rotation }: GroupRule,
 ): number | undefined {
   if (preferred !== undefined && groups.has(preferred)) return preferred
+  if (isPinned) return undefined
   if (groups.size < 2) return groups.keys().next().value
   const wanted = new Set(targets)
   const rated = [...groups].map(([id, candidates]) => {

@@ -4,13 +4,12 @@ import { test } from 'node:test'
 import { type Config, loadConfig } from '../../src/config/config.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import type { Node, NodeId } from '../../src/store/catalogue.ts'
-import { coverShards, defaultGroupRule, type Replica } from '../../src/upstream/covering-set.ts'
+import type { Replica } from '../../src/upstream/covering-set.ts'
 import { HedgeBudget } from '../../src/upstream/hedge-budget.ts'
-import { askLegs } from '../../src/upstream/hedged-ask.ts'
 import { FleetHealth } from '../../src/upstream/node-health.ts'
-import { otherReplicas } from '../../src/upstream/other-replicas.ts'
 import type { NodeLink } from '../../src/upstream/read-attempt.ts'
 import { ReplicaChoice } from '../../src/upstream/replica-choice.ts'
+import { LegLost, type ReplicaReadDeps, readReplicas } from '../../src/upstream/replica-read.ts'
 import { ReplicaScores } from '../../src/upstream/replica-scores.ts'
 import { Scheduler } from './scheduler.ts'
 
@@ -40,8 +39,7 @@ class SimFleet {
   readonly requests: { readonly at: number; readonly node: NodeId }[] = []
   readonly #replicas: readonly Replica[]
   readonly #options: Config['cluster']
-  readonly #choice: ReplicaChoice
-  readonly #deps: Parameters<typeof askLegs>[1]
+  readonly #deps: ReplicaReadDeps
   #isStopped = false
 
   constructor(
@@ -74,9 +72,9 @@ class SimFleet {
       timers: time,
       random,
     })
-    this.#choice = new ReplicaChoice({ options: this.#options.replicaSelection, health: this.health, scores, random })
+    const choice = new ReplicaChoice({ options: this.#options.replicaSelection, health: this.health, scores, random })
     const budget = new HedgeBudget(this.#options.hedging.maxExtraLoad)
-    this.#deps = { clock, timers: time, health: this.health, scores, options: this.#options, budget }
+    this.#deps = { clock, timers: time, health: this.health, scores, options: this.#options, budget, choice }
   }
 
   node(id: NodeId): Behaviour {
@@ -116,32 +114,35 @@ class SimFleet {
 
   #read(): void {
     const at = this.time.now
-    const view = this.#choice.next()
-    const rule = { ...defaultGroupRule, rotation: this.#choice.rotation }
-    const targets = this.#replicas[0]!.shards
-    const plan = coverShards(this.#replicas, targets, view, rule)
-    void askLegs(
+    const targets = [...new Set(this.#replicas.flatMap(({ shards }) => shards))]
+    const reading = readReplicas(
+      async ({ plan }) => {
+        const { legs, missing, ask } = plan(this.#replicas, targets)
+        await Promise.all(
+          legs.map((leg) => ask(leg, () => ({ method: 'POST', path: '/search', headers: [], body: null }))),
+        )
+        const shards = [...legs.flatMap((leg) => leg.shards), ...missing]
+        assert.deepEqual(shards.sort(), [...targets].sort(), `seed ${seed}: every shard once`)
+        return missing.length === 0
+      },
       {
-        legs: plan.legs,
-        request: () => ({ method: 'POST', path: '/search', headers: [], body: null }),
         connect: (node) => {
           this.requests.push({ at: this.time.now, node })
           return this.#link(node, 10)
         },
-        alternatives: otherReplicas(this.#replicas, view, rule),
         operation: 'search',
         deadlineAt: at + 30_000,
         answerBytesMax: 1_000,
         signal: new AbortController().signal,
       },
       this.#deps,
-    ).then(({ answers, missing }) => {
-      const shards = answers.flatMap(({ leg }) => leg.shards)
-      assert.equal(new Set(shards).size, shards.length, `seed ${seed}: a shard was answered twice`)
-      const isWhole = plan.missing.length === 0 && missing.length === 0
-      assert.equal(isWhole, shards.length === targets.length, `seed ${seed}`)
-      this.reads.push({ at, tookMs: this.time.now - at, isWhole })
-    })
+    )
+    void reading
+      .catch((error: unknown) => {
+        assert(error instanceof LegLost, String(error))
+        return false
+      })
+      .then((isWhole) => this.reads.push({ at, tookMs: this.time.now - at, isWhole }))
   }
 
   #link(id: NodeId, usualMs: number): NodeLink {

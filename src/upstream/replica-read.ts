@@ -1,0 +1,250 @@
+/**
+ * One read of a client over the replicas of spread indexes (C-09, C-27): it is planned, its legs are asked, and when a leg is
+ * lost that several other replicas could answer, it is planned anew without the nodes that failed and run again. A leg that
+ * is slow where no single replica can help makes a second run, without the slow node, race the first. A run never mixes the
+ * replicas of two plans, so that each shard is answered once (I3).
+ */
+import type { NodeId } from '../store/catalogue.ts'
+import type { NodeRequest } from './connection-pool.ts'
+import { type CoveringSet, coverShards, type GroupRule, type Leg, type NodeView, type Replica } from './covering-set.ts'
+import { type AskDeps, askLeg, type LegFailure, type ReadAllowance, readAllowance } from './hedged-ask.ts'
+import { holdsAll, type OtherReplicas, otherReplicas, without } from './other-replicas.ts'
+import type { HeldReply, NodeLink, ReadOperation } from './read-attempt.ts'
+import type { ReplicaChoice } from './replica-choice.ts'
+
+export interface ReplicaReadDeps extends AskDeps {
+  readonly choice: Pick<ReplicaChoice, 'next' | 'rotation'>
+}
+
+export interface ReplicaReadOptions {
+  /** By session or affinity: the group to read from. */
+  readonly preferredGroup?: number | undefined
+  /** Nothing may come from another group than the preferred one. */
+  readonly isPinned?: boolean
+  /** `undefined`: the node is gone. */
+  readonly connect: (node: NodeId) => NodeLink | undefined
+  readonly operation: ReadOperation
+  /** On the monotonic clock. */
+  readonly deadlineAt: number
+  readonly answerBytesMax: number
+  /** The client is gone. */
+  readonly signal: AbortSignal
+  /** Whether an answer below 500 may be used; another replica is asked otherwise. Default: all but 404 `index_not_found`. */
+  readonly accepts?: (reply: HeldReply) => boolean
+  /** The run can do without shards that nobody answers for: it is told of them instead of being given up. */
+  readonly allowsGaps?: boolean
+}
+
+/** What a run reads with. */
+export interface ReadRun {
+  /** Ends when another run was faster. */
+  readonly signal: AbortSignal
+  /**
+   * Who answers for shards of one index. `isWhole` legs need no filter on whichever replica answers them.
+   * @param replicas  the same list, in the same order, in every run.
+   */
+  plan<R extends Replica>(replicas: readonly R[], targets: readonly number[]): ReadPlan<R>
+}
+
+export interface ReadPlan<R extends Replica> extends CoveringSet<R> {
+  /** Asks one of its legs. Rejects with `LegLost`. */
+  ask(leg: Leg<R>, request: (replica: R) => NodeRequest): Promise<HeldReply>
+}
+
+/** No replica answered for a leg. It must leave the run as it is. */
+export class LegLost extends Error {
+  override readonly name = 'LegLost'
+  readonly failure: LegFailure
+  readonly shards: readonly number[]
+  /** Nodes that failed. */
+  readonly asked: ReadonlySet<NodeId>
+  readonly isDivisible: boolean
+
+  constructor(failure: LegFailure, shards: readonly number[], asked: ReadonlySet<NodeId>, isDivisible: boolean) {
+    super(failure.kind === 'refused' ? `refused: ${failure.type}` : `${failure.kind}: ${failure.reason}`)
+    this.failure = failure
+    this.shards = shards
+    this.asked = asked
+    this.isDivisible = isDivisible
+  }
+}
+
+/** Runs after the first at most. */
+const rerunsMax = 8
+const noIndex = Buffer.from('"index_not_found"')
+
+/**
+ * Runs a read until it has an answer. `run` may be called several times, also while an earlier call is not over.
+ *
+ * Rejects with what the last run rejected with.
+ */
+export async function readReplicas<T>(
+  run: (tools: ReadRun) => Promise<T>,
+  options: ReplicaReadOptions,
+  deps: ReplicaReadDeps,
+): Promise<T> {
+  return new ReplicaRead(run, options, deps).read()
+}
+
+/** One call of `run`. */
+interface Running<T> {
+  readonly answer: Promise<T>
+  /** Of each of its plans: what another one would be with other nodes. */
+  readonly replans: ((view: NodeView) => CoveringSet)[]
+  readonly abort: AbortController
+}
+
+/** Groups besides the chosen one that may answer (C-09). */
+const fallbackGroupsMax = 2
+
+class ReplicaRead<T> {
+  readonly #run: (tools: ReadRun) => Promise<T>
+  readonly #options: ReplicaReadOptions
+  readonly #deps: ReplicaReadDeps
+  readonly #view: NodeView
+  readonly #rule: GroupRule
+  readonly #allowance: ReadAllowance
+
+  constructor(run: (tools: ReadRun) => Promise<T>, options: ReplicaReadOptions, deps: ReplicaReadDeps) {
+    this.#run = run
+    this.#options = options
+    this.#deps = deps
+    this.#view = deps.choice.next()
+    this.#rule = {
+      preferred: options.preferredGroup,
+      isPinned: options.isPinned ?? false,
+      fallbackGroupsMax: deps.options.hedging.crossGroupFallback ? fallbackGroupsMax : 0,
+      rotation: deps.choice.rotation,
+    }
+    this.#allowance = readAllowance(options.deadlineAt, deps)
+  }
+
+  async read(): Promise<T> {
+    const avoid = new Set<NodeId>()
+    for (let rerun = 0; ; rerun += 1) {
+      try {
+        return await this.#race(avoid)
+      } catch (error) {
+        if (!(error instanceof LegLost) || !this.#mayRunAgain(error, avoid, rerun)) throw error
+        for (const node of error.asked) avoid.add(node)
+        this.#deps.onRetry?.()
+      }
+    }
+  }
+
+  #mayRunAgain(lost: LegLost, avoid: ReadonlySet<NodeId>, rerun: number): boolean {
+    const { signal, allowsGaps, deadlineAt } = this.#options
+    if (signal.aborted || rerun >= rerunsMax || this.#deps.clock.monotonic() >= deadlineAt) return false
+    // A run without news would end the same way.
+    if ([...lost.asked].every((node) => avoid.has(node))) return false
+    return lost.isDivisible || allowsGaps === true
+  }
+
+  /** One run, and at most one beside it. */
+  #race(avoid: ReadonlySet<NodeId>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const open = new Set<Running<T>>()
+      let failure: unknown
+      const begin = (around: ReadonlySet<NodeId>, onSlow: (node: NodeId) => void): Running<T> => {
+        const running = this.#begin(around, onSlow)
+        open.add(running)
+        running.answer.then(
+          (value) => {
+            open.delete(running)
+            for (const slower of open) slower.abort.abort('another run was faster')
+            resolve(value)
+          },
+          (error: unknown) => {
+            open.delete(running)
+            if (around === avoid) failure = error
+            if (open.size === 0) reject(failure)
+          },
+        )
+        return running
+      }
+      const main = begin(avoid, (node) => {
+        const around = new Set([...avoid, node])
+        // One beside it is enough, and none is needed when it has ended.
+        if (open.size !== 1 || !open.has(main) || !this.#mayRace(main, around)) return
+        begin(around, () => undefined)
+      })
+    })
+  }
+
+  /** Whether there is a plan around the slow node, and enough is left of the allowance for all its legs. */
+  #mayRace({ replans }: Running<T>, around: ReadonlySet<NodeId>): boolean {
+    const { budget, onHedgeExhausted } = this.#deps
+    const view = without(this.#view, around, true)
+    const plans = replans.map((replan) => replan(view))
+    const legCount = plans.reduce((sum, { legs }) => sum + legs.length, 0)
+    if (legCount > this.#allowance.hedgesLeft || plans.some(({ missing }) => missing.length > 0)) return false
+    if (!budget.take(legCount)) {
+      onHedgeExhausted?.()
+      return false
+    }
+    this.#allowance.hedgesLeft = 0
+    return true
+  }
+
+  #begin(avoid: ReadonlySet<NodeId>, onSlow: (node: NodeId) => void): Running<T> {
+    const { signal: client } = this.#options
+    const abort = new AbortController()
+    const onClientGone = () => abort.abort(client.reason)
+    if (client.aborted) onClientGone()
+    else client.addEventListener('abort', onClientGone, { once: true })
+    const replans: Running<T>['replans'] = []
+    const view = without(this.#view, avoid, false)
+    const answer = this.#run({
+      signal: abort.signal,
+      plan: (replicas, targets) => {
+        replans.push((other) => coverShards(replicas, targets, other, this.#rule))
+        const { group, legs, missing } = coverShards(replicas, targets, view, this.#rule)
+        const others = otherReplicas(replicas, view, this.#rule)
+        return {
+          group,
+          missing,
+          legs: legs.map((leg) => (leg.isWhole && !isWholeAnywhere(leg, replicas) ? { ...leg, isWhole: false } : leg)),
+          ask: (leg, request) => this.#ask(leg, others, request, abort.signal, onSlow),
+        }
+      },
+    }).finally(() => client.removeEventListener('abort', onClientGone))
+    return { answer, replans, abort }
+  }
+
+  async #ask<R extends Replica>(
+    leg: Leg<R>,
+    others: OtherReplicas<R>,
+    request: (replica: R) => NodeRequest,
+    signal: AbortSignal,
+    onSlow: (node: NodeId) => void,
+  ): Promise<HeldReply> {
+    const { connect, operation, answerBytesMax, accepts = knowsIndex } = this.#options
+    const end = await askLeg(
+      {
+        leg,
+        others,
+        request,
+        connect,
+        operation,
+        answerBytesMax,
+        accepts,
+        signal,
+        allowance: this.#allowance,
+        onSlow: () => onSlow(leg.replica.node),
+      },
+      this.#deps,
+    )
+    if (end.kind === 'answered') return end.reply
+    throw new LegLost(end.failure, leg.shards, end.asked, end.isDivisible)
+  }
+}
+
+/** Whoever may take the leg over holds nothing else either. */
+function isWholeAnywhere<R extends Replica>({ shards }: Leg<R>, replicas: readonly R[]): boolean {
+  return replicas.every((replica) => replica.shards.length === shards.length || !holdsAll(replica, shards))
+}
+
+/** The route table shows the index: a node without it is behind or wiped (P-21). */
+function knowsIndex({ status, body }: HeldReply): boolean {
+  return status !== 404 || !body.includes(noIndex)
+}
