@@ -8,6 +8,7 @@ import { Registry } from 'prom-client'
 import { systemClock, systemTimers } from '../lib/clock.ts'
 import type { Node } from '../store/catalogue.ts'
 import { buildRouteTable } from '../topology/route-table.ts'
+import { createNodePools } from '../upstream/node-pools.ts'
 import { createClusterMetrics } from './cluster-metrics.ts'
 import { watchFleet } from './fleet-watch.ts'
 
@@ -64,5 +65,43 @@ test('a node that stops answering is seen within a few probes, shown as such, an
     await fleet.close()
     engine.close()
     engine.closeAllConnections()
+  }
+})
+
+test('failures of live requests count like those of probes', async () => {
+  const node: Node = {
+    ...{ id: 'n1', url: 'http://127.0.0.1:1', engine: 'embedded', region: 'local', group: 0, capacity: null },
+    ...{ state: 'active', key: null },
+  }
+  const changes = new EventEmitter()
+  const lines: string[] = []
+  const fleet = watchFleet({
+    // The first probe is far away.
+    options: { intervalMs: 600_000, timeoutMs: 2_000, unhealthyThreshold: 1, recoveryThreshold: 1 },
+    nodes: () => [node],
+    clock: systemClock,
+    timers: systemTimers,
+    random: { float: () => 0.9 },
+    log: pino({ level: 'info' }, { write: (line) => void lines.push(line) }),
+  })
+  const pools = createNodePools({
+    ...{ connectionsMax: 1, connectTimeoutMs: 2_000, answerTimeoutMs: 2_000, clock: systemClock },
+    listener: fleet.health,
+  })
+  try {
+    const ended = once(changes, 'end')
+    const end = () => void changes.emit('end')
+    pools
+      .connection(node)
+      .send(
+        { method: 'GET', path: '/', headers: [], body: null },
+        { onHead: () => undefined, onData: () => true, onEnd: end, onFailure: end },
+      )
+    await ended
+    assert.equal(fleet.health.state('n1'), 'down')
+    assert.match(lines.join(''), /"node":"n1","state":"down"/)
+  } finally {
+    await fleet.close()
+    await pools.close()
   }
 })

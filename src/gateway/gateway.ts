@@ -74,16 +74,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     unreadableProjects: () => unreadableCount(follower.table),
     ...(options.tokenStore && { areLimitsShared: () => options.tokenStore?.isUp === true }),
   })
-  const pools = createNodePools({
-    connectionsMax: options.connectionsPerNode ?? 128,
-    connectTimeoutMs: 2_000,
-    answerTimeoutMs: limits.answerTimeoutMs,
-    clock,
-    onRefusal: (node, isNews) => {
-      metrics.refusedKeys.inc({ node })
-      if (isNews) log.error({ node }, 'the node refuses the key of the gateway')
-    },
-  })
   const fleet = watchFleet({
     options: options.health,
     nodes: () => follower.table.nodes(),
@@ -92,8 +82,24 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     random,
     log,
   })
+  const pools = createNodePools({
+    connectionsMax: options.connectionsPerNode ?? 128,
+    connectTimeoutMs: 2_000,
+    answerTimeoutMs: limits.answerTimeoutMs,
+    clock,
+    listener: fleet.health,
+    onRefusal: (node, isNews) => {
+      metrics.refusedKeys.inc({ node })
+      if (isNews) log.error({ node }, 'the node refuses the key of the gateway')
+    },
+  })
   const topology: TopologyDeps = {
-    standing: (node) => fleet.standing(node),
+    standing(node) {
+      const standing = fleet.standing(node)
+      // Its `/health` asks for no key.
+      if (standing.state !== 'up' || !pools.health(node).isSuspect) return standing
+      return { ...standing, state: 'degraded', error: 'it refuses the key of the gateway' }
+    },
     now: () => clock.now(),
     pause: () => new Promise((resolve) => setImmediate(resolve)),
   }

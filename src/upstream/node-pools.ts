@@ -1,7 +1,8 @@
 /**
  * Connections to nodes: one bounded pool for each, kept alive, replaced when a node's address changes. Health is passive:
- * what requests met is remembered, nothing is probed here.
+ * what requests met is remembered and told, nothing is probed here.
  */
+import type { Clock } from '../lib/clock.ts'
 import type { Node, NodeId } from '../store/catalogue.ts'
 import {
   type AnswerReceiver,
@@ -41,13 +42,17 @@ class PooledNode {
   readonly url: string
   readonly pool: ConnectionPool
   readonly onRefusal: (node: NodeId, isNews: boolean) => void
+  readonly listener: NodeListener | undefined
+  readonly clock: Pick<Clock, 'monotonic'>
   health: NodeHealth = healthy
 
-  constructor(node: Node, { onRefusal = () => undefined, ...options }: NodePoolsOptions) {
+  constructor(node: Node, { onRefusal = () => undefined, listener, ...options }: NodePoolsOptions) {
     this.id = node.id
     this.url = node.url
     this.pool = new ConnectionPool(new URL(node.url), undefined, options)
     this.onRefusal = onRefusal
+    this.listener = listener
+    this.clock = options.clock
   }
 }
 
@@ -74,11 +79,13 @@ class KeyedNode implements NodeConnection {
 class Observed implements AnswerReceiver {
   readonly #node: PooledNode
   readonly #receiver: AnswerReceiver
+  readonly #sentAt: number
   #isRefused = false
 
   constructor(node: PooledNode, receiver: AnswerReceiver) {
     this.#node = node
     this.#receiver = receiver
+    this.#sentAt = node.clock.monotonic()
   }
 
   onHead(status: number, headers: readonly string[]): void {
@@ -97,19 +104,33 @@ class Observed implements AnswerReceiver {
       node.health = { failures: failures + 1, lastFailure: 'it refuses our key', isSuspect: true }
       node.onRefusal(node.id, !isSuspect)
     } else if (node.health !== healthy) node.health = healthy
+    node.listener?.answered(node.id)
     this.#receiver.onEnd()
   }
 
   onFailure(failure: UpstreamFailure): void {
     if (failure.kind !== 'aborted') {
-      const { failures, isSuspect } = this.#node.health
-      this.#node.health = { failures: failures + 1, lastFailure: failure.reason, isSuspect }
+      const { id, listener, health } = this.#node
+      this.#node.health = { ...health, failures: health.failures + 1, lastFailure: failure.reason }
+      if (failure.kind === 'timed-out') listener?.suspected(id)
+      else listener?.failed(id, this.#sentAt)
     }
     this.#receiver.onFailure(failure)
   }
 }
 
+/** Hears how live requests end (C-04). */
+export interface NodeListener {
+  /** It answered, whatever with. */
+  answered(node: NodeId): void
+  /** Its connection failed. `sentAt`: of the request, on the monotonic clock. */
+  failed(node: NodeId, sentAt: number): void
+  /** It let a request wait too long. */
+  suspected(node: NodeId): void
+}
+
 export interface NodePoolsOptions extends ConnectionPoolOptions {
+  readonly listener?: NodeListener
   /** A node answered 401 or 403; `isNews`: it had not before. */
   readonly onRefusal?: (node: NodeId, isNews: boolean) => void
 }
