@@ -81,6 +81,10 @@ function handle(request: HttpRequest, response: HttpResponse): void {
   } else if (url.startsWith('/early')) {
     response.writeHead(401, ['content-length', '2'])
     response.end('no')
+  } else if (url.startsWith('/split')) {
+    assert.throws(() => response.writeHead(200, ['x-a', 'b\r\nc: d']))
+    response.writeHead(200, ['content-length', '0'])
+    response.end()
   } else if (url.startsWith('/last')) {
     response.setHeader('connection', 'close')
     whole(request, echo)
@@ -152,7 +156,18 @@ async function playBoth(steps: readonly Step[], told: string): Promise<void> {
 
 const pick = <T>(random: Random, of: readonly T[]): T => of[random.integer(of.length)]!
 
-const paths = ['/a', '/a?q=%20x&filter=a=b', '/chunks', '/empty', '/early', '/odd', '/late', '/streamed', '/%zz/..//']
+const paths = [
+  '/a',
+  '/a?q=%20x&filter=a=b',
+  '/chunks',
+  '/empty',
+  '/early',
+  '/odd',
+  '/late',
+  '/streamed',
+  '/split',
+  '/%zz/..//',
+]
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
 function plainMessage(random: Random): string {
@@ -291,6 +306,29 @@ test('a client that goes away ends what was begun for it', async () => {
     assert.deepEqual([...new Set(broken)], [path], 'half a body')
     assert.equal(broken.length, 2, 'the body and the answer')
   }
+})
+
+test('who reads a body on behind its answer gets all of it', async () => {
+  const found: string[] = []
+  const server = await listenHttp({
+    ...{ host: '127.0.0.1', port: 0, clock: systemClock, refusal: () => '' },
+    handle: () => assert.fail('these requests are plain'),
+    handlePlain(request, response) {
+      if (request.url === '/collect') request.collect((body) => void found.push(`${body}`))
+      else void streamed(request, (body) => void found.push(`${body}`))
+      response.writeHead(200, ['content-length', '0'])
+      response.end()
+    },
+  })
+  const client = new Client(server)
+  for (const url of ['/collect', '/stream']) {
+    await client.send(`POST ${url} HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n`)
+    await client.send('abc')
+    await client.send('def')
+  }
+  await client.settle()
+  assert.deepEqual(found, ['abcdef', 'abcdef'])
+  await server.close(0)
 })
 
 test('a client that reads slowly holds back its answer, and gets no next one before', async () => {

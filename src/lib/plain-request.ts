@@ -55,11 +55,11 @@ export class PlainRequest {
     this.#taker = undefined
   }
 
-  /** The answer was given: what is still to come of the body is dropped. */
+  /** The answer was given: what is still to come of the body is dropped, unless somebody waits for it. */
   dropRest(): void {
+    if (this.#taker !== undefined || this.#stream !== undefined) return
     this.#isUnwanted = true
     this.#pieces = []
-    this.#taker = undefined
   }
 
   /** The connection is no more. */

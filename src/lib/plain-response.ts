@@ -63,8 +63,6 @@ export class PlainResponse implements HttpResponse {
 
   writeHead(status: number, headers: readonly string[]): void {
     if (this.headersSent) throw new Error('the head of an answer was written before')
-    this.headersSent = true
-    this.statusCode = status
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`
     let isFramed = false
     let namesConnection = false
@@ -96,6 +94,8 @@ export class PlainResponse implements HttpResponse {
       head += 'Transfer-Encoding: chunked\r\n'
     }
     this.#head = `${head}\r\n`
+    this.statusCode = status
+    this.headersSent = true
   }
 
   write(chunk: Uint8Array): boolean {
