@@ -6,6 +6,7 @@ import { type Database, reach } from '../store/database.ts'
 import { decodeNode, type NodeRow } from '../store/node-row.ts'
 import { transactBehind } from '../store/transaction.ts'
 import type { NodeLease } from './ports.ts'
+import { troubleText } from './trouble-text.ts'
 
 export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
 
@@ -56,11 +57,17 @@ export async function noteTrouble(database: Database, lease: NodeLease, trouble:
 
 export async function troubles(database: Database): Promise<ReadonlyMap<NodeId, string>> {
   const { rows } = await reach(() =>
-    database.pool.query<{ node_id: string; trouble: string }>(
-      'select node_id, trouble from node_leases where trouble is not null',
+    database.pool.query<{ id: NodeId; trouble: string | null; silent_since: string | null }>(
+      `select n.id, l.trouble, n.silent_since from nodes n left join node_leases l on l.node_id = n.id
+       where l.trouble is not null or n.silent_since is not null`,
     ),
   )
-  return new Map(rows.map((row) => [row.node_id, row.trouble]))
+  return new Map(
+    rows.map(({ id, trouble, silent_since: since }) => [
+      id,
+      troubleText(trouble, since === null ? null : Number(since)),
+    ]),
+  )
 }
 
 /** Runs `work` while nobody can take the lease; `false` = somebody has. */

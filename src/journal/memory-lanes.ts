@@ -17,6 +17,7 @@ import {
 } from './memory-state.ts'
 import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
+import { troubleText } from './trouble-text.ts'
 import { projectWork, type WorkWaiter } from './work-waiter.ts'
 
 export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): LaneJournal {
@@ -70,8 +71,15 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       held.trouble = trouble
       return true
     },
-    troubles: async () =>
-      new Map([...state.leases].flatMap(([node, { trouble }]) => (trouble === null ? [] : [[node, trouble] as const]))),
+    async troubles() {
+      const nodes = new Set([...state.leases.keys(), ...state.silent.keys()])
+      return new Map(
+        [...nodes].flatMap((node) => {
+          const text = troubleText(state.leases.get(node)?.trouble ?? null, state.silent.get(node) ?? null)
+          return text === '' ? [] : [[node, text] as const]
+        }),
+      )
+    },
     lanesBehind: async (node, limit) =>
       placed(node)
         .filter(({ index, placement }) => placement.applied < index.state.head)

@@ -205,7 +205,7 @@ export interface LaneJournal {
   releaseNodes(worker: string): Promise<void>
   /** Why the node takes no writes, for operators; null = it takes them. `false` = the lease is lost. */
   noteTrouble(lease: NodeLease, trouble: string | null): Promise<boolean>
-  /** Nodes that take no writes, and why. */
+  /** Nodes that take no writes or do not answer, and why. */
   troubles(): Promise<ReadonlyMap<NodeId, string>>
   /** Lanes of a node that are behind their head. Bounded by `limit`, longest waiting first. */
   lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>

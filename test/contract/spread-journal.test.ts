@@ -156,8 +156,12 @@ function inSync(source: StoreSource) {
     for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
     await fleet.store.laneJournal.noteSilence(fleet.lease('n1'), true)
     assert.equal((await fleet.states()).n1, 'filling 1')
+    const troubles = await fleet.store.laneJournal.troubles()
+    assert.match(troubles.get('n1') ?? '', /^it has not answered since \d{4}-/)
+    assert.equal(troubles.size, 1)
     await fleet.store.laneJournal.noteSilence(fleet.lease('n1'), false)
     assert.equal((await fleet.states()).n1, 'active 1')
+    assert.equal((await fleet.store.laneJournal.troubles()).size, 0)
   })
 
   test('the last replica of a shard stays in the set, and nothing is accepted that nobody could apply', async () => {
