@@ -1,11 +1,14 @@
 /** What a lane does with one change: skip it, resolve it first, or send it in parts. Pure. */
 
 import type { ErrorBody } from '../api/errors.ts'
-import type { Payload, Resolution } from '../journal/change.ts'
+import type { PartialResolution, Payload, Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { nodeSettings } from './node-settings.ts'
 import { sliceCount } from './payload-slices.ts'
+import { touches } from './shard-lines.ts'
+import { type Cut, shareOf } from './shard-view.ts'
 
 /** One engine task. Document parts carry the mark themselves; the others are followed by an empty mark (NF-41). */
 export type Part =
@@ -15,7 +18,12 @@ export type Part =
       readonly merge: boolean
       readonly payload: Payload
       readonly slice: number
+      /** Slices of the payload. */
+      readonly slices: number
+      /** Of what the replica gets of it, about. */
       readonly byteCount: number
+      /** Where the payload's first line stands in the change. */
+      readonly firstLine: number
     }
   | { readonly kind: 'delete'; readonly payload: Payload }
   | { readonly kind: 'clear' }
@@ -45,34 +53,38 @@ export type Delivery =
       readonly documents: number
     }
 
-/** @param sliceBytes  about how many bytes of documents go out at once. */
-export function planDelivery({ change, settings }: LaneChange, sliceBytes: number): Delivery {
+export function planDelivery(item: LaneChange, cut: Cut): Delivery {
+  const { change, settings } = item
   const isOver = change.status === 'failed' || change.status === 'canceled'
   if (isOver) return { kind: 'skip', ends: null }
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
-  if (change.resolution !== null) return planResolved(change.resolution, sliceBytes)
+  if (change.resolution !== null) return planResolved([change.resolution], cut)
+  if (isResolved(item, cut)) return planParts(item.partials, cut)
   const { operation, payload } = change
   if (change.status === 'succeeded' && isDropped(change)) return { kind: 'lost' }
   switch (operation.kind) {
     case 'documents-put': {
       if (operation.received === 0 || payload === null) return nothing
       if (operation.skipCreation) return { kind: 'resolve' }
-      return documents(puts(payload, operation.merge, sliceBytes), operation.distinct)
+      if (isForOthers(payload, cut, item.primaryKey)) return nothing
+      return documents(puts(payload, operation.merge, cut), operation.distinct, cut)
     }
     case 'documents-delete':
-      return operation.provided === 0 || payload === null ? nothing : documents([{ kind: 'delete', payload }], 0)
+      if (operation.provided === 0 || payload === null || isForOthers(payload, cut, null)) return nothing
+      return documents([{ kind: 'delete', payload }], 0, cut)
     case 'documents-delete-by-filter':
     case 'documents-edit':
       return { kind: 'resolve' }
     case 'documents-clear':
       return alone({ kind: 'clear' })
     case 'settings':
-      return alone({ kind: 'settings', settings: withoutForeignKeys(settings ?? operation.settings) })
+      return alone({ kind: 'settings', settings: settingsFor(cut, settings ?? operation.settings) })
     case 'index-create':
-      return alone({ kind: 'create-index', primaryKey: operation.primaryKey })
+      // On its node, a spread index is there before its first change.
+      return cut.view === null ? alone({ kind: 'create-index', primaryKey: operation.primaryKey }) : keyed(operation)
     case 'index-update':
       // A rename is a pointer in the store and never reaches a node.
-      return operation.primaryKey === null ? nothing : alone({ kind: 'update-index', primaryKey: operation.primaryKey })
+      return keyed(operation)
     case 'index-delete':
       return alone({ kind: 'delete-index' })
     case 'index-compact':
@@ -94,8 +106,12 @@ export function planDelivery({ change, settings }: LaneChange, sliceBytes: numbe
  * Which index a foreign key names changes with every swap, rename and creation, and it may be on another node: gateways
  * follow foreign keys, and nodes know of none.
  */
-function withoutForeignKeys({ foreignKeys: _keys, ...settings }: JsonObject): JsonObject {
-  return settings
+function settingsFor({ view }: Cut, { foreignKeys: _keys, ...settings }: JsonObject): JsonObject {
+  return view === null ? settings : nodeSettings(settings)
+}
+
+function keyed({ primaryKey }: { readonly primaryKey: string | null }): Delivery {
+  return primaryKey === null ? nothing : alone({ kind: 'update-index', primaryKey })
 }
 
 /** What depends on the state of the index must never be resolved a second time, on another state. */
@@ -112,26 +128,57 @@ function isDropped({ operation, payload }: LaneChange['change']): boolean {
 
 const nothing: Delivery = { kind: 'skip', ends: { error: null } }
 
-function planResolved(resolution: Resolution, sliceBytes: number): Delivery {
-  if (resolution.error !== null) return { kind: 'skip', ends: { error: resolution.error } }
-  const parts: Part[] = resolution.puts === null ? [] : puts(resolution.puts, resolution.merge, sliceBytes)
-  if (resolution.deletes !== null) parts.push({ kind: 'delete', payload: resolution.deletes })
-  return parts.length === 0 ? nothing : documents(parts, resolution.putCount)
+/** A replica of a spread index delivers nothing before all its shards are known to come to something (design 2, rule 3). */
+function isResolved({ partials }: LaneChange, { view }: Cut): boolean {
+  return view !== null && partials.reduce((count, { shards }) => count + shards.length, 0) === view.shards
 }
 
-function puts(payload: Payload, merge: boolean, sliceBytes: number): Part[] {
+function planParts(partials: readonly PartialResolution[], cut: Cut): Delivery {
+  const failed = partials.find(({ resolution }) => resolution.error !== null)
+  return planResolved(failed === undefined ? partials.map(({ resolution }) => resolution) : [failed.resolution], cut)
+}
+
+function planResolved(resolutions: readonly Resolution[], cut: Cut): Delivery {
+  const parts: Part[] = []
+  let putCount = 0
+  for (const { puts: payload, deletes, merge, putCount: count, error } of resolutions) {
+    if (error !== null) return { kind: 'skip', ends: { error } }
+    if (payload !== null) parts.push(...puts(payload, merge, cut, putCount))
+    if (deletes !== null) parts.push({ kind: 'delete', payload: deletes })
+    putCount += count
+  }
+  return parts.length === 0 ? nothing : documents(parts, putCount, cut)
+}
+
+function puts(payload: Payload, merge: boolean, cut: Cut, firstLine = 0): Part[] {
   const byteCount = payloadByteCount(payload)
-  return Array.from({ length: sliceCount(byteCount, sliceBytes) }, (_, slice) => ({
+  const sliceBytes = wholeSliceBytes(cut)
+  const slices = sliceCount(byteCount, sliceBytes)
+  return Array.from({ length: slices }, (_, slice) => ({
     kind: 'put',
     merge,
     payload,
     slice,
-    byteCount: Math.min(sliceBytes, byteCount - slice * sliceBytes),
+    slices,
+    byteCount: Math.ceil(Math.min(sliceBytes, byteCount - slice * sliceBytes) * shareOf(cut)),
+    firstLine,
   }))
 }
 
-function documents(parts: readonly Part[], count: number): Delivery {
-  return { kind: 'send', parts, isAlone: false, documents: count }
+/** Bytes of the payload in one slice. */
+export function wholeSliceBytes(cut: Cut): number {
+  return Math.ceil(cut.sliceBytes / shareOf(cut))
+}
+
+/** Small enough to look into, and with nothing for this replica. */
+function isForOthers(payload: Payload, { view }: Cut, primaryKey: string | null): boolean {
+  return view !== null && payload.kind === 'inline' && !touches(payload.bytes, view, primaryKey)
+}
+
+/** How many of them a replica of a spread index gets shows only when they are sent. */
+function documents(parts: readonly Part[], count: number, { view }: Cut): Delivery {
+  const isAlone = view?.exactTies === true && parts.some(({ kind }) => kind === 'put')
+  return { kind: 'send', parts, isAlone, documents: view === null ? count : 0 }
 }
 
 function alone(part: Part): Delivery {

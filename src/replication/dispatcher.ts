@@ -12,6 +12,7 @@ import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Lane } from './lane.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
+import { NodePulse } from './node-pulse.ts'
 import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
 import { NumberLedger } from './number-ledger.ts'
 import { SendWindow } from './send-window.ts'
@@ -49,6 +50,8 @@ export class Dispatcher {
   readonly #stop = manyWaiting()
   readonly #ended: Promise<void>
   #isLeaseLost = false
+  /** As the store has it; `undefined` = as it was left by whoever held the lease before. */
+  #isSilent: boolean | undefined
 
   constructor(deps: ReplicationDeps, lease: NodeLease) {
     this.#deps = deps
@@ -71,8 +74,35 @@ export class Dispatcher {
   }
 
   async #run(): Promise<void> {
-    const { engineOf, clock, random, log } = this.#deps
+    const { engineOf, clock } = this.#deps
     const engine = engineOf(this.#lease.node)
+    const pulse = new NodePulse(engine, clock)
+    const listening = this.#listen(pulse)
+    await this.#serve(engine, pulse)
+    this.#stop.abort(new Error('the dispatcher ends'))
+    await listening
+  }
+
+  /** Tells when the node falls silent; that it is back is told by who knows its disk. */
+  async #listen(pulse: NodePulse): Promise<void> {
+    const { journal, clock, random, log } = this.#deps
+    for (let failures = 1; !this.#stop.signal.aborted; failures += 1) {
+      try {
+        await pulse.run(this.#stop.signal, async () => {
+          if (!pulse.isSilent || this.#isSilent === true) return
+          log.warn({ node: this.#lease.node.id }, 'the node is silent; its replicas hold nobody up')
+          if (await journal.noteSilence(this.#lease, true)) this.#isSilent = true
+        })
+      } catch (error) {
+        if (this.#stop.signal.aborted) return
+        log.warn({ node: this.#lease.node.id, error: String(error) }, 'the silence of the node was not told')
+        await clock.sleep(backoffMs(failures, random), this.#stop.signal).catch(() => {})
+      }
+    }
+  }
+
+  async #serve(engine: Engine, pulse: NodePulse): Promise<void> {
+    const { clock, random, log } = this.#deps
     let failures = 0
     while (!this.#stop.signal.aborted) {
       try {
@@ -80,7 +110,7 @@ export class Dispatcher {
         if (disk.kind === 'known') {
           failures = 0
           await this.#deps.credentials?.settle(this.#lease.node, this.#stop.signal)
-          await this.#work(engine, disk)
+          await this.#work(engine, disk, pulse)
         } else {
           failures += 1
           log.warn({ node: this.#lease.node.id, reason: disk.reason }, 'the node does not answer')
@@ -139,7 +169,7 @@ export class Dispatcher {
 
   // ---- The work ----
 
-  async #work(engine: Engine, disk: KnownDisk): Promise<void> {
+  async #work(engine: Engine, disk: KnownDisk, pulse: NodePulse): Promise<void> {
     const { clock, log } = this.#deps
     const over = manyWaiting()
     const stop = () => over.abort(new Error('the session ends'))
@@ -225,9 +255,14 @@ export class Dispatcher {
         await clock.sleep(250, over.signal).catch(() => {})
         if (over.signal.aborted) return
         await meetStrangers()
+        if (this.#isSilent !== false && pulse.isWell) mustCheck = true
         if (!mustCheck && clock.monotonic() - checkedAt < identityCheckMs) continue
         checkedAt = clock.monotonic()
-        await check()
+        const found = await check()
+        if (found.kind === 'ours' && this.#isSilent !== false && pulse.isWell) {
+          if (!(await this.#deps.journal.noteSilence(this.#lease, false))) throw new LeaseLost()
+          this.#isSilent = false
+        }
       }
     }
     const cleaning = new TaskCleaning(session, (uid) => laneOn(lanes, uid))
@@ -301,7 +336,10 @@ export class Dispatcher {
     const { index, generation } = state.placement
     const key = `${index}:${generation}`
     const running = lanes.get(key)
-    if (running !== undefined) return running.lane
+    if (running !== undefined) {
+      if (running.lane.revision !== state.placement.revision) running.lane.giveUp()
+      return running.lane
+    }
     const lane = new Lane(session, state)
     lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
     return lane

@@ -3,6 +3,7 @@
  * differs afterwards is the resolution. The function itself never touches the index: it is not repeatable (NF-04).
  */
 import { createHash } from 'node:crypto'
+import { reservedFields } from '../api/reserved-fields.ts'
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import { quoteLongIntegers } from '../engine/http-call.ts'
 import type { Operation, Resolution } from '../journal/change.ts'
@@ -40,7 +41,7 @@ async function editScratch(deps: ResolutionDeps, edit: Edit, primaryKey: string)
     const filter = edit.filter === null ? {} : { filter: edit.filter }
     const page = await textsOf(deps, deps.physicalUid, { ...filter, limit: documentsPerPage, offset })
     if (page.kind === 'refused') return { ...emptyResolution, error: page.error }
-    const documents = page.texts.map(withoutGenerated)
+    const documents = page.texts.map(clientPart)
     for (const document of documents) before.set(idOf(document, primaryKey), digest(document))
     if (documents.length > 0) {
       const put = { merge: false, primaryKey, mark: scratchMark }
@@ -73,7 +74,7 @@ async function difference(deps: ResolutionDeps, before: Map<string, string>, pri
       const page = await textsOf(deps, deps.scratchUid, { limit: documentsPerPage, offset })
       if (page.kind === 'refused') throw new ResolutionInterrupted(page.error.message)
       for (const text of page.texts) {
-        const document = withoutGenerated(text)
+        const document = clientPart(text)
         const id = idOf(document, primaryKey)
         const isChanged = before.get(id) !== digest(document)
         before.delete(id)
@@ -107,11 +108,12 @@ async function finished(task: Promise<EngineReply<EngineTask>>): Promise<void> {
   throw new ResolutionInterrupted(reply.kind === 'refused' ? reply.error.message : reply.reason)
 }
 
-/** Vectors that the engine makes itself are made again; those that a client gave travel with the document. */
-function withoutGenerated(text: string): string {
+/** Without fields of ours; and vectors that the engine makes itself are made again. */
+function clientPart(text: string): string {
   const members = splitMembers(text)
+  const isOurs = reservedFields.map((name) => members.delete(name)).includes(true)
   const vectors = members.get('_vectors')
-  if (vectors === undefined || !vectors.startsWith('{')) return text
+  if (vectors === undefined || !vectors.startsWith('{')) return isOurs ? joinMembers(members) : text
   const given = [...splitMembers(vectors)].filter(([, vector]) => !/"regenerate"\s*:\s*true/.test(vector))
   if (given.length === 0) members.delete('_vectors')
   else members.set('_vectors', joinMembers(given))

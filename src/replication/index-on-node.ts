@@ -1,5 +1,6 @@
 /** The physical index of one lane: what the lane does to it beside delivering changes, and how it reads its tasks. */
 import type { EngineTask } from '../engine/engine.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { parseMark } from './mark.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
 import { windowTasksMax } from './send-window.ts'
@@ -30,6 +31,14 @@ export class IndexOnNode {
     const { status, error } = reply.value
     if (status === 'succeeded' || error?.code === 'index_already_exists') return
     throw new Error(`the index cannot be created: ${error?.code ?? status}`)
+  }
+
+  /** The settings hold when this resolves. */
+  async configure(settings: JsonObject): Promise<void> {
+    const { engine } = this.#session
+    const reply = await sendAndWait(this.#session, (limit) => engine.applySettings(this.#uid, settings, limit))
+    if (reply.kind === 'answered' && reply.value.status === 'succeeded') return
+    throw new Error(`the index cannot be configured: ${reply.kind}`)
   }
 
   /** It is gone when this resolves. */

@@ -12,7 +12,9 @@ const put: Part = {
   merge: false,
   payload: { kind: 'inline', bytes: Buffer.from('') },
   slice: 0,
+  slices: 1,
   byteCount: 0,
+  firstLine: 0,
 }
 
 function task(uid: number, end: Partial<EngineTask> = {}): EngineTask {

@@ -5,6 +5,7 @@ import type { IndexOnNode } from './index-on-node.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { resumeFrom } from './resume.ts'
+import type { Cut } from './shard-view.ts'
 import { firstDoubtful, isStrange, isTainted, mayHoldRefused, readSent } from './standing.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
@@ -15,7 +16,7 @@ export interface ResumptionDeps {
   readonly onNode: IndexOnNode
   readonly placement: Placement
   readonly tag: string
-  readonly sliceBytes: number
+  readonly cut: Cut
 }
 
 /** What the lane knows before; see its fields. */
@@ -38,15 +39,15 @@ export interface Resumed {
 
 /** Nothing of the lane may be open. `rebuild` = only from the beginning is the index as it must be. */
 export async function resumeLane(
-  { session, onNode, placement, tag, sliceBytes }: ResumptionDeps,
+  { session, onNode, placement, tag, cut }: ResumptionDeps,
   { applied, settled: settledBefore, head, seenThrough, wentBack }: LaneStanding,
 ): Promise<Resumed | 'rebuild'> {
   const { deps, leftovers } = session
   const { index, physicalUid } = placement
   const tasks = await onNode.newestTasks(applied)
-  const view = { journal: deps.journal, index, tag, applied, head, sliceBytes, tasks, seenThrough }
+  const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough }
   const changes = await readSent(view)
-  const found = resumeFrom({ tasks, changes, applied, tag, sliceBytes, wentBack })
+  const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
   const isLate = await isStrange(view, found.unmarkedTypes)
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
@@ -59,7 +60,7 @@ export async function resumeLane(
   for (const item of changes) {
     const { position } = item.change
     if (position > sent) break
-    const delivery = planDelivery(item, sliceBytes)
+    const delivery = planDelivery(item, cut)
     const entry = onNodeByPosition.get(position)
     if (delivery.kind === 'skip') open.push(skipped(item, delivery.ends))
     if (delivery.kind !== 'send' || entry === undefined) continue

@@ -22,6 +22,7 @@ import { type Existence, resumeLane } from './lane-resumption.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { isNoOp } from './no-op.ts'
 import { LeaseLost, type NodeSession, send } from './node-session.ts'
+import { freshNodeSettings } from './node-settings.ts'
 import { type OpenChange, skipped } from './open-change.ts'
 import { removedBy } from './outcome.ts'
 import { ReadAhead } from './read-ahead.ts'
@@ -30,6 +31,7 @@ import { IndexMissing } from './resolution-reads.ts'
 import { sendChange } from './sending.ts'
 import { Setbacks } from './setbacks.ts'
 import { isPartial, newestProof, outcomesOf, type Settled, settlesIndex } from './settlement.ts'
+import { type Cut, viewOf } from './shard-view.ts'
 import { Wake } from './wake.ts'
 
 /** Why both loops stop. */
@@ -40,11 +42,15 @@ type Halt =
   | { readonly kind: 'rebuild' }
   | { readonly kind: 'rewind'; readonly verdict: Extract<Verdict, { readonly kind: 'again' }> }
 
+/** How often a lane looks whether the replicas of other shards know what a change comes to. */
+const othersPollMs = 50
+
 export class Lane {
   readonly #session: NodeSession
   readonly #placement: Placement
   readonly #tag: string
   readonly #onNode: IndexOnNode
+  readonly #cut: Cut
   readonly #project: ProjectId
   #head: number
   /** As the store has it. */
@@ -72,13 +78,14 @@ export class Lane {
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
 
-  constructor(session: NodeSession, { placement, project, head }: LaneState) {
+  constructor(session: NodeSession, { placement, spread, project, head }: LaneState) {
     this.#session = session
     this.#placement = placement
     this.#tag = laneTag(placement, session.marker)
     this.#ahead = new ReadAhead(session, placement)
     this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
     this.#project = project
+    this.#cut = { sliceBytes: sliceBytes(session.deps, session.lease.node), view: viewOf(spread, placement) }
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
@@ -103,12 +110,18 @@ export class Lane {
     return this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined
   }
 
-  get #sliceBytes(): number {
-    return sliceBytes(this.#session.deps, this.#session.lease.node)
+  get revision(): number {
+    return this.#placement.revision
   }
 
   /** Ends an idle lane; the next change of its index starts another. */
   retire(): void {
+    this.#stop({ kind: 'ended' })
+  }
+
+  /** The store put the replica back to the beginning: another lane builds it anew. */
+  giveUp(): void {
+    this.#session.leftovers.add(this.physicalUid)
     this.#stop({ kind: 'ended' })
   }
 
@@ -141,6 +154,7 @@ export class Lane {
         if (mustResume) await this.#resume()
         mustResume = true
         const halt = await this.#deliver()
+        if (halt.kind === 'ended') this.#giveBack()
         if (signal.aborted || halt.kind === 'ended') return
         switch (halt.kind) {
           case 'resume':
@@ -190,7 +204,7 @@ export class Lane {
         onNode: this.#onNode,
         placement: this.#placement,
         tag: this.#tag,
-        sliceBytes: this.#sliceBytes,
+        cut: this.#cut,
       },
       {
         applied: this.#applied,
@@ -238,6 +252,7 @@ export class Lane {
   /** An index exists from its first position on, even when nothing of it is a write that would create it. */
   async #create(): Promise<void> {
     await this.#onNode.create()
+    if (this.#cut.view !== null) await this.#onNode.configure(freshNodeSettings)
     this.#existence = 'sure'
   }
 
@@ -272,8 +287,8 @@ export class Lane {
         continue
       }
       const { position } = item.change
-      const delivery = planDelivery(item, this.#sliceBytes)
-      if (this.#existence === 'missing' && !makesIndex(delivery)) {
+      const delivery = planDelivery(item, this.#cut)
+      if (this.#existence === 'missing' && !makesIndex(delivery, this.#cut)) {
         await this.#create()
         continue
       }
@@ -309,7 +324,7 @@ export class Lane {
       }
       const { version } = this.#ahead
       const isOutdated = () => this.#ahead.version !== version
-      const deps = { session: this.#session, placement: this.#placement, flow, isOutdated }
+      const deps = { session: this.#session, placement: this.#placement, flow, isOutdated, cut: this.#cut }
       const ended = await sendChange(deps, item, delivery)
       if (ended.kind === 'halted') return
       if (ended.kind === 'outdated') continue
@@ -334,8 +349,13 @@ export class Lane {
     const { position } = item.change
     const isSecondTry = this.#setbacks.timesGoneBack(position, 'internal') > 0
     const [tag, flow] = [this.#tag, this.#flow.signal]
-    const resolved = await recordResolution(this.#session, this.#placement, item, { tag, isSecondTry, flow })
+    const terms = { tag, isSecondTry, flow, view: this.#cut.view }
+    const resolved = await recordResolution(this.#session, this.#placement, item, terms)
     if (resolved.kind === 'outdated') return
+    if (resolved.kind === 'waiting') {
+      await this.#session.deps.clock.sleep(othersPollMs, flow).catch(() => {})
+      return this.#ahead.forget()
+    }
     if (resolved.kind === 'recorded') {
       // Read again rather than trusted: another delivery may have recorded its own before.
       this.#ahead.forget()
@@ -408,7 +428,9 @@ export class Lane {
     const applied = done.at(-1)!.entry.item.change.position
     if (applied > this.#applied || outcomes.length > 0) {
       const target = Math.max(applied, this.#applied)
-      if (!(await deps.journal.advance(lease, placement, target, outcomes, proof))) throw new LeaseLost()
+      const kept = await deps.journal.advance(lease, placement, target, outcomes, proof)
+      if (kept === false) throw new LeaseLost()
+      if (kept === 'restarted') return this.giveUp()
       this.#applied = target
       if (proof !== null) prove(proof)
     }
@@ -470,8 +492,9 @@ export class Lane {
   }
 }
 
-/** The index exists when this has succeeded, or need not. */
-function makesIndex(delivery: Delivery): boolean {
+/** The index exists when this has succeeded, or need not. A spread one must have our settings before anything else. */
+function makesIndex(delivery: Delivery, { view }: Cut): boolean {
   const kind = delivery.kind === 'send' ? delivery.parts[0]?.kind : undefined
+  if (view !== null) return kind === 'delete-index'
   return kind === 'put' || kind === 'create-index' || kind === 'settings' || kind === 'delete-index'
 }

@@ -1,16 +1,44 @@
 /** Resolves a change that depends on the state of its index, once and for good (design 2, rule 1). */
+import { completeSettings } from '../api/settings.ts'
+import type { Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
-import type { Placement } from '../store/catalogue.ts'
+import { clientMessage } from '../search/refusals.ts'
+import type { IndexId, Placement } from '../store/catalogue.ts'
 import { scratchPrefix } from './edit-resolution.ts'
 import { ask, LeaseLost, type NodeSession, sendAndWait } from './node-session.ts'
 import { resolveChange } from './resolution.ts'
+import type { ShardView } from './shard-view.ts'
 
 export type Resolving =
   | { readonly kind: 'recorded' }
+  /** What it comes to in the lane's shards is recorded; in others it is not yet. */
+  | { readonly kind: 'waiting' }
   /** The lane was stopped meanwhile: what was read may not be what stands before the change. */
   | { readonly kind: 'outdated' }
   /** The node could not tell what the change comes to. */
   | { readonly kind: 'failed'; readonly error: unknown }
+
+export interface ResolvingTerms {
+  readonly tag: string
+  readonly isSecondTry: boolean
+  readonly flow: AbortSignal
+  /** null = the index is plain. */
+  readonly view: ShardView | null
+}
+
+/** Of the lane's own, those in which nobody has recorded what the change comes to. Ascending. */
+function missingShards({ own }: ShardView, { partials }: LaneChange): readonly number[] {
+  const recorded = new Set(partials.flatMap(({ shards }) => shards))
+  return [...own].filter((shard) => !recorded.has(shard)).sort((a, b) => a - b)
+}
+
+/** A refusal in the words of one node that knows nothing of ours. */
+async function cleared({ deps }: NodeSession, index: IndexId, resolution: Resolution): Promise<Resolution> {
+  const { error } = resolution
+  if (error === null) return resolution
+  const { settings } = await deps.journal.completedSettings(index)
+  return { ...resolution, error: { ...error, message: clientMessage(error.message, completeSettings(settings)) } }
+}
 
 /**
  * Before: everything up to the change has been applied. Twice: safe, the first record stays.
@@ -21,9 +49,11 @@ export async function recordResolution(
   session: NodeSession,
   { index, physicalUid }: Placement,
   item: LaneChange,
-  { tag, isSecondTry, flow }: { readonly tag: string; readonly isSecondTry: boolean; readonly flow: AbortSignal },
+  { tag, isSecondTry, flow, view }: ResolvingTerms,
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
+  const shards = view === null ? null : missingShards(view, item)
+  if (shards?.length === 0) return { kind: 'waiting' }
   const resolving = resolveChange(
     {
       engine,
@@ -31,6 +61,7 @@ export async function recordResolution(
       physicalUid,
       scratchUid: `${scratchPrefix}${tag}`,
       isSecondTry,
+      scope: view && shards && { shards, of: view.shards },
       ask: (call) => ask(session, call),
       run: (call) => sendAndWait(session, call),
     },
@@ -45,7 +76,14 @@ export async function recordResolution(
   // is recorded for good.
   await session.verify()
   if (flow.aborted) return { kind: 'outdated' }
-  const isKept = await deps.journal.recordResolution(lease, index, item.change.position, found.resolution)
+  const { position } = item.change
+  const { resolution } = found
+  const isKept = await (shards === null
+    ? deps.journal.recordResolution(lease, index, position, resolution)
+    : deps.journal.recordPartial(lease, index, position, {
+        shards,
+        resolution: await cleared(session, index, resolution),
+      }))
   if (!isKept) throw new LeaseLost()
   return { kind: 'recorded' }
 }

@@ -19,10 +19,15 @@ export interface Replication {
   stop(): Promise<void>
 }
 
+/** How often replicas are looked for that hold others back. */
+const heldPollMs = 1_000
+/** How long they may, before they leave the in-sync set. */
+export const lagMsMax = 30_000
+
 export function startReplication(deps: ReplicationDeps): Replication {
   const stop = manyWaiting()
   const dispatchers = new Map<NodeId, Dispatcher>()
-  const run = hold(deps, dispatchers, stop.signal)
+  const run = Promise.all([hold(deps, dispatchers, stop.signal), releaseHeld(deps, stop.signal)])
   return {
     async stop() {
       stop.abort(new Error('replication stops'))
@@ -32,6 +37,16 @@ export function startReplication(deps: ReplicationDeps): Replication {
         deps.log.warn({ error: String(error) }, 'the leases were not given back; they expire')
       })
     },
+  }
+}
+
+async function releaseHeld({ journal, clock, log }: ReplicationDeps, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(heldPollMs, signal).catch(() => {})
+    if (signal.aborted) return
+    await journal.releaseHeld(lagMsMax).catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'replicas that hold others back were not looked for')
+    })
   }
 }
 

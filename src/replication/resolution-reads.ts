@@ -1,9 +1,11 @@
 /** How a resolution reads the node, and how it is cut short. */
 import type { ErrorBody } from '../api/errors.ts'
+import { andFilters } from '../api/filter.ts'
 import type { Engine, EngineReply, EngineTask } from '../engine/engine.ts'
 import type { Resolution } from '../journal/change.ts'
 import type { LaneJournal } from '../journal/ports.ts'
-import type { JsonObject } from '../lib/json.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
+import { shardClause } from '../search/shard-clause.ts'
 
 /** Ends a resolution without a result: the node did not answer. The lane tries again later. */
 export class ResolutionInterrupted extends Error {
@@ -19,6 +21,8 @@ export interface ResolutionDeps {
   readonly physicalUid: string
   /** Name of an index on the node that nobody else uses. */
   readonly scratchUid: string
+  /** The shards of a spread index that are asked about, of how many; null = all of a plain one. */
+  readonly scope: { readonly shards: readonly number[]; readonly of: number } | null
   /** The first try was cut short: an `internal` error is believed now (NF-21). */
   readonly isSecondTry: boolean
   /** One call, with its deadline. */
@@ -40,10 +44,20 @@ export type Page =
   | { readonly kind: 'page'; readonly results: readonly JsonObject[] }
   | { readonly kind: 'refused'; readonly error: ErrorBody; readonly results: readonly [] }
 
-/** One page of documents. @throws ResolutionInterrupted when the node does not answer. */
+/** One page of documents of the asked shards. @throws ResolutionInterrupted when the node does not answer. */
 export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fetchDocuments']>[1]): Promise<Page> {
-  const read = reading(await deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, query, signal)))
-  return 'error' in read ? { ...read, results: [] } : { kind: 'page', results: read.value.results }
+  const ask = (scoped: typeof query) =>
+    deps.ask((signal) => deps.engine.fetchDocuments(deps.physicalUid, scoped, signal)).then(reading)
+  const read = await ask(query.ids === undefined ? inScope(deps, query) : query)
+  if (!('error' in read)) return { kind: 'page', results: read.value.results }
+  // Without our condition, whose text would move the places that messages name.
+  const plain = deps.scope === null ? read : await ask(query)
+  return { ...('error' in plain ? plain : read), results: [] }
+}
+
+function inScope<Q extends { readonly filter?: Json }>({ scope }: ResolutionDeps, query: Q): Q {
+  const clause = scope && shardClause({ shards: scope.shards, isWhole: false }, scope.of)
+  return clause === null ? query : { ...query, filter: andFilters(query.filter ?? null, clause) }
 }
 
 export type TextPage =
@@ -56,7 +70,8 @@ export async function textsOf(
   uid: string,
   query: Parameters<Engine['fetchDocumentTexts']>[1],
 ): Promise<TextPage> {
-  const read = reading(await deps.ask((signal) => deps.engine.fetchDocumentTexts(uid, query, signal)))
+  const scoped = uid === deps.physicalUid ? inScope(deps, query) : query
+  const read = reading(await deps.ask((signal) => deps.engine.fetchDocumentTexts(uid, scoped, signal)))
   return 'error' in read ? read : { kind: 'page', texts: read.value }
 }
 

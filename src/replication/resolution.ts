@@ -11,6 +11,7 @@ import type { Payload, Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import { shardOfKey } from '../topology/rendezvous.ts'
 import { documentId } from './document-id.ts'
 import { resolveEdit } from './edit-resolution.ts'
 import { bytesOf, linesOf } from './ndjson.ts'
@@ -69,6 +70,10 @@ function onlyId(primaryKey: string | null): { readonly fields?: readonly string[
   return primaryKey === null ? {} : { fields: [primaryKey] }
 }
 
+function isAskedFor({ scope }: ResolutionDeps, id: string): boolean {
+  return scope === null || scope.shards.includes(shardOfKey(id, scope.of))
+}
+
 /** `skipCreation`: only the documents whose id the index already has. */
 async function resolveKnown(
   deps: ResolutionDeps,
@@ -83,7 +88,7 @@ async function resolveKnown(
     let group: { readonly line: string; readonly id: string }[] = []
     for await (const line of linesOf(deps.journal.open(payload))) {
       const id = documentId(JSON.parse(quoteLongIntegers(line)) as JsonObject, key)
-      if (id !== undefined) group.push({ line, id })
+      if (id !== undefined && isAskedFor(deps, id)) group.push({ line, id })
       if (group.length < idsPerLookUp) continue
       yield* await keepKnown(group)
       group = []

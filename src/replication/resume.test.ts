@@ -66,7 +66,13 @@ function change(position: number, operation?: Operation): LaneChange {
 }
 
 const resume = (applied: number, tasks: readonly EngineTask[], changes: readonly LaneChange[]) =>
-  resumeFrom({ tasks: [...tasks].sort((a, b) => b.uid - a.uid), changes, applied, tag, sliceBytes: 1000 })
+  resumeFrom({
+    tasks: [...tasks].sort((a, b) => b.uid - a.uid),
+    changes,
+    applied,
+    tag,
+    cut: { sliceBytes: 1000, view: null },
+  })
 
 test('a mark reads back as it was written, and other texts are none of ours', () => {
   const mark = { epoch: 12, position: 345, tag, part: 2, parts: 7 }

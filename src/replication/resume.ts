@@ -8,6 +8,7 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { isMarked, type Part, planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
+import type { Cut } from './shard-view.ts'
 
 export interface SentChange {
   readonly position: number
@@ -50,7 +51,7 @@ export function resumeFrom(options: {
   readonly changes: readonly LaneChange[]
   readonly applied: number
   readonly tag: string
-  readonly sliceBytes: number
+  readonly cut: Cut
   /** The lane went back to `position`: what it had sent of it and behind it before task `number` does not count. */
   readonly wentBack?: { readonly position: number; readonly number: number } | undefined
 }): Resumption {
@@ -83,7 +84,7 @@ export function resumeFrom(options: {
     const { position } = item.change
     if (position <= applied) continue
     if (position > newest.position) break
-    const delivery = planDelivery(item, options.sliceBytes)
+    const delivery = planDelivery(item, options.cut)
     if (delivery.kind === 'skip') {
       sent = position
       continue

@@ -1,15 +1,18 @@
 /** Sends one change to the node, part by part, each with its mark. */
+import { sequenceField } from '../api/reserved-fields.ts'
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
-import { type Delivery, isMarked, type Part, partByteCount, payloadByteCount } from './delivery.ts'
-import { sliceBytes } from './dependencies.ts'
+import { type Delivery, isMarked, type Part, partByteCount } from './delivery.ts'
+import { documentId } from './document-id.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
-import { type NodeSession, send } from './node-session.ts'
+import { ask, type NodeSession, send } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
-import { PayloadSlices } from './payload-slices.ts'
+import { PartPayloads } from './part-payloads.ts'
 import type { Ticket } from './send-window.ts'
+import type { KnownSequences } from './shard-lines.ts'
+import type { Cut } from './shard-view.ts'
 
 export type Sending =
   | { readonly kind: 'sent'; readonly open: Omit<OpenChange, 'isSingle'> }
@@ -26,10 +29,11 @@ export interface SendingDeps {
   /** Ends the wait for room, not a request. */
   readonly flow: AbortSignal
   readonly isOutdated: () => boolean
+  readonly cut: Cut
 }
 
 export async function sendChange(
-  { session, placement, flow, isOutdated }: SendingDeps,
+  { session, placement, flow, isOutdated, cut }: SendingDeps,
   item: LaneChange,
   delivery: Extract<Delivery, { readonly kind: 'send' }>,
 ): Promise<Sending> {
@@ -38,7 +42,7 @@ export async function sendChange(
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  const slices = openSlices(session, delivery.parts)
+  const payloads = new PartPayloads(deps.journal, cut, item, knownSequences(session, physicalUid, cut, item))
   const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
     const { documents } = delivery
     return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
@@ -55,7 +59,7 @@ export async function sendChange(
       }
       const { epoch } = session.lease
       const mark: Mark = { epoch, position: item.change.position, tag, part: index + 1, parts: delivery.parts.length }
-      const reply = await sendPart({ session, uid: physicalUid, slices, ticket }, item, part, markText(mark))
+      const reply = await sendPart({ session, uid: physicalUid, payloads, ticket }, item, part, markText(mark))
       if (reply.kind !== 'answered') ticket.release(undefined)
       if (reply.kind === 'refused') {
         isWhole = true
@@ -76,17 +80,32 @@ export async function sendChange(
     }
     isWhole = true
   } finally {
-    await slices?.close()
+    await payloads.close()
     if (!isWhole) session.watch.forget(numbers)
   }
   return { kind: 'sent', open: opened(proof, undefined) }
 }
 
-/** One pass over the payload of puts that are cut up; the parts are sent in order. */
-function openSlices({ deps, lease }: NodeSession, parts: readonly Part[]): PayloadSlices | undefined {
-  const put = parts.find((part) => part.kind === 'put')
-  if (put === undefined || parts.filter(({ kind }) => kind === 'put').length === 1) return undefined
-  return new PayloadSlices(deps.journal.open(put.payload), payloadByteCount(put.payload), sliceBytes(deps, lease.node))
+/** For indexes whose documents stay where they were first inserted: what the node holds of them, right before the change. */
+function knownSequences(
+  session: NodeSession,
+  uid: string,
+  { view }: Cut,
+  item: LaneChange,
+): KnownSequences | undefined {
+  const key = item.primaryKey
+  if (view?.exactTies !== true || key === null) return undefined
+  return async (ids) => {
+    const query = { ids, fields: [key, sequenceField], limit: ids.length }
+    const reply = await ask(session, (signal) => session.engine.fetchDocuments(uid, query, signal))
+    if (reply.kind !== 'answered') throw new Error(`the places of documents cannot be read: ${reply.kind}`)
+    return new Map(
+      reply.value.results.flatMap((document) => {
+        const sequence = document[sequenceField]
+        return typeof sequence === 'string' ? [[documentId(document, key) ?? '', sequence] as const] : []
+      }),
+    )
+  }
 }
 
 /** A deletion of nothing: it carries the mark of what cannot (NF-41), and keeps settings changes apart (NF-24). */
@@ -94,34 +113,36 @@ export function sendEmptyMark(session: NodeSession, physicalUid: string, mark: M
   return send(session, 0, (signal) => session.engine.deleteDocuments(physicalUid, [], markText(mark), signal))
 }
 
+const noIds: readonly [] = []
+
 interface PartDeps {
   readonly session: NodeSession
   readonly uid: string
-  readonly slices: PayloadSlices | undefined
+  readonly payloads: PartPayloads
   readonly ticket: Ticket
 }
 
 async function sendPart(
-  { session, uid, slices, ticket }: PartDeps,
+  { session, uid, payloads, ticket }: PartDeps,
   item: LaneChange,
   part: Part,
   mark: string,
 ): Promise<EngineReply<number>> {
   const { engine } = session
-  const { journal } = session.deps
   const release = (task: EngineTask | undefined) => ticket.release(task)
   const write = (call: (signal: AbortSignal) => Promise<EngineReply<number>>) =>
     send(session, partByteCount(part), call, release)
   switch (part.kind) {
     case 'put': {
-      // An empty put would cost a whole batch (NF-41).
-      if (slices?.isEmpty(part.slice)) return write((signal) => engine.deleteDocuments(uid, [], mark, signal))
+      const chunks = await payloads.documents(part)
+      if (chunks === undefined) return write((signal) => engine.deleteDocuments(uid, [], mark, signal))
       const options = { merge: part.merge, primaryKey: item.primaryKey, mark }
-      const chunks = slices === undefined ? journal.open(part.payload) : slices.read(part.slice)
       return write((signal) => engine.putDocuments(uid, options, chunks, signal))
     }
-    case 'delete':
-      return write((signal) => engine.deleteDocuments(uid, journal.open(part.payload), mark, signal))
+    case 'delete': {
+      const ids = (await payloads.ids(part.payload)) ?? noIds
+      return write((signal) => engine.deleteDocuments(uid, ids, mark, signal))
+    }
     case 'clear':
       return write((signal) => engine.clearDocuments(uid, mark, signal))
     case 'settings':

@@ -5,6 +5,7 @@ import type { IndexId } from '../store/catalogue.ts'
 import { planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
 import { changesDocuments, readMarks, suspects } from './resume.ts'
+import type { Cut } from './shard-view.ts'
 
 /** Changes read from the journal at once, and their payload. */
 export const readChangesMax = 64
@@ -16,7 +17,7 @@ export interface StandingView {
   readonly tag: string
   readonly applied: number
   readonly head: number
-  readonly sliceBytes: number
+  readonly cut: Cut
   /** The newest tasks of the index, newest first. */
   readonly tasks: readonly EngineTask[]
   /** Tasks up to this number were looked at before. */
@@ -48,7 +49,7 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
     const page = await view.journal.read(view.index, after, readChangesMax, readBytesMax)
     if (page.length === 0) break
     for (const item of page) {
-      const delivery = planDelivery(item, view.sliceBytes)
+      const delivery = planDelivery(item, view.cut)
       if (delivery.kind === 'skip') continue
       const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
       return types.some((type) => !expected.includes(type))

@@ -8,7 +8,10 @@ import type { SearchedIndex, Target } from './leg.ts'
 const listedMax = 30
 
 /** null = none is needed. */
-export function shardClause({ shards, isWhole }: Target, shardCount: number): string | null {
+export function shardClause(
+  { shards, isWhole }: Pick<Target, 'shards' | 'isWhole'>,
+  shardCount: number,
+): string | null {
   if (isWhole || shards.length === shardCount) return null
   if (shards.length <= listedMax || shards.length * 2 <= shardCount) return `${shardField} IN ${list(shards)}`
   const asked = new Set(shards)

@@ -1,0 +1,82 @@
+/** The payloads of one change as its parts send them: cut into slices in one pass each, and for the lane's own shards. */
+import type { Payload } from '../journal/change.ts'
+import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import { type Part, payloadByteCount, wholeSliceBytes } from './delivery.ts'
+import { PayloadSlices } from './payload-slices.ts'
+import { type KnownSequences, ownDocuments, ownIds } from './shard-lines.ts'
+import type { Cut } from './shard-view.ts'
+
+type Put = Extract<Part, { readonly kind: 'put' }>
+
+interface OpenPayload {
+  /** `undefined` = it is one slice. */
+  readonly slices: PayloadSlices | undefined
+  readonly counter: { line: number }
+}
+
+export class PartPayloads {
+  readonly #journal: Pick<LaneJournal, 'open'>
+  readonly #cut: Cut
+  readonly #item: LaneChange
+  readonly #known: KnownSequences | undefined
+  readonly #open = new Map<Payload, OpenPayload>()
+
+  /** @param known  for documents that keep the place of their first insertion. */
+  constructor(journal: Pick<LaneJournal, 'open'>, cut: Cut, item: LaneChange, known: KnownSequences | undefined) {
+    this.#journal = journal
+    this.#cut = cut
+    this.#item = item
+    this.#known = known
+  }
+
+  /** Parts are asked for in order, and each is read to its end before the next. `undefined` = nothing of it is the lane's. */
+  async documents(part: Put): Promise<AsyncIterable<Uint8Array> | undefined> {
+    const { slices, counter } = this.#opened(part)
+    // An empty put would cost a whole batch (NF-41).
+    if (slices?.isEmpty(part.slice)) return undefined
+    const chunks = slices === undefined ? this.#journal.open(part.payload) : slices.read(part.slice)
+    const { view } = this.#cut
+    if (view === null) return chunks
+    const { change, primaryKey } = this.#item
+    const known = this.#known === undefined ? {} : { known: this.#known }
+    return begun(
+      ownDocuments(chunks, { view, primaryKey: primaryKey ?? '', position: change.position, counter, ...known }),
+    )
+  }
+
+  /** The same for a deletion. */
+  async ids(payload: Payload): Promise<AsyncIterable<Uint8Array> | undefined> {
+    const chunks = this.#journal.open(payload)
+    return this.#cut.view === null ? chunks : begun(ownIds(chunks, this.#cut.view))
+  }
+
+  async close(): Promise<void> {
+    for (const { slices } of this.#open.values()) await slices?.close()
+  }
+
+  #opened({ payload, slices: count, firstLine }: Put): OpenPayload {
+    const known = this.#open.get(payload)
+    if (known !== undefined) return known
+    const slices =
+      count === 1
+        ? undefined
+        : new PayloadSlices(this.#journal.open(payload), payloadByteCount(payload), wholeSliceBytes(this.#cut))
+    const opened = { slices, counter: { line: firstLine } }
+    this.#open.set(payload, opened)
+    return opened
+  }
+}
+
+/** The same chunks; `undefined` = there are none. */
+async function begun(chunks: AsyncGenerator<Uint8Array>): Promise<AsyncIterable<Uint8Array> | undefined> {
+  const first = await chunks.next()
+  if (first.done === true) return undefined
+  return (async function* () {
+    try {
+      yield first.value
+      yield* chunks
+    } finally {
+      await chunks.return(undefined)
+    }
+  })()
+}
