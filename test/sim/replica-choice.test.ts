@@ -1,16 +1,15 @@
 /** Reads over a simulated fleet: who is asked while nodes are slow, dead or hang, and what clients notice of it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Registry } from 'prom-client'
 import { type Config, loadConfig } from '../../src/config/config.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
-import type { Node, NodeId } from '../../src/store/catalogue.ts'
-import type { Replica } from '../../src/upstream/covering-set.ts'
-import { HedgeBudget } from '../../src/upstream/hedge-budget.ts'
+import type { Node, NodeId, Placement } from '../../src/store/catalogue.ts'
 import { FleetHealth } from '../../src/upstream/node-health.ts'
 import type { NodeLink } from '../../src/upstream/read-attempt.ts'
-import { ReplicaChoice } from '../../src/upstream/replica-choice.ts'
-import { LegLost, type ReplicaReadDeps, readReplicas } from '../../src/upstream/replica-read.ts'
-import { ReplicaScores } from '../../src/upstream/replica-scores.ts'
+import { type ReadableReplica, readableReplicas } from '../../src/upstream/readable-replicas.ts'
+import { LegLost } from '../../src/upstream/replica-read.ts'
+import { createReplicaReader, type ReplicaReader } from '../../src/upstream/replica-reader.ts'
 import { Scheduler } from './scheduler.ts'
 
 const seed = Number(process.env.SEED ?? 7)
@@ -31,15 +30,16 @@ interface Read {
 
 class SimFleet {
   readonly time = new Scheduler()
+  readonly metrics = new Registry()
   readonly random: Random
   readonly nodes: readonly Node[]
   readonly behaviour: ReadonlyMap<NodeId, Behaviour>
   readonly health: FleetHealth
   readonly reads: Read[] = []
   readonly requests: { readonly at: number; readonly node: NodeId }[] = []
-  readonly #replicas: readonly Replica[]
+  readonly #replicas: readonly ReadableReplica[]
   readonly #options: Config['cluster']
-  readonly #deps: ReplicaReadDeps
+  readonly #reader: ReplicaReader<string>
   #isStopped = false
 
   constructor(
@@ -60,10 +60,21 @@ class SimFleet {
       key: null,
     }))
     this.behaviour = new Map(this.nodes.map(({ id }) => [id, { delayMs: 0, factor: 1, state: 'alive' }]))
-    this.#replicas = this.nodes.map(({ id, group }) => ({ node: id, group, shards, physicalUid: 'index' }))
+    const placements = this.nodes.map(
+      ({ id }): Placement => ({
+        index: 'i',
+        generation: 1,
+        shards,
+        node: id,
+        physicalUid: 'index',
+        state: 'active',
+        applied: 0,
+        revision: 0,
+      }),
+    )
+    this.#replicas = readableReplicas(placements, (id) => this.nodes.find((node) => node.id === id))
     const clock = this.time.clock(() => false)
     const { random, time } = this
-    const scores = new ReplicaScores(this.#options.replicaSelection, clock)
     this.health = new FleetHealth({
       options: this.#options.health,
       connect: (node) => this.#link(node.id, 1),
@@ -72,9 +83,15 @@ class SimFleet {
       timers: time,
       random,
     })
-    const choice = new ReplicaChoice({ options: this.#options.replicaSelection, health: this.health, scores, random })
-    const budget = new HedgeBudget(this.#options.hedging.maxExtraLoad)
-    this.#deps = { clock, timers: time, health: this.health, scores, options: this.#options, budget, choice }
+    this.#reader = createReplicaReader({
+      options: this.#options,
+      health: this.health,
+      clock,
+      timers: time,
+      random,
+      registry: this.metrics,
+      nodes: () => this.nodes,
+    })
   }
 
   node(id: NodeId): Behaviour {
@@ -115,7 +132,7 @@ class SimFleet {
   #read(): void {
     const at = this.time.now
     const targets = [...new Set(this.#replicas.flatMap(({ shards }) => shards))]
-    const reading = readReplicas(
+    const reading = this.#reader.read(
       async ({ plan }) => {
         const { legs, missing, ask } = plan(this.#replicas, targets)
         await Promise.all(
@@ -135,7 +152,6 @@ class SimFleet {
         answerBytesMax: 1_000,
         signal: new AbortController().signal,
       },
-      this.#deps,
     )
     void reading
       .catch((error: unknown) => {
@@ -214,14 +230,15 @@ test('hedging cuts the 99th percentile with one slow node by five times, and cos
     await fleet.time.run(60_000)
     const slow = { p99: fleet.p99(30_000, 60_000) }
     await fleet.finish()
-    return { healthy, slow }
+    return { healthy, slow, metrics: await fleet.metrics.metrics() }
   }
   const without = await measure(false)
   const hedged = await measure(true)
-  const label = `seed ${seed}: ${JSON.stringify({ without, hedged })}`
+  const label = `seed ${seed}: ${JSON.stringify([without.healthy, without.slow, hedged.healthy, hedged.slow])}`
   assert.ok(without.slow.p99 >= 5 * hedged.slow.p99, label)
   assert.ok(hedged.slow.p99 < 2 * hedged.healthy.p99, label)
   assert.ok(hedged.healthy.extra < 0.1, label)
+  assert.match(hedged.metrics, /^miroir_hedge_fired_total\{outcome="winner"\} [1-9]/m)
 })
 
 test('a node that dies or hangs under load costs no read, also while it comes and goes', async () => {

@@ -1,0 +1,52 @@
+/** The replicas of an index that may be read, as the routes show them. Pure. */
+import type { Node, NodeId, Placement, PlacementState } from '../store/catalogue.ts'
+import type { Replica } from './covering-set.ts'
+
+export interface ReadableReplica extends Replica {
+  /** Position in the index's journal up to which it holds everything. */
+  readonly applied: number
+}
+
+const readable: Record<PlacementState, boolean> = { filling: false, active: true, draining: true, lost: false }
+
+/**
+ * Of the newest generation that is read at all, ordered by node.
+ *
+ * @param node  looks a node up; `undefined` = it is gone.
+ */
+export function readableReplicas(
+  placements: readonly Placement[],
+  node: (id: NodeId) => Pick<Node, 'group' | 'state'> | undefined,
+): readonly ReadableReplica[] {
+  const found = placements.flatMap((placement) => {
+    const home = readable[placement.state] ? node(placement.node) : undefined
+    return home === undefined || home.state === 'lost' ? [] : [{ placement, group: home.group }]
+  })
+  const newest = Math.max(...found.map(({ placement }) => placement.generation))
+  return found
+    .filter(({ placement }) => placement.generation === newest)
+    .map(({ placement: { node: id, shards, physicalUid, applied }, group }) => ({
+      node: id,
+      group,
+      shards,
+      physicalUid,
+      applied,
+    }))
+    .sort((a, b) => (a.node < b.node ? -1 : 1))
+}
+
+/**
+ * The floor of `X-Miroir-Min-Settings-Version` (C-17): the position of a settings change that the answer must show.
+ * What is no unsigned whole number is ignored, and gives no floor.
+ */
+export function settingsFloor(header: string | undefined): number | undefined {
+  return header !== undefined && /^\d{1,20}$/.test(header) ? Number(header) : undefined
+}
+
+/** Replicas that have applied all settings up to the floor: only they may answer. */
+export function replicasAbove(
+  replicas: readonly ReadableReplica[],
+  floor: number | undefined,
+): readonly ReadableReplica[] {
+  return floor === undefined ? replicas : replicas.filter(({ applied }) => applied >= floor)
+}
