@@ -4,29 +4,14 @@
  */
 import { andFilters } from '../api/filter.ts'
 import type { SearchQuery } from '../api/search-query.ts'
-import { facetValuesOf } from '../embedded/search/federated-facets.ts'
-import type { Json, JsonObject } from '../lib/json.ts'
+import { type Candidate, type DistinctInput, DistinctLists, oneOf, type Value } from './distinct-lists.ts'
 import { mergeFacetCounts } from './facet-counts.ts'
 import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
-import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
-import { compareHits } from './merge-order.ts'
+import { askLegs, totalOf } from './leg-answers.ts'
 import type { MergedHits } from './merged-hits.ts'
 import { compareKeys } from './score-keys.ts'
 import { countQuery, type SearchPlan } from './search-plan.ts'
-
-/** Legs that are asked again in one search; afterwards their lists are taken as they are. */
-const repeatsMax = 64
-
-type Value = number | string
-
-export interface DistinctInput {
-  /** That the legs were sent. */
-  readonly query: SearchQuery
-  readonly answers: readonly LegAnswer[]
-  /** Hits of each leg, in its place. */
-  readonly lists: readonly (readonly Hit[])[]
-}
 
 interface Kept {
   readonly hits: readonly Hit[]
@@ -53,68 +38,39 @@ export async function distinctHits(
 }
 
 async function keepHits(
-  { index, needed }: SearchPlan,
+  plan: SearchPlan,
   attribute: string,
-  { query, answers, lists: first }: DistinctInput,
+  input: DistinctInput,
   options: ReadOptions,
 ): Promise<Kept> {
-  const lists = [...first]
-  const heads = lists.map(() => 0)
-  const hits: Hit[] = []
-  const known = new Set<string>()
   const taken = new Set<Value>()
-  let [withValue, skipped, repeats, isMultiple] = [0, 0, 0, false]
-  const next = (): number => {
-    let best = -1
-    for (let at = 0; at < lists.length; at += 1) {
-      const head = lists[at]![heads[at]!]
-      if (head === undefined) continue
-      if (best < 0 || compareHits(head, lists[best]![heads[best]!]!) < 0) best = at
-    }
-    return best
-  }
-  while (hits.length < needed) {
-    const at = next()
-    if (at < 0) break
-    const hit = lists[at]![heads[at]!]!
-    heads[at]! += 1
-    if (known.has(hit.sequence)) continue
-    const values = valuesOf(hit, attribute)
+  const lists = new DistinctLists(plan.index, attribute, input, taken, options)
+  const hits: Hit[] = []
+  let [withValue, skipped, isMultiple] = [0, 0, false]
+  const takes = async ({ values, list }: Candidate): Promise<boolean> => {
     if (values.length > 1) isMultiple = true
-    if (!values.some((value) => taken.has(value))) {
-      hits.push(hit)
-      known.add(hit.sequence)
-      if (values.length > 0) withValue += 1
-      for (const value of values) taken.add(value)
-      continue
+    if (values.some((value) => taken.has(value))) {
+      skipped += 1
+      if (values.length > 1) await lists.repeat(list)
+      return false
     }
-    skipped += 1
-    if (values.length < 2 || repeats >= repeatsMax) continue
-    repeats += 1
-    const [answer] = await askLegs(
-      { ...index, coverage: [answers[at]!.target] },
-      { ...query, facets: null, filter: andFilters(query.filter, noneOf(attribute, taken)) },
-      options,
-    )
-    lists[at] = answer?.hits ?? []
-    heads[at] = 0
-  }
-  // An engine that looked at the last hit also judged those that are as good.
-  const last = hits.at(-1)
-  for (let at = next(); last !== undefined && last.keys.length > 0 && at >= 0; at = next()) {
-    const hit = lists[at]![heads[at]!]!
-    if (compareKeys(hit.keys, last.keys) !== 0) break
-    heads[at]! += 1
-    const values = valuesOf(hit, attribute)
-    if (values.length === 0 || values.some((value) => taken.has(value))) continue
-    withValue += 1
+    if (values.length > 0) withValue += 1
     for (const value of values) taken.add(value)
+    return true
+  }
+  while (hits.length < plan.needed) {
+    const candidate = await lists.next()
+    if (candidate === undefined) break
+    if (await takes(candidate)) hits.push(candidate.hit)
+  }
+  // An engine that looked at the last hit also judged those that are as good: a sum of what it left out depends on them.
+  const last = plan.page.isExhaustive ? undefined : hits.at(-1)
+  while (last !== undefined && last.keys.length > 0) {
+    const candidate = await lists.next()
+    if (candidate === undefined || compareKeys(candidate.hit.keys, last.keys) !== 0) break
+    await takes(candidate)
   }
   return { hits, taken, withValue, isMultiple, skipped }
-}
-
-export function valuesOf({ text }: Hit, attribute: string): readonly Value[] {
-  return [...new Set(facetValuesOf(JSON.parse(text) as JsonObject, attribute))]
 }
 
 /**
@@ -156,11 +112,3 @@ async function exactTotal(
   if (!isMultiple && counted <= total && !isFilteredByScore) return values.size + (total - counted)
   return hits.length < needed ? hits.length : totalOf(answers) - skipped
 }
-
-const literal = (value: Value): string =>
-  typeof value === 'number' ? String(value) : `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`
-
-const list = (values: ReadonlySet<Value>): string => `[${[...values].map(literal).join(', ')}]`
-const field = (attribute: string): string => `"${attribute.replaceAll('"', '\\"')}"`
-const oneOf = (attribute: string, values: ReadonlySet<Value>): Json => `${field(attribute)} IN ${list(values)}`
-const noneOf = (attribute: string, values: ReadonlySet<Value>): Json => `NOT ${field(attribute)} IN ${list(values)}`

@@ -93,7 +93,7 @@ export async function spreadList(
       projection: plan.projection,
       showScore: query.showRankingScore,
       showDetails: query.showRankingScoreDetails,
-      dropsPlace: plan.addsPlace,
+      drops: plan.drops,
     }
     const hits = ranked.hits.map((hit) => {
       const place = federationOptions?.queryPosition ?? position
@@ -222,7 +222,7 @@ export async function plainList(
       projection: projectionOf(index, { ...query, attributesToRetrieve: null }, []),
       showScore: query.showRankingScore,
       showDetails: query.showRankingScoreDetails,
-      dropsPlace: false,
+      drops: [],
     }),
   )
   const facets = splitMembers(answer.members.get('facetsByIndex') ?? '{}').get(index.uid)

@@ -16,9 +16,9 @@ import {
   spreadList,
   takesNew,
 } from './federated-lists.ts'
-import { type ReadOptions, RefusedByNode, type SearchedIndex } from './leg.ts'
+import type { ReadOptions, SearchedIndex } from './leg.ts'
 import { mergeLists } from './merge-order.ts'
-import { inside, insideCall } from './query-place.ts'
+import { inside, insideCall, isRefusalError, placeOf, type Refusal } from './query-place.ts'
 import { numberText } from './render-hit.ts'
 import { queryMetadata } from './search-index.ts'
 import { kindOf } from './search-plan.ts'
@@ -40,15 +40,13 @@ export async function searchFederated(
   options: ReadOptions,
 ): Promise<string> {
   const byIndex = groupByIndex(find, queries, federation)
-  checkRules(byIndex)
-  checkFacetNames(find, byIndex, federation)
-  const lists = await Promise.all(byIndex.map((item) => listOf(item, federation, options)))
-  const refused = lists.find((list): list is Error => list instanceof Error)
-  if (refused !== undefined) throw refused
-  return answerText(find, queries, federation, lists.filter(isList), options)
+  const outcomes = await Promise.all(byIndex.map((item) => listOf(item, federation, options)))
+  throwFirst(byIndex, outcomes)
+  checkUnused(find, byIndex, federation)
+  return answerText(find, queries, federation, outcomes.filter(isList), options)
 }
 
-const isList = (list: IndexList | Error): list is IndexList => !(list instanceof Error)
+const isList = (outcome: IndexList | Refusal): outcome is IndexList => !isRefusalError(outcome)
 
 function groupByIndex(
   find: FindIndex,
@@ -69,46 +67,65 @@ function groupByIndex(
 const missing = (uid: string): ApiError =>
   new ApiError('index_not_found', `Index \`${uid}\` not found.`, { status: 400 })
 
-/** Whether hits of all queries can be put in one order, by the rules that clients know of (T9). */
-function checkRules(indexes: readonly FederatedIndex[]): void {
+/** What one engine would meet first, going through the indexes and their queries. */
+function throwFirst(indexes: readonly FederatedIndex[], outcomes: readonly (IndexList | Refusal)[]): void {
   let previous: QueryRules | null = null
-  for (const { index, queries } of indexes)
+  for (const [at, { index, queries, patterns }] of indexes.entries()) {
+    const outcome = outcomes[at]!
+    const refused = isRefusalError(outcome) ? (placeOf(outcome) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
     for (const { query, position } of queries) {
-      const { q, sort, matchingStrategy } = query
-      const rules = queryRules({
-        uid: index.uid,
-        position,
-        rankingRules: index.settings.rankingRules,
-        sort: sort === null ? null : insideCall(position, () => parseSort(sort, 'invalid_search_sort')),
-        strategy: matchingStrategy,
-        kind: kindOf(query) === 'semantic' ? 'vector' : q !== null && q !== '' ? 'keyword' : 'placeholder',
-      })
+      if (refused < position) throw outcome
+      const rules = rulesOf(index, query, position)
       const known: QueryRules | null = previous
       if (known !== null) insideCall(position, () => checkCompatible(known, rules))
       if (known === null || known.rules.length <= rules.rules.length) previous = rules
+      if (refused === position) throw outcome
     }
+    if (patterns !== null) insideCall(queries[0]?.position ?? 0, () => checkPatterns(index, patterns, ''))
+    if (isRefusalError(outcome)) throw outcome
+  }
+}
+
+/** Whether hits can be put in one order is decided by the rules that clients know of (T9). */
+function rulesOf(index: SearchedIndex, query: PlacedQuery['query'], position: number): QueryRules {
+  const { q, sort, matchingStrategy } = query
+  return queryRules({
+    uid: index.uid,
+    position,
+    rankingRules: index.settings.rankingRules,
+    sort: sort === null ? null : insideCall(position, () => parseSort(sort, 'invalid_search_sort')),
+    strategy: matchingStrategy,
+    kind: kindOf(query) === 'semantic' ? 'vector' : q !== null && q !== '' ? 'keyword' : 'placeholder',
+  })
+}
+
+function canCount(index: SearchedIndex, patterns: readonly string[]): boolean {
+  try {
+    checkFacets(index, patterns)
+    return true
+  } catch (error) {
+    if (error instanceof ApiError) return false
+    throw error
+  }
+}
+
+function checkPatterns(index: SearchedIndex, patterns: readonly string[], tail: string): void {
+  try {
+    checkFacets(index, patterns)
+  } catch (error) {
+    throw error instanceof ApiError ? insideFacets(index.uid, error, tail) : error
+  }
 }
 
 /** Facets of indexes that no query names are only checked. */
-function checkFacetNames(find: FindIndex, indexes: readonly FederatedIndex[], { facetsByIndex }: Federation): void {
-  const check = (index: SearchedIndex, patterns: readonly string[], tail: string) => {
-    try {
-      checkFacets(index, patterns)
-    } catch (error) {
-      throw error instanceof ApiError ? insideFacets(index.uid, error, tail) : error
-    }
-  }
-  for (const { index, patterns, queries } of indexes) {
-    if (patterns === null) continue
-    insideCall(queries[0]?.position ?? 0, () => check(index, patterns, ''))
-  }
+function checkUnused(find: FindIndex, indexes: readonly FederatedIndex[], { facetsByIndex }: Federation): void {
   const used = new Set(indexes.map(({ index }) => index.uid))
   for (const [uid, patterns] of Object.entries(facetsByIndex)) {
     if (used.has(uid)) continue
     const tail = `\n - Note: index \`${uid}\` is not used in queries`
     const index = find(uid)
     if (index === undefined) throw insideFacets(uid, missing(uid), tail)
-    if (patterns !== null) check(index, patterns, tail)
+    if (patterns !== null) checkPatterns(index, patterns, tail)
   }
 }
 
@@ -123,12 +140,14 @@ async function listOf(
   { index, queries, patterns }: FederatedIndex,
   federation: Federation,
   options: ReadOptions,
-): Promise<IndexList | Error> {
+): Promise<IndexList | Refusal> {
   const list = index.spread === null ? plainList : spreadList
+  // Facets that are refused are told after what is wrong with a query.
+  const counted = patterns !== null && canCount(index, patterns) ? patterns : null
   try {
-    return await list(index, queries, federation, patterns, options)
+    return await list(index, queries, federation, counted, options)
   } catch (error) {
-    if (error instanceof ApiError || error instanceof RefusedByNode) return error
+    if (isRefusalError(error)) return error
     throw error
   }
 }

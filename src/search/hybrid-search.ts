@@ -5,7 +5,7 @@
 import type { SearchQuery } from '../api/search-query.ts'
 import { assert } from '../lib/assert.ts'
 import { type Comparable, comparablesOf, compareComparables } from './comparable-scores.ts'
-import { valuesOf } from './distinct-hits.ts'
+import { valuesOf } from './distinct-lists.ts'
 import type { Hit } from './hit.ts'
 import { type ReadOptions, RefusedByNode } from './leg.ts'
 import { askLegs, type LegAnswer } from './leg-answers.ts'

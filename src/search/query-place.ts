@@ -14,6 +14,13 @@ export function inside(position: number, error: Refusal): Refusal {
   return new RefusedByNode(error.status, { ...error.body, message })
 }
 
+/** The place of the query that was refused. */
+export function placeOf(refusal: Refusal): number | undefined {
+  const message = refusal instanceof ApiError ? refusal.message : refusal.body.message
+  const [, at] = /^Inside `\.queries\[(\d+)\]`/.exec(message) ?? []
+  return at === undefined ? undefined : Number(at)
+}
+
 /** Runs `run`; its refusal gets the query's place. */
 export function insideCall<T>(position: number, run: () => T): T {
   try {

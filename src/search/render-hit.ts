@@ -12,8 +12,8 @@ export interface HitShape {
   readonly projection: Projection
   readonly showScore: boolean
   readonly showDetails: boolean
-  /** `_geo` was asked for by the merge alone: it goes, and the distance that nodes told because of it. */
-  readonly dropsPlace: boolean
+  /** Computed members that nodes give only because the merge asked for something: they go. */
+  readonly drops: readonly ('_geoDistance' | '_vectors')[]
 }
 
 /** @param extra  a further member after the fields of the document, as text. */
@@ -31,16 +31,16 @@ const positionsName = '_matchesPosition'
 /** Members of a hit that are no fields of the document. */
 const computed: ReadonlySet<string> = new Set([formattedName, positionsName, '_geoDistance', '_vectors'])
 
-function documentText(text: string, { projection, dropsPlace }: HitShape, extra?: readonly [string, string]): string {
+function documentText(text: string, { projection, drops }: HitShape, extra?: readonly [string, string]): string {
   const { shown, formatted, displayed } = projection
-  const isAll = shown === null && displayed === null && !dropsPlace
+  const isAll = shown === null && displayed === null && drops.length === 0
   if (isAll && extra === undefined && !text.includes('_miroir_')) return text
   const members = splitMembers(text)
   const kept: Members = new Map()
   const fields = shown === null ? members : fieldsOf(members, shown)
   for (const [name, value] of fields) if (!computed.has(name) && !isReservedName(name)) kept.set(name, value)
-  keep(kept, members, '_vectors', displayed === null || displayed.has('_vectors'))
-  keep(kept, members, '_geoDistance', !dropsPlace)
+  keep(kept, members, '_vectors', !drops.includes('_vectors') && (displayed === null || displayed.has('_vectors')))
+  keep(kept, members, '_geoDistance', !drops.includes('_geoDistance'))
   if (extra !== undefined) kept.set(...extra)
   const shownFormats = members.get(formattedName)
   if (shownFormats !== undefined) {

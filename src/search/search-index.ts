@@ -20,13 +20,13 @@ export async function searchIndex(index: SearchedIndex, query: SearchQuery, opti
 }
 
 function answerText(plan: SearchPlan, query: SearchQuery, ranked: RankedHits, options: ReadOptions): string {
-  const { index, projection, from, addsPlace } = plan
+  const { index, projection, from, drops } = plan
   const { hits, total, answers, semanticHits } = ranked
   const shape = {
     projection,
     showScore: query.showRankingScore,
     showDetails: query.showRankingScoreDetails,
-    dropsPlace: addsPlace,
+    drops,
   }
   const page = hits.slice(from)
   const slowest = slowestOf(answers)

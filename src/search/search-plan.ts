@@ -24,8 +24,8 @@ export interface SearchPlan {
   /** Hits of which one value is shown once; null = all are. */
   readonly distinct: string | null
   readonly projection: Projection
-  /** `_geo` is asked for by the merge alone. */
-  readonly addsPlace: boolean
+  /** What nodes tell only because the merge asks for places. */
+  readonly drops: readonly '_geoDistance'[]
 }
 
 /** Further hits of a distinct search, to tell how many there are in all (F6). */
@@ -50,7 +50,7 @@ export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narr
     needed: from + Math.min(page.take, maxTotalHits - from),
     distinct,
     projection,
-    addsPlace: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo'),
+    drops: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo') ? ['_geoDistance'] : [],
   }
 }
 

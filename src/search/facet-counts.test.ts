@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { completeSettings } from '../api/settings.ts'
+import type { JsonObject } from '../lib/json.ts'
+import { distributionText, mergeFacetCounts, statsText } from './facet-counts.ts'
+
+const leg = (distribution: string, stats = '{}', total = 10) => ({ total, facets: { distribution, stats } })
+const settings = (faceting: JsonObject) => completeSettings({ faceting })
+
+test('counts are summed by value, and values of different legs come in one order', () => {
+  const legs = [leg('{"genre":{"b":1,"d":2}}'), leg('{"genre":{"a":1,"b":3},"empty":{}}')]
+  const merged = mergeFacetCounts(legs, settings({}), 20)
+  assert.equal(distributionText(merged), '{"empty":{},"genre":{"a":1,"b":4,"d":2}}')
+})
+
+test('numbers are listed as texts up to 3,000 documents and by size above, before texts', () => {
+  const stats = '{"n":{"min":2.0,"max":10.0}}'
+  const legs = [leg('{"n":{"10":1,"2":1,"x":1}}', stats), leg('{"n":{"3":1}}', '{"n":{"min":3.0,"max":3.0}}')]
+  assert.equal(distributionText(mergeFacetCounts(legs, settings({}), 3_000)), '{"n":{"10":1,"2":1,"3":1,"x":1}}')
+  assert.equal(distributionText(mergeFacetCounts(legs, settings({}), 3_001)), '{"n":{"2":1,"3":1,"10":1,"x":1}}')
+})
+
+test('a text that reads like a number stays behind the numbers', () => {
+  const legs = [leg('{"n":{"8":1,"9":1,"12.5":1,"free":1}}', '{"n":{"min":8.0,"max":20.0}}')]
+  assert.equal(distributionText(mergeFacetCounts(legs, settings({}), 4)), '{"n":{"8":1,"9":1,"12.5":1,"free":1}}')
+})
+
+test('by count: the greater count first, of equal ones the greater value, cut to what the client wants', () => {
+  const faceting = settings({ maxValuesPerFacet: 3, sortFacetValuesBy: { '*': 'count' } })
+  const legs = [leg('{"g":{"c":3,"a":1}}'), leg('{"g":{"b":3,"a":1,"d":1}}')]
+  assert.equal(distributionText(mergeFacetCounts(legs, faceting, 20)), '{"g":{"c":3,"b":3,"a":2}}')
+})
+
+test('spellings of one value are one value, shown the same whichever leg is first', () => {
+  const legs = [leg('{"g":{"alpha":1}}'), leg('{"g":{"Alpha":2}}')]
+  for (const list of [legs, [...legs].reverse()])
+    assert.equal(distributionText(mergeFacetCounts(list, settings({}), 3)), '{"g":{"Alpha":3}}')
+})
+
+test('ranges are joined, and numbers keep their spelling', () => {
+  const legs = [leg('{}', '{"p":{"min":0.0,"max":1e3}}'), leg('{}', '{"p":{"min":-2.50,"max":7.0}}')]
+  assert.equal(statsText(mergeFacetCounts(legs, settings({}), 3)), '{"p":{"min":-2.50,"max":1e3}}')
+})
+
+test('reserved fields are in no facet', () => {
+  const legs = [leg('{"_miroir_shard":{"!!!!":1},"g":{"a":1}}')]
+  assert.equal(distributionText(mergeFacetCounts(legs, settings({}), 3)), '{"g":{"a":1}}')
+})
