@@ -1,4 +1,7 @@
-/** One request for one leg, with a time limit and the answer held in memory. Health and points hear how it ended. */
+/**
+ * One request for one leg, with a time limit and the answer held in memory. Points hear how it ended; of health, pools tell
+ * what they meet, and only our own time limit is told here.
+ */
 import type { Clock, Timers } from '../lib/clock.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import type { AnswerReceiver, NodeRequest, PendingAnswer } from './connection-pool.ts'
@@ -27,7 +30,7 @@ export type NodeErrorType = UpstreamFailure['kind'] | 'auth' | 'busy' | 'server'
 export interface AttemptDeps {
   readonly clock: Pick<Clock, 'monotonic'>
   readonly timers: Timers
-  readonly health: Pick<FleetHealth, 'asked' | 'answered' | 'failed' | 'suspected'>
+  readonly health: Pick<FleetHealth, 'asked' | 'suspected'>
   readonly scores: Pick<ReplicaScores, 'begin' | 'answered' | 'failed' | 'abandoned'>
   readonly onNodeError?: (node: NodeId, type: NodeErrorType) => void
   readonly onNodeRequest?: (node: NodeId, operation: ReadOperation, tookMs: number) => void
@@ -131,7 +134,6 @@ export class ReadAttempt implements AnswerReceiver {
     const tookMs = this.#tookMs
     const body = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#byteCount)
     const reply: HeldReply = { status: this.#status, body, retryAfterMs: this.#retryAfterMs }
-    this.#deps.health.answered(node)
     this.#deps.onNodeRequest?.(node, operation, tookMs)
     const type = this.#troubleOf(reply)
     if (type === undefined) {
@@ -154,9 +156,7 @@ export class ReadAttempt implements AnswerReceiver {
     } else {
       this.#deps.scores.failed(node, this.#tookMs)
       this.#deps.onNodeError?.(node, shown.kind)
-      if (shown.kind === 'timed-out') this.#deps.health.suspected(node)
-      // An answer that is too large is the request's fault.
-      else if (this.#own === undefined) this.#deps.health.failed(node, this.#sentAt)
+      if (this.#own?.kind === 'timed-out') this.#deps.health.suspected(node)
     }
     this.#onEnd(shown)
   }

@@ -145,7 +145,7 @@ class SimFleet {
       {
         connect: (node) => {
           this.requests.push({ at: this.time.now, node })
-          return this.#link(node, 10)
+          return this.#pooled(node)
         },
         operation: 'search',
         deadlineAt: at + 30_000,
@@ -159,6 +159,28 @@ class SimFleet {
         return false
       })
       .then((isWhole) => this.reads.push({ at, tookMs: this.time.now - at, isWhole }))
+  }
+
+  /** As pools do, it tells how requests end. */
+  #pooled(id: NodeId): NodeLink {
+    const link = this.#link(id, 10)
+    return {
+      send: (request, receiver) => {
+        const sentAt = this.time.now
+        return link.send(request, {
+          onHead: (status, headers) => receiver.onHead(status, headers),
+          onData: (piece) => receiver.onData(piece),
+          onEnd: () => {
+            this.health.answered(id)
+            receiver.onEnd()
+          },
+          onFailure: (failure) => {
+            if (failure.kind !== 'aborted') this.health.failed(id, sentAt)
+            receiver.onFailure(failure)
+          },
+        })
+      },
+    }
   }
 
   #link(id: NodeId, usualMs: number): NodeLink {
