@@ -8,6 +8,7 @@ import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
 import { LoadRefused } from './embedded/engine-loading.ts'
+import { CertificateUnusable } from './lib/tls-files.ts'
 import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
 import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
@@ -28,6 +29,7 @@ import {
   startEngines,
   startGateways,
   startOneGateway,
+  startRedirect,
   startStore,
   startWorker,
 } from './parts.ts'
@@ -99,12 +101,14 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
   const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger)
+  await startRedirect(config, url, supervisor)
   gateways.ask = ask
   announce(lock, url, database)
 
   const keys = await store.catalogue.keys(project.id)
   welcome(terminal, { url, version, dataDir, project, keys, isNew })
-  if (isNew && !config.project.empty) {
+  // Over TLS we would have to trust a certificate that is made for others.
+  if (isNew && !config.project.empty && config.tls.certFile === null) {
     await loadDemoData({ url, masterKey: project.masterKey }, { terminal, clock, signal: supervisor.signal })
     suggestSearch(terminal, url, project, keys)
   }
@@ -128,6 +132,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   if (roles.includes('gateway')) {
     const { url, ask } = await startOneGateway(host, config, store, metrics, supervisor, logger)
     gateways.ask = ask
+    if (!cluster.isWorker) await startRedirect(config, url, supervisor)
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)
   } else {
     terminal.answer({ roles: [...roles] }, `Flapjack ${host.version} works as ${roles.join(', ')}`)
@@ -166,7 +171,7 @@ function endOfInput(): Promise<void> {
 /** Errors of the parts that have an exit code of their own. */
 export function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof FolderInUse) return 'folderInUse'
-  if (error instanceof LoadRefused) return 'usage'
+  if (error instanceof LoadRefused || error instanceof CertificateUnusable) return 'usage'
   if (error instanceof PortInUse || (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) {
     return 'portInUse'
   }

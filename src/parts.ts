@@ -22,11 +22,13 @@ import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import { startGateway } from './gateway/gateway.ts'
 import { readCommand, readReply } from './gateway/gateway-admin.ts'
 import { followRoutes } from './gateway/route-follower.ts'
+import { startSecureRedirect } from './gateway/secure-redirect.ts'
 import { openStore, type Store, type StoreOptions } from './journal/open-store.ts'
 import type { Clock } from './lib/clock.ts'
 import { createEgressPolicy } from './lib/egress-policy.ts'
 import type { Random } from './lib/random.ts'
 import { loadSealingKey, parseSealingKey, readSealingKey } from './lib/seal.ts'
+import type { TlsFiles } from './lib/tls-files.ts'
 import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
@@ -270,7 +272,7 @@ export async function startGateways(
     (processes) => processes.stop(),
   )
   return {
-    url: `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`,
+    url: `${config.tls.certFile === null ? 'http' : 'https'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`,
     ask: async (command) => (await ask({ ...command })).map(readReply),
   }
 }
@@ -303,6 +305,8 @@ export async function startOneGateway(
         registry: gateways,
         rateLimits: rateLimitsOf(config),
         ...(tokenStore && { tokenStore }),
+        ...tlsOf(config),
+        hosts: { baseDomain: config.http.baseDomain?.toLowerCase() ?? null, region: config.http.region.toLowerCase() },
         isShareFixed: config.limits.shareCount !== null,
         authFailuresPerMinute: config.limits.authFailuresPerMinute,
         platformKeys: platformKeys(() => secrets(tokenPurpose)),
@@ -319,6 +323,21 @@ export async function startOneGateway(
   // The first process asks for all of us.
   if (cluster.isWorker) answerQuestions(async (question) => ({ ...(await gateway.admin(readCommand(question))) }))
   return { url: gateway.url, ask: async (command) => [await gateway.admin(command)] }
+}
+
+function tlsOf({ tls: { certFile, keyFile } }: Config): { readonly tls?: TlsFiles } {
+  return certFile === null || keyFile === null ? {} : { tls: { certFile, keyFile } }
+}
+
+/** Sends clients that speak plain HTTP to where HTTPS is answered. */
+export async function startRedirect({ tls: { redirectAddress } }: Config, url: string, supervisor: Supervisor) {
+  if (redirectAddress === null) return
+  const securePort = Number(new URL(url).port || 443)
+  await supervisor.start(
+    'redirect to HTTPS',
+    () => startSecureRedirect({ ...redirectAddress, securePort }),
+    (redirect) => redirect.close(),
+  )
 }
 
 /** Loaded only where one is configured. */

@@ -75,9 +75,36 @@ export const configTable = {
       flag: 'gateways',
       about: 'Gateway processes that share the port. One uses one core; add more when the gateway is what is busy.',
     }),
+    baseDomain: field(optional(text), null, {
+      env: ['FLAPJACK_HTTP_BASE_DOMAIN'],
+      initialText: 'every host is taken',
+      about:
+        'Domain below which clients find us: `<region>.<base domain>` takes keys of every project, `<reference>.<region>.<base domain>` those of one project. Other hosts are refused with `misdirected_request`, but for those that a [project has of its own](operating.md#hosts-and-tls).',
+    }),
+    region: field(text, 'local', {
+      env: ['FLAPJACK_HTTP_REGION'],
+      about: 'Label of this gateway before `http.base_domain`.',
+    }),
     drainMs: field(duration(0, 600_000), 10_000, {
       env: ['FLAPJACK_HTTP_DRAIN_MS'],
       about: 'How long requests in flight may go on after a signal to stop.',
+    }),
+  },
+  tls: {
+    certFile: field(optional(text), null, {
+      env: ['FLAPJACK_TLS_CERT_FILE', 'MEILI_SSL_CERT_PATH'],
+      flag: 'ssl-cert-path',
+      about:
+        'Certificate (PEM, with those that lead to a root): `http.address` then answers HTTPS, TLS 1.2 or newer. A file that is renewed is used within a second.',
+    }),
+    keyFile: field(optional(text), null, {
+      env: ['FLAPJACK_TLS_KEY_FILE', 'MEILI_SSL_KEY_PATH'],
+      flag: 'ssl-key-path',
+      about: 'Private key (PEM) of `tls.cert_file`.',
+    }),
+    redirectAddress: field(optional(socketAddress), null, {
+      env: ['FLAPJACK_TLS_REDIRECT_ADDR'],
+      about: 'Where plain HTTP is answered with 308 to HTTPS.',
     }),
   },
   project: {

@@ -152,6 +152,10 @@ function checkTogether(config: Config): Config {
   if (config.limits.redisUrl && !/^rediss?:\/\/./.test(config.limits.redisUrl.reveal())) {
     mistakes.push('limits.redis_url: expected `redis://` or `rediss://`')
   }
+  const { certFile, keyFile, redirectAddress } = config.tls
+  if (certFile !== null && keyFile === null) mistakes.push('tls.cert_file: needs `tls.key_file`')
+  if (keyFile !== null && certFile === null) mistakes.push('tls.key_file: needs `tls.cert_file`')
+  if (redirectAddress !== null && certFile === null) mistakes.push('tls.redirect_address: needs `tls.cert_file`')
   mistakes.push(...standaloneMistakes(config))
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return config

@@ -12,6 +12,7 @@ import type { EgressPolicy } from '../lib/egress-policy.ts'
 import type { HttpRequest } from '../lib/http-server.ts'
 import type { HttpResponse } from '../lib/plain-response.ts'
 import type { Random } from '../lib/random.ts'
+import type { Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import type { NodePools } from '../upstream/node-pools.ts'
@@ -69,6 +70,8 @@ export class Exchange {
   params: readonly string[] = []
   /** The index that the path names. */
   uid: string | null = null
+  /** The project that the host names, if it does. */
+  hostProject: Project | undefined
   principal: Principal | undefined
   /** Of its project; given back when the answer has ended. */
   load: ProjectLoad | undefined

@@ -8,10 +8,12 @@ import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
+import type { TlsFiles } from '../lib/tls-files.ts'
 import type { GatewayRegistry } from '../store/gateway-registry.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { HealthOptions } from '../upstream/node-health.ts'
 import type { GatewayAdmin } from './gateway-admin.ts'
+import type { HostRules } from './request-host.ts'
 
 export interface GatewayLimits {
   /** Body of document routes, decoded. Default 100 MB (decimal), as Meilisearch. */
@@ -47,6 +49,10 @@ export interface GatewayOptions {
   readonly clock?: Clock
   readonly random?: Random
   readonly limits?: Partial<GatewayLimits>
+  /** Certificates; answers are given over TLS then. Absent = plain HTTP. */
+  readonly tls?: TlsFiles
+  /** Default: every host is taken. */
+  readonly hosts?: HostRules
   /** Where gateways say that they live. Absent = this one is alone. */
   readonly registry?: GatewayRegistry
   /** Rate limits are divided by `rateLimits.shareCount`, however many gateways live. Default false. */

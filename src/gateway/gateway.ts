@@ -135,6 +135,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     }),
     fairShare,
     rateLimits,
+    hostRules: options.hosts ?? { baseDomain: null, region: 'local' },
     isClosing: () => isClosing,
     draining,
     isFull: () => openRequests > limits.openRequestsMax,
@@ -158,7 +159,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     clock,
     refusal: refuseRequest,
     handle: answer,
-    handlePlain: answer,
+    ...(options.tls === undefined ? { handlePlain: answer } : { tls: options.tls }),
+    log,
   }).catch(async (error: unknown) => {
     await follower.close()
     await issuerKeys.close()

@@ -1,5 +1,5 @@
 /**
- * What happens to a request, in this order, which carries meaning: request id → canonical path → match → headers →
+ * What happens to a request, in this order, which carries meaning: request id → headers → canonical path → host → match →
  * authenticate → rate limits → project state → authorise → feature → handler → render. An unauthorised caller learns nothing of what
  * comes behind (M-A1): neither whether its body was valid nor whether an index exists.
  */
@@ -22,6 +22,7 @@ import { forwardRead } from './forward-read.ts'
 import { handlers, isRelayed, type OpenName, openAnswers } from './handlers.ts'
 import { renderAnswer, renderError } from './render.ts'
 import { credentialOf, readHeaders } from './request-headers.ts'
+import { foreignHost, type HostRules, projectOfHost } from './request-host.ts'
 import { canonicalPath } from './request-path.ts'
 import type { Refusal, RoutePolicy } from './route-policy.ts'
 
@@ -34,6 +35,7 @@ export interface Pipeline {
   readonly fairShare: FairShare
   /** Absent = no limit is set. */
   readonly rateLimits: RateLimits | undefined
+  readonly hostRules: HostRules
   readonly isClosing: () => boolean
   /** Connections are closed behind their answers, so that clients go elsewhere. */
   readonly draining: { readonly isOn: boolean }
@@ -89,6 +91,8 @@ function enter(exchange: Exchange, pipeline: Pipeline): Outcome {
   exchange.headers = headers
   const path = canonicalPath(request.url ?? '/')
   exchange.path = path
+  // Whoever balances load asks for the health at an address.
+  if (path.path !== '/health') exchange.hostProject = projectOfHost(headers.host, pipeline.hostRules, exchange.table)
   if (request.method === 'OPTIONS' && headers.requestedMethod !== undefined) return preflight(headers.requestedHeaders)
   const match = pipeline.routes.find(request.method ?? 'GET', path.path)
   if (match.kind === 'unknown') return { kind: 'empty', status: 404 }
@@ -130,6 +134,7 @@ function proceed(
   principal: Principal,
 ): Outcome {
   exchange.principal = principal
+  if (exchange.hostProject !== undefined && exchange.hostProject.id !== principal.project.id) throw foreignHost()
   if (exchange.parts.follower.standing !== 'fresh') tellStanding(exchange)
   if (pipeline.draining.isOn) exchange.response.setHeader('connection', 'close')
   exchange.load = pipeline.fairShare.enter(principal.project.id)

@@ -115,7 +115,7 @@ class Relay implements AnswerReceiver {
       this.#retryAfter = headerValue(headers, 'retry-after')
       return
     }
-    const sent = commonHeaders(this.#exchange.requestId)
+    const sent = commonHeaders(this.#exchange)
     for (let at = 0; at < headers.length; at += 2) {
       const name = headers[at]!
       // The first of equal names counts.
@@ -214,7 +214,7 @@ class Relay implements AnswerReceiver {
 
   #sendHeld(answer: Buffer): void {
     const { response } = this.#exchange
-    const headers = commonHeaders(this.#exchange.requestId)
+    const headers = commonHeaders(this.#exchange)
     headers.push('content-type', 'application/json', 'content-length', String(answer.length))
     response.writeHead(this.#status, headers)
     response.end(answer)

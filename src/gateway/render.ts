@@ -19,7 +19,7 @@ const retryAfterDefault = '5'
 
 export async function renderAnswer(exchange: Exchange, answer: Answer): Promise<void> {
   const { response } = exchange
-  const headers = commonHeaders(exchange.requestId)
+  const headers = commonHeaders(exchange)
   for (const [name, value] of Object.entries(answer.headers ?? {})) headers.push(name, value)
   switch (answer.kind) {
     case 'json': {
@@ -123,7 +123,7 @@ function renderErrorBody(
   headers: Readonly<Record<string, string>>,
 ): void {
   const { response } = exchange
-  const sent = commonHeaders(exchange.requestId)
+  const sent = commonHeaders(exchange)
   for (const [name, value] of Object.entries(headers)) sent.push(name.toLowerCase(), value)
   if ((status === 503 || status === 429) && !sent.includes('retry-after')) {
     sent.push('retry-after', retryAfter[body.code] ?? retryAfterDefault)

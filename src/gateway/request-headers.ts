@@ -2,6 +2,8 @@
 import { ApiError } from '../api/errors.ts'
 
 export interface RequestHeaders {
+  readonly host: string | undefined
+  readonly origin: string | undefined
   readonly authorization: string | undefined
   readonly meiliApiKey: string | undefined
   readonly flapjackApiKey: string | undefined
@@ -18,6 +20,8 @@ export interface RequestHeaders {
 type Known = { -readonly [K in keyof RequestHeaders]: RequestHeaders[K] }
 
 const lowerCaseNames: readonly (readonly [string, keyof RequestHeaders])[] = [
+  ['host', 'host'],
+  ['origin', 'origin'],
   ['authorization', 'authorization'],
   ['x-meili-api-key', 'meiliApiKey'],
   ['x-flapjack-api-key', 'flapjackApiKey'],
@@ -48,6 +52,8 @@ const mayRepeat: ReadonlySet<keyof RequestHeaders> = new Set(['acceptEncoding', 
  */
 export function readHeaders(raw: readonly string[]): RequestHeaders {
   const known: Known = {
+    host: undefined,
+    origin: undefined,
     authorization: undefined,
     meiliApiKey: undefined,
     flapjackApiKey: undefined,
@@ -62,8 +68,8 @@ export function readHeaders(raw: readonly string[]): RequestHeaders {
   }
   for (let at = 0; at < raw.length; at += 2) {
     const sent = raw[at]!
-    // Shorter or longer than any of them, for example `Host`.
-    if (sent.length < 12 || sent.length > 30) continue
+    // Of no length that one of them has, for example `Accept`-something.
+    if ((sent.length < 12 || sent.length > 30) && sent.length !== 4 && sent.length !== 6) continue
     const name = names.get(sent) ?? names.get(sent.toLowerCase())
     if (name === undefined) continue
     if (known[name] !== undefined) {

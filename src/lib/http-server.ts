@@ -1,5 +1,6 @@
 /** A thin listener over `node:http`: bounds of time and headers, an answer for what is no HTTP, an orderly end. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { assert } from './assert.ts'
@@ -7,6 +8,7 @@ import type { Clock } from './clock.ts'
 import { PlainListener, type PlainListenerOptions } from './plain-listener.ts'
 import type { PlainRequest } from './plain-request.ts'
 import type { HttpResponse } from './plain-response.ts'
+import { followTlsFiles, readTlsFiles, type TlsFiles, type TlsLog, tlsOptions } from './tls-files.ts'
 
 /** A request as it was read by `node:http`, or by the listener of plain requests. */
 export type HttpRequest = IncomingMessage | PlainRequest
@@ -20,12 +22,16 @@ export interface HttpServerOptions {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void
   /** Answers plain requests, for less than `node:http` takes. Absent = `handle` answers all. Must not reject either. */
   readonly handlePlain?: (request: PlainRequest, response: HttpResponse) => void
+  /** Answers over TLS (1.2 or newer), with the certificate that the files hold at any time. Absent = plain HTTP. */
+  readonly tls?: TlsFiles
+  /** Told about certificates that cannot be used. */
+  readonly log?: TlsLog
   /** JSON body for a request that never reached `handle`. */
   readonly refusal: (status: 400 | 431) => string
 }
 
 export interface HttpServer {
-  /** `http://host:port`, as bound. */
+  /** `http://host:port` or `https://host:port`, as bound. */
   readonly url: string
   /** Stops accepting, lets requests end for at most `drainMs`, then closes every connection. May run twice. */
   close(drainMs: number): Promise<void>
@@ -37,19 +43,31 @@ const keepAliveMs = 75_000
 /** Also until the first byte. */
 const headersMs = 60_000
 
-/** Listens when it resolves; rejects when the address is taken. */
-export function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
-  const server = createServer(
-    {
-      maxHeaderSize: headersBytesMax,
-      keepAliveTimeout: keepAliveMs,
-      headersTimeout: headersMs,
-      // A slow upload is bounded by the size of its body, not by a total time.
-      requestTimeout: 0,
-      noDelay: true,
-    },
-    options.handle,
-  )
+const bounds = {
+  maxHeaderSize: headersBytesMax,
+  keepAliveTimeout: keepAliveMs,
+  headersTimeout: headersMs,
+  // A slow upload is bounded by the size of its body, not by a total time.
+  requestTimeout: 0,
+  noDelay: true,
+} as const
+
+/** Listens when it resolves; rejects when the address is taken, or a certificate cannot be used. */
+export async function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
+  const { tls, log } = options
+  if (tls === undefined) return listenOn(createServer(bounds, options.handle), options)
+  const pair = await readTlsFiles(tls)
+  const server = createTlsServer({ ...bounds, ...tlsOptions, ...pair }, options.handle)
+  const unfollow = followTlsFiles(tls, pair, {
+    clock: options.clock,
+    log,
+    use: (fresh) => server.setSecureContext({ ...tlsOptions, ...fresh }),
+  })
+  server.once('close', unfollow)
+  return listenOn(server, options)
+}
+
+function listenOn(server: Server, options: HttpServerOptions): Promise<HttpServer> {
   server.maxHeadersCount = headerCountMax
   server.on('clientError', (error: Error & { code?: string }, socket: Duplex) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
@@ -101,7 +119,7 @@ export function listenHttp(options: HttpServerOptions): Promise<HttpServer> {
       const { port } = server.address() as AddressInfo
       const host = options.host === '0.0.0.0' || options.host === '' ? '127.0.0.1' : options.host
       resolve({
-        url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+        url: `${options.tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`,
         close: (drainMs) => {
           closing ??= close(drainMs)
           return closing

@@ -9,15 +9,9 @@ import { createHash } from 'node:crypto'
 import type { Action } from '../api/actions.ts'
 import type { EngineKeys } from '../engine/engine-keys.ts'
 import type { Clock } from '../lib/clock.ts'
-import {
-  type CredentialPurpose,
-  credentialId,
-  type EngineKind,
-  type Node,
-  type NodeId,
-  type ProjectId,
-} from '../store/catalogue.ts'
+import type { EngineKind, Node, NodeId, ProjectId } from '../store/catalogue.ts'
 import type { EngineCredentials, KeptCredential, ProjectOnNode } from '../store/engine-credentials.ts'
+import { type CredentialPurpose, credentialId } from '../topology/read-access.ts'
 
 export interface CredentialKeeper {
   /** What a node's disk lost is made again, and what is due is replaced. @throws when the node does not answer. */

@@ -142,22 +142,11 @@ export interface Node {
 
 /** A key of a node that opens less than its master key: what gateways hold (P-22). Sealed at rest. */
 export interface Credential {
-  /** See `credentialId`. */
+  /** See `credentialId` of the topology. */
   readonly id: string
   readonly node: NodeId
   readonly project: ProjectId | null
   readonly key: string
-}
-
-/**
- * - a project's id: reads that project's indexes.
- * - `reads`: reads every index, where a node has too many projects for a key each.
- * - `flags`: switches experimental features on.
- */
-export type CredentialPurpose = ProjectId | 'reads' | 'flags'
-
-export function credentialId(node: NodeId, purpose: CredentialPurpose): string {
-  return `${node}/${purpose}`
 }
 
 /** What a node has room for; null = unknown. */

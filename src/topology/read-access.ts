@@ -1,6 +1,17 @@
 /** How a project's indexes are read on a node. Pure. */
-import { credentialId, type Node, type NodeId, type ProjectId } from '../store/catalogue.ts'
+import type { Node, NodeId, ProjectId } from '../store/catalogue.ts'
 import type { RouteTable } from './route-table.ts'
+
+/**
+ * - a project's id: reads that project's indexes.
+ * - `reads`: reads every index, where a node has too many projects for a key each.
+ * - `flags`: switches experimental features on.
+ */
+export type CredentialPurpose = ProjectId | 'reads' | 'flags'
+
+export function credentialId(node: NodeId, purpose: CredentialPurpose): string {
+  return `${node}/${purpose}`
+}
 
 /**
  * The node with the key that reads the project's indexes there and nothing else (P-22); its own key where it has one and no

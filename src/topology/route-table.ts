@@ -30,6 +30,10 @@ export interface RouteTable {
   project(id: ProjectId): Project | undefined
   /** By its reference (P-02). */
   projectByRef(ref: string): Project | undefined
+  /** By one of its own hosts (P-03), in lower case. */
+  projectByHost(host: string): Project | undefined
+  /** Whether any project has a host of its own. */
+  readonly hasHosts: boolean
   /** By SHA-256 of the key's value (or of a project's master key), lower-case hex. */
   keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined
   keyByUid(project: ProjectId, uid: string): ApiKey | undefined
@@ -124,6 +128,8 @@ export function buildRouteTable(snapshot: CatalogueSnapshot): RouteTable {
     ),
     nodes: new Map(snapshot.nodes.map((node) => [node.id, node])),
     credentials: PersistentMap.from(credentialIdOf, snapshot.credentials),
+    // The project that has been there for longest keeps a host.
+    hosts: new Map([...snapshot.projects].reverse().flatMap(hostEntries)),
   })
 }
 
@@ -167,6 +173,7 @@ interface TableParts {
   readonly refs: PersistentMap<RefEntry>
   readonly nodes: ReadonlyMap<NodeId, Node>
   readonly credentials: PersistentMap<Credential>
+  readonly hosts: ReadonlyMap<string, ProjectId>
 }
 
 const uidOf = (record: IndexRecord): string => record.uid
@@ -199,6 +206,15 @@ class Table implements RouteTable {
   projectByRef(ref: string): Project | undefined {
     const entry = this.#parts.refs.get(ref)
     return entry && this.project(entry.project)
+  }
+
+  projectByHost(host: string): Project | undefined {
+    const id = this.#parts.hosts.get(host)
+    return id === undefined ? undefined : this.project(id)
+  }
+
+  get hasHosts(): boolean {
+    return this.#parts.hosts.size > 0
   }
 
   keyByHash(hash: string): { readonly project: Project; readonly key: ApiKey | 'master' } | undefined {
@@ -372,7 +388,25 @@ function applyProject(parts: TableParts, { event, now }: ChangeOf<'project'>): T
       keys: known?.keys ?? PersistentMap.empty(keyUidOf),
     })
   }
-  return { ...parts, projects, keysByHash, keysByUid, refs, indexesById }
+  const hosts = hostsAfter(parts.hosts, known?.project, now)
+  return { ...parts, projects, keysByHash, keysByUid, refs, indexesById, hosts }
+}
+
+function hostEntries({ id, settings }: Project): [string, ProjectId][] {
+  return settings.hosts.map((host) => [host, id])
+}
+
+/** Few projects have hosts of their own, and they change seldom: the map is made anew when they do. */
+function hostsAfter(
+  hosts: ReadonlyMap<string, ProjectId>,
+  before: Project | undefined,
+  now: Project | undefined,
+): ReadonlyMap<string, ProjectId> {
+  const gone = before?.settings.hosts ?? []
+  const fresh = now === undefined ? [] : hostEntries(now)
+  if (gone.length === 0 && fresh.length === 0) return hosts
+  const kept = [...hosts].filter(([host, owner]) => !(gone.includes(host) && owner === before?.id))
+  return new Map([...fresh, ...kept])
 }
 
 function applyNode(parts: TableParts, { event, now }: ChangeOf<'node'>): TableParts {
