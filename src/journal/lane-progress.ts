@@ -46,7 +46,7 @@ export async function recordProgress(
   progress: Progress,
 ): Promise<ProgressEffects | 'restarted'> {
   const { placement, outcomes } = progress
-  const locked = await lockWithSwaps(client, deps.sealing, placement.index)
+  const locked = await lockFresh(client, deps.sealing, placement.index)
   const state = locked.get(placement.index)?.state
   const own = state?.replicas.find(
     ({ node, generation }) => node === placement.node && generation === placement.generation,
@@ -78,7 +78,7 @@ export async function changeStanding(
     /** Those leave that hold back what others have applied since before `heldBefore`. */
     | { readonly kind: 'unhold'; readonly heldBefore: number },
 ): Promise<ProgressEffects> {
-  const locked = await lockWithSwaps(client, deps.sealing, index)
+  const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone || state.spread === null) return nothing
   if (change.kind === 'unhold' && (state.heldSince === null || state.heldSince > change.heldBefore)) return nothing
@@ -103,6 +103,16 @@ export async function changeStanding(
     return returning.includes(replica.node) ? { ...replica, state: 'active' } : replica
   })
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+}
+
+/**
+ * A statement that waits for a lock sees other rows as of its beginning: what the lanes of other replicas recorded meanwhile
+ * shows only in the next one. A plain index has one lane, which holds its lease.
+ */
+async function lockFresh(client: PoolClient, sealing: SealingKey, index: IndexId): Promise<Map<IndexId, LockedIndex>> {
+  const locked = await lockWithSwaps(client, sealing, index)
+  const spread = locked.get(index)?.state.spread ?? null
+  return spread === null ? locked : lockWithSwaps(client, sealing, index)
 }
 
 interface Standing {

@@ -118,6 +118,17 @@ function completion(source: StoreSource) {
     assert.equal(await fleet.status(task), 'succeeded')
   })
 
+  // Each transaction must see what the other said, although neither waits for the other's statement.
+  test('replicas that apply a change at the same moment complete it', async () => {
+    const fleet = await Fleet.open(await source.open())
+    for (let position = 1; position <= 15; position += 1) {
+      const task = await fleet.write()
+      const told = await Promise.all(['n0', 'n1', 'n2'].map((node) => fleet.apply(node, position)))
+      assert.deepEqual(told, [true, true, true])
+      assert.equal(await fleet.status(task), 'succeeded', `position ${position}`)
+    }
+  })
+
   test('documents that were removed from every copy are counted once', async () => {
     const fleet = await Fleet.open(await source.open())
     await fleet.write()
