@@ -198,23 +198,24 @@ export interface EngineOptions {
   readonly scrubEveryMs?: number
   /** Bytes that such a pass reads in a second at most. Default 4 MiB. */
   readonly scrubBytesPerSecond?: number
-  /** Told of an index whose file does not hold what was written. Must not throw. */
-  readonly onDamage?: (damaged: DamagedIndex) => void
+  /** Told of a file that does not hold what was written. Must not throw. */
+  readonly onDamage?: (damaged: DamagedFile) => void
   /** Embedders may be at private, loopback and link-local addresses. Default: no. */
   readonly allowedNetworks?: AllowedNetworks
 }
 
-/** What is known of the indexes' files. */
+/** What is known of the engine's files. */
 export interface IntegrityReport {
   /** Bytes of files that were compared with their checksums since the start. */
   readonly checkedBytes: number
   /** When all indexes were last gone through while they were open, RFC 3339; null = not yet. */
   readonly lastPassAt: string | null
-  readonly damaged: readonly DamagedIndex[]
+  readonly damaged: readonly DamagedFile[]
 }
 
-export interface DamagedIndex {
-  readonly indexUid: string
+export interface DamagedFile {
+  /** null = the file of tasks. */
+  readonly indexUid: string | null
   /** What is wrong, and what to do. */
   readonly message: string
   readonly foundAt: string

@@ -18,7 +18,6 @@ import { progressOf, SharedProgress } from './batch-progress.ts'
 import { type BatchRecord, viewOfBatch } from './batch-record.ts'
 import type {
   BatchView,
-  DamagedIndex,
   EngineCore,
   EngineOptions,
   EngineStore,
@@ -43,9 +42,9 @@ import { IndexAnswers } from './index-answers.ts'
 import type { IndexState } from './index-batch.ts'
 import { IndexRegistry, withState } from './index-registry.ts'
 import { IndexingThread } from './indexing-thread.ts'
-import { checkTasks, type Damage } from './integrity/index-checks.ts'
+import { EngineIntegrity } from './integrity/engine-integrity.ts'
 import { sealPages } from './integrity/page-sums.ts'
-import { Scrub } from './integrity/scrub.ts'
+import { checkTasks } from './integrity/tasks-check.ts'
 import { type MetaEnv, openMetaEnv, type RegistryEntry } from './meta-env.ts'
 import { OpenIndexes } from './open-indexes.ts'
 import { PayloadFiles } from './payload-files.ts'
@@ -73,9 +72,6 @@ const tasksCleaned = 100_000
 const restMs = 60_000
 /** A thread costs more to start than a shorter rest would give back. */
 const threadRestMs = 10_000
-const scrubEveryMs = 600_000
-/** A fraction of a per cent of one core. */
-const scrubBytesPerSecond = 4 * 2 ** 20
 /** Settings of a dump may be of any feature. */
 const everyFeature = completeFeatures(Object.fromEntries(featureNames.map((name) => [name, true])))
 /** Documents that a dump reads at once. */
@@ -125,7 +121,7 @@ class Engine implements EngineCore {
   readonly #reads: ReadPool
   readonly #answers: IndexAnswers
   readonly #open: OpenIndexes
-  readonly #scrub: Scrub
+  readonly #integrity: EngineIntegrity
   #checkingAhead: Promise<void> = Promise.resolve()
   readonly #indexing: IndexingThread
   readonly #scheduler: Scheduler
@@ -171,14 +167,14 @@ class Engine implements EngineCore {
         if (this.#open.count === 0 && quietMs >= threadRestMs) this.#indexing.rest()
         collectGarbage()
       },
-      onDamage: (damage) => options.onDamage?.(this.#damagedIndex(damage)),
+      onDamage: (damage) => this.#integrity.tell(damage),
     })
-    this.#scrub = new Scrub({
+    this.#integrity = new EngineIntegrity({
+      ...options,
       clock,
-      everyMs: options.scrubEveryMs ?? scrubEveryMs,
-      bytesPerSecond: options.scrubBytesPerSecond ?? scrubBytesPerSecond,
-      folders: () => this.#registry.list().map((entry) => this.#registry.folderOf(entry)),
-      check: (folder, pause) => this.#open.checks.scrub(folder, pause),
+      tasksFolder: settings.metaFolder,
+      indexes: () => this.#registry.list().map((entry) => ({ ...entry, path: this.#registry.folderOf(entry) })),
+      checks: this.#open.checks,
     })
     this.#answers = new IndexAnswers({
       dbPath,
@@ -233,8 +229,8 @@ class Engine implements EngineCore {
     this.#scheduler.start()
     // The first search after a start would wait for a thread; an engine without indexes has nothing to search.
     if (this.#registry.list().length > 0) setImmediate(() => this.#reads.warmUp())
-    this.#checkingAhead = this.#open.checkAhead(this.#foldersByUse())
-    this.#scrub.start()
+    this.#checkingAhead = this.#open.checkAhead(this.#integrity.foldersByUse())
+    this.#integrity.start()
     if (snapshotEveryMs === undefined) return
     this.#snapshotTimer = setInterval(() => this.#scheduleSnapshot(), snapshotEveryMs)
     this.#snapshotTimer.unref()
@@ -403,7 +399,7 @@ class Engine implements EngineCore {
     Atomics.store(this.#abort, 0, 1)
     this.#giveUpExport()
     clearInterval(this.#snapshotTimer)
-    await Promise.all([this.#scheduler.close(), this.#scrub.close()])
+    await Promise.all([this.#scheduler.close(), this.#integrity.close()])
     await this.snapshots.close()
     await this.#lastInsert
     await this.#open.rest()
@@ -418,25 +414,7 @@ class Engine implements EngineCore {
   }
 
   integrity(): IntegrityReport {
-    const { checkedBytes, damaged } = this.#open.checks
-    const { lastPassAt } = this.#scrub
-    return {
-      checkedBytes,
-      lastPassAt: lastPassAt === null ? null : renderTime(lastPassAt),
-      damaged: damaged.map((damage) => this.#damagedIndex(damage)),
-    }
-  }
-
-  #damagedIndex({ folder, error, foundAt }: Damage): DamagedIndex {
-    const entry = this.#registry.list().find((each) => each.folder === basename(folder))
-    return { indexUid: entry?.uid ?? '', message: error.message, foundAt: renderTime(foundAt) }
-  }
-
-  /** Those that were written to last come first. */
-  #foldersByUse(): readonly string[] {
-    return [...this.#registry.list()]
-      .sort((left, right) => right.updatedAt - left.updatedAt)
-      .map((entry) => this.#registry.folderOf(entry))
+    return this.#integrity.report()
   }
 
   #payloadBytes({ uid, payload }: TaskRecord): AsyncIterable<Uint8Array> | undefined {

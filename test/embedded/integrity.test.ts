@@ -20,13 +20,15 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { decodeSearchQuery } from '../../src/api/search-query.ts'
+import type { DamagedFile } from '../../src/embedded/core.ts'
 import { openEngine } from '../../src/embedded/engine-core.ts'
 import { type IndexEnv, openIndexEnv } from '../../src/embedded/index-env.ts'
-import { verifyPages } from '../../src/embedded/integrity/page-check.ts'
+import { checkSlowly, verifyPages } from '../../src/embedded/integrity/page-check.ts'
 import { FileDamaged, sealPages } from '../../src/embedded/integrity/page-sums.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import { engineExit, resultsOf, startEngine } from './engine-process.ts'
 
+const waitMsMax = 60_000
 const root = mkdtempSync(join(tmpdir(), 'flapjack-integrity-'))
 after(() => rmSync(root, { recursive: true, force: true }))
 
@@ -222,11 +224,6 @@ test('an engine whose tasks are damaged does not start, and says what to do', as
   assert.match(text, /tasks is damaged.*--import-snapshot/)
 })
 
-interface Damaged {
-  readonly indexUid: string
-  readonly message: string
-}
-
 // Bits that turn on the disk change no times of the file, and nobody opens it again.
 test('damage to an open file is noticed, told and no longer served; a start tells of it before anybody asks', async () => {
   const folder = join(root, 'scrubbed')
@@ -236,11 +233,11 @@ test('damage to an open file is noticed, told and no longer served; a start tell
   await first.write('POST', '/indexes/sound/documents', documents)
   await first.stop()
   const { dataFile } = await fileOf(folder, 'broken')
-  const found: Damaged[] = []
+  const found: DamagedFile[] = []
   const options = {
     scrubEveryMs: 20,
     scrubBytesPerSecond: 2 ** 30,
-    onDamage: (damaged: Damaged) => found.push(damaged),
+    onDamage: (damaged: DamagedFile) => found.push(damaged),
   }
   const engine = await openEngine(folder, options)
   const features = {}
@@ -248,7 +245,7 @@ test('damage to an open file is noticed, told and no longer served; a start tell
     engine.search(uid, decodeSearchQuery({ q: 'whale' }), { features, withMetadata: false })
   try {
     await search('broken')
-    while (engine.integrity().lastPassAt === null) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => engine.integrity().lastPassAt !== null)
     assert.equal(found.length, 0)
     const file = openSync(dataFile, 'r+')
     // The middle of every page, in place: the file keeps its inode and its length.
@@ -258,7 +255,7 @@ test('damage to an open file is noticed, told and no longer served; a start tell
       writeSync(file, page, 0, 4096, at)
     }
     closeSync(file)
-    while (found.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until(() => found.length > 0)
     assert.equal(found[0]?.indexUid, 'broken')
     await assert.rejects(search('broken'), /Restore the index from a snapshot, or delete it/)
     assert.equal((await search('sound')).length > 0, true)
@@ -269,11 +266,40 @@ test('damage to an open file is noticed, told and no longer served; a start tell
   } finally {
     await engine.close()
   }
-  const again: Damaged[] = []
+  const again: DamagedFile[] = []
   const next = await openEngine(folder, { onDamage: (damaged) => again.push(damaged) })
-  while (again.length === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  await until(() => again.length > 0)
   assert.equal(again[0]?.indexUid, 'broken')
   await next.close()
+})
+
+// The list of tasks is written to for months; its sums must not wait for an ordered end.
+test('the open file of tasks gets checksums while it rests, and damage to it is noticed', async () => {
+  const folder = join(root, 'resting')
+  const options = { scrubEveryMs: 20, scrubBytesPerSecond: 2 ** 30 }
+  const engine = await openEngine(folder, options)
+  const mark = 'z'.repeat(500)
+  const operation = { kind: 'index-create', primaryKey: null } as const
+  const request = { uid: 'a', operation, customMetadata: mark, allowIndexCreation: true }
+  const { taskUid } = await engine.enqueue(request)
+  assert.equal((await engine.waitForTask(taskUid, 60_000))?.status, 'succeeded')
+  const path = join(folder, 'tasks', 'data.mdb')
+  try {
+    await until(async () => (await checkSlowly(join(folder, 'tasks'), async () => undefined)).kind === 'sound')
+    assert.deepEqual(engine.integrity().damaged, [])
+    const bytes = readFileSync(path)
+    const file = openSync(path, 'r+')
+    for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1))
+      writeSync(file, Buffer.from('y'), 0, 1, at + 7)
+    closeSync(file)
+    await until(() => engine.integrity().damaged.length > 0)
+    const [damaged] = engine.integrity().damaged
+    assert.equal(damaged?.indexUid, null)
+    assert.match(String(damaged?.message), /tasks is damaged.*Make a dump/)
+  } finally {
+    await engine.close()
+  }
+  await assert.rejects(openEngine(folder, {}), /tasks is damaged.*--import-snapshot/)
 })
 
 // A page may be freed and written anew between the reading of a block and of its sums.
@@ -281,7 +307,7 @@ test('files that are written to while they are compared give no false alarm', as
   const folder = join(root, 'busy')
   const seed = 4_714
   const random = seededRandom(seed)
-  const found: Damaged[] = []
+  const found: DamagedFile[] = []
   const engine = await openEngine(folder, {
     scrubEveryMs: 1,
     scrubBytesPerSecond: 2 ** 40,
@@ -304,8 +330,7 @@ test('files that are written to while they are compared give no false alarm', as
     for (let round = 0; round < 4; round += 1) {
       for (let batch = 0; batch < 6; batch += 1) await put()
       // Sums come with the first rest; then the file is compared with them and written to at once.
-      while (sealed === stateOf(join(indexFolder(), 'pages.sum')))
-        await new Promise((resolve) => setTimeout(resolve, 20))
+      await until(() => sealed !== stateOf(join(indexFolder(), 'pages.sum')))
       sealed = stateOf(join(indexFolder(), 'pages.sum'))
     }
     assert(engine.integrity().checkedBytes > 0, 'nothing was compared')
@@ -314,6 +339,15 @@ test('files that are written to while they are compared give no false alarm', as
     await engine.close()
   }
 })
+
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (
+    const end = performance.now() + waitMsMax;
+    !(await isSo());
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  )
+    assert(performance.now() < end, 'it did not come')
+}
 
 function stateOf(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false })

@@ -2,7 +2,6 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { ApiError } from '../../api/errors.ts'
-import { LoadRefused } from '../engine-loading.ts'
 import { checkSlowly, verifyPages } from './page-check.ts'
 import { dataName, FileDamaged } from './page-sums.ts'
 
@@ -147,17 +146,4 @@ async function fileState(folder: string): Promise<{ readonly state: string; read
   const found = await stat(join(folder, dataName)).catch(() => undefined)
   if (found === undefined) return { state: '', byteCount: 0 }
   return { state: `${found.ino} ${found.size} ${found.mtimeMs}`, byteCount: found.size }
-}
-
-/** @throws LoadRefused when the file of tasks does not hold what was written. */
-export async function checkTasks(folder: string): Promise<void> {
-  try {
-    await verifyPages(folder)
-  } catch (error) {
-    if (!(error instanceof FileDamaged)) throw error
-    throw new LoadRefused(
-      `The file of the engine's tasks is damaged: ${error.message}. Move the folder away and start from the latest snapshot (--import-snapshot) or dump (--import-dump).`,
-      { cause: error },
-    )
-  }
 }

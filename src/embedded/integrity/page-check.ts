@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Meta, newest, PageFault, readFreePages, readMetas, walkPages } from './page-file.ts'
-import { dataName, FileDamaged, pageSum, readStart, readSums, type Sums, sumsName } from './page-sums.ts'
+import { dataName, FileDamaged, isAt, pageSum, readStart, readSums, type Sums, sumsName } from './page-sums.ts'
 
 const readBytes = 2 ** 20
 /** Damaged pages that are looked at one by one: beyond that the file is damaged anyway. */
@@ -171,15 +171,5 @@ export async function checkSlowly(folder: string, pause: (byteCount: number) => 
     return { kind: 'sound', byteCount }
   } finally {
     await file.close()
-  }
-}
-
-/** A meta page that is being written may not be readable. */
-async function isAt(file: FileHandle, txn: number): Promise<boolean> {
-  try {
-    return newest(readMetas(await readStart(file))).txn === txn
-  } catch (error) {
-    if (error instanceof PageFault) return false
-    throw error
   }
 }

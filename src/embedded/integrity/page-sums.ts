@@ -9,7 +9,7 @@
 import { type FileHandle, open, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { newest, PageFault, readFreePages, readMetas, walkPages } from './page-file.ts'
+import { type Meta, newest, PageFault, readFreePages, readMetas, walkPages } from './page-file.ts'
 
 /** The file does not hold what was written into it. The message says where, for people. */
 export class FileDamaged extends Error {
@@ -47,7 +47,19 @@ class Interrupted extends Error {}
  * @returns false when it was given up.
  * @throws FileDamaged when its pages do not hang together.
  */
-export async function sealPages(folder: string, isWanted: () => boolean = () => false): Promise<boolean> {
+export function sealPages(folder: string, isWanted: () => boolean = () => false): Promise<boolean> {
+  return seal(folder, isWanted, false)
+}
+
+/**
+ * The same, of a file that may be written to: answers false when it was. A page in use is not written before the commit that
+ * frees it, so what was read is of one state as long as no transaction was committed.
+ */
+export function sealOpenPages(folder: string): Promise<boolean> {
+  return seal(folder, () => false, true)
+}
+
+async function seal(folder: string, isWanted: () => boolean, isOpen: boolean): Promise<boolean> {
   const path = join(folder, dataName)
   const file = await open(path, 'r')
   try {
@@ -57,19 +69,12 @@ export async function sealPages(folder: string, isWanted: () => boolean = () => 
     const known = await readSums(folder)
     const before = known?.pageBytes === meta.pageBytes && known.txn <= meta.txn ? known : undefined
     if (before?.txn === meta.txn) return true
-    const values = new Uint32Array(meta.lastPage + 1)
-    if (before !== undefined) values.set(before.values.subarray(0, values.length))
-    for (const page of (await readFreePages(file.fd, meta)).pages) values[page] = 0
-    const { pageBytes } = meta
-    await walkPages(file.fd, meta, (page, pageCount, txn, bytes) => {
-      if (isWanted()) throw new Interrupted()
-      if (before !== undefined && txn <= before.txn) return false
-      for (let each = 0; each < pageCount; each += 1)
-        values[page + each] = pageSum(bytes.subarray(each * pageBytes, (each + 1) * pageBytes))
-      return true
+    const sums = await sumsOf(file, meta, start, before, isWanted).catch(async (error: unknown) => {
+      if (isOpen && error instanceof PageFault && !(await isAt(file, meta.txn))) throw new Interrupted()
+      throw error
     })
-    for (const page of [0, 1]) values[page] = pageSum(start.subarray(page * pageBytes, (page + 1) * pageBytes))
-    await writeSums(folder, { txn: meta.txn, pageBytes, values })
+    if (isOpen && !(await isAt(file, meta.txn))) return false
+    await writeSums(folder, sums)
     return true
   } catch (error) {
     if (error instanceof Interrupted) return false
@@ -77,6 +82,38 @@ export async function sealPages(folder: string, isWanted: () => boolean = () => 
     throw error
   } finally {
     await file.close()
+  }
+}
+
+async function sumsOf(
+  file: FileHandle,
+  meta: Meta,
+  start: Buffer,
+  before: Sums | undefined,
+  isWanted: () => boolean,
+): Promise<Sums> {
+  const { pageBytes, txn: newestTxn } = meta
+  const values = new Uint32Array(meta.lastPage + 1)
+  if (before !== undefined) values.set(before.values.subarray(0, values.length))
+  for (const page of (await readFreePages(file.fd, meta)).pages) values[page] = 0
+  await walkPages(file.fd, meta, (page, pageCount, txn, bytes) => {
+    if (isWanted()) throw new Interrupted()
+    if (before !== undefined && txn <= before.txn) return false
+    for (let each = 0; each < pageCount; each += 1)
+      values[page + each] = pageSum(bytes.subarray(each * pageBytes, (each + 1) * pageBytes))
+    return true
+  })
+  for (const page of [0, 1]) values[page] = pageSum(start.subarray(page * pageBytes, (page + 1) * pageBytes))
+  return { txn: newestTxn, pageBytes, values }
+}
+
+/** Whether the file's newest transaction is this one. A meta page that is being written may not be readable. */
+export async function isAt(file: FileHandle, txn: number): Promise<boolean> {
+  try {
+    return newest(readMetas(await readStart(file))).txn === txn
+  } catch (error) {
+    if (error instanceof PageFault) return false
+    throw error
   }
 }
 

@@ -1,0 +1,51 @@
+/** The file of tasks: compared before it is opened, and now and then while it is written to. */
+import { LoadRefused } from '../engine-loading.ts'
+import { checkSlowly, verifyPages } from './page-check.ts'
+import { FileDamaged, sealOpenPages } from './page-sums.ts'
+
+/** A file that is written to all the time gets new sums at the next pass. */
+const sealsMax = 3
+
+/** @throws LoadRefused when the file of tasks does not hold what was written. */
+export async function checkTasks(folder: string): Promise<void> {
+  try {
+    await verifyPages(folder)
+  } catch (error) {
+    if (!(error instanceof FileDamaged)) throw error
+    throw new LoadRefused(
+      `${messageOf(error)} Move the folder away and start from the latest snapshot (--import-snapshot) or dump (--import-dump).`,
+      { cause: error },
+    )
+  }
+}
+
+const messageOf = (error: FileDamaged): string => `The file of the engine's tasks is damaged: ${error.message}.`
+
+export class TasksCheck {
+  readonly #folder: string
+  #damage: { readonly message: string; readonly foundAt: number } | undefined
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  get damage(): { readonly message: string; readonly foundAt: number } | undefined {
+    return this.#damage
+  }
+
+  /** Compares the open file with its sums, or brings those up to date. Answers whether damage was found now. */
+  async run(now: number, pause: (byteCount: number) => Promise<void>): Promise<boolean> {
+    if (this.#damage !== undefined) return false
+    try {
+      const { kind } = await checkSlowly(this.#folder, pause)
+      let isSealed = kind === 'sound'
+      for (let seals = 0; !isSealed && seals < sealsMax; seals += 1) isSealed = await sealOpenPages(this.#folder)
+      return false
+    } catch (error) {
+      if (!(error instanceof FileDamaged)) throw error
+      const advice = 'Make a dump, end the engine, and start from the dump in an empty folder (--import-dump).'
+      this.#damage = { message: `${messageOf(error)} ${advice}`, foundAt: now }
+      return true
+    }
+  }
+}
