@@ -72,8 +72,6 @@ export interface LegToAsk<R extends Replica> {
   readonly operation: ReadOperation
   readonly allowance: ReadAllowance
   readonly answerBytesMax: number
-  /** Ends everything: the client is gone. */
-  readonly signal: AbortSignal
   /** Whether an answer below 500 may be used. A replica that does not know the index is no good one. */
   readonly accepts: (reply: HeldReply) => boolean
   /** It takes longer than usual, and no single replica can help. */
@@ -100,17 +98,11 @@ export type LegEnd<R extends Replica> =
       readonly isDivisible: boolean
     }
 
-/** Never rejects. */
-export function askLeg<R extends Replica>(ask: LegToAsk<R>, deps: AskDeps): Promise<LegEnd<R>> {
-  return new Promise((resolve) => new LegAsk(ask, deps, resolve).start())
-}
-
-class LegAsk<R extends Replica> {
+export class LegAsk<R extends Replica> {
   readonly #ask: LegToAsk<R>
   readonly #deps: AskDeps
   readonly #resolve: (end: LegEnd<R>) => void
   readonly #startedAt: number
-  readonly #onAbort = () => this.#abort()
   /** Nodes that need not be asked again, until all of them were. */
   #asked = new Set<NodeId>()
   /** Rises each time that all replicas were asked. */
@@ -120,6 +112,7 @@ class LegAsk<R extends Replica> {
   #cancelPause: (() => void) | undefined
   #isOver = false
 
+  /** @param resolve  called once, perhaps before `start` returns. */
   constructor(ask: LegToAsk<R>, deps: AskDeps, resolve: (end: LegEnd<R>) => void) {
     this.#ask = ask
     this.#deps = deps
@@ -128,17 +121,12 @@ class LegAsk<R extends Replica> {
   }
 
   start(): void {
-    const { signal, leg } = this.#ask
-    if (signal.aborted) {
-      this.#abort()
-      return
-    }
-    signal.addEventListener('abort', this.#onAbort, { once: true })
-    this.#send(leg.replica, false)
+    this.#send(this.#ask.leg.replica, false)
   }
 
-  #abort(): void {
-    this.#giveUp({ kind: 'aborted', reason: String(this.#ask.signal.reason) }, false)
+  /** Ends everything that was sent for it: the client is gone, or another run was faster. */
+  abort(reason: string): void {
+    if (!this.#isOver) this.#giveUp({ kind: 'aborted', reason }, false)
   }
 
   #send(replica: R, isHedge: boolean): void {
@@ -258,7 +246,6 @@ class LegAsk<R extends Replica> {
     if (this.#isOver) return
     this.#isOver = true
     this.#cancelPause?.()
-    this.#ask.signal.removeEventListener('abort', this.#onAbort)
     for (const attempt of this.#open) attempt.abandon('it is not needed any more')
     this.#resolve(end)
   }

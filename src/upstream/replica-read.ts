@@ -7,7 +7,7 @@
 import type { NodeId } from '../store/catalogue.ts'
 import type { NodeRequest } from './connection-pool.ts'
 import { type CoveringSet, coverShards, type GroupRule, type Leg, type NodeView, type Replica } from './covering-set.ts'
-import { type AskDeps, askLeg, type LegFailure, type ReadAllowance, readAllowance } from './hedged-ask.ts'
+import { type AskDeps, LegAsk, type LegFailure, type ReadAllowance, readAllowance } from './hedged-ask.ts'
 import { holdsAll, type OtherReplicas, otherReplicas, without } from './other-replicas.ts'
 import type { HeldReply, NodeLink, ReadOperation } from './read-attempt.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
@@ -91,7 +91,18 @@ interface Running<T> {
   readonly answer: Promise<T>
   /** Of each of its plans: what another one would be with other nodes. */
   readonly replans: ((view: NodeView) => CoveringSet)[]
-  readonly abort: AbortController
+  readonly abort: (reason: unknown) => void
+}
+
+interface LegAbort {
+  abort(reason: string): void
+}
+
+/** Of a run: its legs under way, its end, and whom it tells of slow nodes. */
+interface Surroundings {
+  readonly open: Set<LegAbort>
+  readonly signal: AbortSignal
+  readonly onSlow: (node: NodeId) => void
 }
 
 /** Groups besides the chosen one that may answer (C-09). */
@@ -151,7 +162,7 @@ class ReplicaRead<T> {
         running.answer.then(
           (value) => {
             open.delete(running)
-            for (const slower of open) slower.abort.abort('another run was faster')
+            for (const slower of open) slower.abort('another run was faster')
             resolve(value)
           },
           (error: unknown) => {
@@ -188,14 +199,20 @@ class ReplicaRead<T> {
 
   #begin(avoid: ReadonlySet<NodeId>, onSlow: (node: NodeId) => void): Running<T> {
     const { signal: client } = this.#options
-    const abort = new AbortController()
-    const onClientGone = () => abort.abort(client.reason)
+    const controller = new AbortController()
+    const open = new Set<LegAbort>()
+    const abort = (reason: unknown) => {
+      controller.abort(reason)
+      for (const leg of [...open]) leg.abort(String(reason))
+    }
+    // One for all legs: each listener costs as much as half a leg.
+    const onClientGone = () => abort(client.reason)
     if (client.aborted) onClientGone()
     else client.addEventListener('abort', onClientGone, { once: true })
     const replans: Running<T>['replans'] = []
     const view = without(this.#view, avoid, false)
     const answer = this.#run({
-      signal: abort.signal,
+      signal: controller.signal,
       plan: (replicas, targets) => {
         replans.push((other) => coverShards(replicas, targets, other, this.#rule))
         const { group, legs, missing } = coverShards(replicas, targets, view, this.#rule)
@@ -204,38 +221,47 @@ class ReplicaRead<T> {
           group,
           missing,
           legs: legs.map((leg) => (leg.isWhole && !isWholeAnywhere(leg, replicas) ? { ...leg, isWhole: false } : leg)),
-          ask: (leg, request) => this.#ask(leg, others, request, abort.signal, onSlow),
+          ask: (leg, request) => this.#ask(leg, others, request, { open, signal: controller.signal, onSlow }),
         }
       },
     }).finally(() => client.removeEventListener('abort', onClientGone))
     return { answer, replans, abort }
   }
 
-  async #ask<R extends Replica>(
+  #ask<R extends Replica>(
     leg: Leg<R>,
     others: OtherReplicas<R>,
     request: (replica: R) => NodeRequest,
-    signal: AbortSignal,
-    onSlow: (node: NodeId) => void,
+    { open, signal, onSlow }: Surroundings,
   ): Promise<HeldReply> {
     const { connect, operation, answerBytesMax, accepts = knowsIndex } = this.#options
-    const end = await askLeg(
-      {
-        leg,
-        others,
-        request,
-        connect,
-        operation,
-        answerBytesMax,
-        accepts,
-        signal,
-        allowance: this.#allowance,
-        onSlow: () => onSlow(leg.replica.node),
-      },
-      this.#deps,
-    )
-    if (end.kind === 'answered') return end.reply
-    throw new LegLost(end.failure, leg.shards, end.asked, end.isDivisible)
+    return new Promise((resolve, reject) => {
+      const asking = new LegAsk(
+        {
+          leg,
+          others,
+          request,
+          connect,
+          operation,
+          answerBytesMax,
+          accepts,
+          allowance: this.#allowance,
+          onSlow: () => onSlow(leg.replica.node),
+        },
+        this.#deps,
+        (end) => {
+          open.delete(asking)
+          if (end.kind === 'answered') resolve(end.reply)
+          else reject(new LegLost(end.failure, leg.shards, end.asked, end.isDivisible))
+        },
+      )
+      if (signal.aborted) {
+        asking.abort(String(signal.reason))
+        return
+      }
+      open.add(asking)
+      asking.start()
+    })
   }
 }
 
