@@ -85,6 +85,20 @@ test('shards have the published owners', () => {
   assert.deepEqual(counts(['node1', 'node2', 'node3'], 64), [27, 22, 15])
 })
 
+test('a batch is divided as published (C-07)', () => {
+  const batch = ['user:12345', 'product:abc', 'order:99999', '42']
+  assert.deepEqual(
+    batch.map((key) => shardOfKey(key, 16)),
+    [15, 8, 4, 5],
+  )
+  const held = (node: string) => batch.filter((key) => ownersOf(shardOfKey(key, 16), threeNodes, 2).includes(node))
+  assert.deepEqual(threeNodes.map(held), [
+    ['user:12345', '42'],
+    ['product:abc', 'order:99999', '42'],
+    ['user:12345', 'product:abc', 'order:99999'],
+  ])
+})
+
 test('a fourth node takes exactly the shards that it wins', () => {
   const fourNodes = [...threeNodes, 'meili-3']
   const moved = shardsUpTo(64).filter((shard) => ownersOf(shard, threeNodes, 1)[0] !== ownersOf(shard, fourNodes, 1)[0])
