@@ -269,8 +269,8 @@ export interface EngineCore {
   taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined
   /** The task once it has ended, or as it is after `timeoutMs`. */
   waitForTask(uid: number, timeoutMs: number): Promise<TaskView | undefined>
-  /** Waits until some task has ended; `false` = none did within `timeoutMs`, or the engine is closing. */
-  someTaskEnds(timeoutMs: number): Promise<boolean>
+  /** Waits until some task has ended; `false` = none did within `timeoutMs`, the signal aborted or the engine is closing. */
+  someTaskEnds(timeoutMs: number, signal?: AbortSignal): Promise<boolean>
 
   /** Dynamic search rules; changed by tasks. */
   readonly rules: Pick<RuleBook, 'get' | 'list'>

@@ -390,8 +390,8 @@ class Engine implements EngineCore {
     }
   }
 
-  someTaskEnds(timeoutMs: number): Promise<boolean> {
-    return this.#scheduler.someTaskEnds(timeoutMs)
+  someTaskEnds(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    return this.#scheduler.someTaskEnds(timeoutMs, signal)
   }
 
   async close(): Promise<void> {

@@ -77,16 +77,19 @@ export class Scheduler {
     return this.#running.some((task) => this.#deps.store.get(task)?.indexUid === uid)
   }
 
-  /** Waits until some task has ended; `false` = none did within `timeoutMs`, or the engine is closing. */
-  someTaskEnds(timeoutMs: number): Promise<boolean> {
-    if (this.#isClosed) return Promise.resolve(false)
+  /** Waits until some task has ended; `false` = none did within `timeoutMs`, the signal aborted or the engine is closing. */
+  someTaskEnds(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.#isClosed || signal?.aborted) return Promise.resolve(false)
     return new Promise((resolve) => {
       const end = (hasEnded: boolean) => {
         clearTimeout(timer)
+        signal?.removeEventListener('abort', giveUp)
         this.#waiters.delete(end)
         resolve(hasEnded)
       }
-      const timer = setTimeout(() => end(false), timeoutMs)
+      const giveUp = () => end(false)
+      const timer = setTimeout(giveUp, timeoutMs)
+      signal?.addEventListener('abort', giveUp, { once: true })
       this.#waiters.add(end)
     })
   }

@@ -31,6 +31,8 @@ export interface ServerParts {
   readonly egressFault: (url: URL) => string | undefined
   /** Where requests to chat providers may go. */
   readonly egress: EgressPolicy
+  /** Aborts when the server begins to close: answers that are held go out. */
+  readonly closing: AbortSignal
   features(): Features
   setFeatures(change: Partial<Features>): Promise<Features>
 }

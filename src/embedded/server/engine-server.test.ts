@@ -266,3 +266,26 @@ test('anybody may ask before a call from another site', async () => {
   assert.equal(answer.status, 204)
   assert.equal(answer.headers.get('access-control-allow-origin'), '*')
 })
+
+// Else every stop of an engine that a lane waits on would take until the end of that wait.
+test('an answer that waits for tasks goes out when the server closes', async () => {
+  const held = new AbortController()
+  const core: EngineCore = {
+    ...stubCore(),
+    someTaskEnds: (_timeoutMs, signal) =>
+      new Promise((resolve) => {
+        signal?.addEventListener('abort', () => resolve(false))
+        held.abort()
+      }),
+  }
+  const closing = await startEngineServer({ core, host: '127.0.0.1', port: 0, masterKey })
+  const asking = fetch(`${closing.url}/tasks`, {
+    headers: { authorization: `Bearer ${masterKey}`, prefer: 'respond-async, wait=30' },
+  })
+  if (!held.signal.aborted) await new Promise((resolve) => held.signal.addEventListener('abort', resolve))
+  const closed = closing.close(1_000)
+  const answer = await asking
+  assert.equal(answer.headers.get('preference-applied'), 'wait=30')
+  assert.equal(((await answer.json()) as { total: number }).total, 0)
+  await closed
+})

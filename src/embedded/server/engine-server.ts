@@ -66,6 +66,7 @@ const drainMsDefault = 5_000
 export async function startEngineServer(options: EngineServerOptions): Promise<EngineServer> {
   const { core, clock = systemClock, random = systemRandom, onFailure = () => undefined } = options
   const keys = await openKeyRing({ store: core.store, masterKey: options.masterKey, clock, random })
+  const closing = new AbortController()
   let features = startFeatures(core, options.featuresOn ?? [])
   const parts: ServerParts = {
     core,
@@ -77,6 +78,7 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
     egressFault: options.egressFault ?? (() => undefined),
     payloadBytesMax: options.payloadBytesMax ?? 100_000_000,
     egress: createEgressPolicy({ allowed: options.allowedNetworks ?? [] }),
+    closing: closing.signal,
     features: () => features,
     async setFeatures(change) {
       const next: Features = { ...features, ...change }
@@ -122,7 +124,11 @@ export async function startEngineServer(options: EngineServerOptions): Promise<E
           : errorBody('bad_request', 'The request is not valid HTTP.'),
       ),
   })
-  return { url: server.url, close: (drainMs = drainMsDefault) => server.close(drainMs) }
+  const close = (drainMs = drainMsDefault) => {
+    closing.abort()
+    return server.close(drainMs)
+  }
+  return { url: server.url, close }
 }
 
 function startFeatures(core: EngineCore, featuresOn: readonly Feature[]): Features {

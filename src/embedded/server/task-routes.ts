@@ -79,7 +79,7 @@ async function listTasks(call: Call): Promise<Answer> {
   const seconds = Math.min(Number(wanted), waitSecondsMax)
   const applied = { headers: { 'preference-applied': `wait=${seconds}` } }
   if (page.total > 0) return { ...json(page), ...applied }
-  await call.parts.core.someTaskEnds(seconds * 1000)
+  await call.parts.core.someTaskEnds(seconds * 1000, call.parts.closing)
   return { ...json(call.parts.core.tasks(query)), ...applied }
 }
 
