@@ -95,7 +95,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   announce(lock, null, database)
   const metrics = createMetrics(config)
   const gateways = { ask: notStarted }
-  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor), supervisor)
+  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
   await startEngines(host, context, store, supervisor, logger)
   await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger)
   await startControl(host, config, store, supervisor, logger)
@@ -123,7 +123,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const store = await startStore(host, config, database, supervisor, logger, mayWait)
   const metrics = createMetrics(config)
   const gateways = { ask: roles.includes('gateway') ? notStarted : async () => [] }
-  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor), supervisor)
+  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
     await startWorker(host, store, succession, metrics, supervisor, logger)

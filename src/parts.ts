@@ -234,12 +234,17 @@ export function nodeAdder(
   config: Config,
   { catalogue }: Store,
   { signal }: Supervisor,
+  logger: Logger,
 ): ClusterRoutes['addNode'] {
   const { allowedIpNetworks } = config.outbound
   const egress = createEgressPolicy({
     allowed: allowedIpNetworks === 'any' ? 'any' : [...nodeNetworks, ...allowedIpNetworks],
   })
-  return (node) => addNode(node, { catalogue, clock, signal, fault: (url) => egress.fault(url) })
+  return async (wanted) => {
+    const node = await addNode(wanted, { catalogue, clock, signal, fault: (url) => egress.fault(url) })
+    logger.warn({ node: node.id, url: node.url, group: node.group }, 'a node was added')
+    return node
+  }
 }
 
 export interface StartedGateways {
