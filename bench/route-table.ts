@@ -47,6 +47,7 @@ function makeIndex(at: number): IndexEntry {
     primaryKey: fresh('id'),
     createdAt: 1_700_000_000_000 + at,
     updatedAt: 1_700_000_000_500 + at,
+    settingsPosition: 0,
     spread: null,
   }
 }

@@ -25,7 +25,7 @@ function project(id: string): Project {
 
 /** Two projects with an index `books`: one spread, one plain on `a1`. */
 function table(fleet: readonly Node[] = nodes): RouteTable {
-  const index = { uid: 'books', primaryKey: null, createdAt: 0, updatedAt: 0 }
+  const index = { uid: 'books', primaryKey: null, createdAt: 0, updatedAt: 0, settingsPosition: 0 }
   const placed: Omit<Placement, 'index' | 'node' | 'shards'> = {
     ...{ generation: 1, physicalUid: 'x', state: 'active', applied: 0, revision: 0 },
   }

@@ -220,6 +220,7 @@ function indexChange({ table }: RouteFollower, project: Project, placing: Placin
     primaryKey: null,
     createdAt: 0,
     updatedAt: 0,
+    settingsPosition: 0,
     spread: null,
   }
   const physicalUid = placing.physicalUid ?? physicalName(project.ref, placing.index, 1)

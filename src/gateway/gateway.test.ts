@@ -63,6 +63,7 @@ function makeIndex(project: Project, uid: string, node: string): { index: IndexE
     primaryKey: 'id',
     createdAt: 1,
     updatedAt: 2,
+    settingsPosition: 0,
     spread: null,
   }
   const physicalUid = physicalName(project.ref, uid, 1)

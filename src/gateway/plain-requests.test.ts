@@ -43,6 +43,7 @@ before(async () => {
     primaryKey: 'id',
     createdAt: 1,
     updatedAt: 1,
+    settingsPosition: 0,
     spread: null,
   }
   const placement: Placement = {

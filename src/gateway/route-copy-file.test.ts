@@ -51,6 +51,7 @@ const indexes = Array.from({ length: 3_000 }, (_, at): IndexEntry => {
     primaryKey: at % 2 ? 'id' : null,
     createdAt: at,
     updatedAt: at,
+    settingsPosition: 0,
     spread: at % 5 === 0 ? { shards: 2, replicationFactor: 1, exactTies: false } : null,
   }
 })

@@ -112,7 +112,7 @@ function appendTo(
   if (!('refusal' in effect)) {
     if (effect.primaryKey !== undefined) index.writePrimaryKey = effect.primaryKey
     if (operation.kind === 'settings') {
-      deliver = deliveredSettings(index.settings, operation.settings)
+      deliver = deliveredSettings(index.settings, operation.settings, index.spread !== null)
       index.settings = foldSettings(index.settings, operation.settings)
       index.settingsVersion += 1
     }

@@ -110,7 +110,10 @@ export function complete(
 /** Effects of a success on what reads see. */
 function applySuccess(index: IndexState, change: OpenChange, finishedAt: number): void {
   const { operation } = change
-  if (operation.kind === 'settings') index.settingsDone = foldSettings(index.settingsDone, operation.settings)
+  if (operation.kind === 'settings') {
+    index.settingsDone = foldSettings(index.settingsDone, operation.settings)
+    index.settingsPosition = change.position
+  }
   if (operation.kind === 'index-delete') index.isGone = true
   if (operation.kind === 'documents-put' || operation.kind === 'index-create') index.primaryKey ??= change.primaryKey
   if (operation.kind === 'index-update' && operation.primaryKey !== null) {
@@ -184,7 +187,7 @@ function rebuild(index: IndexState, open: readonly OpenChange[]): readonly OpenC
     if (operation.kind === 'settings') {
       // What was sent already cannot be taken back.
       if (change.status === 'enqueued') {
-        change.deliver = deliveredSettings(index.settings, operation.settings)
+        change.deliver = deliveredSettings(index.settings, operation.settings, index.spread !== null)
         rewritten.add(change)
       }
       index.settings = foldSettings(index.settings, operation.settings)

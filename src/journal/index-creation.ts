@@ -101,6 +101,7 @@ export function newIndexState(
     heldSince: null,
     settings: {},
     settingsDone: {},
+    settingsPosition: 0,
     settingsVersion: 0,
     mayHoldDocuments: false,
     isGone: false,

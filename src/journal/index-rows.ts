@@ -1,4 +1,5 @@
 /** Indexes as rows, loaded as drafts and locked, and written back. */
+import type { Selectable } from 'kysely'
 import type { PoolClient } from 'pg'
 import type { JsonObject } from '../lib/json.ts'
 import type { SealingKey } from '../lib/seal.ts'
@@ -18,14 +19,14 @@ export interface LockedIndex {
   }
 }
 
-type Row = Tables['indexes'] & { replicas: ReplicaStanding[] | null }
+type Row = Selectable<Tables['indexes']> & { replicas: ReplicaStanding[] | null }
 
 /** Columns and joins of an index with its nodes; `where` and locking follow. Settings only where they are needed. */
 export function selectIndexes(withSettings: boolean): string {
   return `select i.id, i.project_id, i.write_uid, i.read_uid, i.named_by, i.write_primary_key, i.primary_key, i.created_at,
       i.updated_at, i.head, i.completed, i.byte_count, i.behind_since, i.settings_version, i.may_hold_documents, i.is_gone,
       ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
-      i.spread, i.held_since, p.replicas
+      i.spread, i.held_since, i.settings_position, p.replicas
     from indexes i cross join lateral (
       select json_agg(json_build_object('node', p.node_id, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
         'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null))) as replicas
@@ -58,6 +59,7 @@ export function decodeIndex(sealing: SealingKey, row: Row): LockedIndex {
     isGone: row.is_gone,
     spread: decodeSpread(row.spread),
     heldSince: row.held_since,
+    settingsPosition: row.settings_position,
     replicas: row.replicas ?? [],
   }
   return { state, loaded: { writeUid: row.write_uid, readUid: row.read_uid, settings, settingsDone } }
@@ -145,13 +147,14 @@ export async function prepareSaving(
         completed = u.completed, byte_count = u.byte_count, behind_since = u.behind_since,
         settings_version = u.settings_version, settings_sealed = coalesce(u.settings, i.settings_sealed),
         settings_done_sealed = coalesce(u.settings_done, i.settings_done_sealed),
-        may_hold_documents = u.may_hold_documents, is_gone = u.is_gone, held_since = u.held_since
+        may_hold_documents = u.may_hold_documents, is_gone = u.is_gone, held_since = u.held_since,
+        settings_position = u.settings_position
       from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
         $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],
-        $16::boolean[], $17::boolean[], $18::bigint[])
+        $16::boolean[], $17::boolean[], $18::bigint[], $19::bigint[])
         as u (id, write_uid, read_uid, named_by, write_primary_key, primary_key, created_at, updated_at, head, completed,
           byte_count, behind_since, settings_version, settings, settings_done, may_hold_documents, is_gone,
-          held_since)
+          held_since, settings_position)
       where i.id = u.id`,
     values: [
       states.map((state) => state.id),
@@ -172,6 +175,7 @@ export async function prepareSaving(
       states.map((state) => state.mayHoldDocuments),
       states.map((state) => state.isGone),
       states.map((state) => state.heldSince),
+      states.map((state) => state.settingsPosition),
     ],
   }
 }

@@ -90,10 +90,10 @@ export function projectIn(state: MemoryState, id: ProjectId): StoredProject {
 }
 
 export function placesOf(index: StoredIndex): MemoryPlaces {
-  const { id, project, readUid: uid, primaryKey, createdAt, updatedAt, spread } = index.state
+  const { id, project, readUid: uid, primaryKey, createdAt, updatedAt, settingsPosition, spread } = index.state
   if (uid === null || createdAt === null) return { index: undefined, placements: [] }
   return {
-    index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt, spread },
+    index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt, settingsPosition, spread },
     placements: index.placements.filter(({ isGone }) => !isGone).map(placementOf),
   }
 }

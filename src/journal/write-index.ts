@@ -49,6 +49,8 @@ export interface IndexState extends WriteIndex {
   createdAt: number | null
   updatedAt: number | null
   settingsDone: JsonObject
+  /** Position of the last settings change that is completed; 0 = none. */
+  settingsPosition: number
   isGone: boolean
 }
 

@@ -8,7 +8,16 @@ import { decodeNode, type NodeView, selectNodes } from './node-row.ts'
 import { decodePlacement } from './placement-row.ts'
 import type { CatalogueChange, CatalogueSnapshot } from './ports.ts'
 
-const entryColumns = ['id', 'project_id', 'read_uid', 'primary_key', 'created_at', 'updated_at', 'spread'] as const
+const entryColumns = [
+  'id',
+  'project_id',
+  'read_uid',
+  'primary_key',
+  'created_at',
+  'updated_at',
+  'settings_position',
+  'spread',
+] as const
 const keyColumns = [
   'project_id',
   'uid',

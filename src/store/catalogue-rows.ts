@@ -77,7 +77,7 @@ export function decodeKey(row: KeyRow): ApiKey {
 export type EntryRow = Pick<
   Tables['indexes'],
   'id' | 'project_id' | 'read_uid' | 'primary_key' | 'created_at' | 'updated_at' | 'spread'
->
+> & { readonly settings_position: number }
 
 /** `undefined`: reads do not see this index. */
 export function decodeEntry(row: EntryRow): IndexEntry | undefined {
@@ -89,6 +89,7 @@ export function decodeEntry(row: EntryRow): IndexEntry | undefined {
     primaryKey: row.primary_key === null ? null : (JSON.parse(row.primary_key) as string),
     createdAt: row.created_at,
     updatedAt: row.updated_at ?? row.created_at,
+    settingsPosition: row.settings_position,
     spread: decodeSpread(row.spread),
   }
 }

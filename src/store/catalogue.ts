@@ -118,6 +118,8 @@ export interface IndexEntry {
   readonly primaryKey: string | null
   readonly createdAt: number
   readonly updatedAt: number
+  /** Position of the last settings change that is completed; 0 = none. */
+  readonly settingsPosition: number
   /** null = plain: one shard on one node, and nothing of ours in its documents. */
   readonly spread: Spread | null
 }

@@ -93,6 +93,8 @@ export interface Tables {
     is_gone: boolean
     /** JSON; null = plain. */
     spread: string | null
+    /** Position of the last settings change that is completed; 0 = none. */
+    settings_position: Generated<number>
     /** Since when some replica holds back what others have applied; null = none does. */
     held_since: number | null
   }

@@ -30,6 +30,7 @@ export class IndexRecord {
   readonly #generation: number
   readonly #applied: number
   readonly #revision: number
+  readonly #settingsPosition: number
   readonly #spread: Spread | null
   readonly #others: readonly Placement[] | undefined
 
@@ -47,6 +48,7 @@ export class IndexRecord {
     this.#generation = only?.generation ?? 0
     this.#applied = only?.applied ?? 0
     this.#revision = only?.revision ?? 0
+    this.#settingsPosition = index.settingsPosition
     this.#spread = index.spread
     this.#others = only === undefined ? placements : undefined
   }
@@ -59,6 +61,7 @@ export class IndexRecord {
       primaryKey: this.#primaryKey,
       createdAt: this.#createdAt,
       updatedAt: this.#updatedAt,
+      settingsPosition: this.#settingsPosition,
       spread: this.#spread,
     }
   }

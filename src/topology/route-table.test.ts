@@ -22,7 +22,7 @@ const key: ApiKey = {
 }
 
 function makeIndex(id: string, uid: string): IndexEntry {
-  return { id, project: 'p1', uid, primaryKey: null, createdAt: 1, updatedAt: 2, spread: null }
+  return { id, project: 'p1', uid, primaryKey: null, createdAt: 1, updatedAt: 2, settingsPosition: 0, spread: null }
 }
 
 function makePlacement(index: IndexEntry, generation = 1): Placement {

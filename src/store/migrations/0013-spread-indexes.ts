@@ -15,6 +15,8 @@ alter table nodes add column silent_since bigint;
 
 -- JSON; null = plain: one shard on one node, nothing of ours in its documents.
 alter table indexes add column spread text;
+-- Position of the last settings change that is completed; 0 = none.
+alter table indexes add column settings_position bigint not null default 0;
 -- Since when some replica holds back what others have applied; null = none does.
 alter table indexes add column held_since bigint;
 create index indexes_held on indexes (held_since) where held_since is not null;
