@@ -3,6 +3,7 @@
  * limit that it is to stay under; it is shown beside, never enforced, as machines differ.
  */
 import { ownersOf, shardOfKey } from '../src/topology/rendezvous.ts'
+import { coverShards } from '../src/upstream/covering-set.ts'
 
 export interface MicroCase {
   readonly name: string
@@ -16,7 +17,7 @@ const rounds = 100
 const warmingRounds = 30
 
 /** Add a line for yours. */
-const cases: readonly (() => MicroCase)[] = [rendezvous]
+const cases: readonly (() => MicroCase)[] = [rendezvous, coveringSet]
 
 /** Shards and owners of 10,000 documents over 64 shards on 3 nodes with 2 copies. */
 function rendezvous(): MicroCase {
@@ -28,6 +29,26 @@ function rendezvous(): MicroCase {
     return owned
   }
   return { name: 'owners of 10,000 documents, 64 shards over 3 nodes', limitMs: 1, run }
+}
+
+/** Who answers a read of 64 shards over 6 nodes with 2 copies, a thousand times. */
+function coveringSet(): MicroCase {
+  const members = ['node-1', 'node-2', 'node-3', 'node-4', 'node-5', 'node-6']
+  const shards = Array.from({ length: 64 }, (_, shard) => shard)
+  const replicas = members.map((node) => ({
+    node,
+    group: 0,
+    shards: shards.filter((shard) => ownersOf(shard, members, 2).includes(node)),
+    physicalUid: 'index',
+  }))
+  const run = () => {
+    let legCount = 0
+    for (let turn = 0; turn < 1_000; turn += 1) {
+      legCount += coverShards(replicas, shards, { turn, standing: () => 'good', cost: () => 1 }).legs.length
+    }
+    return legCount
+  }
+  return { name: 'replicas for 1,000 reads, 64 shards over 6 nodes', limitMs: 50, run }
 }
 
 export function benchMicro(say: (line: string) => void): readonly unknown[] {

@@ -141,7 +141,7 @@ test('equal nodes take turns, few of them for each read and none of them with mu
     for (const { replica, shards } of legs) asked.push(...shards.map(() => replica.node))
   }
   for (const [node, share] of Object.entries(count(asked))) {
-    assert.ok(share < 1.4 * 600 * (64 / 6), `${node} answers for ${share} shards`)
+    assert.ok(share < 1.25 * 600 * (64 / 6), `${node} answers for ${share} shards`)
   }
 })
 

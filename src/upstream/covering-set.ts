@@ -82,13 +82,9 @@ export function coverShards<R extends Replica>(
   view: NodeView,
   rule: GroupRule = defaultGroupRule,
 ): CoveringSet<R> {
-  const candidates = replicas.flatMap((replica): Candidate<R>[] => {
-    const standing = view.standing(replica.node)
-    return standing === undefined ? [] : [{ replica, standing, cost: view.cost(replica.node) }]
-  })
-  const groups = groupsOf(candidates)
+  const groups = groupsOf(replicas, view)
   const group = chooseGroup(groups, targets, view.turn, rule)
-  const open = new Set(targets)
+  const open = new OpenShards(targets)
   const legs: Leg<R>[] = []
   if (group !== undefined) {
     const order = rule.isPinned
@@ -97,13 +93,47 @@ export function coverShards<R extends Replica>(
     const turn = Math.floor(view.turn / groups.size)
     for (const standing of standings) {
       for (const id of order.slice(0, 1 + rule.fallbackGroupsMax)) {
-        if (open.size === 0) break
+        if (open.count === 0) break
         const eligible = groups.get(id)!.filter((candidate) => candidate.standing === standing)
-        legs.push(...coverWithin(eligible, open, turn))
+        if (eligible.length > 0) coverWithin(eligible, open, turn, legs)
       }
     }
   }
-  return { group, legs, missing: [...open].sort((a, b) => a - b) }
+  return { group, legs, missing: open.rest() }
+}
+
+/** Shards without a replica yet. */
+class OpenShards {
+  /** By shard: 1 = open. */
+  readonly #flags: Uint8Array
+  count = 0
+
+  constructor(targets: readonly number[]) {
+    let last = -1
+    for (const shard of targets) if (shard > last) last = shard
+    this.#flags = new Uint8Array(last + 1)
+    for (const shard of targets) this.#flags[shard] = 1
+    this.count = targets.length
+  }
+
+  get size(): number {
+    return this.#flags.length
+  }
+
+  has(shard: number): boolean {
+    return this.#flags[shard] === 1
+  }
+
+  close(shard: number): void {
+    this.#flags[shard] = 0
+    this.count -= 1
+  }
+
+  /** Ascending. */
+  rest(): readonly number[] {
+    if (this.count === 0) return []
+    return Array.from(this.#flags.keys()).filter((shard) => this.has(shard))
+  }
 }
 
 /** Near means near in number, as an operator lays out regions and racks. */
@@ -117,14 +147,18 @@ interface Candidate<R extends Replica> {
   readonly cost: number
 }
 
-/** Ascending by group. */
+/** Those that may be asked, ascending by group. */
 function groupsOf<R extends Replica>(
-  candidates: readonly Candidate<R>[],
+  replicas: readonly R[],
+  view: NodeView,
 ): ReadonlyMap<number, readonly Candidate<R>[]> {
   const groups = new Map<number, Candidate<R>[]>()
-  for (const candidate of candidates) {
-    const known = groups.get(candidate.replica.group)
-    if (known === undefined) groups.set(candidate.replica.group, [candidate])
+  for (const replica of replicas) {
+    const standing = view.standing(replica.node)
+    if (standing === undefined) continue
+    const candidate = { replica, standing, cost: view.cost(replica.node) }
+    const known = groups.get(replica.group)
+    if (known === undefined) groups.set(replica.group, [candidate])
     else known.push(candidate)
   }
   return groups.size < 2 ? groups : new Map([...groups].sort(([a], [b]) => a - b))
@@ -162,98 +196,114 @@ function chooseGroup<R extends Replica>(
 /** Covers what it can of `open`, and takes it out. */
 function coverWithin<R extends Replica>(
   candidates: readonly Candidate<R>[],
-  open: Set<number>,
+  open: OpenShards,
   turn: number,
-): readonly Leg<R>[] {
-  const owners = new Map<number, number[]>()
+  legs: Leg<R>[],
+): void {
+  /** By shard, candidates that hold it. */
+  const owners = new Array<number[] | undefined>(open.size).fill(undefined)
   /** How many shards each candidate would add. */
-  const gains = candidates.map(({ replica }, at) => {
-    let gain = 0
-    for (const shard of replica.shards) {
+  const gains = new Array<number>(candidates.length).fill(0)
+  let coverable = 0
+  for (let at = 0; at < candidates.length; at += 1) {
+    for (const shard of candidates[at]!.replica.shards) {
       if (!open.has(shard)) continue
-      gain += 1
-      const known = owners.get(shard)
-      if (known === undefined) owners.set(shard, [at])
-      else known.push(at)
+      gains[at]! += 1
+      const known = owners[shard]
+      if (known === undefined) {
+        owners[shard] = [at]
+        coverable += 1
+      } else known.push(at)
     }
-    return gain
-  })
-  const picked = pickNodes(candidates, gains, owners, turn)
-  const shares = shareOut(candidates, picked, owners)
-  for (const shard of owners.keys()) open.delete(shard)
-  return [...shares].map(([at, shards]) => legOf(candidates[at]!.replica, shards))
+  }
+  const isPicked = pickNodes(candidates, gains, owners, coverable, turn)
+  const shares = shareOut(candidates, isPicked, owners)
+  for (let at = 0; at < candidates.length; at += 1) {
+    const shards = shares[at]!
+    if (shards.length === 0) continue
+    for (const shard of shards) open.close(shard)
+    const { replica } = candidates[at]!
+    shards.sort((a, b) => a - b)
+    // All of them are the replica's own.
+    legs.push({ replica, shards, isWhole: shards.length === replica.shards.length })
+  }
 }
 
 /** Greedy: again and again the one that adds the most for its cost. */
 function pickNodes<R extends Replica>(
   candidates: readonly Candidate<R>[],
   gains: number[],
-  owners: ReadonlyMap<number, readonly number[]>,
+  owners: readonly (readonly number[] | undefined)[],
+  coverable: number,
   turn: number,
-): ReadonlySet<number> {
-  const picked = new Set<number>()
-  const covered = new Set<number>()
-  for (let rest = turn; covered.size < owners.size; ) {
-    let best = 0
-    for (let at = 1; at < candidates.length; at += 1) {
-      if (gains[at]! / candidates[at]!.cost > gains[best]! / candidates[best]!.cost) best = at
-    }
-    const bestCost = candidates[best]!.cost
-    const equals = candidates.flatMap(({ cost }, at) =>
-      cost <= nearlyBestCost * bestCost && gains[at]! / cost >= (nearlyBestGain * gains[best]!) / bestCost ? [at] : [],
-    )
+): readonly boolean[] {
+  const isPicked = new Array<boolean>(candidates.length).fill(false)
+  const isCovered = new Uint8Array(owners.length)
+  let rest = turn
+  for (let covered = 0; covered < coverable; ) {
+    const equals = nearlyBest(candidates, gains)
     const at = equals[rest % equals.length]!
     rest = Math.floor(rest / equals.length)
-    picked.add(at)
+    isPicked[at] = true
     for (const shard of candidates[at]!.replica.shards) {
-      const holders = owners.get(shard)
-      if (holders === undefined || covered.has(shard)) continue
-      covered.add(shard)
+      const holders = owners[shard]
+      if (holders === undefined || isCovered[shard] === 1) continue
+      isCovered[shard] = 1
+      covered += 1
       for (const holder of holders) gains[holder]! -= 1
     }
   }
-  return picked
+  return isPicked
+}
+
+/** Candidates that take turns. At least one of them adds something. */
+function nearlyBest<R extends Replica>(
+  candidates: readonly Candidate<R>[],
+  gains: readonly number[],
+): readonly number[] {
+  let best = 0
+  for (let at = 1; at < candidates.length; at += 1) {
+    if (gains[at]! * candidates[best]!.cost > gains[best]! * candidates[at]!.cost) best = at
+  }
+  const costMax = nearlyBestCost * candidates[best]!.cost
+  const worthMin = (nearlyBestGain * gains[best]!) / candidates[best]!.cost
+  const equals: number[] = []
+  for (let at = 0; at < candidates.length; at += 1) {
+    const { cost } = candidates[at]!
+    if (cost <= costMax && gains[at]! >= worthMin * cost) equals.push(at)
+  }
+  assert(worthMin > 0 && equals.length > 0, 'somebody holds what can be covered')
+  return equals
 }
 
 /** Gives each shard to one of the picked nodes that hold it: what only one holds first, then to whom has the least to do. */
 function shareOut<R extends Replica>(
   candidates: readonly Candidate<R>[],
-  picked: ReadonlySet<number>,
-  owners: ReadonlyMap<number, readonly number[]>,
-): ReadonlyMap<number, number[]> {
-  const shares = new Map<number, number[]>()
-  const give = (shard: number, at: number) => {
-    const known = shares.get(at)
-    if (known === undefined) shares.set(at, [shard])
-    else known.push(shard)
+  isPicked: readonly boolean[],
+  owners: readonly (readonly number[] | undefined)[],
+): readonly number[][] {
+  const shares = candidates.map((): number[] => [])
+  const shared: number[] = []
+  for (let shard = 0; shard < owners.length; shard += 1) {
+    const holders = owners[shard]
+    if (holders === undefined) continue
+    let only = -1
+    for (const at of holders) if (isPicked[at]) only = only === -1 ? at : -2
+    if (only >= 0) shares[only]!.push(shard)
+    else shared.push(shard)
   }
-  const shared: (readonly [number, readonly number[]])[] = []
-  for (const [shard, holders] of owners) {
-    const mine = holders.filter((at) => picked.has(at))
-    if (mine.length === 1) give(shard, mine[0]!)
-    else shared.push([shard, mine])
-  }
-  for (const [shard, mine] of shared) {
-    let least = mine[0]!
+  for (const shard of shared) {
+    let least = -1
     let leastLoad = Number.POSITIVE_INFINITY
-    for (const at of mine) {
-      const load = ((shares.get(at)?.length ?? 0) + 1) * candidates[at]!.cost
+    for (const at of owners[shard]!) {
+      if (!isPicked[at]) continue
+      const load = (shares[at]!.length + 1) * candidates[at]!.cost
       if (load < leastLoad) {
         least = at
         leastLoad = load
       }
     }
-    give(shard, least)
+    shares[least]!.push(shard)
   }
   return shares
-}
-
-function legOf<R extends Replica>(replica: R, shards: number[]): Leg<R> {
-  assert(shards.length > 0, 'a leg without shards')
-  return {
-    replica,
-    shards: shards.sort((a, b) => a - b),
-    // All of them are the replica's own.
-    isWhole: shards.length === replica.shards.length,
-  }
 }
