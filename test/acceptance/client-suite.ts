@@ -130,6 +130,11 @@ export function clientSuite(name: string, prefix: string, target: () => ClientTa
         .index(two)
         .addDocuments([{ key: 'k', side: 'two' }]),
     )
+    const compacted = await client().index(one).compact().waitTask()
+    assert.deepEqual([compacted.type, compacted.status, compacted.indexUid], ['indexCompaction', 'succeeded', one])
+    const sizes = Object.entries(compacted.details ?? {})
+    assert.deepEqual(sizes.map(([name]) => name).sort(), ['postCompactionSize', 'preCompactionSize'])
+    for (const [name, size] of sizes) assert.match(String(size), /^[\d.]+ [KM]iB$/, name)
     await succeed(client().swapIndexes([{ indexes: [one, two], rename: false }]))
     assert.equal((await client().index(one).getDocument('k')).side, 'two')
     assert.equal((await client().index(two).getDocument(1)).side, 'one')
