@@ -8,6 +8,7 @@ import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
 import { LoadRefused } from './embedded/engine-loading.ts'
+import { SealingCommandFailed } from './lib/sealing-command.ts'
 import { CertificateUnusable } from './lib/tls-files.ts'
 import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
@@ -172,6 +173,7 @@ function endOfInput(): Promise<void> {
 export function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof FolderInUse) return 'folderInUse'
   if (error instanceof LoadRefused || error instanceof CertificateUnusable) return 'usage'
+  if (error instanceof SealingCommandFailed) return 'usage'
   if (error instanceof PortInUse || (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) {
     return 'portInUse'
   }

@@ -27,7 +27,8 @@ import { openStore, type Store, type StoreOptions } from './journal/open-store.t
 import type { Clock } from './lib/clock.ts'
 import { createEgressPolicy } from './lib/egress-policy.ts'
 import type { Random } from './lib/random.ts'
-import { loadSealingKey, parseSealingKey, readSealingKey } from './lib/seal.ts'
+import { loadSealingKey, parseSealingKey, readSealingKey, type SealingKey } from './lib/seal.ts'
+import { runSealingCommand } from './lib/sealing-command.ts'
 import type { TlsFiles } from './lib/tls-files.ts'
 import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
@@ -132,11 +133,11 @@ export async function openOwnStore(
   logger: Logger,
 ): Promise<Store> {
   const dataDir = resolve(config.data.dir)
-  const { sealingKey, sealingKeyNext, connectionsMax } = config.store
+  const { sealingKey, sealingKeyCommand, sealingKeyNext, connectionsMax } = config.store
   const { shards, replicationFactor, exactTies, writeAdmission } = config.cluster
   const keyFile = join(dataDir, 'sealing.key')
   // Only `up` owns the folder, and may make its key. Anything else would make one that opens nothing.
-  if (!sealingKey && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
+  if (!sealingKey && sealingKeyCommand === null && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
     throw new CommandFailed(
       'usage',
       `there is no sealing key in ${dataDir}; name the data folder that the database was made with (--data-dir), or give its key (FLAPJACK_SEALING_KEY)`,
@@ -145,14 +146,14 @@ export async function openOwnStore(
   // Read each time: the key may be replaced while we run.
   const otherSealingKeys = async () => {
     if (sealingKeyNext) return [parseSealingKey(sealingKeyNext.reveal())]
-    if (sealingKey) return []
+    if (sealingKey || sealingKeyCommand !== null) return []
     const found = await Promise.all([keyFile, `${keyFile}.next`].map(readSealingKey))
     return found.filter((key) => key !== undefined)
   }
   return openStore({
     database,
     blobFolder: join(dataDir, 'blobs'),
-    sealingKey: sealingKey ? parseSealingKey(sealingKey.reveal()) : await loadSealingKey(keyFile),
+    sealingKey: await ownSealingKey(config, keyFile),
     otherSealingKeys,
     clock,
     random,
@@ -161,6 +162,11 @@ export async function openOwnStore(
     admission: writeAdmission,
     spread: shards === null ? null : { shards, replicationFactor, exactTies },
   })
+}
+
+async function ownSealingKey({ store }: Config, keyFile: string): Promise<SealingKey> {
+  if (store.sealingKey) return parseSealingKey(store.sealingKey.reveal())
+  return store.sealingKeyCommand === null ? loadSealingKey(keyFile) : runSealingCommand(store.sealingKeyCommand)
 }
 
 /** The database of a running `up`, which announced it in its data folder, unless one is configured. */

@@ -38,17 +38,17 @@ export function addSecretsCommands(program: Command, run: RunCommand): void {
 }
 
 async function rotate({ config, terminal, programs }: CommandContext): Promise<void> {
-  const { sealingKey, sealingKeyNext } = config.store
-  if (sealingKey !== null) {
+  const { sealingKey, sealingKeyCommand, sealingKeyNext } = config.store
+  if (sealingKey !== null || sealingKeyCommand !== null) {
     if (sealingKeyNext === null) {
       throw new CommandFailed(
         'usage',
-        'FLAPJACK_SEALING_KEY is set: give the key that follows in FLAPJACK_SEALING_KEY_NEXT',
+        'the sealing key is not in the data folder: give the key that follows in FLAPJACK_SEALING_KEY_NEXT',
       )
     }
     const next = parseSealingKey(sealingKeyNext.reveal())
     await withStore(programs, config, (store) => store.rotateSealingKey(next))
-    const todo = 'From now on start processes with FLAPJACK_SEALING_KEY set to the new key.'
+    const todo = 'From now on start processes with the new key.'
     terminal.answer({ sealingKey: next.id }, `The sealing key is ${next.id}. ${todo}`)
     return
   }

@@ -149,6 +149,11 @@ export const configTable = {
       about:
         'Key that encrypts secrets in the database: 64 hex digits, or base64 of 32 bytes. Processes that share a database need the same one.',
     }),
+    sealingKeyCommand: field(optional(text), null, {
+      env: ['FLAPJACK_SEALING_KEY_COMMAND'],
+      about:
+        'Command that prints the sealing key, for keys that a KMS or Vault keeps: [examples](secrets.md#a-key-that-somebody-else-keeps). It runs once at every start, through the shell.',
+    }),
     sealingKeyNext: field(optional(secret), null, {
       env: ['FLAPJACK_SEALING_KEY_NEXT'],
       about:

@@ -156,6 +156,9 @@ function checkTogether(config: Config): Config {
   if (certFile !== null && keyFile === null) mistakes.push('tls.cert_file: needs `tls.key_file`')
   if (keyFile !== null && certFile === null) mistakes.push('tls.key_file: needs `tls.cert_file`')
   if (redirectAddress !== null && certFile === null) mistakes.push('tls.redirect_address: needs `tls.cert_file`')
+  if (config.store.sealingKey && config.store.sealingKeyCommand !== null) {
+    mistakes.push('store.sealing_key_command: excludes `store.sealing_key`')
+  }
   mistakes.push(...standaloneMistakes(config))
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return config
