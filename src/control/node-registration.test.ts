@@ -9,9 +9,14 @@ import { systemClock } from '../lib/clock.ts'
 import { seededRandom } from '../lib/random.ts'
 import { addNode, type NewNode } from './node-registration.ts'
 
-const engine = createServer(({ url, headers }, response) => {
-  const isAllowed = url === '/health' || headers.authorization === 'Bearer right'
-  response.writeHead(isAllowed ? 200 : 403).end('{}')
+/** The name of the engine's marker key; empty = there is none. */
+let marker = ''
+const engine = createServer(({ url: path, headers }, response) => {
+  const isAllowed = path === '/health' || headers.authorization === 'Bearer right'
+  const isAbsent = path?.startsWith('/keys/') === true && marker === ''
+  response
+    .writeHead(isAllowed ? (isAbsent ? 404 : 200) : 403)
+    .end(JSON.stringify({ name: marker, description: 'x', createdAt: '2030-01-01T00:00:00Z' }))
 })
 let url = ''
 before(async () => {
@@ -54,6 +59,10 @@ test('a node is taken in once it answered with its key, under an id and an addre
   assert.equal(await refusal({ key: 'wrong' }), 'miroir_invalid_request')
   assert.equal(await refusal({ key: null }), 'miroir_invalid_request')
   assert.deepEqual(await catalogue.nodes(), [])
+
+  marker = 'flapjack node elsewhere'
+  assert.equal(await refusal({}), 'miroir_conflict')
+  marker = ''
 
   const added = await addNode({ ...good, url: `${url}/` }, deps)
   assert.deepEqual(added, { ...good, state: 'active' })

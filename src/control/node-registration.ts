@@ -1,10 +1,11 @@
 /** Takes a node that somebody else runs into the fleet. New indexes use it; those that exist stay where they are. */
 import { ApiError } from '../api/errors.ts'
+import { markerKeyUid } from '../engine/http-engine.ts'
 import type { Clock } from '../lib/clock.ts'
 import { EngineUnavailable } from '../orchestrator/local-driver.ts'
 import { isLocalId } from '../orchestrator/local-fleet.ts'
-import { registerRemoteNode } from '../orchestrator/remote-node.ts'
-import type { EngineKind, Node, NodeCapacity } from '../store/catalogue.ts'
+import { markedNode, reachEngine } from '../orchestrator/remote-node.ts'
+import type { EngineKind, Node, NodeCapacity, NodeId } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 
 /** Most replica groups. */
@@ -55,12 +56,25 @@ export async function addNode(
   // Two copies of a shard in one process would not be two copies.
   const twin = known.find((other) => other.url === url)
   if (twin !== undefined) throw conflict(`The node \`${twin.id}\` has the address ${url} already.`)
-  try {
-    return await registerRemoteNode({ ...node, url }, { catalogue, clock, signal })
-  } catch (error) {
-    if (error instanceof EngineUnavailable) throw new ApiError('miroir_invalid_request', `${error.message}.`)
-    throw error
-  }
+  await reachEngine({ url, key: node.key }, { clock, signal }).catch((error: unknown) => {
+    throw error instanceof EngineUnavailable ? invalid(`${error.message}.`) : error
+  })
+  const marked = await markedNode({ url, key: node.key }, signal)
+  // Two nodes on one disk would each take it for a foreign one, and build everything anew for ever.
+  if (marked !== undefined)
+    throw conflict(
+      markedText(
+        url,
+        marked,
+        known.some(({ id }) => id === marked),
+      ),
+    )
+  return catalogue.putNode({ ...node, url })
+}
+
+function markedText(url: string, marked: NodeId, isOurs: boolean): string {
+  if (isOurs) return `The engine at ${url} is the node \`${marked}\` already.`
+  return `The engine at ${url} is the node \`${marked}\` of another installation; if that is gone, delete its key ${markerKeyUid}.`
 }
 
 /** @returns its address as it is stored. */

@@ -6,6 +6,7 @@
  * nothing of this dispatcher is in flight.
  */
 import type { Engine, EngineTask } from '../engine/engine.ts'
+import { markerName } from '../engine/node-marker.ts'
 import type { LaneProof, LaneState, NodeLease } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
@@ -158,7 +159,7 @@ export class Dispatcher {
     if (!(await journal.adopt(this.#lease, marker))) throw new LeaseLost()
     metrics.adopted(node)
     if (!isKeyless) {
-      const written = await ask((signal) => engine.writeMarker(`flapjack node ${node}`, marker, signal))
+      const written = await ask((signal) => engine.writeMarker(markerName(node), marker, signal))
       if (written.kind === 'refused') return { kind: 'silent', reason: written.error.message }
       if (written.kind !== 'answered') return { kind: 'silent', reason: written.reason }
     }
