@@ -118,6 +118,8 @@ test('a request is answered alike whether node:http reads it or not', async () =
     ['GET /nothing', undefined],
     ['PUT /indexes', '{}'],
     ['DELETE /keys/none', undefined],
+    ['OPTIONS /indexes/films/search', undefined, 'Origin: https://a.b\r\nAccess-Control-Request-Method: POST\r\n'],
+    ['OPTIONS /indexes/films/search', undefined],
   ]
   const seen = new Set<string>()
   const clean = (text: string) =>
@@ -130,7 +132,7 @@ test('a request is answered alike whether node:http reads it or not', async () =
     // A header that means nothing to us, and takes the request off the plain path.
     const expected = clean(await exchange(head(line, body, `${more}TE: trailers\r\n`, key)))
     assert.equal(ours, expected, line)
-    if (line.endsWith('films/search')) seen.add(ours.slice(9, 12))
+    if (line === search) seen.add(ours.slice(9, 12))
     assert.match(ours, /^HTTP\/1\.1 \d+ [\s\S]+Keep-Alive: timeout=75/, line)
   }
   assert.deepEqual([...seen].sort(), ['200', '400', '401', '403', '413'])

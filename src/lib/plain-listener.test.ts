@@ -168,14 +168,15 @@ const paths = [
   '/split',
   '/%zz/..//',
 ]
-const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const bodiless = ['GET', 'OPTIONS']
 
 function plainMessage(random: Random): string {
   const method = pick(random, methods)
-  const size = method === 'GET' ? 0 : pick(random, [0, 1, 17, 300, 40_000])
+  const size = bodiless.includes(method) ? 0 : pick(random, [0, 1, 17, 300, 40_000])
   const headers = ['Host: h', 'X-A:  b c \t', 'authorization: Bearer abc', 'Connection: keep-alive', 'X-A: again']
   const kept = headers.filter((_, at) => at === 0 || random.integer(2) === 0)
-  if (size > 0 || random.integer(2) === 0) if (method !== 'GET') kept.push(`Content-Length: ${size}`)
+  if (!bodiless.includes(method) && (size > 0 || random.integer(2) === 0)) kept.push(`Content-Length: ${size}`)
   // A body that looks like a request must stay a body.
   const body = 'GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n'.repeat(Math.ceil(size / 34)).slice(0, size)
   return `${method} ${pick(random, paths)} HTTP/1.1\r\n${kept.join('\r\n')}\r\n\r\n${body}`
@@ -184,7 +185,8 @@ function plainMessage(random: Random): string {
 /** Valid, and read by `node:http` from there on. */
 const oddMessages = [
   'HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n',
-  'OPTIONS /a HTTP/1.1\r\nHost: h\r\n\r\n',
+  'OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n',
+  'OPTIONS /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc',
   'GET http://h/a HTTP/1.1\r\nHost: h\r\n\r\n',
   'GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n',
   '\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n',

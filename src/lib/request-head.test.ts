@@ -100,6 +100,7 @@ test('whatever two programs could read differently is not plain', () => {
     'GET /a HTTP/1.1\r\n\r\n',
     'GET /a HTTP/1.1\r\nX: a\r\n\r\n',
     `GET /a HTTP/1.1\r\nContent-Length: 0\r\n${host}`,
+    `OPTIONS /a HTTP/1.1\r\nContent-Length: 1\r\n${host}`,
     'GET /a HTTP/1.1\r\nHost: x\r\n',
     'GET /a HTTP/1.1\r\nHost: x\n\n',
     'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',

@@ -24,8 +24,8 @@ const headerLinesMax = 64
 const sharedLengthMax = 12
 const headEnd = Buffer.from('\r\n\r\n')
 
-/** Methods with nothing peculiar in their framing: no HEAD, no CONNECT, no OPTIONS. */
-const requestLine = /^(GET|POST|PUT|PATCH|DELETE) (\/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*) HTTP\/1\.1\r\n/
+/** Methods with nothing peculiar in their framing: no HEAD, no CONNECT. Browsers ask with OPTIONS before they search. */
+const requestLine = /^(GET|POST|PUT|PATCH|DELETE|OPTIONS) (\/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*) HTTP\/1\.1\r\n/
 
 function tableOf(isIn: (code: number) => boolean): Uint8Array {
   return Uint8Array.from({ length: 256 }, (_, code) => (isIn(code) ? 1 : 0))
@@ -64,6 +64,7 @@ export function readRequestHead(bytes: Buffer, bodyBytesMax: number): RequestHea
   const line = requestLine.exec(text)
   if (line === null) return undefined
   const method = line[1]!
+  const isBodiless = method === 'GET' || method === 'OPTIONS'
   const rawHeaders: string[] = []
   let bodyBytes = -1
   let hostCount = 0
@@ -91,7 +92,7 @@ export function readRequestHead(bytes: Buffer, bodyBytesMax: number): RequestHea
       case undefined:
         break
       case 'length':
-        if (bodyBytes >= 0 || method === 'GET' || !plainLength.test(value)) return undefined
+        if (bodyBytes >= 0 || isBodiless || !plainLength.test(value)) return undefined
         bodyBytes = Number(value)
         if (bodyBytes > bodyBytesMax) return undefined
         break
