@@ -163,7 +163,7 @@ export async function checkSlowly(folder: string, pause: (byteCount: number) => 
       comparePages(sums, page, end, block.subarray(0, bytesRead), (each) => differing.push(each))
       byteCount += bytesRead
       // After the pages: a commit in between may have freed some, and another one written them.
-      if (!(await isAt(file, sums.txn))) return { kind: 'changed', byteCount }
+      if (!(await isAt(file, sums))) return { kind: 'changed', byteCount }
       if (differing.length > 0)
         throw new FileDamaged(`${path}: page ${differing[0]} does not hold what was written into it`)
       await pause(bytesRead)

@@ -31,9 +31,9 @@ const headBytes = 24
 /** Never 0, which means that there is no sum. */
 export const pageSum = (bytes: Buffer): number => crc32(bytes) || 1
 
-/** Both meta pages, however large pages are. */
-export async function readStart(file: FileHandle): Promise<Buffer> {
-  const bytes = Buffer.alloc(65_536 * 2)
+/** Both meta pages; pages are not larger than the default. */
+export async function readStart(file: FileHandle, pageBytes = 65_536): Promise<Buffer> {
+  const bytes = Buffer.alloc(pageBytes * 2)
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0)
   return bytes.subarray(0, bytesRead)
 }
@@ -70,10 +70,10 @@ async function seal(folder: string, isWanted: () => boolean, isOpen: boolean): P
     const before = known?.pageBytes === meta.pageBytes && known.txn <= meta.txn ? known : undefined
     if (before?.txn === meta.txn) return true
     const sums = await sumsOf(file, meta, start, before, isWanted).catch(async (error: unknown) => {
-      if (isOpen && error instanceof PageFault && !(await isAt(file, meta.txn))) throw new Interrupted()
+      if (isOpen && error instanceof PageFault && !(await isAt(file, meta))) throw new Interrupted()
       throw error
     })
-    if (isOpen && !(await isAt(file, meta.txn))) return false
+    if (isOpen && !(await isAt(file, meta))) return false
     await writeSums(folder, sums)
     return true
   } catch (error) {
@@ -108,9 +108,9 @@ async function sumsOf(
 }
 
 /** Whether the file's newest transaction is this one. A meta page that is being written may not be readable. */
-export async function isAt(file: FileHandle, txn: number): Promise<boolean> {
+export async function isAt(file: FileHandle, { txn, pageBytes }: Pick<Sums, 'txn' | 'pageBytes'>): Promise<boolean> {
   try {
-    return newest(readMetas(await readStart(file))).txn === txn
+    return newest(readMetas(await readStart(file, pageBytes))).txn === txn
   } catch (error) {
     if (error instanceof PageFault) return false
     throw error
