@@ -29,7 +29,7 @@ const readable: Readonly<Record<PlacementState, boolean>> = {
 }
 
 /** Indexes that are looked at in one go. */
-const sliceSize = 2_000
+const sliceSize = 500
 
 /** Counted over every index. */
 export interface ShardSurvey {
