@@ -29,6 +29,8 @@ const keywords = new Set([
 ])
 
 const wordForm = /[\p{L}\p{Nd}\p{Nl}\p{No}\p{Alphabetic}_\-.]+/uy
+/** A dot and a name: quoted, or of the characters of a word without its dots. */
+const vectorName = /\.(?:"((?:[^"\\]|\\.)*)"|([\p{L}\p{Nd}\p{Nl}\p{No}\p{Alphabetic}_-]*))/uy
 const blankForm = /\s*/uy
 const syntaxForm = /[^\s()=<>!]*/uy
 const floatForm = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/uy
@@ -291,7 +293,8 @@ class FilterParser {
     const text = wordForm.exec(this.#source)?.[0]
     if (text !== '_vectors' && !text?.startsWith('_vectors.')) return undefined
     const at = this.#span(start, start + '_vectors'.length)
-    this.#at = start + text.length
+    this.#at = at.end
+    const [embedder, part, fragment] = this.#vectorNames()
     this.#blank()
     const operation = this.#at
     const negated = this.#takeKeyword('NOT')
@@ -304,29 +307,35 @@ class FilterParser {
       this.#at = start
       return undefined
     }
-    const piece = (from: number, length: number): Word => ({
-      ...this.#span(from, from + length),
-      text: this.#source.slice(from, from + length),
-      quoted: false,
-    })
-    const [, embedder, part, fragment] = text.split('.')
-    const embedderAt = start + '_vectors.'.length
-    const word = embedder === undefined ? null : piece(embedderAt, embedder.length)
-    const known = vectorParts.find(([name]) => name === part)?.[1] ?? null
-    const partAt = embedderAt + (embedder?.length ?? 0) + 1
+    const known = vectorParts.find(([name]) => name === part?.text)?.[1] ?? null
     if (part !== undefined && known === null)
       throw this.#error(
-        `Was expecting one of \`fragments\`, \`userProvided\`, \`documentTemplate\`, \`regenerate\` or nothing, but instead found \`${part}\`.`,
-        piece(partAt, part.length),
+        `Was expecting one of \`fragments\`, \`userProvided\`, \`documentTemplate\`, \`regenerate\` or nothing, but instead found \`${part.text}\`.`,
+        part,
       )
-    const fragmentAt = partAt + (part?.length ?? 0) + 1
     return {
       kind: 'vectors',
-      embedder: word,
+      embedder: embedder ?? null,
       part: known,
-      fragment: known === 'fragment' && fragment !== undefined ? piece(fragmentAt, fragment.length) : null,
+      fragment: known === 'fragment' ? (fragment ?? null) : null,
       negated,
       at,
+    }
+  }
+
+  /** The names behind `_vectors`, each after a dot, bare or in quotes. */
+  #vectorNames(): readonly Word[] {
+    const names: Word[] = []
+    for (;;) {
+      vectorName.lastIndex = this.#at
+      const found = vectorName.exec(this.#source)
+      if (found === null) return names
+      const [whole, inQuotes, bare = ''] = found
+      const quoted = inQuotes !== undefined
+      const from = this.#at + (quoted ? 2 : 1)
+      const span = this.#span(from, from + (inQuotes ?? bare).length)
+      names.push({ ...span, text: quoted ? inQuotes.replaceAll('\\"', '"') : bare, quoted })
+      this.#at += whole.length
     }
   }
 

@@ -101,8 +101,8 @@ function negate(negated: boolean, text: string): string {
 }
 
 function vectorsName({ embedder, part, fragment }: Filter & { kind: 'vectors' }): string {
-  const parts = ['_vectors', embedder?.text, part === 'fragment' ? 'fragments' : part, fragment?.text]
-  return parts.filter((name) => name !== undefined && name !== null).join('.')
+  const names = ['_vectors', embedder && quote(embedder), part === 'fragment' ? 'fragments' : part]
+  return [...names, fragment && quote(fragment)].filter((name) => name !== null).join('.')
 }
 
 function quote(word: Word): string {

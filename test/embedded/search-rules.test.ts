@@ -43,10 +43,11 @@ test('a rule puts a document at its place when the words of its condition are in
   await clear()
 })
 
-test('rules that meet at a place go by precedence; pins beyond the last hit follow it', async () => {
+test('rules that meet at a place go by precedence; pins beyond the last hit follow it by their places', async () => {
   await put('late', { actions: [pin('4', 0)] })
   await put('early', { precedence: 1, actions: [pin('3', 0), pin('5', 90)] })
-  assert.deepEqual(await hits({ q: 'two' }), [3, 2, 5, 4])
+  assert.deepEqual(await hits({ q: 'two' }), [3, 4, 2, 5])
+  assert.deepEqual(await hits({ q: 'two', limit: 3 }), [3, 2, 5])
   await put('late', { precedence: 0 })
   assert.deepEqual(await hits({ q: 'two' }), [4, 3, 2, 5])
   await clear()

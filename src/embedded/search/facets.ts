@@ -39,9 +39,10 @@ export function computeFacets(reader: IndexReader, patterns: readonly string[], 
 
 type FieldNames = Pick<IndexReader, 'settings' | 'fieldNames'>
 
-/** Names of the filterable fields that the patterns mean, sorted. */
+/** Names of the filterable fields that the patterns mean, sorted. What a shape is made of are no fields of their own. */
 export function facetNames(reader: FieldNames, patterns: readonly string[]): readonly string[] {
   return reader.fieldNames
+    .filter((name) => !name.startsWith('_geojson.'))
     .filter((name) => patterns.some((pattern) => matchesPattern(name, pattern) || isCovered(name, pattern)))
     .filter((name) => {
       const matched = ruleOf(reader.settings, name)

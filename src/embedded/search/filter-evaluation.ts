@@ -13,6 +13,7 @@ import { normaliseFacet } from '../text/normalise.ts'
 import { isFilterable, type MatchedRule, patternsWhere, ruleOf } from './attribute-names.ts'
 import { badLatitude, badLongitude, haversineMetres, type Point } from './geo.ts'
 import { GeoArea } from './geo-area.ts'
+import { withVectors } from './vector-filter.ts'
 
 /** @throws ApiError with `code`: attributes that are not filterable (40), operators not granted (42), bad places. */
 export function evaluateFilter(reader: IndexReader, filter: Filter, code: ErrorCode): Bitmap {
@@ -82,8 +83,7 @@ function evaluate(at: Evaluation, filter: Filter, universe: Bitmap): Bitmap {
     case 'geo-polygon':
       return inPolygon(at, filter, universe)
     case 'vectors': {
-      const names = filter.embedder === null ? Object.keys(at.reader.settings.embedders) : [filter.embedder.text]
-      const found = Bitmap.union(names.map((name) => at.reader.vectorDocids(name))).and(universe)
+      const found = withVectors(at.reader, filter, universe, at.code)
       return filter.negated ? universe.andNot(found) : found
     }
     case 'foreign':

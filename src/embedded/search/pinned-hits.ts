@@ -22,7 +22,7 @@ export interface Pin {
 const rulesMax = 1000
 const pinsMax = 100
 
-/** Each document once, by the rule that goes first. `universe`: what passes the filter. */
+/** By precedence, each document once. `universe`: what passes the filter. */
 export function pinsOf(
   { uid, rules }: PinRules,
   terms: readonly LocatedTerm[],
@@ -42,6 +42,19 @@ export function pinsOf(
       if (pins.size === pinsMax) return [...pins.values()]
     }
   return [...pins.values()]
+}
+
+/**
+ * The pins that show among the first `length` hits, by place. Which they are is settled by precedence: a pin that waits
+ * for its place holds back those behind it, unless the other hits run out. Shown, they stand in the order of their places.
+ */
+export function shownPins(pins: readonly Pin[], hitCount: number, length: number): readonly Pin[] {
+  const shown: Pin[] = []
+  for (let place = 0; place < length && shown.length < pins.length; place += 1) {
+    const pin = pins[shown.length]!
+    if (pin.position <= place || place - shown.length >= hitCount) shown.push(pin)
+  }
+  return shown.sort((left, right) => left.position - right.position)
 }
 
 /** The whole list from its beginning: each pin at its place or after, those that are left after everything else. */

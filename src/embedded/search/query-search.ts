@@ -13,7 +13,7 @@ import { keepDistinct } from './distinct.ts'
 import { evaluateFilter } from './filter-evaluation.ts'
 import { type FeaturesOn, readSearchFilter } from './filter-request.ts'
 import { MatchingWords } from './matching-words.ts'
-import { type Pin, type PinRules, pinsOf } from './pinned-hits.ts'
+import { type Pin, type PinRules, pinsOf, shownPins } from './pinned-hits.ts'
 import { type FieldRestriction, Postings } from './postings.ts'
 import { QueryGraph } from './query-graph.ts'
 import { type LocatedTerm, parseQuery, TermFactory } from './query-parser.ts'
@@ -104,7 +104,8 @@ export function runQuery(
       ? keepDistinct(reader, distinctField, sorted.candidates).kept
       : sorted.candidates
   const candidates = pins.length === 0 ? organic : organic.or(pinned)
-  return { docids: sorted.docids, scores: sorted.scores, candidates, words: new MatchingWords(terms), pins }
+  const shown = shownPins(pins, sorted.docids.length, options.from + options.length)
+  return { docids: sorted.docids, scores: sorted.scores, candidates, words: new MatchingWords(terms), pins: shown }
 }
 
 interface Reading {

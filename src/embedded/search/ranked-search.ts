@@ -125,7 +125,7 @@ function hybridSearch(
     ...entries(keyword, 1 - ratio, false),
   ])
   const organic = merged.hits.map(({ docid, details }): Placed => ({ docid, details }))
-  const page = placed(organic, byPlace(keyword.pins)).slice(from, from + length)
+  const page = placed(organic, keyword.pins).slice(from, from + length)
   let candidates = semantic.candidates.or(keyword.candidates)
   if (merged.excluded !== null)
     candidates = candidates.andNot(merged.excluded).or(Bitmap.from(page.map(({ docid }) => docid)))
@@ -144,8 +144,6 @@ interface Placed {
   readonly docid: number
   readonly details: readonly ScoreDetail[]
 }
-
-const byPlace = (pins: readonly Pin[]): readonly Pin[] => [...pins].sort((a, b) => a.position - b.position)
 
 function placed(organic: readonly Placed[], pins: readonly Pin[]): readonly Placed[] {
   if (pins.length === 0) return organic

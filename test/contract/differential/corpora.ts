@@ -12,6 +12,14 @@ export interface CorpusPlan {
   readonly size: number
   /** Dimensions of the vectors that documents carry for the embedder `manual`; absent = none. */
   readonly dimensions?: number
+  /** The vectors are kept as bits. */
+  readonly isQuantised?: boolean
+  /** Documents have shapes in `_geojson`. */
+  readonly hasShapes?: boolean
+  /** Documents name people of another index in `author`, and hits show them. */
+  readonly hasPeople?: boolean
+  /** Dynamic search rules pin documents. */
+  readonly hasPins?: boolean
   /** Under how many settings at most: few for text that is known to be cut differently. Default all. */
   readonly settingsMax?: number
   /** Words of a body at most. Default 24. */
@@ -72,6 +80,8 @@ function makeDocument(chance: Chance, plan: CorpusPlan, at: number): JsonObject 
   if (chance.is(0.6)) document._geo = makePlace(chance)
   if (chance.is(0.3)) document.note = chance.pick(['', [], {}, null, 'plain', 'Plain', ' spaced '])
   if (chance.is(0.5)) document.code = makeCode(chance)
+  if (plan.hasShapes === true && chance.is(0.8)) document._geojson = makeShape(chance)
+  if (plan.hasPeople === true && chance.is(0.85)) document.author = makeAuthor(chance)
   if (plan.dimensions !== undefined) document._vectors = makeVectors(chance, plan.dimensions)
   return document
 }
@@ -118,6 +128,42 @@ function makePlace(chance: Chance): Json {
   if (chance.is(0.15)) return { lat: chance.between(-8500, 8500) / 100, lng: chance.between(-17999, 17999) / 100 }
   const near = { lat: chance.between(480_000, 500_000) / 10_000, lng: chance.between(15_000, 35_000) / 10_000 }
   return chance.is(0.2) ? { lat: String(near.lat), lng: String(near.lng) } : near
+}
+
+/** Small, around Paris: what areas of some hundred kilometres meet or miss. */
+function makeShape(chance: Chance): Json {
+  const [west, south] = [chance.between(100, 400) / 100, chance.between(4700, 5000) / 100]
+  // Few digits: what more of them show as is a difference of its own.
+  const further = (from: number) => Math.round(from * 100 + chance.between(2, 60)) / 100
+  const corners = [
+    [west, south],
+    [further(west), south],
+    [further(west), further(south)],
+    [west, further(south)],
+  ]
+  const kind = chance.between(0, 3)
+  if (kind === 0) return { type: 'Point', coordinates: [west, south] }
+  if (kind === 1) return { type: 'LineString', coordinates: corners.slice(0, 3) }
+  if (kind === 2) return { type: 'MultiPoint', coordinates: corners }
+  return { type: 'Polygon', coordinates: [[...corners, [west, south]]] }
+}
+
+const peopleCount = 12
+
+function makeAuthor(chance: Chance): Json {
+  const one = (): Json =>
+    chance.pick<Json>([chance.between(1, peopleCount + 2), chance.between(1, peopleCount), '3', 'no one!'])
+  return chance.is(0.3) ? Array.from({ length: chance.between(0, 3) }, one) : chance.is(0.1) ? null : one()
+}
+
+/** The documents that `author` names: some names lead nowhere. */
+export function makePeople(chance: Chance): readonly JsonObject[] {
+  return Array.from({ length: peopleCount }, (_, at) => ({
+    id: at + 1,
+    name: makeText(chance, ['english'], 2),
+    country: chance.pick(countries),
+    age: chance.between(20, 80),
+  }))
 }
 
 function makeCode(chance: Chance): Json {

@@ -1,7 +1,7 @@
 /** Filters by the whole grammar: strings, and lists of strings and lists. */
 import type { Json } from '../../../src/lib/json.ts'
 import type { Chance } from './chance.ts'
-import { genres } from './corpora.ts'
+import { type CorpusPlan, genres } from './corpora.ts'
 
 const numberFields = [
   'price',
@@ -26,13 +26,34 @@ const textFields = [
 ] as const
 const anyFields = [...numberFields, ...textFields, 'maker', 'variants', 'maker.size', 'unknown', '_geo', 'id']
 
-export function makeFilter(chance: Chance): Json {
+export function makeFilter(chance: Chance, plan?: CorpusPlan): Json {
+  const special = plan && makeSpecial(chance, plan)
+  if (special !== undefined && chance.is(0.6))
+    return chance.is(0.5) ? special : `${special} ${chance.pick(['AND', 'OR', 'AND NOT'])} ${makeTree(chance, 1)}`
   if (chance.is(0.2)) {
     return Array.from({ length: chance.between(0, 3) }, () =>
       chance.is(0.4) ? Array.from({ length: chance.between(1, 3) }, () => makeCondition(chance)) : makeTree(chance, 1),
     )
   }
   return makeTree(chance, chance.between(0, 3))
+}
+
+/** A condition that only such a corpus answers. */
+function makeSpecial(chance: Chance, { dimensions, hasShapes, hasPeople }: CorpusPlan): string | undefined {
+  if (hasShapes === true) return makeGeo(chance)
+  if (hasPeople === true)
+    return `_foreign(author, ${chance.pick(['country = France', 'age > 40', 'name EXISTS', 'country IN [USA, Brazil] AND age < 60', 'NOT country = Japan', 'unknown = 1'])})`
+  if (dimensions === undefined) return undefined
+  const part = chance.pick([
+    '',
+    '.manual',
+    '.manual.userProvided',
+    '.manual.regenerate',
+    '.manual.documentTemplate',
+    '.manual.fragments.x',
+    '.other',
+  ])
+  return `_vectors${part} ${chance.pick(['EXISTS', 'NOT EXISTS'])}`
 }
 
 function makeTree(chance: Chance, depth: number): string {

@@ -114,7 +114,7 @@ export function makeSearch(chance: Chance, asked: Asked): JsonObject {
   const { plan } = asked
   const query: Record<string, Json> = {}
   if (chance.is(0.88)) query.q = makeWords(chance, asked)
-  if (chance.is(0.3)) query.filter = makeFilter(chance)
+  if (chance.is(0.3)) query.filter = makeFilter(chance, plan)
   if (chance.is(0.18)) query.sort = makeSort(chance)
   if (chance.is(0.35)) query.matchingStrategy = chance.pick(['last', 'all', 'frequency'])
   if (chance.is(0.65)) query.showRankingScoreDetails = true
@@ -279,7 +279,7 @@ function makeFacetSearch(chance: Chance, asked: Asked): JsonObject {
       null,
     ])
   if (chance.is(0.3)) query.q = makeWords(chance, asked)
-  if (chance.is(0.3)) query.filter = makeFilter(chance)
+  if (chance.is(0.3)) query.filter = makeFilter(chance, asked.plan)
   if (chance.is(0.2)) query.matchingStrategy = chance.pick(['last', 'all', 'frequency'])
   if (chance.is(0.2)) query.exhaustiveFacetCount = chance.is(0.5)
   if (chance.is(0.1)) query.attributesToSearchOn = makeAttributesToSearchOn(chance)
@@ -308,7 +308,7 @@ function makeMultiSearch(chance: Chance, asked: Asked): JsonObject {
   }
   if (chance.is(0.4)) federation.facetsByIndex = { [asked.uid]: chance.is(0.1) ? null : makeFacets(chance) }
   if (chance.is(0.2)) federation.mergeFacets = chance.is(0.5) ? {} : { maxValuesPerFacet: chance.between(1, 6) }
-  if (chance.is(0.12)) federation.distinct = chance.pick(['genre', 'year', 'maker.name'])
+  if (chance.is(0.25)) federation.distinct = chance.pick(['genre', 'year', 'maker.name'])
   return { federation, queries }
 }
 
@@ -323,7 +323,7 @@ function makeVectorQuestion(chance: Chance, asked: Asked): Question {
     }
     if (chance.is(0.5)) body.showRankingScore = true
     if (chance.is(0.3)) body.showRankingScoreDetails = true
-    if (chance.is(0.3)) body.filter = makeFilter(chance)
+    if (chance.is(0.3)) body.filter = makeFilter(chance, plan)
     if (chance.is(0.3)) body.limit = chance.between(0, 10)
     if (chance.is(0.2)) body.offset = chance.between(0, 4)
     if (chance.is(0.15)) body.rankingScoreThreshold = 0.8
@@ -337,6 +337,7 @@ function makeVectorQuestion(chance: Chance, asked: Asked): Question {
     hybrid: { embedder: 'manual', semanticRatio: chance.pick([0, 0.2, 0.5, 0.8, 1]) },
   }
   body.vector = makeVector(chance, chance.is(0.04) ? dimensions + 1 : dimensions)
+  if (chance.is(0.25)) body.rankingScoreThreshold = chance.pick([0.2, 0.5, 0.7, 0.9])
   if (chance.is(0.3)) delete body.q
   if (chance.is(0.1)) body.retrieveVectors = true
   if (chance.is(0.04)) delete body.vector

@@ -23,9 +23,9 @@ export interface Recording {
 }
 
 /** Of everything that the answers depend on. */
-export function fingerprintOf({ documents, settings, questions }: World): string {
+export function fingerprintOf({ documents, settings, more, questions }: World): string {
   return createHash('sha256')
-    .update(JSON.stringify([documents, settings, questions]))
+    .update(JSON.stringify([documents, settings, more, questions]))
     .digest('hex')
     .slice(0, 16)
 }

@@ -1,6 +1,7 @@
 /** Settings for the differential test: a base under which most things can be asked, and variations that are laid over it. */
 import type { Json, JsonObject } from '../../../src/lib/json.ts'
 import type { Chance } from './chance.ts'
+import type { CorpusPlan } from './corpora.ts'
 import { type Language, words } from './words.ts'
 
 export type Settings = Readonly<Record<string, Json>>
@@ -19,7 +20,7 @@ const everything: Json = {
   features: { facetSearch: true, filter: { equality: true, comparison: true } },
 }
 
-const filterable: Json = [
+const filterable: readonly Json[] = [
   'genre',
   'tags',
   'price',
@@ -36,10 +37,18 @@ const filterable: Json = [
   { attributePatterns: ['tit*'], features: { facetSearch: true, filter: { equality: true, comparison: true } } },
 ]
 
-export function baseSettings(dimensions: number | undefined): Settings {
-  const embedders = { manual: { source: 'userProvided', dimensions: dimensions ?? 0 } }
+/** The index of the people whom documents of `uid` name. */
+export const peopleOf = (uid: string): string => `${uid}-people`
+
+export function baseSettings(uid: string, { dimensions, isQuantised, hasShapes, hasPeople }: CorpusPlan): Settings {
+  const manual = {
+    source: 'userProvided',
+    dimensions: dimensions ?? 0,
+    ...(isQuantised === true ? { binaryQuantized: true } : {}),
+  }
+  const more = [...(hasShapes === true ? ['_geojson'] : []), ...(hasPeople === true ? ['author'] : [])]
   return {
-    filterableAttributes: filterable,
+    filterableAttributes: [...filterable, ...more],
     sortableAttributes: [
       'price',
       'rating',
@@ -52,7 +61,8 @@ export function baseSettings(dimensions: number | undefined): Settings {
       '_geo',
       'code',
     ],
-    ...(dimensions === undefined ? {} : { embedders }),
+    ...(dimensions === undefined ? {} : { embedders: { manual } }),
+    ...(hasPeople === true ? { foreignKeys: [{ foreignIndexUid: peopleOf(uid), fieldName: 'author' }] } : {}),
   }
 }
 

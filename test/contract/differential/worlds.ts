@@ -2,9 +2,16 @@
 import { join } from 'node:path'
 import type { Json, JsonObject } from '../../../src/lib/json.ts'
 import { type Chance, chanceOf } from './chance.ts'
-import { type CorpusPlan, makeCorpus } from './corpora.ts'
+import { type CorpusPlan, makeCorpus, makePeople } from './corpora.ts'
 import { makeQuestions, type Question } from './questions.ts'
-import { baseSettings, type Settings, variations } from './settings.ts'
+import { baseSettings, peopleOf, type Settings, variations } from './settings.ts'
+import { words } from './words.ts'
+
+export interface Change {
+  readonly method: 'POST' | 'PATCH'
+  readonly path: string
+  readonly body: Json
+}
 
 export interface World {
   /** Unique within a run; also the uid of the index. */
@@ -13,6 +20,8 @@ export interface World {
   readonly plan: CorpusPlan
   readonly documents: readonly JsonObject[]
   readonly settings: Settings
+  /** Changes beside the index itself, one task each, made after it is filled. */
+  readonly more: readonly Change[]
   readonly questions: readonly Question[]
 }
 
@@ -39,6 +48,10 @@ const plans: readonly CorpusPlan[] = [
     size: 200,
   },
   { name: 'few documents', languages: ['english'], size: 12 },
+  { name: 'vectors of bits', languages: ['english'], size: 40, dimensions: 70, isQuantised: true, settingsMax: 1 },
+  { name: 'shapes', languages: ['english'], size: 80, hasShapes: true, settingsMax: 1 },
+  { name: 'people', languages: ['english'], size: 60, hasPeople: true, settingsMax: 1 },
+  { name: 'pins', languages: ['english'], size: 60, hasPins: true, settingsMax: 1 },
 ]
 
 export interface WorldsOptions {
@@ -67,16 +80,10 @@ export function makeWorlds({
       next += 1
       const second = chance.is(0.4) ? chance.pick(variations) : undefined
       const picked = second === undefined || second === first ? [first] : [first, second]
-      const settings: Record<string, Json> = { ...baseSettings(plan.dimensions) }
+      const uid = `${prefix}w${at}-${round}`
+      const settings: Record<string, Json> = { ...baseSettings(uid, plan) }
       for (const variation of picked) Object.assign(settings, variation.make(chance, plan.languages))
-      return makeWorld(
-        chance,
-        plan,
-        `${prefix}w${at}-${round}`,
-        picked.map(({ name }) => name).join(' + '),
-        settings,
-        questionsEach,
-      )
+      return makeWorld(chance, plan, uid, picked.map(({ name }) => name).join(' + '), settings, questionsEach)
     }),
   )
 }
@@ -91,7 +98,44 @@ function makeWorld(
 ): World {
   const documents = makeCorpus(chance, plan)
   const questions = makeQuestions(chance, { uid, plan, documents, settings }, questionsEach)
-  return { uid, name: `${plan.name}: ${name}`, plan, documents, settings, questions }
+  const more = [
+    ...(plan.hasPeople === true ? peopleIndex(chance, uid) : []),
+    ...(plan.hasPins === true ? pinRules(chance, uid) : []),
+  ]
+  return { uid, name: `${plan.name}: ${name}`, plan, documents, settings, more, questions }
+}
+
+function peopleIndex(chance: Chance, own: string): readonly Change[] {
+  const uid = peopleOf(own)
+  return [
+    { method: 'PATCH', path: `/indexes/${uid}/settings`, body: { filterableAttributes: ['country', 'age', 'name'] } },
+    { method: 'POST', path: `/indexes/${uid}/documents?primaryKey=id`, body: [...makePeople(chance)] },
+  ]
+}
+
+/** Rules for all queries, for those with a word and for the empty one; positions within and beyond the first page. */
+function pinRules(chance: Chance, indexUid: string): readonly Change[] {
+  const pin = (): Json => ({
+    selector: { indexUid, id: String(chance.between(1, 65)) },
+    action: { type: 'pin', position: chance.pick([0, 1, 2, 5, 30]) },
+  })
+  const word = () => chance.pickEarly(words.english)
+  const conditions: readonly Json[] = [
+    {},
+    { query: { words: word() } },
+    { query: { words: word() } },
+    { query: { isEmpty: true } },
+  ]
+  return conditions.map((condition, at) => ({
+    method: 'PATCH' as const,
+    path: `/dynamic-search-rules/${indexUid}-${at}`,
+    body: {
+      active: true,
+      precedence: at,
+      conditions: condition,
+      actions: Array.from({ length: chance.between(1, 2) }, pin),
+    },
+  }))
 }
 
 /** The seed and the place of the recording that is kept with the sources. */
