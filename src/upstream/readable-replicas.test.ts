@@ -45,8 +45,10 @@ test('a read never mixes generations', () => {
 
 test('a floor of settings leaves out replicas that are behind it, and a malformed one is ignored', () => {
   const replicas = readableReplicas([placement('a', { applied: 4 }), placement('b')], (id) => nodes[id])
-  const above = (header: string | undefined) => replicasAbove(replicas, settingsFloor(header)).map(({ node }) => node)
+  const above = (header: string | undefined, position = 0) =>
+    replicasAbove(replicas, settingsFloor(header), position).map(({ node }) => node)
   assert.deepEqual(above('5'), ['b'])
-  assert.deepEqual(above('18446744073709551615'), [])
+  assert.deepEqual(above('5', 5), ['a', 'b'])
+  assert.deepEqual(above('18446744073709551615', 5), [])
   for (const header of [undefined, '', '-1', '1.5', 'x', '0']) assert.deepEqual(above(header), ['a', 'b'], header)
 })

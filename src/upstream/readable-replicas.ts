@@ -3,7 +3,7 @@ import type { Node, NodeId, Placement, PlacementState } from '../store/catalogue
 import type { Replica } from './covering-set.ts'
 
 export interface ReadableReplica extends Replica {
-  /** Position in the index's journal up to which it holds everything. */
+  /** Position in the index's journal up to which it holds everything, at least. */
   readonly applied: number
 }
 
@@ -43,10 +43,18 @@ export function settingsFloor(header: string | undefined): number | undefined {
   return header !== undefined && /^\d{1,20}$/.test(header) ? Number(header) : undefined
 }
 
-/** Replicas that have applied all settings up to the floor: only they may answer. */
+/**
+ * The replicas that have all settings up to a floor: only they may answer. None = 503 `miroir_settings_version_stale`, once the
+ * routes are fresh.
+ *
+ * @param settingsPosition  of the index: every readable replica has the settings that are completed. What a replica has
+ *                          applied beyond them, routes show late or not at all.
+ */
 export function replicasAbove(
   replicas: readonly ReadableReplica[],
   floor: number | undefined,
+  settingsPosition: number,
 ): readonly ReadableReplica[] {
-  return floor === undefined ? replicas : replicas.filter(({ applied }) => applied >= floor)
+  if (floor === undefined || floor <= settingsPosition) return replicas
+  return replicas.filter(({ applied }) => applied >= floor)
 }
