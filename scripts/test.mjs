@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Suites that start whole servers or run for minutes. */
-const slowFolders = ['test/acceptance', 'test/crash', 'test/sim']
+const slowFolders = ['test/acceptance', 'test/contract/merge', 'test/crash', 'test/sim']
 const fileTimeoutMs = 900_000
 
 const { values, positionals } = parseArgs({

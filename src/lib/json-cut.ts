@@ -6,6 +6,10 @@ export type Members = Map<string, string>
 
 const quote = 34
 const backslash = 92
+const openList = 91
+const closeList = 93
+const openObject = 123
+const closeObject = 125
 
 /** @param text  a valid JSON object. */
 export function splitMembers(text: string): Members {
@@ -69,7 +73,8 @@ function skipSpace(text: string, from: number): number {
 function stringEnd(text: string, from: number): number {
   let at = text.indexOf('"', from + 1)
   while (at >= 0) {
-    let slashes = 0
+    if (text.charCodeAt(at - 1) !== backslash) return at + 1
+    let slashes = 1
     while (text.charCodeAt(at - 1 - slashes) === backslash) slashes += 1
     if (slashes % 2 === 0) return at + 1
     at = text.indexOf('"', at + 1)
@@ -79,24 +84,26 @@ function stringEnd(text: string, from: number): number {
 
 /** Behind the value that begins at `from`. */
 function valueEnd(text: string, from: number): number {
-  const first = text[from]
-  if (first === '"') return stringEnd(text, from)
+  const first = text.charCodeAt(from)
+  if (first === quote) return stringEnd(text, from)
   let at = from
-  if (first !== '{' && first !== '[') {
+  if (first !== openObject && first !== openList) {
     while (at < text.length && !isValueEnd(text.charCodeAt(at))) at += 1
     return at
   }
   let depth = 0
   while (at < text.length) {
-    const char = text[at]
-    if (char === '"') {
+    const code = text.charCodeAt(at)
+    if (code === quote) {
       at = stringEnd(text, at)
       continue
     }
-    if (char === '{' || char === '[') depth += 1
-    if (char === '}' || char === ']') depth -= 1
     at += 1
-    if (depth === 0) return at
+    if (code === openObject || code === openList) depth += 1
+    else if (code === closeObject || code === closeList) {
+      depth -= 1
+      if (depth === 0) return at
+    }
   }
   assert(false, 'unclosed value in a document')
 }

@@ -59,7 +59,7 @@ function mergeValues(items: readonly string[]): FacetHit[] {
 function ordered(hits: FacetHit[], { settings }: SearchedIndex, query: FacetSearchQuery): readonly FacetHit[] {
   const { sortFacetValuesBy } = settings.faceting
   const order = sortFacetValuesBy[query.facetName] ?? sortFacetValuesBy['*'] ?? 'alpha'
-  if (order === 'count') return hits.sort((a, b) => b.count - a.count || compareBytes(b.form, a.form))
+  if (order === 'count') return hits.sort((a, b) => b.count - a.count || compareBytes(b.shown, a.shown))
   if (query.facetQuery === null) return hits.sort((a, b) => compareBytes(a.form, b.form))
   // With something typed, an engine goes along the words by which it is found, which have no accents.
   const byForm = (a: FacetHit, b: FacetHit) => compareBytes(normalise(a.form), normalise(b.form))

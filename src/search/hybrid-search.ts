@@ -16,8 +16,8 @@ import { legQuery, type SearchPlan } from './search-plan.ts'
 /** When all keyword hits score this much, weighted, vectors are not looked at. */
 const goodEnoughScore = 0.45
 /**
- * What is found by vectors alone knows no words: where matches are shown or words excluded, nodes are asked for both, with
- * next to no weight for words.
+ * What is found by vectors alone knows no words: where matches are shown or words excluded or counted, nodes are asked for
+ * both, with next to no weight for words.
  */
 const nearlyAllVectors = 0.999999
 
@@ -56,6 +56,8 @@ async function semanticHits(plan: SearchPlan, query: SearchQuery, options: ReadO
     query.attributesToHighlight !== null ||
     query.attributesToCrop !== null ||
     query.showMatchesPosition ||
+    // Both parts have a count of their own then.
+    query.rankingScoreThreshold !== null ||
     (q ?? '').includes('-')
   const semanticRatio = needsWords ? nearlyAllVectors : 1
   const vectorQuery = { ...query, hybrid: { ...hybrid, semanticRatio } }

@@ -30,33 +30,46 @@ export interface Neighbour {
   readonly similarity: number
 }
 
+export interface NearDocuments {
+  readonly near: readonly Neighbour[]
+  readonly answers: readonly LegAnswer[]
+  /** Whether the filter lets the document itself through; undefined: it has no vector, and was not looked for. */
+  readonly isOwnFound: boolean | undefined
+}
+
 /** The nearest documents first, without the document itself and without those that have no vector. */
 export async function nearest(
   index: SearchedIndex,
   search: SearchQuery,
   source: SourceVectors,
   options: ReadOptions,
-): Promise<{ readonly near: readonly Neighbour[]; readonly answers: readonly LegAnswer[] }> {
+): Promise<NearDocuments> {
   const { maxTotalHits } = index.settings.pagination
   // Rules that rank before vectors would leave out what is near: then as much as a search may give is looked at.
   let limit = ranksByOthersFirst(index) ? maxTotalHits : source.count + 1 + spareHits
+  const embedder = index.settings.embedders[source.embedder]
+  // A likeness that is shifted by what is usual is left to nodes.
+  const isPaired = (embedder?.distribution ?? null) === null
   for (let round = 1; ; round += 1) {
     const searches = source.vectors.map((vector) => askLegs(index, { ...search, vector, limit }, options))
     const answers = (await Promise.all(searches)).flat()
-    const near = neighbours(answers, source)
+    const near = neighbours(answers, source, isPaired)
     const worst = near[source.count - 1]?.similarity ?? 0
     const isCertain = answers.every(({ hits }) => hits.length < limit || likeness(hits.at(-1)) <= worst)
-    if (isCertain || round === roundsMax || limit >= maxTotalHits) return { near, answers }
+    if (isCertain || round === roundsMax || limit >= maxTotalHits) {
+      const isOwnFound = answers.some(({ hits }) => hits.some(({ sequence }) => sequence === source.sequence))
+      return { near, answers, isOwnFound: answers.length === 0 ? undefined : isOwnFound }
+    }
     limit = Math.min(2 * limit, maxTotalHits)
   }
 }
 
-function neighbours(answers: readonly LegAnswer[], source: SourceVectors): readonly Neighbour[] {
+function neighbours(answers: readonly LegAnswer[], source: SourceVectors, isPaired: boolean): readonly Neighbour[] {
   const best = new Map<string, Neighbour>()
   for (const { hits } of answers)
     for (const hit of hits) {
       if (hit.sequence === source.sequence || likeness(hit) < 0) continue
-      const similarity = pairedLikeness(hit, source)
+      const similarity = isPaired ? pairedLikeness(hit, source) : likeness(hit)
       const known = best.get(hit.sequence)
       if (known === undefined || known.similarity < similarity) best.set(hit.sequence, { hit, similarity })
     }

@@ -35,7 +35,7 @@ export async function refusal(
   const error = errorOf(reply)
   if (reply.status < 400 || error === undefined || error.code !== own.code)
     return new NodesDisagree(`some nodes of ${index.uid} refuse what others answer: ${own.code}`)
-  return new RefusedByNode(reply.status, { ...error, message: clientMessage(error.message, index.settings) })
+  return new RefusedByNode(reply.status, { ...error, message: clientMessage(error, index.settings) })
 }
 
 function errorOf(reply: LegReply): ErrorBody | undefined {
@@ -83,10 +83,11 @@ const lists: readonly NameList[] = [
 ]
 
 /** A message of a node as one node with the client's settings would write it. */
-export function clientMessage(message: string, settings: IndexSettings): string {
+export function clientMessage({ message, code }: Pick<ErrorBody, 'message' | 'code'>, settings: IndexSettings): string {
   const hidesFilterable = message.includes('cannot be used as distinct attribute')
   const clean = lists.reduce((text, list) => {
-    const hides = list.hides || (hidesFilterable && list === lists[0])
+    // Lists of documents show every field, and so do their messages.
+    const hides = code !== 'invalid_document_sort' && (list.hides || (hidesFilterable && list === lists[0]))
     return cleanList(text, { ...list, hides }, settings)
   }, message)
   return reveal(clean)

@@ -39,7 +39,7 @@ export async function searchSimilar(index: SearchedIndex, sent: SimilarQuery, op
     showRankingScoreDetails: true,
     showPerformanceDetails: query.showPerformanceDetails,
   }
-  const { answers, near } = await nearest(
+  const { answers, near, isOwnFound } = await nearest(
     index,
     search,
     { ...document, embedder: query.embedder, count: offset + limit },
@@ -48,7 +48,7 @@ export async function searchSimilar(index: SearchedIndex, sent: SimilarQuery, op
   const found = near.slice(0, offset + limit)
   const below = found.findIndex(({ similarity }, at) => at >= offset && similarity < (rankingScoreThreshold ?? 0))
   const shown = below < 0 ? found.slice(offset) : found.slice(offset, below)
-  const total = below < 0 ? await countOthers(index, query, options) : below
+  const total = below < 0 ? await countOthers(index, query, isOwnFound, options) : below
   const shape = {
     projection,
     showScore: query.showRankingScore,
@@ -99,10 +99,16 @@ function listItems(body: string): readonly string[] {
 }
 
 /** Documents that pass the filter, without the document itself. */
-async function countOthers(index: SearchedIndex, query: SimilarQuery, options: ReadOptions): Promise<number> {
+async function countOthers(
+  index: SearchedIndex,
+  query: SimilarQuery,
+  isOwnFound: boolean | undefined,
+  options: ReadOptions,
+): Promise<number> {
   const all = countQuery({ ...defaultSearchQuery, filter: query.filter })
-  const [answers, own] = await Promise.all([askLegs(index, all, options), isAmongFound(index, query, options)])
-  return totalOf(answers) - own
+  const own = isOwnFound === undefined ? isAmongFound(index, query, options) : Number(isOwnFound)
+  const [answers, ownCount] = await Promise.all([askLegs(index, all, options), own])
+  return totalOf(answers) - ownCount
 }
 
 /** 1 when the filter lets the document itself through. */
