@@ -122,12 +122,12 @@ function count(counts: Record<string, number>, name: string): void {
   counts[name] = (counts[name] ?? 0) + 1
 }
 
-/** Numbers are added up, filters joined by `&`, of everything else the last value stays; a null says something in settings only. */
-function addDetails(sums: Record<string, Json>, { details, operation }: TaskRecord): void {
+/** Numbers are added up, filters joined by `&`, of everything else the last value stays. A null says something in settings, and while the batch runs. */
+function addDetails(sums: Record<string, Json>, { details, operation, status }: TaskRecord): void {
   if (details === null || !isObject(details)) return
   for (const [name, value] of Object.entries(details)) {
     const before = sums[name]
-    if (value === null && operation.kind !== 'settings') continue
+    if (value === null && operation.kind !== 'settings' && status !== 'processing') continue
     if (typeof value === 'number' && typeof before === 'number') sums[name] = before + value
     else if (name === 'originalFilter' && typeof value === 'string' && typeof before === 'string')
       sums[name] = `${before}&${value}`

@@ -84,6 +84,7 @@ test('while a batch runs, it tells how far it is; cancelled tasks are in the bat
       if (batch.progress === null) break
       const { steps, percentage } = batch.progress as { steps: JsonObject[]; percentage: number }
       assert.equal(stat(batch, 'totalNbTasks'), 1)
+      assert.deepEqual(batch.details, { receivedDocuments: 12_000, indexedDocuments: null })
       assert(percentage >= 0 && percentage <= 100)
       for (const { currentStep, finished, total } of steps) {
         assert(Number(finished) <= Number(total), JSON.stringify(steps))
