@@ -42,7 +42,6 @@ export interface ReadAllowance {
   readonly deadlineAt: number
   hedgesLeft: number
   attemptsLeft: number
-  busyRetriesLeft: number
 }
 
 /** Requests for one request of a client at most: a bound behind all others. */
@@ -58,7 +57,6 @@ export function readAllowance(deadlineAt: number, { clock, options }: AskDeps): 
     deadlineAt,
     hedgesLeft: enabled ? maxHedgesPerQuery : 0,
     attemptsLeft: attemptsMax,
-    busyRetriesLeft: busyRetriesMax,
   }
 }
 
@@ -108,6 +106,7 @@ export class LegAsk<R extends Replica> {
   /** Rises each time that all replicas were asked. */
   #round = 1
   readonly #open = new Set<ReadAttempt>()
+  #busyRetriesLeft = busyRetriesMax
   #isHedged = false
   #cancelPause: (() => void) | undefined
   #isOver = false
@@ -232,8 +231,8 @@ export class LegAsk<R extends Replica> {
     if (failure.kind === 'unreachable' || failure.kind === 'lost') {
       return pauseBefore(this.#round, this.#deps.clock.monotonic() - allowance.startedAt)
     }
-    if (failure.kind !== 'refused' || failure.type !== 'busy' || allowance.busyRetriesLeft === 0) return undefined
-    allowance.busyRetriesLeft -= 1
+    if (failure.kind !== 'refused' || failure.type !== 'busy' || this.#busyRetriesLeft === 0) return undefined
+    this.#busyRetriesLeft -= 1
     return failure.reply.retryAfterMs ?? busyPauseMs
   }
 

@@ -192,6 +192,16 @@ test('a replica that refuses, dies within its answer or lies is replaced by othe
   }
 })
 
+test('a read that is planned anew ends what the plan before still waits for', async () => {
+  const { ask, handlers, aborted } = await fleet({ a: [0, 1], b: [0], c: [1], d: [2], e: [2] }, { settings: noHedging })
+  handlers.set('a', (_, response) => setTimeout(() => response.writeHead(500).end(), 50))
+  handlers.set('d', (request, response, turn) => {
+    if (turn > 1) answers(request, response, turn)
+  })
+  assert.deepEqual(await ask(), ['b 0', 'c 1', 'd all'])
+  await until(() => aborted.has('d'))
+})
+
 test('a node that cannot be reached, or is gone from the routes, costs no read', async () => {
   const { ask, link, asked } = await fleet({ a: [0], b: [0] })
   for (const a of [link('a', 'http://127.0.0.1:1'), undefined]) {
@@ -281,10 +291,11 @@ test('a slow replica is helped by another after its usual time, and the slower a
 })
 
 test('where no single replica can help a slow one, a second plan without it races the first', async () => {
-  const { ask, handlers, asked, aborted, runs, deps } = await fleet({ a: [0, 1], b: [0], c: [1] })
+  const { ask, handlers, asked, aborted, runs, deps, hedges } = await fleet({ a: [0, 1], b: [0], c: [1] })
   handlers.set('a', hangs)
   assert.deepEqual(await ask(), ['b 0', 'c 1'])
   assert.equal(runs(), 2)
+  assert.deepEqual(hedges, ['winner'])
   await until(() => aborted.has('a'))
   // Both requests of the second plan count, and two were the whole allowance of the process at its start.
   assert.equal(deps.budget.take(1), false)

@@ -131,62 +131,72 @@ class ReplicaRead<T> {
   }
 
   async read(): Promise<T> {
-    const avoid = new Set<NodeId>()
+    /** Nodes that failed: others are preferred. Of those in `gone`, nothing is hoped for any more. */
+    const failed = new Set<NodeId>()
+    const gone = new Set<NodeId>()
     for (let rerun = 0; ; rerun += 1) {
       try {
-        return await this.#race(avoid)
+        return await this.#race(without(asLastResort(this.#view, failed), gone, false))
       } catch (error) {
-        if (!(error instanceof LegLost) || !this.#mayRunAgain(error, avoid, rerun)) throw error
-        for (const node of error.asked) avoid.add(node)
+        if (!(error instanceof LegLost) || !this.#mayRunAgain(error, rerun)) throw error
+        const news = error.isDivisible ? failed : gone
+        // A run without news would end the same way.
+        if ([...error.asked].every((node) => news.has(node))) throw error
+        for (const node of error.asked) news.add(node)
         this.#deps.onRetry?.()
       }
     }
   }
 
-  #mayRunAgain(lost: LegLost, avoid: ReadonlySet<NodeId>, rerun: number): boolean {
+  #mayRunAgain({ isDivisible }: LegLost, rerun: number): boolean {
     const { signal, allowsGaps, deadlineAt } = this.#options
     if (signal.aborted || rerun >= rerunsMax || this.#deps.clock.monotonic() >= deadlineAt) return false
-    // A run without news would end the same way.
-    if ([...lost.asked].every((node) => avoid.has(node))) return false
-    return lost.isDivisible || allowsGaps === true
+    return isDivisible || allowsGaps === true
   }
 
   /** One run, and at most one beside it. */
-  #race(avoid: ReadonlySet<NodeId>): Promise<T> {
+  #race(view: NodeView): Promise<T> {
     return new Promise((resolve, reject) => {
+      const { clock, scores, onHedge } = this.#deps
       const open = new Set<Running<T>>()
       let failure: unknown
-      const begin = (around: ReadonlySet<NodeId>, onSlow: (node: NodeId) => void): Running<T> => {
-        const running = this.#begin(around, onSlow)
+      let slow: NodeId | undefined
+      const begin = (isMain: boolean, seen: NodeView, onSlow: (node: NodeId) => void): Running<T> => {
+        const running = this.#begin(seen, onSlow)
         open.add(running)
         running.answer.then(
           (value) => {
             open.delete(running)
             for (const slower of open) slower.abort('another run was faster')
+            if (slow !== undefined) {
+              const tookMs = clock.monotonic() - this.#allowance.startedAt
+              if (isMain) onHedge?.('loser', 0)
+              else onHedge?.('winner', Math.max(0, scores.usualMs(slow) - tookMs))
+            }
             resolve(value)
           },
           (error: unknown) => {
             open.delete(running)
-            if (around === avoid) failure = error
+            if (isMain) failure = error
             if (open.size === 0) reject(failure)
           },
         )
         return running
       }
-      const main = begin(avoid, (node) => {
-        const around = new Set([...avoid, node])
+      const main = begin(true, view, (node) => {
+        const around = without(view, new Set([node]), true)
         // One beside it is enough, and none is needed when it has ended.
-        if (open.size !== 1 || !open.has(main) || !this.#mayRace(main, around)) return
-        begin(around, () => undefined)
+        if (slow !== undefined || !open.has(main) || !this.#mayRace(main, around)) return
+        slow = node
+        begin(false, around, () => undefined)
       })
     })
   }
 
   /** Whether there is a plan around the slow node, and enough is left of the allowance for all its legs. */
-  #mayRace({ replans }: Running<T>, around: ReadonlySet<NodeId>): boolean {
+  #mayRace({ replans }: Running<T>, around: NodeView): boolean {
     const { budget, onHedgeExhausted } = this.#deps
-    const view = without(this.#view, around, true)
-    const plans = replans.map((replan) => replan(view))
+    const plans = replans.map((replan) => replan(around))
     const legCount = plans.reduce((sum, { legs }) => sum + legs.length, 0)
     if (legCount > this.#allowance.hedgesLeft || plans.some(({ missing }) => missing.length > 0)) return false
     if (!budget.take(legCount)) {
@@ -197,7 +207,7 @@ class ReplicaRead<T> {
     return true
   }
 
-  #begin(avoid: ReadonlySet<NodeId>, onSlow: (node: NodeId) => void): Running<T> {
+  #begin(view: NodeView, onSlow: (node: NodeId) => void): Running<T> {
     const { signal: client } = this.#options
     const controller = new AbortController()
     const open = new Set<LegAbort>()
@@ -210,7 +220,6 @@ class ReplicaRead<T> {
     if (client.aborted) onClientGone()
     else client.addEventListener('abort', onClientGone, { once: true })
     const replans: Running<T>['replans'] = []
-    const view = without(this.#view, avoid, false)
     const answer = this.#run({
       signal: controller.signal,
       plan: (replicas, targets) => {
@@ -224,7 +233,11 @@ class ReplicaRead<T> {
           ask: (leg, request) => this.#ask(leg, others, request, { open, signal: controller.signal, onSlow }),
         }
       },
-    }).finally(() => client.removeEventListener('abort', onClientGone))
+    }).finally(() => {
+      client.removeEventListener('abort', onClientGone)
+      // What it gave up waiting for is not wanted any more.
+      for (const leg of [...open]) leg.abort('the run is over')
+    })
     return { answer, replans, abort }
   }
 
@@ -262,6 +275,19 @@ class ReplicaRead<T> {
       open.add(asking)
       asking.start()
     })
+  }
+}
+
+/** The view of a read in which some nodes have failed. */
+function asLastResort(view: NodeView, failed: ReadonlySet<NodeId>): NodeView {
+  if (failed.size === 0) return view
+  return {
+    turn: view.turn,
+    cost: view.cost,
+    standing(node) {
+      const standing = view.standing(node)
+      return standing !== undefined && failed.has(node) ? 'trial' : standing
+    },
   }
 }
 
