@@ -327,6 +327,7 @@ export async function startOneGateway(
           : { routeCopy: { path: copyPath, key: localSecret('route copy'), ageMsMax: routeCopyAgeMsMax } }),
         trustMsMax,
         health: config.cluster.health,
+        cluster: config.cluster,
         isTestMode: config.operator.testMode,
       }),
     (started) => started.close(drainMs),

@@ -24,6 +24,13 @@ export type DocumentFormat =
 export interface DocumentCheck extends CheckedIndex {
   /** The index's key, or else the request's argument; null = infer it from the first document (M-E2). */
   readonly primaryKey: string | null
+  /** Names of fields that are not the client's. */
+  readonly reserved: readonly string[]
+}
+
+function reservedField(name: string): ApiError {
+  const message = `The field \`${name}\` is reserved: leave it out of your documents.`
+  return new ApiError('miroir_reserved_field', message)
 }
 
 export interface DocumentFindings {
@@ -166,6 +173,7 @@ class DocumentIntake {
   #judge(document: Json, bytes: Uint8Array, text: string, doubtful: boolean): void {
     this.#received += 1
     if (this.#check === null || this.#refusal !== null || !isObject(document)) return
+    for (const name of this.#check.reserved) if (Object.hasOwn(document, name)) throw reservedField(name)
     if (this.#key === null) {
       const inferred = inferPrimaryKey(document)
       if ('refusal' in inferred) {

@@ -343,11 +343,16 @@ const platform = {
 }
 
 const cluster = {
-  ...rows(400, 'invalid_request', ['miroir_invalid_request']),
+  ...rows(400, 'invalid_request', ['miroir_invalid_request', 'miroir_reserved_field']),
   ...rows(401, 'auth', ['miroir_invalid_auth']),
   ...rows(404, 'invalid_request', ['miroir_not_found']),
   ...rows(409, 'invalid_request', ['miroir_conflict']),
-  ...rows(503, 'system', ['miroir_no_quorum', 'miroir_not_ready']),
+  ...rows(503, 'system', [
+    'miroir_no_quorum',
+    'miroir_not_ready',
+    'miroir_settings_version_stale',
+    'miroir_shard_unavailable',
+  ]),
 }
 
 export const errorTable = { ...stockOther, ...stock400, ...platform, ...cluster } satisfies Record<string, Row>

@@ -16,6 +16,7 @@ import {
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
 import { idLines, readIdList } from '../api/id-list.ts'
 import { parseJsonBody } from '../api/json-text.ts'
+import { reservedFields } from '../api/reserved-fields.ts'
 import { checkEditFunction, contextTextOf } from '../embedded/edit-function/edit-request.ts'
 import { readFilter } from '../embedded/search/filter-request.ts'
 import { refuseForeign } from '../embedded/search/foreign-filter.ts'
@@ -24,7 +25,7 @@ import type { AppendRequest, WriteState } from '../journal/ports.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
-import { append, appendRequest, storeAway, summary } from './append.ts'
+import { append, appendRequest, noteSession, storeAway, summary } from './append.ts'
 import { type Call, type Handler, param, pathUid } from './exchange.ts'
 import { mentionsForeign } from './foreign-documents.ts'
 import { bodyStream, checkContentType, checkJsonType, readBody, readJson } from './request-body.ts'
@@ -65,6 +66,7 @@ export const putDocuments: Handler = async (call) => {
       const request = putRequest(call, { uid, query, merge, payload, findings, state })
       const outcome = await journal.append(request)
       if (outcome.kind === 'appended') payload = undefined
+      noteSession(call, outcome)
       if (outcome.kind !== 'stale') return summary(request, outcome)
       // The index got another key or other embedders since: the staged documents are judged again, as NDJSON.
       // Of refused documents not all are staged: the client must send them again.
@@ -93,6 +95,7 @@ function checkOf(uid: string, state: WriteState | undefined, query: DocumentWrit
   return {
     uid,
     primaryKey: state?.primaryKey ?? query.primaryKey,
+    reserved: reservedFields,
     geo: namesGeo(settings.filterableAttributes) || namesGeo(settings.sortableAttributes),
     shapes: Array.isArray(settings.filterableAttributes) && settings.filterableAttributes.includes('_geojson'),
     embedders: Object.fromEntries(

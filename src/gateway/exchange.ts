@@ -26,6 +26,7 @@ import type { RequestHeaders } from './request-headers.ts'
 import type { RequestPath } from './request-path.ts'
 import type { RouteFollower } from './route-follower.ts'
 import type { RoutePolicy } from './route-policy.ts'
+import type { SpreadParts } from './spread-parts.ts'
 
 /** What lives as long as the gateway. */
 export interface GatewayParts {
@@ -37,6 +38,7 @@ export interface GatewayParts {
   readonly clusterMetrics: ClusterMetrics
   readonly egress: EgressPolicy
   readonly foreignSettings: ForeignSettings
+  readonly spread: SpreadParts
   readonly accessTokens: AccessTokens
   readonly clock: Clock
   readonly random: Random

@@ -15,7 +15,7 @@ import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import type { Exchange } from './exchange.ts'
+import { callOf, type Exchange } from './exchange.ts'
 import { checkBodyFlags, checkQueryFlags } from './filter-flags.ts'
 import { type ForeignRead, foreignRead } from './foreign-read.ts'
 import { answerPlaces } from './index-places.ts'
@@ -23,8 +23,10 @@ import { compilePlaces } from './json-splice.ts'
 import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, relay } from './relay.ts'
+import { renderAnswer } from './render.ts'
 import { checkJsonType, collectBody } from './request-body.ts'
 import type { Method } from './route-policy.ts'
+import { answerSpread } from './spread-handlers.ts'
 
 const searchPlaces = compilePlaces(answerPlaces.search)
 
@@ -76,6 +78,12 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   }
   if (sentBody === undefined) checkQueryFlags(path.search, principal.project.features)
   else checkBodyFlags(sentBody, principal.project.features)
+  if (route.index.spread !== null) {
+    answerSpread(callOf(exchange), route.index, sentBody)
+      .then((answer) => renderAnswer(exchange, answer))
+      .then(end.onEnd, end.onError)
+    return
+  }
   const placement = readPlacement(route)
   const names = new NameMap(principal.project, table)
   names.add(uid, placement.physicalUid)

@@ -1,6 +1,7 @@
 /** What a gateway is started with, and what it is then. */
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
+import type { Config } from '../config/config.ts'
 import type { RateLimitOptions } from '../control/rate-limits.ts'
 import type { TokenStore } from '../control/shared-rate-limits.ts'
 import type { PublishedKey } from '../control/token-keys.ts'
@@ -77,6 +78,8 @@ export interface GatewayOptions {
   readonly connectionsPerNode?: number
   /** How nodes are probed. Default: not at all. */
   readonly health?: HealthOptions
+  /** How spread indexes are read. Default: the configuration's defaults. */
+  readonly cluster?: Config['cluster']
   /** Where webhooks, embedders, exports and keys of issuers may be (M-H7, P-08). Default: public addresses. */
   readonly outbound?: { readonly allowed: AllowedNetworks; readonly httpsOnly?: boolean }
 }

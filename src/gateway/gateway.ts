@@ -35,6 +35,7 @@ import { type Pipeline, run } from './pipeline.ts'
 import { routeCopyFile } from './route-copy-file.ts'
 import { followRoutes, type RouteFollower } from './route-follower.ts'
 import { limitClassOf, parameterNames, routePolicies } from './route-policy.ts'
+import { createSpreadParts } from './spread-parts.ts'
 
 export type { Gateway, GatewayLimits, GatewayOptions } from './gateway-options.ts'
 
@@ -116,6 +117,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     clock,
     random,
     foreignSettings: new ForeignSettings(options.journal),
+    spread: createSpreadParts({
+      options: options.cluster,
+      journal,
+      health: fleet.health,
+      metrics: clusterMetrics,
+      registry: options.metrics,
+      clock,
+      random,
+      nodes: () => follower.table.nodes(),
+    }),
     nextRequestId: createRequestIds(random),
     limits,
     version: options.version ?? emulatedRelease,

@@ -12,6 +12,7 @@ import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { multiSearch as searchTogether } from '../search/multi-search.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { askRead, jsonRequest } from '../upstream/ask.ts'
 import { type Answer, json } from './answer.ts'
@@ -25,6 +26,7 @@ import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody, translate } from './relay.ts'
 import { checkJsonType, readBody } from './request-body.ts'
+import { readSpread } from './spread-read.ts'
 
 const plainPlaces = compilePlaces(answerPlaces.multiSearch)
 const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
@@ -69,6 +71,8 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
     throw new ApiError('bad_request', `A multi-search holds at most ${queriesMax} queries.`)
   }
   refuseRemotes(call, decoded)
+  const spread = spreadAmong(call, decoded)
+  if (spread !== undefined) return searchSpread(call, decoded, spread)
   const names = new NameMap(call.principal.project, call.exchange.table)
   const bodies: readonly Json[] = sent.queries
   const placed = decoded.queries.map((query, position) =>
@@ -92,6 +96,32 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
   if (legs.length === 0) return json(200, { results: [] })
   if (legs.length === 1) return whole(call, names, legs[0], undefined)
   return reassemble(call, names, legs, queries.length)
+}
+
+/** Names of all indexes, when one of them is spread. */
+function spreadAmong({ exchange, principal }: Call, { queries }: MultiSearch): readonly string[] | undefined {
+  const uids = [...new Set(queries.map(({ indexUid }) => indexUid))]
+  const isSpread = (uid: string) => (exchange.table.index(principal.project.id, uid)?.index.spread ?? null) !== null
+  return uids.some(isSpread) ? uids : undefined
+}
+
+/** Several shards answer some query: every query is a read of its own, put together by `search`. */
+function searchSpread(call: Call, decoded: MultiSearch, uids: readonly string[]): Promise<Answer> {
+  const { exchange, principal, signal, headers } = call
+  const queries = decoded.queries.map((query, position) => {
+    const uid = query.indexUid
+    if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
+    if (exchange.table.index(principal.project.id, uid) === undefined)
+      throw inside(position, indexNotFound(uid).body, 400)
+    rethrowFlags(position, () => checkFilterFlags(query.filter, principal.project.features))
+    const forced = forcedFilter(principal, uid)
+    return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
+  })
+  const withMetadata = headers.includeMetadata === 'true' || headers.includeMetadata === '1'
+  return readSpread({
+    ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
+    answer: (find, options) => searchTogether(find, { ...decoded, queries }, options),
+  })
 }
 
 /** Topology belongs to the operator: a query cannot choose a server. */

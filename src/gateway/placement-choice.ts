@@ -18,7 +18,7 @@ export function readPlacement(route: IndexRoute): Placement {
 export function connectTo(
   table: RouteTable,
   pools: NodePools,
-  placement: Placement,
+  placement: Pick<Placement, 'node'>,
   project: ProjectId,
 ): NodeConnection {
   const node = nodeForReads(table, placement.node, project)

@@ -1,5 +1,6 @@
 /** The few request headers that mean something to us, read in one pass. All others are dropped (P-08). */
 import { ApiError } from '../api/errors.ts'
+import { headerNames } from '../api/names.ts'
 
 export interface RequestHeaders {
   readonly host: string | undefined
@@ -13,6 +14,8 @@ export interface RequestHeaders {
   readonly acceptEncoding: string | undefined
   readonly requestId: string | undefined
   readonly includeMetadata: string | undefined
+  readonly session: string | undefined
+  readonly minSettingsVersion: string | undefined
   readonly requestedHeaders: string | undefined
   readonly requestedMethod: string | undefined
 }
@@ -31,6 +34,8 @@ const lowerCaseNames: readonly (readonly [string, keyof RequestHeaders])[] = [
   ['accept-encoding', 'acceptEncoding'],
   ['x-request-id', 'requestId'],
   ['meili-include-metadata', 'includeMetadata'],
+  [headerNames.session.toLowerCase(), 'session'],
+  [headerNames.minSettingsVersion.toLowerCase(), 'minSettingsVersion'],
   ['access-control-request-headers', 'requestedHeaders'],
   ['access-control-request-method', 'requestedMethod'],
 ]
@@ -63,6 +68,8 @@ export function readHeaders(raw: readonly string[]): RequestHeaders {
     acceptEncoding: undefined,
     requestId: undefined,
     includeMetadata: undefined,
+    session: undefined,
+    minSettingsVersion: undefined,
     requestedHeaders: undefined,
     requestedMethod: undefined,
   }

@@ -1,14 +1,18 @@
 /** Sizes and counts of a project (M-A2): asked of the nodes that hold its indexes, summed here, never theirs (M-I2). */
+import { ApiError } from '../api/errors.ts'
 import { decodeStatsQuery } from '../api/page-query.ts'
 import { renderTime } from '../api/task-view.ts'
 import { seesIndex } from '../control/principal.ts'
+import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { readStats as readStatsOf } from '../search/index-stats.ts'
 import type { Placement } from '../store/catalogue.ts'
 import type { IndexRoute } from '../topology/route-table.ts'
 import { askRead } from '../upstream/ask.ts'
 import { json } from './answer.ts'
 import type { Call, Handler } from './exchange.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
+import { readSpread } from './spread-read.ts'
 
 const statsBytesMax = 64 * 1024 * 1024
 /** Above so many indexes on a node, its whole statistics are cheaper to ask for than each one's. */
@@ -28,7 +32,9 @@ export async function projectStats(call: Call, parameters: string): Promise<Proj
     .indexes(principal.project.id)
     .filter(({ index }) => principal.seesAllIndexes || seesIndex(principal, index.uid))
   const byNode = new Map<string, { route: IndexRoute; placement: Placement }[]>()
+  const spread = routes.filter(({ index }) => index.spread !== null)
   for (const route of routes) {
+    if (route.index.spread !== null) continue
     const placement = readPlacement(route)
     const ofNode = byNode.get(placement.node)
     if (ofNode === undefined) byNode.set(placement.node, [{ route, placement }])
@@ -49,8 +55,9 @@ export async function projectStats(call: Call, parameters: string): Promise<Proj
   const keep = (route: IndexRoute, stats: Json | undefined) => {
     if (stats !== undefined && isObject(stats)) found.set(route.index.uid, stats)
   }
-  await Promise.all(
-    [...byNode.values()].map(async (indexes) => {
+  await Promise.all([
+    ...spread.map(async (route) => keep(route, await spreadStats(call, route.index.uid, signal))),
+    ...[...byNode.values()].map(async (indexes) => {
       if (indexes.length <= singleAsksMax) {
         await Promise.all(
           indexes.map(async ({ route, placement }) =>
@@ -64,12 +71,31 @@ export async function projectStats(call: Call, parameters: string): Promise<Proj
       if (!isObject(ofAll)) return
       for (const { route, placement } of indexes) keep(route, ofAll[placement.physicalUid])
     }),
-  )
+  ])
   const sorted = routes.flatMap(({ index }): [string, JsonObject][] => {
     const stats = found.get(index.uid)
     return stats === undefined ? [] : [[index.uid, stats]]
   })
   return { indexes: new Map(sorted), isPartial: found.size < routes.length }
+}
+
+/** `undefined` = its nodes do not answer in time. */
+async function spreadStats(call: Call, uid: string, signal: AbortSignal): Promise<Json | undefined> {
+  const { exchange, principal } = call
+  try {
+    const answer = await readSpread({
+      ...{ exchange, principal, signal, uids: [uid], operation: 'stats', withMetadata: false },
+      answer: async (find, options) => {
+        const index = find(uid)
+        assert(index !== undefined, 'the index that is read is known')
+        return JSON.stringify(await readStatsOf(index, options))
+      },
+    })
+    return answer.kind === 'bytes' ? (JSON.parse(Buffer.from(answer.body).toString('utf8')) as Json) : undefined
+  } catch (error) {
+    if (error instanceof ApiError || signal.aborted) return undefined
+    throw error
+  }
 }
 
 /** `GET /stats`. */

@@ -181,7 +181,8 @@ async function settle(
     renamings.push(...completion.renamings)
     await saveRewritten(client, sealing, state.project, completion.rewritten)
     endings.push(...completion.endings)
-    isCatalogueChanged ||= completion.isVisible
+    // Sessions wait for positions, whatever came of them.
+    isCatalogueChanged ||= completion.isVisible || state.spread !== null
   }
   if (state.isGone) await removePlacements(client, id)
   else if (replicas.every(({ applied }) => applied >= state.head)) state.behindSince = null

@@ -122,7 +122,7 @@ function settle(
     renameTasks(projectIn(state, one.project), completion.renamings)
     saveRewritten(index, completion.rewritten)
     endings.push(...completion.endings)
-    isChanged ||= completion.isVisible
+    isChanged ||= completion.isVisible || one.spread !== null
     for (const { id } of renamed) {
       if (id !== one.id) memory.record([{ entity: 'index', project: one.project, entityId: id }])
     }

@@ -37,7 +37,7 @@ async function cleared({ deps }: NodeSession, index: IndexId, resolution: Resolu
   const { error } = resolution
   if (error === null) return resolution
   const { settings } = await deps.journal.completedSettings(index)
-  return { ...resolution, error: { ...error, message: clientMessage(error.message, completeSettings(settings)) } }
+  return { ...resolution, error: { ...error, message: clientMessage(error, completeSettings(settings)) } }
 }
 
 /**

@@ -12,9 +12,9 @@ import {
   type SettingRoute,
   settingRoutes,
 } from '../../api/settings.ts'
-import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
+import type { JsonObject } from '../../lib/json.ts'
 import type { EngineOperation } from '../core.ts'
-import { matchesAttribute } from './attribute-pattern.ts'
+import { fieldsPage } from '../field-entries.ts'
 import { type Answer, accepted, type Call, json, pathUid, type Route, readJson } from './call.ts'
 import { checkIndex } from './key-ring.ts'
 
@@ -156,18 +156,6 @@ async function write(call: Call, uid: string | null, operation: EngineOperation)
 }
 
 async function listFields(call: Call): Promise<Answer> {
-  const { offset, limit, filter } = decodeFieldsQuery(await readJson(call))
-  const fields = await call.parts.core.fields(pathUid(call))
-  const wanted = fields.filter((field) => {
-    if (filter === null) return true
-    const patterns = filter.attributePatterns
-    if (patterns !== null && !patterns.some((pattern) => matchesAttribute(pattern, String(field.name)))) return false
-    const aspects = ['displayed', 'searchable', 'sortable', 'distinct', 'rankingRule', 'filterable'] as const
-    return aspects.every((aspect) => filter[aspect] === null || filter[aspect] === isEnabled(field[aspect]))
-  })
-  return json(renderPage(wanted, { offset, limit }))
-}
-
-function isEnabled(aspect: Json | undefined): boolean {
-  return aspect !== undefined && isObject(aspect) && aspect.enabled === true
+  const query = decodeFieldsQuery(await readJson(call))
+  return json(fieldsPage(await call.parts.core.fields(pathUid(call)), query))
 }
