@@ -41,8 +41,11 @@ export async function countUnion(
     countTogether(index, some, { patterns, sign }, options)
   if (worded.length === 0 || unworded.length === 0)
     return count(queries.length === worded.length ? worded : unworded, 1)
-  const any = legFilterAny(unworded.map(({ filter }) => filter))
-  const common = worded.map((query) => ({ ...query, filter: any === null ? query.filter : both(query.filter, any) }))
+  const either = legFilterAny(unworded.map(({ filter }) => filter))
+  const common = worded.map((query) => ({
+    ...query,
+    filter: either === null ? query.filter : both(query.filter, either),
+  }))
   const [words, rest, shared] = await Promise.all([count(worded, 1), count(unworded, 1), count(common, -1)])
   return {
     total: words.total + rest.total - shared.total,

@@ -6,15 +6,15 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { systemRandom } from '../../src/lib/random.ts'
-import { send } from './differential/server.ts'
-import { makeWorlds } from './differential/worlds.ts'
-import { engineSources } from './engine-processes.ts'
-import { allowances } from './merge/allowances.ts'
-import { canBeSpread, compareWorld } from './merge/comparison-run.ts'
-import type { Kind } from './merge/kinds.ts'
-import { layouts } from './merge/spread-world.ts'
-import { Tally } from './merge/tally.ts'
+import { systemRandom } from '../../../src/lib/random.ts'
+import { send } from '../differential/server.ts'
+import { makeWorlds } from '../differential/worlds.ts'
+import { engineSources } from '../engine-processes.ts'
+import { allowances } from './allowances.ts'
+import { canBeSpread, compareWorld } from './comparison-run.ts'
+import type { Kind } from './kinds.ts'
+import { layouts } from './spread-world.ts'
+import { Tally } from './tally.ts'
 
 const [embedded, reference] = engineSources()
 const seed = 150
