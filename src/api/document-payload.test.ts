@@ -7,7 +7,14 @@ import { ApiError } from './errors.ts'
 const json: DocumentFormat = { kind: 'json' }
 const ndjson: DocumentFormat = { kind: 'ndjson' }
 const csv: DocumentFormat = { kind: 'csv', delimiter: ',' }
-const fresh: DocumentCheck = { uid: 't', primaryKey: null, geo: false, shapes: false, embedders: {} }
+const fresh: DocumentCheck = {
+  uid: 't',
+  primaryKey: null,
+  reserved: ['_ours'],
+  geo: false,
+  shapes: false,
+  embedders: {},
+}
 
 async function* pieces(bytes: Buffer, length: number): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
@@ -277,5 +284,13 @@ test('without a check, syntax alone is judged', async () => {
     distinct: 2,
     inferred: null,
     refusal: undefined,
+  })
+})
+
+test("a field that is not the client's is refused before anything else is said of the document", async () => {
+  await assert.rejects(read('[{"id":1},{"id":"no id at all!","_ours":1}]', json), (error: ApiError) => {
+    assert.equal(error.code, 'miroir_reserved_field')
+    assert.match(error.message, /`_ours`/)
+    return true
   })
 })
