@@ -287,10 +287,7 @@ test('without a check, syntax alone is judged', async () => {
   })
 })
 
-test("a field that is not the client's is refused before anything else is said of the document", async () => {
-  await assert.rejects(read('[{"id":1},{"id":"no id at all!","_ours":1}]', json), (error: ApiError) => {
-    assert.equal(error.code, 'miroir_reserved_field')
-    assert.match(error.message, /`_ours`/)
-    return true
-  })
+test('reserved fields are refused before anything else is said of a document', async () => {
+  const found = await read('[{"id":1},{"id":"no id at all!","_ours":1}]', json)
+  assert.match(JSON.stringify(found), /The field `_ours` is reserved/)
 })
