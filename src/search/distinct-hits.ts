@@ -105,7 +105,8 @@ async function exactTotal(
   const found = await askLegs(index, { ...countQuery(query), facets: [attribute] }, options)
   const total = totalOf(found)
   const { faceting } = index.settings
-  const unlimited = { faceting: { ...faceting, maxValuesPerFacet: Number.POSITIVE_INFINITY } }
+  const all = { distinctAttribute: null, faceting: { ...faceting, maxValuesPerFacet: Number.POSITIVE_INFINITY } }
+  const unlimited = { ...index.settings, ...all }
   const values = mergeFacetCounts(found, unlimited, total).distribution.get(attribute) ?? new Map<string, number>()
   const counted = [...values.values()].reduce((sum, count) => sum + count, 0)
   const isFilteredByScore = query.rankingScoreThreshold !== null

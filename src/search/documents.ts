@@ -3,14 +3,14 @@ import type { DocumentQuery, DocumentsQuery } from '../api/documents-query.ts'
 import { sequenceField } from '../api/reserved-fields.ts'
 import { selectTexts } from '../embedded/search/document-selection.ts'
 import { assert } from '../lib/assert.ts'
-import type { Json, JsonObject } from '../lib/json.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { compareRows, type Row, type RowOrder, readRow, rowOrder } from './document-rows.ts'
 import { indexPath, type Leg, type ReadOptions, type SearchedIndex, type Target } from './leg.ts'
 import { mergeLists } from './merge-order.ts'
 import { isRefusal, refusal } from './refusals.ts'
-import { disguise, isReservedName } from './reserved-names.ts'
+import { disguise, isReservedName, withClientNames } from './reserved-names.ts'
 import { legFilter } from './shard-clause.ts'
 
 /** Rows in one request while the rows before a page are counted off: they hold what decides the order and nothing else. */
@@ -49,9 +49,7 @@ export function ownerOf({ coverage, spread }: SearchedIndex, id: string): Target
  */
 export async function listDocuments(index: SearchedIndex, sent: DocumentsQuery, options: ReadOptions): Promise<string> {
   const query: DocumentsQuery = {
-    ...sent,
-    filter: disguise(sent.filter),
-    sort: disguise(sent.sort as Json) as DocumentsQuery['sort'],
+    ...withClientNames(sent, index.settings),
     fields: sent.fields?.filter((name) => !isReservedName(name)) ?? null,
   }
   const list = new DocumentList(index, query, options)

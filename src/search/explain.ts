@@ -1,10 +1,9 @@
 /** A search's plan as data (C-46): what would be asked of whom, and how the answers would become one. Nobody is asked. */
 import { parseFilter } from '../api/filter.ts'
-import type { Filter } from '../api/filter-tree.ts'
 import { pageRequest } from '../api/paging.ts'
 import type { SearchQuery } from '../api/search-query.ts'
-import { isFilterable, ruleOf } from '../embedded/search/attribute-names.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import { fieldsIn, isFilterableField } from './hidden-distinct.ts'
 import type { SearchedIndex } from './leg.ts'
 import type { Narrow, NarrowingReason } from './narrowing.ts'
 import { legQuery, planSearch, searchLeg } from './search-plan.ts'
@@ -86,8 +85,7 @@ function warningsOf(index: SearchedIndex, query: SearchQuery, reason: NarrowingR
   const warn = (type: string, message: string) => warnings.push({ type, message })
   const fields = reason === 'unreadable' ? [] : fieldsOf(query.filter)
   for (const field of fields) {
-    const rule = ruleOf(index.settings, field)?.rule
-    if (rule === undefined || !isFilterable(rule))
+    if (!isFilterableField(index.settings, field))
       warn('UnfilterableAttribute', `\`${field}\` is not in \`filterableAttributes\`: the search is refused.`)
   }
   const { skip, take } = pageRequest(query)
@@ -102,11 +100,5 @@ function warningsOf(index: SearchedIndex, query: SearchQuery, reason: NarrowingR
 
 function fieldsOf(filter: Json): readonly string[] {
   const parsed = parseFilter(filter, 'invalid_search_filter')
-  return parsed === null ? [] : [...new Set(namesIn(parsed))]
-}
-
-function namesIn(filter: Filter): readonly string[] {
-  if (filter.kind === 'and' || filter.kind === 'or') return filter.filters.flatMap(namesIn)
-  if (filter.kind === 'not') return namesIn(filter.filter)
-  return 'field' in filter ? [filter.field.text] : []
+  return parsed === null ? [] : [...new Set(fieldsIn(parsed).map(({ text }) => text))]
 }

@@ -2,6 +2,7 @@
 import type { IndexSettings } from '../api/index-settings.ts'
 import { normaliseFacet } from '../embedded/text/normalise.ts'
 import { type Members, splitMembers } from '../lib/json-cut.ts'
+import { hiddenDistinct } from './hidden-distinct.ts'
 import { isReservedName } from './reserved-names.ts'
 import { compareBytes } from './score-keys.ts'
 
@@ -38,24 +39,22 @@ interface Value {
 }
 
 /** @param candidates  documents found in all. */
-export function mergeFacetCounts(
-  legs: readonly FacetLeg[],
-  { faceting }: Pick<IndexSettings, 'faceting'>,
-  candidates: number,
-): FacetCounts {
-  const { sortFacetValuesBy, maxValuesPerFacet } = faceting
+export function mergeFacetCounts(legs: readonly FacetLeg[], settings: IndexSettings, candidates: number): FacetCounts {
+  const { sortFacetValuesBy, maxValuesPerFacet } = settings.faceting
+  const hidden = hiddenDistinct(settings)
+  const isClients = (field: string) => !isReservedName(field) && field !== hidden
   const orderOf = (field: string): Order => sortFacetValuesBy[field] ?? sortFacetValuesBy['*'] ?? 'alpha'
   const fields = new Map<string, Map<string, Value>>()
   const stats = new Map<string, { min: string; max: string }>()
   for (const { total, members, facets, sign = 1 } of legs) {
     const ranges = readRanges(facets?.stats ?? members?.get('facetStats') ?? '{}')
     for (const [field, text] of splitMembers(facets?.distribution ?? members?.get('facetDistribution') ?? '{}')) {
-      if (isReservedName(field)) continue
+      if (!isClients(field)) continue
       const values = fields.get(field) ?? new Map<string, Value>()
       fields.set(field, values)
       addValues(values, numbersFirst(splitMembers(text), ranges.get(field), orderOf(field), total), sign)
     }
-    for (const [field, range] of ranges) if (!isReservedName(field)) stats.set(field, join(stats.get(field), range))
+    for (const [field, range] of ranges) if (isClients(field)) stats.set(field, join(stats.get(field), range))
   }
   const distribution = sortedFields(fields).map(([field, values]) => {
     const all = [...values.values()].filter(({ count }) => count > 0)

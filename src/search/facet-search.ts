@@ -5,7 +5,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import { splitItems, splitMembers } from '../lib/json-cut.ts'
 import { indexPath, type Leg, type ReadOptions, type SearchedIndex, type Target } from './leg.ts'
 import { isRefusal, refusal } from './refusals.ts'
-import { disguise } from './reserved-names.ts'
+import { withClientNames } from './reserved-names.ts'
 import { compareBytes } from './score-keys.ts'
 import { legFilter } from './shard-clause.ts'
 
@@ -19,7 +19,7 @@ interface FacetHit {
 /** @returns JSON text of the whole answer. @throws as `searchIndex`. */
 export async function searchFacet(index: SearchedIndex, sent: FacetSearchQuery, options: ReadOptions): Promise<string> {
   const { ask, signal } = options
-  const query = { ...sent, facetName: disguise(sent.facetName), filter: disguise(sent.filter) }
+  const query = withClientNames(sent, index.settings)
   const legs = index.coverage.map((target) => leg(index, target, legFilter(index, target, query.filter), query))
   const replies = await Promise.all(legs.map((item) => ask(item, signal)))
   if (replies.some(isRefusal))

@@ -11,7 +11,8 @@ import type { PlacedQuery } from './federated-lists.ts'
 import { legFilterAny } from './filter-text.ts'
 import type { Leg, ReadOptions, SearchedIndex, Target } from './leg.ts'
 import { isRefusal, refusal } from './refusals.ts'
-import { countQuery, kindOf, withoutReserved } from './search-plan.ts'
+import { withClientNames } from './reserved-names.ts'
+import { countQuery, kindOf } from './search-plan.ts'
 import { legFilter } from './shard-clause.ts'
 
 export interface UnionCount {
@@ -29,7 +30,7 @@ export async function countUnion(
   const queries = placed.map(
     ({ query }): MultiSearchQuery => ({
       ...query,
-      ...countQuery(withoutReserved(query)),
+      ...countQuery(withClientNames(query, index.settings)),
       federationOptions: null,
     }),
   )

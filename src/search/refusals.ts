@@ -4,7 +4,7 @@
  */
 import type { ErrorBody } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
-import { isObject, type JsonObject } from '../lib/json.ts'
+import { hiddenDistinct } from './hidden-distinct.ts'
 import {
   type Leg,
   type LegReply,
@@ -90,7 +90,7 @@ export function clientMessage({ message, code }: Pick<ErrorBody, 'message' | 'co
     const hides = code !== 'invalid_document_sort' && (list.hides || (hidesFilterable && list === lists[0]))
     return cleanList(text, { ...list, hides }, settings)
   }, message)
-  return reveal(clean)
+  return reveal(clean, settings)
 }
 
 function cleanList(
@@ -103,7 +103,13 @@ function cleanList(
   if (at < 0 || end < 0) return message
   const listed = message.slice(at + start.length, end)
   const named =
-    listed === '' ? [] : listed.split(between).filter((name) => !isReservedName(name) && isClients(name, settings))
+    listed === ''
+      ? []
+      : listed
+          .split(between)
+          .filter(
+            (name) => !isReservedName(name) && !(start.includes('filterable') && name === hiddenDistinct(settings)),
+          )
   const { displayedAttributes } = settings
   const shown =
     !hides || displayedAttributes.includes('*') ? named : named.filter((name) => displayedAttributes.includes(name))
@@ -112,22 +118,4 @@ function cleanList(
   return message.slice(0, at) + start + shown.join(between) + hint + message.slice(end)
 }
 
-/** Nodes may filter by the distinct attribute, clients only when they said so. */
-function isClients(
-  name: string,
-  { distinctAttribute, filterableAttributes, searchableAttributes }: IndexSettings,
-): boolean {
-  return (
-    name !== distinctAttribute ||
-    filterableAttributes.some(({ attributePatterns }) => attributePatterns.includes(name)) ||
-    searchableAttributes.includes(name)
-  )
-}
-
 export const isRefusal = ({ status }: LegReply): boolean => status >= 400
-
-/** `_federation` and the like: an object's text, or undefined. */
-export function objectMember(value: JsonObject, name: string): JsonObject | undefined {
-  const member = value[name]
-  return member !== undefined && isObject(member) ? member : undefined
-}

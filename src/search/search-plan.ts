@@ -1,11 +1,11 @@
 /** The plan of a search over a spread index, as data: which legs are asked, what for, and how their answers become one. */
 import { type PageRequest, pageRequest } from '../api/paging.ts'
 import { encodeSearchQuery, type SearchQuery } from '../api/search-query.ts'
-import type { Json, JsonObject } from '../lib/json.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { indexPath, type Leg, type SearchedIndex, type Target } from './leg.ts'
 import { type Narrow, narrowed } from './narrowing.ts'
 import { type Projection, projectionOf } from './projection.ts'
-import { disguise } from './reserved-names.ts'
+import { withClientNames } from './reserved-names.ts'
 import { legFilter } from './shard-clause.ts'
 
 /** What ranks: words (or nothing), vectors, or both (M-F17). */
@@ -32,7 +32,7 @@ export interface SearchPlan {
 const distinctMore = 30
 
 export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narrow): SearchPlan {
-  const query = withoutReserved(sent)
+  const query = withClientNames(sent, whole.settings)
   const index = narrowed(whole, narrow(whole, query.filter))
   const { maxTotalHits } = index.settings.pagination
   const page = pageRequest(query)
@@ -51,18 +51,6 @@ export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narr
     distinct,
     projection,
     drops: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo') ? ['_geoDistance'] : [],
-  }
-}
-
-/** Names of reserved fields are names of fields that nobody has. */
-export function withoutReserved<T extends SearchQuery>(query: T): T {
-  return {
-    ...query,
-    filter: disguise(query.filter),
-    sort: disguise(query.sort as Json) as SearchQuery['sort'],
-    facets: disguise(query.facets as Json) as SearchQuery['facets'],
-    distinct: disguise(query.distinct),
-    attributesToSearchOn: disguise(query.attributesToSearchOn as Json) as SearchQuery['attributesToSearchOn'],
   }
 }
 

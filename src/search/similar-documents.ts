@@ -14,12 +14,12 @@ import { type Neighbour, nearest, type SourceVectors, vectorsIn, vectorsMax } fr
 import { projectionOf } from './projection.ts'
 import { isRefusal, refusal } from './refusals.ts'
 import { hitText } from './render-hit.ts'
-import { disguise } from './reserved-names.ts'
+import { withClientNames } from './reserved-names.ts'
 import { countQuery } from './search-plan.ts'
 
 /** @returns JSON text of the whole answer. @throws as `searchIndex`. */
 export async function searchSimilar(index: SearchedIndex, sent: SimilarQuery, options: ReadOptions): Promise<string> {
-  const query = { ...sent, filter: disguise(sent.filter) }
+  const query = withClientNames(sent, index.settings)
   await checkSimilar(index, query, options)
   const document = await readVectors(index, query, options)
   const { maxTotalHits } = index.settings.pagination
