@@ -31,26 +31,61 @@ export function readHits(list: string, target: string): Hit[] {
 }
 
 /** @param text  of a hit with `_rankingScore` and, last, `_rankingScoreDetails`. */
-export function readHit(text: string, target: string): Hit {
-  const detailsAt = text.lastIndexOf(detailsName)
-  const scoreAt = text.lastIndexOf(scoreName, detailsAt)
-  assert(detailsAt > 0 && scoreAt > 0, 'a hit with its scores')
-  const detailsText = text.slice(detailsAt + detailsName.length, -1)
-  const scoreText = text.slice(scoreAt + scoreName.length, detailsAt - 1)
-  const details = orderedDetails(JSON.parse(detailsText) as JsonObject)
-  const last = details.at(-1)
-  const isRanked = last?.name === sequenceRule
-  if (isRanked) details.pop()
-  const document = scoreAt === 1 ? '{}' : `${text.slice(0, scoreAt - 1)}}`
-  return {
-    text: document,
-    score: Number(scoreText),
-    scoreText,
-    details,
-    detailsText,
-    keys: keysOf(details),
-    sequence: isRanked ? sequenceText(last.fields.value) : sequenceOf(document),
-    target,
+export const readHit = (text: string, target: string): Hit => new TextHit(text, target)
+
+/** The hit with other details than its node told. */
+export function changedHit(hit: Hit, change: Partial<Hit>): Hit {
+  const { text, score, scoreText, details, detailsText, keys, sequence, target } = hit
+  return { text, score, scoreText, details, detailsText, keys, sequence, target, ...change }
+}
+
+/** A hit that is read when it comes to be compared: of most hits of a leg nobody ever looks at the details. */
+class TextHit implements Hit {
+  readonly target: string
+  readonly text: string
+  readonly scoreText: string
+  readonly detailsText: string
+  #details: readonly ScoreDetail[] | undefined
+  #keys: readonly ScoreKey[] | undefined
+  #sequence = ''
+
+  constructor(text: string, target: string) {
+    const detailsAt = text.lastIndexOf(detailsName)
+    const scoreAt = text.lastIndexOf(scoreName, detailsAt)
+    assert(detailsAt > 0 && scoreAt > 0, 'a hit with its scores')
+    this.target = target
+    this.detailsText = text.slice(detailsAt + detailsName.length, -1)
+    this.scoreText = text.slice(scoreAt + scoreName.length, detailsAt - 1)
+    this.text = scoreAt === 1 ? '{}' : `${text.slice(0, scoreAt - 1)}}`
+  }
+
+  get score(): number {
+    return Number(this.scoreText)
+  }
+
+  get details(): readonly ScoreDetail[] {
+    this.#details ??= this.#read()
+    return this.#details
+  }
+
+  get keys(): readonly ScoreKey[] {
+    this.#keys ??= keysOf(this.details)
+    return this.#keys
+  }
+
+  get sequence(): string {
+    this.#details ??= this.#read()
+    return this.#sequence
+  }
+
+  #read(): readonly ScoreDetail[] {
+    const details = orderedDetails(JSON.parse(this.detailsText) as JsonObject)
+    const last = details.at(-1)
+    if (last?.name === sequenceRule) {
+      details.pop()
+      this.#sequence = sequenceText(last.fields.value)
+    } else this.#sequence = sequenceOf(this.text)
+    return details
   }
 }
 

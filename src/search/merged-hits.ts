@@ -5,7 +5,7 @@ import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
 import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
 import { compareHits, mergeLists } from './merge-order.ts'
-import { comparesPlaces, withPlaceBuckets } from './place-buckets.ts'
+import { withPlaceBuckets } from './place-buckets.ts'
 import { countQuery, type SearchPlan } from './search-plan.ts'
 
 export interface MergedHits {
@@ -23,18 +23,15 @@ export async function mergeHits(
   answers: readonly LegAnswer[],
   options: ReadOptions,
 ): Promise<MergedHits> {
-  const lists = listsOf(answers)
+  const lists = plan.sortsByPlace ? listsByPlace(answers) : answers.map(({ hits }) => hits)
   if (plan.distinct !== null) return distinctHits(plan, plan.distinct, { query, answers, lists }, options)
   const hits = mergeLists(lists, compareHits, plan.needed)
   return { hits, answers, total: await thresholdTotal(plan, query, answers, hits.length, options) }
 }
 
-/** One list for each leg; where places are compared, with the distances that one node would show. */
-function listsOf(answers: readonly LegAnswer[]): readonly (readonly Hit[])[] {
-  const lists = answers.map(({ hits }) => hits)
-  const all = lists.flat()
-  if (!comparesPlaces(all)) return lists
-  const bucketed = withPlaceBuckets(all)
+/** The list of each leg, with the distances that one node would show. */
+function listsByPlace(answers: readonly LegAnswer[]): readonly (readonly Hit[])[] {
+  const bucketed = withPlaceBuckets(answers.flatMap(({ hits }) => hits))
   return answers.map(({ target }) => bucketed.filter((hit) => hit.target === target.id))
 }
 

@@ -6,14 +6,11 @@
 import { haversineMetres, type Point } from '../embedded/search/geo.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { splitMembers } from '../lib/json-cut.ts'
-import type { Hit } from './hit.ts'
+import { changedHit, type Hit } from './hit.ts'
 import { compareHits } from './merge-order.ts'
 import { compareKeys, geoKey, isAscending, isGeo, keysOf, type ScoreDetail } from './score-keys.ts'
 
 const bucketMetres = 1
-
-export const comparesPlaces = (hits: readonly Hit[]): boolean =>
-  hits.some(({ details }) => details.some(({ name }) => isGeo(name)))
 
 /** All hits in order, with the distances that one node would show. */
 export function withPlaceBuckets(hits: readonly Hit[]): readonly Hit[] {
@@ -80,5 +77,5 @@ function withPlace(hit: Hit, name: string, { distance, place }: Placed): Hit {
   if (known === undefined || known.fields.distance === distance) return hit
   const fields: JsonObject = { ...known.fields, value: place, distance }
   const details = hit.details.map((detail, index) => (index === at ? { name, fields } : detail))
-  return { ...hit, details, detailsText: null, keys: keysOf(details) }
+  return changedHit(hit, { details, detailsText: null, keys: keysOf(details) })
 }

@@ -24,6 +24,8 @@ export interface SearchPlan {
   /** Hits of which one value is shown once; null = all are. */
   readonly distinct: string | null
   readonly projection: Projection
+  /** Places are compared (`_geoPoint`). */
+  readonly sortsByPlace: boolean
   /** What nodes tell only because the merge asks for places. */
   readonly drops: readonly '_geoDistance'[]
 }
@@ -50,6 +52,7 @@ export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narr
     needed: from + Math.min(page.take, maxTotalHits - from),
     distinct,
     projection,
+    sortsByPlace,
     drops: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo') ? ['_geoDistance'] : [],
   }
 }

@@ -7,7 +7,7 @@ import type { SimilarQuery } from '../api/similar-query.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { splitMembers } from '../lib/json-cut.ts'
 import { ownerOf } from './documents.ts'
-import { type Hit, sequenceOf } from './hit.ts'
+import { changedHit, type Hit, sequenceOf } from './hit.ts'
 import { indexPath, type Leg, type ReadOptions, type SearchedIndex } from './leg.ts'
 import { askLegs, totalOf } from './leg-answers.ts'
 import { type Neighbour, nearest, type SourceVectors, vectorsIn, vectorsMax } from './near-documents.ts'
@@ -128,5 +128,5 @@ async function isAmongFound(index: SearchedIndex, { id, filter }: SimilarQuery, 
 /** Likeness is the only rule of this search. */
 function alone({ hit, similarity }: Neighbour): Hit {
   const detail = { name: 'vectorSort', fields: { order: 0, similarity } }
-  return { ...hit, score: similarity, scoreText: String(similarity), details: [detail], detailsText: null }
+  return changedHit(hit, { score: similarity, scoreText: String(similarity), details: [detail], detailsText: null })
 }

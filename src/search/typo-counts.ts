@@ -4,7 +4,7 @@
  * word if any shard does, so the largest maximum holds for all hits that the rules before found equal.
  */
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { Hit } from './hit.ts'
+import { changedHit, type Hit } from './hit.ts'
 import { isSort, type ScoreDetail } from './score-keys.ts'
 
 const numberOf = (value: Json | undefined): number => (typeof value === 'number' ? value : 0)
@@ -37,19 +37,22 @@ export function withCommonTypoCounts(lists: readonly (readonly Hit[])[]): readon
   )
 }
 
-/** Most often all hits have one maximum. */
+/** Most often all hits have one maximum: then none is read for this. */
 function mayDiffer(lists: readonly (readonly Hit[])[]): boolean {
-  let known: number | undefined
+  let known: string | undefined
   for (const list of lists)
-    for (const { details } of list) {
-      const at = typoAt(details)
-      if (at < 0) continue
-      const max = numberOf(details[at]!.fields.maxTypoCount)
+    for (const { detailsText } of list) {
+      const at = detailsText === null ? -1 : detailsText.indexOf(maximumName)
+      if (detailsText === null || at < 0) continue
+      const from = at + maximumName.length
+      const max = detailsText.slice(from, detailsText.indexOf(',', from))
       known ??= max
       if (known !== max) return true
     }
   return false
 }
+
+const maximumName = '"maxTypoCount":'
 
 function withMaximum(hit: Hit, at: number, maximum: number): Hit {
   const typo = hit.details[at]!
@@ -58,7 +61,12 @@ function withMaximum(hit: Hit, at: number, maximum: number): Hit {
   const fields: JsonObject = { ...typo.fields, maxTypoCount: maximum, score: typoScore(count, maximum) }
   const details = hit.details.map((detail, index) => (index === at ? { name: 'typo', fields } : detail))
   const score = newScore(hit, at, maximum)
-  return { ...hit, details, detailsText: null, score, scoreText: score === hit.score ? hit.scoreText : null }
+  return changedHit(hit, {
+    details,
+    detailsText: null,
+    score,
+    scoreText: score === hit.score ? hit.scoreText : null,
+  })
 }
 
 const typoScore = (count: number, maximum: number): number => (maximum + 1 - count) / (maximum + 1)
