@@ -36,13 +36,15 @@ export function appendRequest(call: Call, parts: AppendParts): AppendRequest {
 export async function append(call: Call, parts: AppendParts, status = 202): Promise<Answer> {
   const request = appendRequest(call, parts)
   const outcome = await call.parts.journal.append(request)
-  noteSession(call, outcome)
+  noteWrite(call, outcome)
   if (outcome.kind === 'stale') throw new Error('only document puts are checked against a state')
   return summary(request, outcome, status)
 }
 
-/** What is written under an `X-Miroir-Session` is read under it (C-30). */
-export function noteSession({ parts, principal, headers }: Call, outcome: AppendOutcome): void {
+/** Counts a write's outcome; what is written under an `X-Miroir-Session` is read under it (C-30). */
+export function noteWrite({ parts, principal, headers }: Call, outcome: AppendOutcome): void {
+  if (outcome.kind === 'no-quorum') parts.spread.metrics.onNoQuorum()
+  if (outcome.kind === 'appended' && outcome.degraded !== undefined) parts.spread.metrics.onDegradedWrite()
   const session = parts.spread.sessionOf(principal.project.id, headers.session)
   if (session === undefined || outcome.kind !== 'appended' || outcome.index === null) return
   parts.spread.replicas.sessions.wrote(session, outcome.index, outcome.position ?? 0)

@@ -25,7 +25,7 @@ import type { AppendRequest, WriteState } from '../journal/ports.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
-import { append, appendRequest, noteSession, storeAway, summary } from './append.ts'
+import { append, appendRequest, noteWrite, storeAway, summary } from './append.ts'
 import { type Call, type Handler, param, pathUid } from './exchange.ts'
 import { mentionsForeign } from './foreign-documents.ts'
 import { bodyStream, checkContentType, checkJsonType, readBody, readJson } from './request-body.ts'
@@ -66,7 +66,7 @@ export const putDocuments: Handler = async (call) => {
       const request = putRequest(call, { uid, query, merge, payload, findings, state })
       const outcome = await journal.append(request)
       if (outcome.kind === 'appended') payload = undefined
-      noteSession(call, outcome)
+      noteWrite(call, outcome)
       if (outcome.kind !== 'stale') return summary(request, outcome)
       // The index got another key or other embedders since: the staged documents are judged again, as NDJSON.
       // Of refused documents not all are staged: the client must send them again.

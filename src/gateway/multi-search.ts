@@ -8,6 +8,7 @@ import { featureNotEnabled } from '../api/features.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { decodeMultiSearch, insideQuery, type MultiSearch } from '../api/multi-search-query.ts'
+import { headerNames } from '../api/names.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
@@ -106,8 +107,10 @@ function spreadAmong({ exchange, principal }: Call, { queries }: MultiSearch): r
 }
 
 /** Several shards answer some query: every query is a read of its own, put together by `search`. */
-function searchSpread(call: Call, decoded: MultiSearch, uids: readonly string[]): Promise<Answer> {
+async function searchSpread(call: Call, decoded: MultiSearch, uids: readonly string[]): Promise<Answer> {
   const { exchange, principal, signal, headers } = call
+  const { metrics } = call.parts.spread
+  metrics.onMultiSearch(decoded.queries.length)
   const queries = decoded.queries.map((query, position) => {
     const uid = query.indexUid
     if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
@@ -118,10 +121,12 @@ function searchSpread(call: Call, decoded: MultiSearch, uids: readonly string[])
     return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
   })
   const withMetadata = headers.includeMetadata === 'true' || headers.includeMetadata === '1'
-  return readSpread({
+  const answer = await readSpread({
     ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
     answer: (find, options) => searchTogether(find, { ...decoded, queries }, options),
   })
+  if (answer.headers?.[headerNames.degraded] !== undefined) metrics.onPartialMultiSearch()
+  return answer
 }
 
 /** Topology belongs to the operator: a query cannot choose a server. */

@@ -9,14 +9,17 @@ import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { FleetHealth } from '../upstream/node-health.ts'
 import { createReplicaReader, type ReplicaReader } from '../upstream/replica-reader.ts'
 import { type SessionId, sessionId } from '../upstream/sessions.ts'
-import type { Answer } from './answer.ts'
 import type { ClusterMetrics } from './cluster-metrics.ts'
 import { IndexSettingsReader } from './index-settings.ts'
+import type { SharedAnswer } from './shared-answer.ts'
+import { createSpreadMetrics, type SpreadMetrics } from './spread-metrics.ts'
 
 export interface SpreadParts {
-  readonly replicas: ReplicaReader<Answer>
+  readonly replicas: ReplicaReader<SharedAnswer>
   readonly settings: IndexSettingsReader
+  /** Counted. */
   readonly narrow: Narrow
+  readonly metrics: SpreadMetrics
   /** What is answered while a shard has no replica. */
   readonly unavailableShardPolicy: Config['cluster']['scatter']['unavailableShardPolicy']
   /** Of `X-Miroir-Session`; `undefined` = none. */
@@ -38,14 +41,21 @@ export interface SpreadDeps {
 export function createSpreadParts(deps: SpreadDeps): SpreadParts {
   const { journal, health, metrics, registry, clock, random, nodes } = deps
   const options = deps.options ?? loadConfig({ env: {}, flags: {} }).cluster
+  const counts = createSpreadMetrics(registry)
+  const narrow = createNarrowing()
   return {
-    replicas: createReplicaReader<Answer>({
+    replicas: createReplicaReader<SharedAnswer>({
       ...{ options, health, clock, timers: systemTimers, random, registry, nodes },
       onNodeError: metrics.onNodeError,
       onNodeRequest: metrics.onNodeRequest,
     }),
     settings: new IndexSettingsReader(journal),
-    narrow: createNarrowing(),
+    narrow(index, filter) {
+      const narrowing = narrow(index, filter)
+      counts.onNarrowing(narrowing, index.spread?.shards ?? 1)
+      return narrowing
+    },
+    metrics: counts,
     unavailableShardPolicy: options.scatter.unavailableShardPolicy,
     sessionOf: sessionId,
   }

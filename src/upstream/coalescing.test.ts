@@ -32,7 +32,6 @@ const identity: ReadIdentity = {
   operation: 'POST /indexes/{uid}/search',
   indexes: [{ id: 'i1', generation: 1, settings: 4 }],
   routes: 7,
-  session: null,
   query: { q: 'dune', limit: 3 },
 }
 
@@ -58,7 +57,6 @@ test('reads that differ in anything that changes what may be seen never share an
     { indexes: [{ id: 'i1', generation: 2, settings: 4 }] },
     { indexes: [{ id: 'i1', generation: 1, settings: 5 }] },
     { routes: 8 },
-    { session: '12' },
     { query: { q: 'dune', limit: 4 } },
     { query: { q: 'dune', limit: '3' } },
   ]

@@ -11,7 +11,7 @@ export type CoalescingOptions = Config['cluster']['queryCoalescing']
 /** All that an answer depends on. Reads that differ in any of it never share one, whatever else they have in common. */
 export interface ReadIdentity {
   readonly project: string
-  /** Key, token or session that asks, with its forced filter: what one may see another may not (D-19). */
+  /** Key or token that asks, with its forced filter: what one may see another may not (D-19). */
   readonly credential: string
   readonly forcedFilter: Json
   /** Method and path as a pattern: a closed set. */
@@ -20,17 +20,15 @@ export interface ReadIdentity {
   readonly indexes: readonly { readonly id: string; readonly generation: number; readonly settings: number }[]
   /** Version of the route table. */
   readonly routes: number
-  /** Position that the session waited for, if it did. */
-  readonly session: string | null
   /** Query or body, decoded; headers that change the answer stand in it as well. */
   readonly query: Json
 }
 
 /** A text that is the same for identical reads only. */
 export function readFingerprint(read: ReadIdentity): string {
-  const { project, credential, forcedFilter, operation, indexes, routes, session, query } = read
+  const { project, credential, forcedFilter, operation, indexes, routes, query } = read
   const places = indexes.map(({ id, generation, settings }) => [id, generation, settings])
-  return canonicalJson([project, credential, forcedFilter, operation, places, routes, session, query])
+  return canonicalJson([project, credential, forcedFilter, operation, places, routes, query])
 }
 
 interface Shared<T> {

@@ -1,0 +1,131 @@
+/** The indexes of one run of a read: who answers for their shards, and how legs reach them under the names that nodes know. */
+import { ApiError } from '../api/errors.ts'
+import type { IndexSettings } from '../api/index-settings.ts'
+import { assert } from '../lib/assert.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
+import type { IndexRoute } from '../topology/route-table.ts'
+import { jsonRequest } from '../upstream/ask.ts'
+import type { NodeRequest } from '../upstream/connection-pool.ts'
+import type { CoveringSet } from '../upstream/covering-set.ts'
+import type { HeldReply } from '../upstream/read-attempt.ts'
+import type { ReadableReplica } from '../upstream/readable-replicas.ts'
+import type { ReadPlan, ReadRun } from '../upstream/replica-read.ts'
+import { answerPlaces } from './index-places.ts'
+import { compilePlaces } from './json-splice.ts'
+import type { NameMap } from './name-map.ts'
+import { badAnswer, readErrorBody, translate } from './relay.ts'
+
+const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
+
+/** An index that a read may ask, as one picture of the world shows it. */
+export interface KnownIndex {
+  readonly route: IndexRoute
+  readonly settings: IndexSettings
+  readonly replicas: readonly ReadableReplica[]
+}
+
+/** What `search` sees of an index whose shards are covered so. Targets are named by index and node. */
+export function searchedIndex({ route, settings }: KnownIndex, { legs }: CoveringSet<ReadableReplica>): SearchedIndex {
+  const { uid, spread, primaryKey } = route.index
+  const coverage = legs.map(({ replica, shards, isWhole }) => ({ id: targetOf(uid, replica), shards, isWhole }))
+  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards } }
+}
+
+export const targetOf = (uid: string, { node }: ReadableReplica): string => `${uid}@${node}`
+
+/** All shards of an index. */
+export const shardsOf = ({ route }: KnownIndex): readonly number[] =>
+  Array.from({ length: route.index.spread?.shards ?? 1 }, (_, shard) => shard)
+
+export class PlannedIndexes {
+  readonly #names: NameMap
+  readonly #found = new Map<string, SearchedIndex>()
+  readonly #plans = new Map<string, ReadPlan<ReadableReplica>>()
+  /** By id of the target. */
+  readonly #asks = new Map<string, (leg: AskedLeg) => Promise<HeldReply>>()
+  /** Shards that nobody answers for. */
+  readonly missing = new Set<string>()
+  /** Of some index, no shard is left. */
+  isBlind = false
+  /** Targets that were asked anything. */
+  readonly asked = new Set<string>()
+
+  private constructor(names: NameMap) {
+    this.#names = names
+  }
+
+  static async plan(known: ReadonlyMap<string, KnownIndex>, tools: ReadRun, names: NameMap): Promise<PlannedIndexes> {
+    const planned = new PlannedIndexes(names)
+    for (const index of known.values()) planned.#add(index, await tools.plan(index.replicas, shardsOf(index)))
+    return planned
+  }
+
+  #add(index: KnownIndex, plan: ReadPlan<ReadableReplica>): void {
+    const { uid } = index.route.index
+    for (const shard of plan.missing) this.missing.add(`${shard}`)
+    if (plan.legs.length === 0) this.isBlind = true
+    for (const leg of plan.legs) {
+      this.#asks.set(targetOf(uid, leg.replica), (asked) =>
+        plan.ask(leg, ({ physicalUid }) => {
+          this.#names.add(uid, physicalUid)
+          return requestOf(asked, uid, physicalUid)
+        }),
+      )
+    }
+    this.#plans.set(uid, plan)
+    this.#found.set(uid, searchedIndex(index, plan))
+  }
+
+  find(uid: string): SearchedIndex | undefined {
+    if (this.isBlind) throw shardsAway(this.missing)
+    return this.#found.get(uid)
+  }
+
+  coverOf(uid: string): CoveringSet<ReadableReplica> | undefined {
+    return this.#plans.get(uid)
+  }
+
+  readonly ask: Ask = async (leg) => {
+    const ask = this.#asks.get(leg.target)
+    assert(ask !== undefined, `a leg goes to a target of its plan: ${leg.target}`)
+    this.asked.add(leg.target)
+    const { status, body } = await ask(leg)
+    if (status >= 400) return { status, body: this.#refusal(body) }
+    const clear = leg.path === '/multi-search' ? translate(body, federatedPlaces, this.#names) : body
+    return { status, body: clear.toString('utf8') }
+  }
+
+  /** With names as the client knows them. */
+  #refusal(body: Buffer): LegReply['body'] {
+    const sent = readErrorBody(body)
+    if (sent === undefined) throw badAnswer('a refusal that is no error object')
+    return JSON.stringify(this.#names.toLogicalError(sent).error)
+  }
+}
+
+export function shardsAway(shards: Iterable<string>): ApiError {
+  const list = [...shards].join(', ')
+  return new ApiError('miroir_shard_unavailable', `No replica answers for shard ${list}. Try again.`)
+}
+
+/** The leg under the index's name on the node. */
+function requestOf({ method, path, body }: AskedLeg, uid: string, physicalUid: string): NodeRequest {
+  if (path === '/multi-search') return jsonRequest(method, path, body && renamedQueries(body, uid, physicalUid))
+  const own = `/indexes/${encodeURIComponent(uid)}`
+  assert(path.startsWith(own), `a leg names its index: ${path}`)
+  const physical = `/indexes/${physicalUid}${path.slice(own.length)}`
+  return body === null ? { method, path: physical, headers: [], body: null } : jsonRequest(method, physical, body)
+}
+
+/** A leg's queries are all of one index. */
+function renamedQueries(body: JsonObject, uid: string, physicalUid: string): JsonObject {
+  const rename = (query: Json): Json => (isObject(query) ? { ...query, indexUid: physicalUid } : query)
+  const queries = Array.isArray(body.queries) ? body.queries.map(rename) : []
+  const { federation } = body
+  if (federation === undefined || !isObject(federation)) return { ...body, queries }
+  const { facetsByIndex } = federation
+  if (facetsByIndex === undefined || !isObject(facetsByIndex)) return { ...body, queries }
+  const facets = Object.entries(facetsByIndex).map(([name, value]) => [name === uid ? physicalUid : name, value])
+  return { ...body, queries, federation: { ...federation, facetsByIndex: Object.fromEntries(facets) } }
+}
