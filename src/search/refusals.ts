@@ -4,7 +4,6 @@
  */
 import type { ErrorBody } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
-import { hiddenDistinct } from './hidden-distinct.ts'
 import {
   type Leg,
   type LegReply,
@@ -102,14 +101,9 @@ function cleanList(
   const end = message.indexOf('`.', at + start.length)
   if (at < 0 || end < 0) return message
   const listed = message.slice(at + start.length, end)
-  const named =
-    listed === ''
-      ? []
-      : listed
-          .split(between)
-          .filter(
-            (name) => !isReservedName(name) && !(start.includes('filterable') && name === hiddenDistinct(settings)),
-          )
+  const own = start.includes('filterable') || start.includes('facet-searchable') ? filterablePatterns(settings) : null
+  const all = listed === '' ? [] : listed.split(between)
+  const named = all.filter((name) => !isReservedName(name) && (own === null || own.has(name)))
   const { displayedAttributes } = settings
   const shown =
     !hides || displayedAttributes.includes('*') ? named : named.filter((name) => displayedAttributes.includes(name))
@@ -117,5 +111,9 @@ function cleanList(
   if (shown.length === 0 && empty !== null) return message.slice(0, at) + empty + message.slice(end + 2)
   return message.slice(0, at) + start + shown.join(between) + hint + message.slice(end)
 }
+
+/** Nodes may filter by a distinct attribute that the client's settings do not name, or name by what stands above it. */
+const filterablePatterns = ({ filterableAttributes }: IndexSettings): ReadonlySet<string> =>
+  new Set(filterableAttributes.flatMap(({ attributePatterns }) => attributePatterns))
 
 export const isRefusal = ({ status }: LegReply): boolean => status >= 400

@@ -22,7 +22,7 @@ export function documentQuestions({ uid, documents }: World, seed: number, count
     }
     const body: Record<string, Json> = { limit: chance.pick([0, 1, 5, 20]) }
     if (chance.is(0.4)) body.offset = chance.pick([0, 2, 10, 60])
-    if (chance.is(0.5)) body.fields = chance.pick([['id'], ['id', 'maker.name'], ['title', 'price'], ['*']])
+    if (chance.is(0.5)) body.fields = chance.pick([['id'], ['id', 'maker.name'], ['title', 'price']])
     if (chance.is(0.4)) body.filter = makeFilter(chance)
     if (chance.is(0.4)) body.sort = Array.from({ length: chance.between(1, 2) }, () => chance.pick(sorts))
     if (chance.is(0.15)) body.ids = Array.from({ length: chance.between(1, 5) }, id)

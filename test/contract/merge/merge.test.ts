@@ -22,21 +22,28 @@ const seed = 150
 const answersMin = 20_000
 
 /** The least share of answers that are the same in everything. */
-const sameMin: Partial<Record<Kind, number>> = {
-  refused: 1,
-  documents: 0.98,
-  federation: 0.5,
-  semantic: 0.95,
-  hybrid: 0.95,
-  similar: 0.98,
+const sameMin: Readonly<Record<Kind, number>> = {
+  refused: 0.99,
+  documents: 0.99,
+  'no word': 0.99,
+  'one word': 0.99,
+  'several words': 0.97,
+  'phrase or excluded word': 0.97,
+  page: 0.98,
+  sort: 0.98,
+  places: 0.97,
+  formatted: 0.95,
   threshold: 0.95,
-  places: 0.99,
-  sort: 0.995,
-  page: 0.995,
-  'no word': 0.995,
-  'one word': 0.995,
-  'several words': 0.985,
-  'phrase or excluded word': 0.995,
+  semantic: 0.95,
+  similar: 0.95,
+  hybrid: 0.9,
+  'multi-search': 0.8,
+  'facet-search': 0.85,
+  // One value in several spellings, and numbers beside texts, stand in most facets of these documents.
+  facets: 0.6,
+  federation: 0.6,
+  distinct: 0.6,
+  frequency: 0.6,
 }
 
 test('20,000 answers over 2, 3, 5 and 16 shards are those of one node', async () => {
@@ -44,7 +51,7 @@ test('20,000 answers over 2, 3, 5 and 16 shards are those of one node', async ()
   const tally = new Tally()
   try {
     await send(server, 'PATCH', '/experimental-features', { containsFilter: true })
-    for (const world of makeWorlds({ seed, prefix: 'm', settingsEach: 2, questionsEach: 150 }).filter(canBeSpread))
+    for (const world of makeWorlds({ seed, prefix: 'm', settingsEach: 1, questionsEach: 240 }).filter(canBeSpread))
       await compareWorld(world, { server, layouts, seed, documentQuestions: 12 }, tally)
   } finally {
     await server.stop()

@@ -13,7 +13,8 @@ export class Tally {
     const counts = this.#kinds.get(kind) ?? { count: 0, same: 0 }
     this.#kinds.set(kind, counts)
     counts.count += 1
-    if (rows.length === 0) counts.same += 1
+    // The order of fields within documents is no part of an answer.
+    if (rows.length === 0 || (rows.length === 1 && rows[0] === 'T12')) counts.same += 1
     for (const row of applicable) this.#row(row).applied += 1
     // Rows before the last did not do.
     const last = rows.at(-1)
@@ -26,7 +27,7 @@ export class Tally {
     return applied === 0 ? 0 : explained / applied
   }
 
-  /** Share of a kind's questions that were answered the same in every byte that is compared. */
+  /** Share of a kind's questions that were answered the same in everything that is compared. */
   sameShare(kind: Kind): number {
     const { count, same } = this.#kinds.get(kind) ?? { count: 0, same: 0 }
     return count === 0 ? 1 : same / count
