@@ -134,6 +134,7 @@ async function applyEverywhere(): Promise<void> {
         status: 'succeeded',
         error: null,
         details: null,
+        isShare: false,
         startedAt: 1,
         finishedAt: 2,
       } as const

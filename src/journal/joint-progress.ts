@@ -60,7 +60,7 @@ export function joinReports(reports: readonly Report[], replicas: readonly Repli
   assert(first !== undefined, 'a complete change was reported')
   return {
     ...first,
-    details: joinDetails(first.details, sorted, replicas),
+    details: first.isShare ? joinDetails(first.details, sorted, replicas) : first.details,
     startedAt: Math.min(...outcomes.map(({ startedAt }) => startedAt)),
     finishedAt: Math.max(...outcomes.map(({ finishedAt }) => finishedAt)),
   }
@@ -76,28 +76,17 @@ export function holdersOfFailed(
   return replicas.filter(({ node, applied }) => applied >= position && !isFailedOn.has(node)).map(({ node }) => node)
 }
 
-/** Counts that each replica gives for its own shards. */
-const countsOfShards = ['deletedDocuments', 'editedDocuments'] as const
-
 function joinDetails(details: Json, reports: readonly Report[], replicas: readonly ReplicaStanding[]): Json {
-  if (!isObject(details)) return details
-  const joined: Record<string, Json> = { ...details }
-  for (const name of countsOfShards) {
-    if (typeof details[name] === 'number') joined[name] = countOnce(name, reports, replicas)
-  }
-  return joined
+  if (!isObject(details) || typeof details.deletedDocuments !== 'number') return details
+  return { ...details, deletedDocuments: countOnce(reports, replicas) }
 }
 
 /**
  * Documents are counted on every copy. Within a group whose replicas have all reported, each shard stands in the sum as often
  * as the group has copies; when no group is whole, because nodes are away, the sum is divided by the copies on average.
  */
-function countOnce(
-  name: (typeof countsOfShards)[number],
-  reports: readonly Report[],
-  replicas: readonly ReplicaStanding[],
-): number {
-  const countOn = new Map(reports.map(({ node, outcome }) => [node, countIn(outcome.details, name)]))
+function countOnce(reports: readonly Report[], replicas: readonly ReplicaStanding[]): number {
+  const countOn = new Map(reports.map(({ node, outcome }) => [node, deletedIn(outcome.details)]))
   const reporting = replicas.filter(({ node }) => countOn.has(node))
   const sumOf = (some: readonly ReplicaStanding[]) => some.reduce((sum, { node }) => sum + (countOn.get(node) ?? 0), 0)
   const shardCount = new Set(replicas.flatMap(({ shards }) => shards)).size
@@ -113,8 +102,8 @@ function countOnce(
   return held === 0 ? 0 : Math.round(sumOf(reporting) / (held / copies.size))
 }
 
-function countIn(details: Json, name: string): number {
-  const count = isObject(details) ? details[name] : undefined
+function deletedIn(details: Json): number {
+  const count = isObject(details) ? details.deletedDocuments : undefined
   return typeof count === 'number' ? count : 0
 }
 

@@ -177,6 +177,8 @@ export interface ChangeOutcome {
   readonly status: 'succeeded' | 'failed'
   readonly error: ErrorBody | null
   readonly details: Json | null
+  /** Its counts are of what this replica holds, not of the whole index. */
+  readonly isShare: boolean
   readonly startedAt: number
   readonly finishedAt: number
   /** Changes that ended in one engine batch share this text; one batch number is given to them. */

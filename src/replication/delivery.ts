@@ -177,8 +177,7 @@ function isForOthers(payload: Payload, { view }: Cut, primaryKey: string | null)
 
 /** How many of them a replica of a spread index gets shows only when they are sent. */
 function documents(parts: readonly Part[], count: number, { view }: Cut): Delivery {
-  const isAlone = view?.exactTies === true && parts.some(({ kind }) => kind === 'put')
-  return { kind: 'send', parts, isAlone, documents: view === null ? count : 0 }
+  return { kind: 'send', parts, isAlone: false, documents: view === null ? count : 0 }
 }
 
 function alone(part: Part): Delivery {

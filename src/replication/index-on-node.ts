@@ -1,6 +1,8 @@
 /** The physical index of one lane: what the lane does to it beside delivering changes, and how it reads its tasks. */
+import { sequenceField } from '../api/reserved-fields.ts'
 import type { EngineTask } from '../engine/engine.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { documentId } from './document-id.ts'
 import { parseMark } from './mark.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
 import { windowTasksMax } from './send-window.ts'
@@ -31,6 +33,20 @@ export class IndexOnNode {
     const { status, error } = reply.value
     if (status === 'succeeded' || error?.code === 'index_already_exists') return
     throw new Error(`the index cannot be created: ${error?.code ?? status}`)
+  }
+
+  /** Where documents stand in the order, by id; those that are not there are left out. */
+  async places(ids: readonly string[], primaryKey: string): Promise<ReadonlyMap<string, string>> {
+    const { engine } = this.#session
+    const query = { ids, fields: [primaryKey, sequenceField], limit: ids.length }
+    const reply = await ask(this.#session, (signal) => engine.fetchDocuments(this.#uid, query, signal))
+    if (reply.kind !== 'answered') throw new Error(`the places of documents cannot be read: ${reply.kind}`)
+    return new Map(
+      reply.value.results.flatMap((document) => {
+        const place = document[sequenceField]
+        return typeof place === 'string' ? [[documentId(document, primaryKey) ?? '', place] as const] : []
+      }),
+    )
   }
 
   /** The settings hold when this resolves. */

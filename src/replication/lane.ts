@@ -16,6 +16,7 @@ import type { Placement, ProjectId } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
+import { DocumentPlaces } from './document-places.ts'
 import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { type Existence, resumeLane } from './lane-resumption.ts'
@@ -51,6 +52,11 @@ export class Lane {
   readonly #tag: string
   readonly #onNode: IndexOnNode
   readonly #cut: Cut
+  /** Of an index whose documents keep the place of their first insertion. */
+  readonly #places: DocumentPlaces | undefined
+  #primaryKey = ''
+  /** What was sent up to here by somebody else is on the way, and where it puts documents is not known. */
+  #blindUntil = 0
   readonly #project: ProjectId
   #head: number
   /** As the store has it. */
@@ -86,6 +92,9 @@ export class Lane {
     this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
     this.#project = project
     this.#cut = { sliceBytes: sliceBytes(session.deps, session.lease.node), view: viewOf(spread, placement) }
+    this.#places = this.#cut.view?.exactTies
+      ? new DocumentPlaces((ids) => this.#onNode.places(ids, this.#primaryKey))
+      : undefined
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
@@ -223,6 +232,7 @@ export class Lane {
     this.#settled = Math.min(this.#settled, found.settled)
     this.#seenThrough = found.seenThrough
     this.#open = [...found.open]
+    this.#blindUntil = this.#open.at(-1)?.item.change.position ?? 0
     for (const number of this.#open.flatMap(({ numbers }) => numbers)) this.#session.watch.follow(number)
     this.#existence = found.existence
   }
@@ -303,7 +313,9 @@ export class Lane {
         continue
       }
       const isSingle = position <= this.#singleUntil
-      const mustWait = delivery.kind === 'resolve' || delivery.isAlone || isSingle
+      const isBlind =
+        this.#places !== undefined && (this.#open[0]?.item.change.position ?? Infinity) <= this.#blindUntil
+      const mustWait = delivery.kind === 'resolve' || delivery.isAlone || isSingle || isBlind
       if (this.#open.length > 0 && (mustWait || this.#open.some((entry) => entry.isSingle))) {
         await this.#sendWake.wait(flow)
         continue
@@ -324,7 +336,15 @@ export class Lane {
       }
       const { version } = this.#ahead
       const isOutdated = () => this.#ahead.version !== version
-      const deps = { session: this.#session, placement: this.#placement, flow, isOutdated, cut: this.#cut }
+      const deps = {
+        session: this.#session,
+        placement: this.#placement,
+        flow,
+        isOutdated,
+        cut: this.#cut,
+        places: this.#places,
+      }
+      this.#primaryKey = item.primaryKey ?? ''
       const ended = await sendChange(deps, item, delivery)
       if (ended.kind === 'halted') return
       if (ended.kind === 'outdated') continue
@@ -437,6 +457,7 @@ export class Lane {
     // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
     if (outcomes.some(({ status }) => status === 'failed')) this.#ahead.forget()
     this.#settled = Math.max(this.#settled, applied)
+    this.#places?.settle(applied)
     this.#open.splice(0, done.length)
     for (const { entry } of done) {
       watch.forget(entry.numbers)
@@ -486,6 +507,8 @@ export class Lane {
 
   /** Forgets what is open; the node or the marks on it know it. */
   #giveBack(): void {
+    this.#places?.clear()
+    this.#blindUntil = 0
     for (const entry of this.#open) this.#session.watch.forget(entry.numbers)
     this.#open = []
     this.#ahead.forget()

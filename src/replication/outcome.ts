@@ -2,7 +2,7 @@
 
 import type { ErrorBody } from '../api/errors.ts'
 import type { EngineTask } from '../engine/engine.ts'
-import type { Change } from '../journal/change.ts'
+import type { Change, OperationKind } from '../journal/change.ts'
 import type { ChangeOutcome, LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
@@ -19,7 +19,7 @@ export interface DeliveryResult {
   readonly now: number
 }
 
-export function outcomeOf({ change }: LaneChange, result: DeliveryResult): ChangeOutcome {
+export function outcomeOf({ change, partials }: LaneChange, result: DeliveryResult): ChangeOutcome {
   const { error, tasks, now } = result
   const startedAt = Math.max(change.enqueuedAt, least(tasks.map((task) => task.startedAt)) ?? change.startedAt ?? now)
   const ended = tasks.map((task) => task.finishedAt).filter((at) => at !== null)
@@ -27,18 +27,30 @@ export function outcomeOf({ change }: LaneChange, result: DeliveryResult): Chang
     position: change.position,
     status: error === null ? 'succeeded' : 'failed',
     error: error && publicError(error, result.physicalUid, change.indexUid),
-    details: detailsOf(change, error === null, result),
+    details: detailsOf(change, partials, error === null, result),
+    isShare: countedByEngine.has(change.operation.kind),
     startedAt,
     finishedAt: Math.max(startedAt, ...(ended.length === 0 ? [now] : ended)),
     batchKey: result.batchKey,
   }
 }
 
+/** What they removed is known to the engine alone, each replica's to its own. */
+const countedByEngine: ReadonlySet<OperationKind> = new Set(['documents-delete', 'documents-clear', 'index-delete'])
+
 /** M-C1. Not the engine's: they depend on how tasks were batched (NF-16, NF-23), and on what a change was resolved to. */
-function detailsOf(change: Change, isDone: boolean, { removed, tasks }: DeliveryResult): Json | null {
-  const { operation, resolution } = change
-  const resolvedDeletes = isDone ? (resolution?.deleteCount ?? 0) : 0
-  const resolvedPuts = isDone ? (resolution?.putCount ?? 0) : 0
+function detailsOf(
+  change: Change,
+  partials: LaneChange['partials'],
+  isDone: boolean,
+  { removed, tasks }: DeliveryResult,
+): Json | null {
+  const { operation } = change
+  const resolutions = change.resolution === null ? partials.map(({ resolution }) => resolution) : [change.resolution]
+  const sumOf = (count: 'deleteCount' | 'putCount') =>
+    isDone ? resolutions.reduce((sum, resolution) => sum + resolution[count], 0) : 0
+  const resolvedDeletes = sumOf('deleteCount')
+  const resolvedPuts = sumOf('putCount')
   switch (operation.kind) {
     case 'documents-put': {
       const written = operation.skipCreation ? resolvedPuts : operation.distinct

@@ -2,8 +2,9 @@
 import type { Payload } from '../journal/change.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import { type Part, payloadByteCount, wholeSliceBytes } from './delivery.ts'
+import type { DocumentPlaces } from './document-places.ts'
 import { PayloadSlices } from './payload-slices.ts'
-import { type KnownSequences, ownDocuments, ownIds } from './shard-lines.ts'
+import { ownDocuments, ownIds } from './shard-lines.ts'
 import type { Cut } from './shard-view.ts'
 
 type Put = Extract<Part, { readonly kind: 'put' }>
@@ -18,15 +19,15 @@ export class PartPayloads {
   readonly #journal: Pick<LaneJournal, 'open'>
   readonly #cut: Cut
   readonly #item: LaneChange
-  readonly #known: KnownSequences | undefined
+  readonly #places: DocumentPlaces | undefined
   readonly #open = new Map<Payload, OpenPayload>()
 
-  /** @param known  for documents that keep the place of their first insertion. */
-  constructor(journal: Pick<LaneJournal, 'open'>, cut: Cut, item: LaneChange, known: KnownSequences | undefined) {
+  /** @param places  for documents that keep the place of their first insertion. */
+  constructor(journal: Pick<LaneJournal, 'open'>, cut: Cut, item: LaneChange, places: DocumentPlaces | undefined) {
     this.#journal = journal
     this.#cut = cut
     this.#item = item
-    this.#known = known
+    this.#places = places
   }
 
   /** Parts are asked for in order, and each is read to its end before the next. `undefined` = nothing of it is the lane's. */
@@ -38,16 +39,20 @@ export class PartPayloads {
     const { view } = this.#cut
     if (view === null) return chunks
     const { change, primaryKey } = this.#item
-    const known = this.#known === undefined ? {} : { known: this.#known }
-    return begun(
-      ownDocuments(chunks, { view, primaryKey: primaryKey ?? '', position: change.position, counter, ...known }),
-    )
+    const lines = { view, primaryKey: primaryKey ?? '', position: change.position, counter, ...this.#order }
+    return begun(ownDocuments(chunks, lines))
   }
 
   /** The same for a deletion. */
   async ids(payload: Payload): Promise<AsyncIterable<Uint8Array> | undefined> {
     const chunks = this.#journal.open(payload)
-    return this.#cut.view === null ? chunks : begun(ownIds(chunks, this.#cut.view))
+    const { view } = this.#cut
+    if (view === null) return chunks
+    return begun(ownIds(chunks, { view, position: this.#item.change.position, ...this.#order }))
+  }
+
+  get #order(): { readonly places?: DocumentPlaces } {
+    return this.#places === undefined ? {} : { places: this.#places }
   }
 
   async close(): Promise<void> {

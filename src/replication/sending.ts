@@ -1,17 +1,15 @@
 /** Sends one change to the node, part by part, each with its mark. */
-import { sequenceField } from '../api/reserved-fields.ts'
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { type Delivery, isMarked, type Part, partByteCount } from './delivery.ts'
-import { documentId } from './document-id.ts'
+import type { DocumentPlaces } from './document-places.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
-import { ask, type NodeSession, send } from './node-session.ts'
+import { type NodeSession, send } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
 import { PartPayloads } from './part-payloads.ts'
 import type { Ticket } from './send-window.ts'
-import type { KnownSequences } from './shard-lines.ts'
 import type { Cut } from './shard-view.ts'
 
 export type Sending =
@@ -30,10 +28,12 @@ export interface SendingDeps {
   readonly flow: AbortSignal
   readonly isOutdated: () => boolean
   readonly cut: Cut
+  /** Of an index whose documents keep the place of their first insertion. */
+  readonly places: DocumentPlaces | undefined
 }
 
 export async function sendChange(
-  { session, placement, flow, isOutdated, cut }: SendingDeps,
+  { session, placement, flow, isOutdated, cut, places }: SendingDeps,
   item: LaneChange,
   delivery: Extract<Delivery, { readonly kind: 'send' }>,
 ): Promise<Sending> {
@@ -42,7 +42,7 @@ export async function sendChange(
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  const payloads = new PartPayloads(deps.journal, cut, item, knownSequences(session, physicalUid, cut, item))
+  const payloads = new PartPayloads(deps.journal, cut, item, places)
   const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
     const { documents } = delivery
     return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
@@ -84,28 +84,6 @@ export async function sendChange(
     if (!isWhole) session.watch.forget(numbers)
   }
   return { kind: 'sent', open: opened(proof, undefined) }
-}
-
-/** For indexes whose documents stay where they were first inserted: what the node holds of them, right before the change. */
-function knownSequences(
-  session: NodeSession,
-  uid: string,
-  { view }: Cut,
-  item: LaneChange,
-): KnownSequences | undefined {
-  const key = item.primaryKey
-  if (view?.exactTies !== true || key === null) return undefined
-  return async (ids) => {
-    const query = { ids, fields: [key, sequenceField], limit: ids.length }
-    const reply = await ask(session, (signal) => session.engine.fetchDocuments(uid, query, signal))
-    if (reply.kind !== 'answered') throw new Error(`the places of documents cannot be read: ${reply.kind}`)
-    return new Map(
-      reply.value.results.flatMap((document) => {
-        const sequence = document[sequenceField]
-        return typeof sequence === 'string' ? [[documentId(document, key) ?? '', sequence] as const] : []
-      }),
-    )
-  }
 }
 
 /** A deletion of nothing: it carries the mark of what cannot (NF-41), and keeps settings changes apart (NF-24). */

@@ -4,11 +4,9 @@ import { quoteLongIntegers } from '../engine/http-call.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { documentId } from './document-id.ts'
+import type { DocumentPlaces } from './document-places.ts'
 import { bytesOf, linesOf } from './ndjson.ts'
 import { owns, type ShardView } from './shard-view.ts'
-
-/** Text of the sequence that documents have already, by id. */
-export type KnownSequences = (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>
 
 export interface DocumentLines {
   readonly view: ShardView
@@ -17,14 +15,14 @@ export interface DocumentLines {
   /** Where the next line stands in the change; counts on. */
   readonly counter: { line: number }
   /** Absent = documents stand in the order of their last write. */
-  readonly known?: KnownSequences
+  readonly places?: DocumentPlaces
 }
 
 const idsPerLook = 1_000
 
 /** Chunks of NDJSON; none when no document is the replica's. */
 export function ownDocuments(chunks: AsyncIterable<Uint8Array>, lines: DocumentLines): AsyncGenerator<Uint8Array> {
-  return bytesOf(lines.known === undefined ? marked(chunks, lines) : markedInTurns(chunks, lines, lines.known))
+  return bytesOf(lines.places === undefined ? marked(chunks, lines) : markedInTurns(chunks, lines, lines.places))
 }
 
 async function* marked(chunks: AsyncIterable<Uint8Array>, lines: DocumentLines): AsyncGenerator<string> {
@@ -35,16 +33,16 @@ async function* marked(chunks: AsyncIterable<Uint8Array>, lines: DocumentLines):
 async function* markedInTurns(
   chunks: AsyncIterable<Uint8Array>,
   lines: DocumentLines,
-  known: KnownSequences,
+  places: DocumentPlaces,
 ): AsyncGenerator<string> {
-  const first = new Map<string, string>()
   async function* mark(group: readonly OwnLine[]): AsyncGenerator<string> {
-    const unknown = [...new Set(group.map(({ id }) => id))].filter((id) => !first.has(id))
-    if (unknown.length > 0) for (const [id, sequence] of await known(unknown)) first.set(id, sequence)
+    const known = new Map(await places.of(group.map(({ id }) => id)))
     for (const found of group) {
-      const sequence = first.get(found.id) ?? found.sequence
-      first.set(found.id, sequence)
-      yield withFields(found, sequence)
+      const before = known.get(found.id)
+      const place = before !== undefined && before < found.sequence ? before : found.sequence
+      known.set(found.id, place)
+      places.send(lines.position, found.id, place)
+      yield withFields(found, place)
     }
   }
   let group: OwnLine[] = []
@@ -84,12 +82,23 @@ function withFields({ text, shard }: OwnLine, sequence: string): string {
 }
 
 /** Chunks of NDJSON with those of the ids that are the replica's. */
-export function ownIds(chunks: AsyncIterable<Uint8Array>, view: ShardView): AsyncGenerator<Uint8Array> {
-  return bytesOf(ownIdLines(chunks, view))
+export function ownIds(
+  chunks: AsyncIterable<Uint8Array>,
+  lines: Pick<DocumentLines, 'view' | 'position' | 'places'>,
+): AsyncGenerator<Uint8Array> {
+  return bytesOf(ownIdLines(chunks, lines))
 }
 
-async function* ownIdLines(chunks: AsyncIterable<Uint8Array>, view: ShardView): AsyncGenerator<string> {
-  for await (const text of linesOf(chunks)) if (owns(view, JSON.parse(text) as string)) yield text
+async function* ownIdLines(
+  chunks: AsyncIterable<Uint8Array>,
+  { view, position, places }: Pick<DocumentLines, 'view' | 'position' | 'places'>,
+): AsyncGenerator<string> {
+  for await (const text of linesOf(chunks)) {
+    const id = JSON.parse(text) as string
+    if (!owns(view, id)) continue
+    places?.send(position, id, null)
+    yield text
+  }
 }
 
 /** Whether a small payload has anything for the replica. @param primaryKey  null = it holds ids. */

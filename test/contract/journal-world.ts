@@ -122,6 +122,7 @@ export function outcomeAt(position: number, isFailed = false): ChangeOutcome {
     status: isFailed ? 'failed' : 'succeeded',
     error: isFailed ? refusal : null,
     details: null,
+    isShare: false,
     startedAt: 2_000,
     finishedAt: 2_033,
     batchKey: 'batch',

@@ -134,7 +134,7 @@ function completion(source: StoreSource) {
     await fleet.write()
     for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
     const task = await fleet.write(clear)
-    const removed = (deletedDocuments: number) => ({ details: { deletedDocuments } as Json })
+    const removed = (deletedDocuments: number) => ({ details: { deletedDocuments } as Json, isShare: true })
     await fleet.apply('n0', 2, removed(6))
     await fleet.apply('n1', 2, removed(4))
     await fleet.apply('n2', 2, removed(2))
