@@ -7,7 +7,13 @@ export interface FakeEngine {
   readonly server: Server
   readonly url: string
   readonly seen: { method: string; url: string; headers: IncomingMessage['headers']; body: string }[]
-  answer: (url: string, body: string) => { status: number; body: string | Buffer; headers?: Record<string, string> }
+  answer: (url: string, body: string) => FakeAnswer | Promise<FakeAnswer>
+}
+
+interface FakeAnswer {
+  readonly status: number
+  readonly body: string | Buffer
+  readonly headers?: Record<string, string>
 }
 
 /** On a free port; the caller closes `server`. Answers no hits until it is told something else. */
@@ -20,9 +26,13 @@ export async function startFakeEngine(): Promise<FakeEngine> {
       const body = Buffer.concat(chunks).toString()
       const { method = '', url = '', headers } = request
       seen.push({ method, url, headers, body })
-      const { status, body: text, headers: more = {} } = engine.answer(url, body)
-      response.writeHead(status, { 'content-type': 'application/json', 'x-inner': 'n1', ...more })
-      response.end(text)
+      const give = ({ status, body: text, headers: more = {} }: FakeAnswer) => {
+        response.writeHead(status, { 'content-type': 'application/json', 'x-inner': 'n1', ...more })
+        response.end(text)
+      }
+      const answer = engine.answer(url, body)
+      if (answer instanceof Promise) void answer.then(give)
+      else give(answer)
     })
   })
   server.listen(0, '127.0.0.1')

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { after, before, test } from 'node:test'
+import { type FakeEngine, startFakeEngine } from '../../test/support/fake-engine.ts'
+import { legAnswer, type SpreadGateway, searchKeyUid, startSpreadGateway } from '../../test/support/spread-gateway.ts'
+
+let engines: FakeEngine[] = []
+let spread: SpreadGateway
+/** Nodes answer when it is settled. */
+let held: Promise<void> = Promise.resolve()
+
+before(async () => {
+  engines = [await startFakeEngine(), await startFakeEngine()]
+  engines.forEach((engine, at) => {
+    engine.answer = async () => {
+      await held
+      return { status: 200, body: legAnswer(at, 3) }
+    }
+  })
+  spread = await startSpreadGateway({
+    nodes: engines.map(({ url }, at) => ({ id: `n${at + 1}`, url, shards: [at] })),
+    env: { FLAPJACK_CLUSTER_QUERY_COALESCING_WINDOW_MS: '10000', FLAPJACK_CLUSTER_HEDGING_ENABLED: 'false' },
+  })
+})
+
+after(async () => {
+  await spread.gateway.close(0)
+  for (const { server } of engines) server.close()
+})
+
+async function search(key: string, body: object, headers: Record<string, string> = {}) {
+  const answer = await fetch(`${spread.gateway.url}/indexes/books/search`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  return { status: answer.status, text: await answer.text() }
+}
+
+function tokenOf(filter: string | null): string {
+  const rule = filter === null ? {} : { filter }
+  const parts = [
+    { alg: 'HS256', typ: 'JWT' },
+    { apiKeyUid: searchKeyUid, searchRules: { books: rule } },
+  ]
+  const signed = parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  return `${signed}.${createHmac('sha256', spread.searchKey).update(signed).digest('base64url')}`
+}
+
+async function metric(name: string): Promise<number> {
+  const metrics = await spread.registry.getMetricsAsJSON()
+  const values = metrics.find((metric) => metric.name === name)?.values ?? []
+  return values.reduce((sum, { value }) => sum + value, 0)
+}
+
+/** Searches that come while the nodes hold their answers; they answer when this many have joined another one. */
+async function together(joins: number, searches: () => readonly Promise<{ status: number; text: string }>[]) {
+  const before = await metric('miroir_query_coalesce_subscribers_total')
+  const asked = engines.map(({ seen }) => seen.length)
+  let release = () => {}
+  held = new Promise((resolve) => {
+    release = resolve
+  })
+  const answers = searches()
+  const legs = () => engines.reduce((sum, { seen }, at) => sum + seen.length - asked[at]!, 0)
+  const scatters = answers.length - joins
+  while (
+    (await metric('miroir_query_coalesce_subscribers_total')) - before < joins ||
+    legs() < scatters * engines.length
+  )
+    await new Promise((resolve) => setImmediate(resolve))
+  release()
+  const given = await Promise.all(answers)
+  for (const { status, text } of given) assert.equal(status, 200, text)
+  return { texts: given.map(({ text }) => text), legs: legs() }
+}
+
+test('two hundred identical searches at once are one for the nodes, and each has an id of its own', async () => {
+  const ask = () => search(spread.searchKey, { q: 'two words' })
+  const { texts, legs } = await together(199, () => Array.from({ length: 200 }, ask))
+  assert.equal(legs, 2)
+  const answers = texts.map((text) => JSON.parse(text))
+  assert.equal(new Set(answers.map(({ requestUid }) => requestUid)).size, 200)
+  for (const { requestUid } of answers) assert.match(requestUid, /^[0-9a-f-]{36}$/)
+  assert.equal(new Set(answers.map(({ hits }) => JSON.stringify(hits))).size, 1)
+  assert.equal(answers[0].hits.length, 6)
+})
+
+test('metadata of searches that are shared names each query by an id of its own', async () => {
+  const ask = () => search(spread.searchKey, { q: 'tin' }, { 'Meili-Include-Metadata': 'true' })
+  const { texts, legs } = await together(1, () => [ask(), ask()])
+  assert.equal(legs, 2)
+  const uids = texts.flatMap((text) => [JSON.parse(text).requestUid, JSON.parse(text).metadata.queryUid])
+  assert.equal(new Set(uids).size, 4)
+})
+
+test('tenants with different filters, other keys and other questions never share an answer', async () => {
+  const one = tokenOf('tenant = 1')
+  const body = { q: 'red' }
+  const { legs } = await together(1, () => [
+    search(one, body),
+    search(one, body),
+    search(tokenOf('tenant = 2'), body),
+    search(tokenOf(null), body),
+    search(spread.searchKey, { q: 'red', filter: 'tenant = 1' }),
+    search(spread.masterKey, body),
+    search(spread.searchKey, { q: 'red', limit: 5 }),
+  ])
+  assert.equal(legs, 12)
+  const filters = engines[0]!.seen.slice(-6).map(({ body: sent }) => JSON.parse(sent).filter ?? null)
+  assert.equal(filters.filter((filter) => JSON.stringify(filter)?.includes('tenant = 1')).length, 2)
+  assert.equal(filters.filter((filter) => JSON.stringify(filter)?.includes('tenant = 2')).length, 1)
+})
+
+test('a read under a session is asked by itself', async () => {
+  const ask = (headers: Record<string, string>) => search(spread.searchKey, { q: 'mine' }, headers)
+  const { legs } = await together(0, () => [ask({}), ask({ 'X-Miroir-Session': 'one' })])
+  assert.equal(legs, 4)
+})
+
+test('what searches over shards do is told to operators', async () => {
+  const fanOut = await spread.registry.getSingleMetricAsString('miroir_scatter_fan_out_size')
+  assert.match(fanOut, /_sum 20\n/)
+  const requests = await spread.registry.getSingleMetricAsString('miroir_node_request_duration_seconds')
+  assert.match(requests, /_count\{node_id="n1",operation="search"\} 10\n/)
+  const before = await metric('miroir_query_plan_narrowable_total')
+  assert.equal((await search(spread.searchKey, { filter: 'id = 7' })).status, 200)
+  assert.equal((await metric('miroir_query_plan_narrowable_total')) - before, 1)
+  const narrowable = await spread.registry.getSingleMetricAsString('miroir_query_plan_narrowable_total')
+  assert.match(narrowable, /\{narrowed="yes"\} 1/)
+  engines[0]!.answer = () => ({ status: 500, body: '{}' })
+  engines[1]!.answer = () => ({ status: 500, body: '{}' })
+  assert.equal((await search(spread.searchKey, {})).status, 503)
+  const errors = await spread.registry.getSingleMetricAsString('miroir_node_errors_total')
+  assert.match(errors, /\{node_id="n1",error_type="server"\} [1-9]/)
+})
