@@ -73,7 +73,7 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
   }
   refuseRemotes(call, decoded)
   const spread = spreadAmong(call, decoded)
-  if (spread !== undefined) return searchSpread(call, decoded, spread)
+  if (spread !== undefined) return searchSpread(call, decoded, spread, foreign)
   const names = new NameMap(call.principal.project, call.exchange.table)
   const bodies: readonly Json[] = sent.queries
   const placed = decoded.queries.map((query, position) =>
@@ -107,11 +107,16 @@ function spreadAmong({ exchange, principal }: Call, { queries }: MultiSearch): r
 }
 
 /** Several shards answer some query: every query is a read of its own, put together by `search`. */
-async function searchSpread(call: Call, decoded: MultiSearch, uids: readonly string[]): Promise<Answer> {
+async function searchSpread(
+  call: Call,
+  decoded: MultiSearch,
+  uids: readonly string[],
+  foreign: ForeignDocuments | undefined,
+): Promise<Answer> {
   const { exchange, principal, signal, headers } = call
   const { metrics } = call.parts.spread
   metrics.onMultiSearch(decoded.queries.length)
-  const queries = decoded.queries.map((query, position) => {
+  const checked = decoded.queries.map((query, position) => {
     const uid = query.indexUid
     if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
     if (exchange.table.index(principal.project.id, uid) === undefined)
@@ -120,6 +125,7 @@ async function searchSpread(call: Call, decoded: MultiSearch, uids: readonly str
     const forced = forcedFilter(principal, uid)
     return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
   })
+  const queries = foreign === undefined ? checked : await resolvedQueries(checked, foreign)
   const withMetadata = headers.includeMetadata === 'true' || headers.includeMetadata === '1'
   const answer = await readSpread({
     ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
@@ -166,16 +172,32 @@ async function withoutForeign(
   const resolved: PlacedQuery[] = []
   for (const query of queries) {
     const { position, body, placement } = query
-    try {
-      const uid = names.toLogical(placement.physicalUid)
-      const filter = await foreign.resolve(uid, body.filter ?? null, 'invalid_search_filter')
-      resolved.push({ ...query, body: { ...body, filter } })
-    } catch (error) {
-      if (error instanceof EngineError) throw inside(position, error.body, error.status)
-      throw error instanceof ApiError ? inside(position, error.body, error.status) : error
-    }
+    const uid = names.toLogical(placement.physicalUid)
+    const filter = await resolveFilter(foreign, position, uid, body.filter ?? null)
+    resolved.push({ ...query, body: { ...body, filter } })
   }
   return resolved
+}
+
+/** The same of queries that are not for one node each. */
+async function resolvedQueries(
+  queries: MultiSearch['queries'],
+  foreign: ForeignDocuments,
+): Promise<MultiSearch['queries']> {
+  const resolved: MultiSearch['queries'][number][] = []
+  for (const [position, query] of queries.entries()) {
+    resolved.push({ ...query, filter: await resolveFilter(foreign, position, query.indexUid, query.filter) })
+  }
+  return resolved
+}
+
+async function resolveFilter(foreign: ForeignDocuments, position: number, uid: string, filter: Json): Promise<Json> {
+  try {
+    return await foreign.resolve(uid, filter, 'invalid_search_filter')
+  } catch (error) {
+    if (error instanceof EngineError) throw inside(position, error.body, error.status)
+    throw error instanceof ApiError ? inside(position, error.body, error.status) : error
+  }
 }
 
 function rethrowFlags(position: number, check: () => void): void {

@@ -1,5 +1,6 @@
 /** Reads of one spread index: what `forward-read.ts` does for plain ones. */
 import { decodeDocumentParameters, decodeDocumentsParameters, decodeDocumentsQuery } from '../api/documents-query.ts'
+import type { ErrorCode } from '../api/errors.ts'
 import { decodeFacetSearch } from '../api/facet-search-query.ts'
 import { completeFeatures } from '../api/features.ts'
 import { decodeFieldsQuery } from '../api/index-body.ts'
@@ -9,7 +10,6 @@ import { decodeSearchParameters, decodeSearchQuery, encodeSearchQuery } from '..
 import { renderSetting, renderSettings } from '../api/settings.ts'
 import { decodeSimilar, decodeSimilarParameters } from '../api/similar-query.ts'
 import { joinFilters } from '../api/tenant-token.ts'
-import type { ErrorCode } from '../api/errors.ts'
 import { forcedFilter } from '../control/principal.ts'
 import { fieldsPage } from '../embedded/field-entries.ts'
 import { assert } from '../lib/assert.ts'
@@ -25,7 +25,6 @@ import type { ReadOperation } from '../upstream/read-attempt.ts'
 import { type Answer, json } from './answer.ts'
 import { type Call, param, pathUid } from './exchange.ts'
 import { ForeignDocuments } from './foreign-documents.ts'
-import { heldBody } from './answer.ts'
 import { readSpread } from './spread-read.ts'
 
 /** What a client asks, decoded: anything wrong with it was told by then. */
@@ -59,6 +58,7 @@ export async function answerSpread(call: Call, entry: IndexEntry, body: Buffer |
     },
   })
   if (foreign === undefined || question.operation !== 'search') return answer
+  assert(answer.kind === 'bytes', 'a search is answered with bytes')
   return { ...answer, body: await foreign.fill(answer.body, uid) }
 }
 

@@ -6,17 +6,16 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorBody } from '../api/errors.ts'
 import { type DumpedIndex, dumpUid, writeDump } from '../embedded/dump/dump-writer.ts'
-import type { Engine, EngineReply } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import type { Change, Operation } from '../journal/change.ts'
 import type { Journal, LaneJournal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Json } from '../lib/json.ts'
-import { joinMembers, splitMembers } from '../lib/json-cut.ts'
-import { documentId } from '../replication/document-id.ts'
 import type { Node, Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
-import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
+import type { RouteTable } from '../topology/route-table.ts'
 import { exportIndexes, type ProjectIndex } from './export.ts'
+import { documentsOf } from './project-documents.ts'
 import { WorkFailure } from './work-failure.ts'
 
 export interface ProjectWorkDeps {
@@ -45,8 +44,6 @@ export interface ProjectWork {
 const leaseMs = 30_000
 /** How long work may lie whose call was lost, or whose worker died. */
 const idleMs = 5_000
-/** Documents read from a node per request (NF-50). */
-export const documentsPerPage = 1000
 
 type LongOperation = Extract<Operation, { kind: 'dump' | 'snapshot' | 'export' }>
 
@@ -185,49 +182,10 @@ async function* projectIndexes(
 ): AsyncIterable<ProjectIndex> {
   for (const route of table.indexes(project.id)) {
     const state = await deps.journal.writeState(project.id, route.index.uid)
-    yield { entry: route.index, settings: state?.settings ?? {}, documents: documentsOf(deps, table, route, signal) }
+    yield {
+      entry: route.index,
+      settings: state?.settings ?? {},
+      documents: documentsOf({ table, engineOf: deps.engineOf }, route, signal),
+    }
   }
-}
-
-/**
- * Every document once: the list of ids in one request, then pages by id, so that writes meanwhile make no document be
- * skipped (NF-12, NF-51). A document changed meanwhile is read as it is then. JSON texts, so that numbers keep every digit.
- */
-async function* documentsOf(
-  deps: ProjectWorkDeps,
-  table: RouteTable,
-  { index, placements }: IndexRoute,
-  signal: AbortSignal,
-): AsyncIterable<string> {
-  const placement = placements.find((each) => each.state === 'active')
-  const node = placement && table.node(placement.node)
-  if (placement === undefined || node === undefined) throw new WorkFailure(`Index \`${index.uid}\` is not available.`)
-  const { primaryKey } = index
-  if (primaryKey === null) return
-  const engine = deps.engineOf(node)
-  const uid = placement.physicalUid
-  const listed = answered(
-    index.uid,
-    await engine.fetchDocuments(uid, { fields: [primaryKey], limit: 2 ** 32 - 1 }, signal),
-  )
-  const ids = listed.results.flatMap((document) => documentId(document, primaryKey) ?? [])
-  for (let start = 0; start < ids.length; start += documentsPerPage) {
-    const page = ids.slice(start, start + documentsPerPage)
-    const query = { ids: page, offset: 0, limit: documentsPerPage }
-    yield* answered(index.uid, await engine.fetchDocumentTexts(uid, query, signal)).map(withoutEmptyVectors)
-  }
-}
-
-function answered<T>(uid: string, reply: EngineReply<T>): T {
-  if (reply.kind === 'answered') return reply.value
-  throw new WorkFailure(`The documents of index \`${uid}\` could not be read.`, { cause: reply })
-}
-
-function withoutEmptyVectors(text: string): string {
-  if (!text.includes('"_vectors"')) return text
-  const members = splitMembers(text)
-  const vectors = members.get('_vectors')
-  if (vectors === undefined || (vectors.startsWith('{') && vectors !== '{}')) return text
-  members.delete('_vectors')
-  return joinMembers(members)
 }
