@@ -2,12 +2,11 @@
 import type { DocumentQuery, DocumentsQuery } from '../api/documents-query.ts'
 import { sequenceField } from '../api/reserved-fields.ts'
 import { selectTexts } from '../embedded/search/document-selection.ts'
-import { assert } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { compareRows, type Row, type RowOrder, readRow, rowOrder } from './document-rows.ts'
-import { indexPath, type Leg, type ReadOptions, type SearchedIndex, type Target } from './leg.ts'
+import { indexPath, type Leg, NodesDisagree, type ReadOptions, type SearchedIndex, type Target } from './leg.ts'
 import { mergeLists } from './merge-order.ts'
 import { isRefusal, refusal } from './refusals.ts'
 import { disguise, isReservedName, withClientNames } from './reserved-names.ts'
@@ -35,12 +34,17 @@ export async function readDocument(
   return clientDocument(reply.body, null)
 }
 
-/** The target that answers for the document's shard. */
-export function ownerOf({ coverage, spread }: SearchedIndex, id: string): Target {
-  const shard = spread === null ? 0 : shardOfKey(id, spread.shards)
-  const owner = coverage.find(({ shards }) => shards.includes(shard))
-  assert(owner !== undefined, `shard ${shard} is covered`)
+/** The target that answers for the document's shard. @throws NodesDisagree when no replica of the shard is asked. */
+export function ownerOf(index: SearchedIndex, id: string): Target {
+  const owner = knownOwner(index, id)
+  if (owner === undefined) throw new NodesDisagree(`no replica of a shard of ${index.uid}`)
   return owner
+}
+
+/** undefined: the shard has no replica just now. */
+function knownOwner({ coverage, spread }: SearchedIndex, id: string): Target | undefined {
+  const shard = spread === null ? 0 : shardOfKey(id, spread.shards)
+  return coverage.find(({ shards }) => shards.includes(shard))
 }
 
 /**
@@ -86,7 +90,7 @@ class DocumentList {
     this.#query = query
     this.#options = options
     this.order = rowOrder(query.sort)
-    const owners = query.ids === null ? null : new Set(query.ids.map((id) => ownerOf(index, id)))
+    const owners = query.ids === null ? null : new Set(query.ids.map((id) => knownOwner(index, id)))
     const asked = owners === null ? index.coverage : index.coverage.filter((target) => owners.has(target))
     this.#targets = asked.length > 0 ? asked : index.coverage.slice(0, 1)
   }
@@ -134,7 +138,7 @@ class DocumentList {
     const { fields, filter, sort, ids, retrieveVectors } = this.#query
     const wanted = only ?? (fields === null ? null : [...fields, ...this.order.fields, sequenceField])
     const clause = legFilter(this.#index, target, filter)
-    const own = ids?.filter((id) => ownerOf(this.#index, id) === target) ?? null
+    const own = ids?.filter((id) => knownOwner(this.#index, id) === target) ?? null
     const body: JsonObject = {
       ...page,
       ...(wanted === null ? {} : { fields: wanted }),
