@@ -106,6 +106,8 @@ export class LegAsk<R extends Replica> {
   /** Rises each time that all replicas were asked. */
   #round = 1
   readonly #open = new Set<ReadAttempt>()
+  /** When all of them had failed for the first time. */
+  #exhaustedAt: number | undefined
   #busyRetriesLeft = busyRetriesMax
   #isHedged = false
   #cancelPause: (() => void) | undefined
@@ -207,14 +209,15 @@ export class LegAsk<R extends Replica> {
       return
     }
     const isDivisible = mayGoOn && others.several(leg, this.#asked)
-    const pauseMs = mayGoOn && !isDivisible ? this.#pauseMs(failure) : undefined
+    const isAwaited = mayGoOn && !isDivisible && others.isAwaited(leg, this.#asked)
+    const pauseMs = mayGoOn && !isDivisible ? this.#pauseMs(failure, isAwaited) : undefined
     if (pauseMs === undefined || pauseMs >= this.#leftMs) {
       this.#giveUp(failure, isDivisible)
       return
     }
-    // A node that starts anew, or was busy, answers now.
     this.#cancelPause = this.#deps.timers.after(pauseMs, () => {
-      this.#asked = new Set()
+      // A node that starts anew, or was busy, may answer now. One that let us wait too long would do so again.
+      if (failure.kind !== 'timed-out') this.#asked = new Set()
       this.#round += 1
       this.#retry(failure)
     })
@@ -226,10 +229,11 @@ export class LegAsk<R extends Replica> {
   }
 
   /** Before all replicas may be asked again; `undefined` = they need not be. */
-  #pauseMs(failure: LegFailure): number | undefined {
-    const { allowance } = this.#ask
-    if (failure.kind === 'unreachable' || failure.kind === 'lost') {
-      return pauseBefore(this.#round, this.#deps.clock.monotonic() - allowance.startedAt)
+  #pauseMs(failure: LegFailure, isAwaited: boolean): number | undefined {
+    const now = this.#deps.clock.monotonic()
+    this.#exhaustedAt ??= now
+    if (isAwaited || failure.kind === 'unreachable' || failure.kind === 'lost') {
+      return pauseBefore(this.#round, now - this.#exhaustedAt)
     }
     if (failure.kind !== 'refused' || failure.type !== 'busy' || this.#busyRetriesLeft === 0) return undefined
     this.#busyRetriesLeft -= 1

@@ -37,6 +37,10 @@ interface Known {
   /** In a row, since the last failure. */
   successes: number
   failedAt: number
+  /** When it became `down` last. */
+  downAt: number
+  /** It was down, and has not answered often enough since to be up. */
+  isRecovering: boolean
   probeAt: number
   trialAt: number
   probe: ReturnType<NodeLink['send']> | undefined
@@ -74,6 +78,12 @@ export class FleetHealth {
   mayAsk(id: NodeId): boolean {
     const known = this.#known.get(id)
     return known === undefined || known.state !== 'down' || this.#deps.clock.monotonic() >= known.trialAt
+  }
+
+  /** Since when it is down, on the monotonic clock; `undefined` = it is not. */
+  downAt(id: NodeId): number | undefined {
+    const known = this.#known.get(id)
+    return known?.state === 'down' ? known.downAt : undefined
   }
 
   /** A live request goes to it. */
@@ -118,6 +128,8 @@ export class FleetHealth {
           failures: 0,
           successes: 0,
           failedAt: Number.NEGATIVE_INFINITY,
+          downAt: Number.NEGATIVE_INFINITY,
+          isRecovering: false,
           // Gateways that start together do not go on probing together.
           probeAt: now + random.float() * options.intervalMs,
           trialAt: 0,
@@ -168,6 +180,11 @@ export class FleetHealth {
     if (known.state === 'up') return
     known.successes += 1
     if (known.successes >= this.#deps.options.recoveryThreshold) this.#become(id, known, 'up')
+    // It may be the only one that has a shard: it is asked again, after all others.
+    else if (known.state === 'down') {
+      this.#become(id, known, 'degraded')
+      known.isRecovering = true
+    }
   }
 
   #failed(id: NodeId, known: Known): void {
@@ -175,7 +192,7 @@ export class FleetHealth {
     known.failedAt = now
     known.failures += 1
     known.successes = 0
-    if (known.failures >= this.#deps.options.unhealthyThreshold) this.#become(id, known, 'down')
+    if (known.isRecovering || known.failures >= this.#deps.options.unhealthyThreshold) this.#become(id, known, 'down')
     else if (known.state === 'up') this.#become(id, known, 'degraded')
     known.probeAt = Math.min(known.probeAt, now + this.#tickMs)
   }
@@ -183,8 +200,11 @@ export class FleetHealth {
   #become(id: NodeId, known: Known, state: HealthState): void {
     if (known.state === state) return
     known.state = state
-    known.successes = 0
-    known.trialAt = this.#deps.clock.monotonic() + this.#tickMs
+    known.isRecovering = false
+    if (state === 'down') {
+      known.downAt = this.#deps.clock.monotonic()
+      known.trialAt = known.downAt + this.#tickMs
+    }
     this.#deps.onState?.(id, state)
   }
 }

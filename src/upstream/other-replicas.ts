@@ -11,6 +11,8 @@ export interface OtherReplicas<R extends Replica> {
   one(leg: Leg<R>, avoid: ReadonlySet<NodeId>, purpose: 'retry' | 'hedge'): R | undefined
   /** Whether several hold them together. */
   several(leg: Leg<R>, avoid: ReadonlySet<NodeId>): boolean
+  /** Whether one that holds them all may not be asked just now. */
+  isAwaited(leg: Leg<R>, avoid: ReadonlySet<NodeId>): boolean
 }
 
 /** The arguments are those of the plan's `coverShards`. */
@@ -31,6 +33,11 @@ export function otherReplicas<R extends Replica>(
       const rest = without(view, avoid, false)
       return coverShards(replicas, leg.shards, rest, ruleOf(leg)).missing.length === 0
     },
+    isAwaited: (leg, avoid) =>
+      replicas.some(
+        (replica) =>
+          !avoid.has(replica.node) && holdsAll(replica, leg.shards) && view.standing(replica.node) === undefined,
+      ),
   }
 }
 

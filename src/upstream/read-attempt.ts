@@ -30,7 +30,7 @@ export type NodeErrorType = UpstreamFailure['kind'] | 'auth' | 'busy' | 'server'
 export interface AttemptDeps {
   readonly clock: Pick<Clock, 'monotonic'>
   readonly timers: Timers
-  readonly health: Pick<FleetHealth, 'asked' | 'suspected'>
+  readonly health: Pick<FleetHealth, 'asked' | 'suspected' | 'downAt'>
   readonly scores: Pick<ReplicaScores, 'begin' | 'answered' | 'failed' | 'abandoned'>
   readonly onNodeError?: (node: NodeId, type: NodeErrorType) => void
   readonly onNodeRequest?: (node: NodeId, operation: ReadOperation, tookMs: number) => void

@@ -107,7 +107,7 @@ async function fleet(
     readReplicas(
       async ({ plan }) => {
         reruns += 1
-        const { legs, missing, ask: askLeg } = plan(replicas, all)
+        const { legs, missing, ask: askLeg } = await plan(replicas, all)
         const replies = await Promise.all(
           legs.map(async (leg) => {
             const filter = leg.isWhole ? 'all' : leg.shards.join()

@@ -11,6 +11,7 @@ import { type AskDeps, LegAsk, type LegFailure, type ReadAllowance, readAllowanc
 import { holdsAll, type OtherReplicas, otherReplicas, without } from './other-replicas.ts'
 import type { HeldReply, NodeLink, ReadOperation } from './read-attempt.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
+import { pauseBefore } from './retry.ts'
 
 export interface ReplicaReadDeps extends AskDeps {
   readonly choice: Pick<ReplicaChoice, 'next' | 'rotation'>
@@ -40,10 +41,11 @@ export interface ReadRun {
   /** Ends when another run was faster. */
   readonly signal: AbortSignal
   /**
-   * Who answers for shards of one index. `isWhole` legs need no filter on whichever replica answers them.
+   * Who answers for shards of one index. `isWhole` legs need no filter on whichever replica answers them. Waits a moment when
+   * the last replica of a shard went down just now, as another may be about to come back.
    * @param replicas  the same list, in the same order, in every run.
    */
-  plan<R extends Replica>(replicas: readonly R[], targets: readonly number[]): ReadPlan<R>
+  plan<R extends Replica>(replicas: readonly R[], targets: readonly number[]): Promise<ReadPlan<R>>
 }
 
 export interface ReadPlan<R extends Replica> extends CoveringSet<R> {
@@ -70,7 +72,10 @@ export class LegLost extends Error {
 }
 
 /** Runs after the first at most. */
-const rerunsMax = 8
+const rerunsMax = 32
+/** A node that comes back is noticed within this time: by the probe after one that ran into its time limit. */
+const hopeMs = 4_000
+const hopePollMs = 25
 const noIndex = Buffer.from('"index_not_found"')
 
 /**
@@ -108,6 +113,17 @@ interface Surroundings {
 /** Groups besides the chosen one that may answer (C-09). */
 const fallbackGroupsMax = 2
 
+/** How reads without a session choose a group. */
+export function groupRule({
+  options,
+  choice,
+}: {
+  readonly options: Pick<ReplicaReadDeps['options'], 'hedging'>
+  readonly choice: Pick<ReplicaChoice, 'rotation'>
+}): GroupRule {
+  return { fallbackGroupsMax: options.hedging.crossGroupFallback ? fallbackGroupsMax : 0, rotation: choice.rotation }
+}
+
 class ReplicaRead<T> {
   readonly #run: (tools: ReadRun) => Promise<T>
   readonly #options: ReplicaReadOptions
@@ -122,10 +138,9 @@ class ReplicaRead<T> {
     this.#deps = deps
     this.#view = deps.choice.next()
     this.#rule = {
+      ...groupRule(deps),
       preferred: options.preferredGroup,
       isPinned: options.isPinned ?? false,
-      fallbackGroupsMax: deps.options.hedging.crossGroupFallback ? fallbackGroupsMax : 0,
-      rotation: deps.choice.rotation,
     }
     this.#allowance = readAllowance(options.deadlineAt, deps)
   }
@@ -134,15 +149,18 @@ class ReplicaRead<T> {
     /** Nodes that failed: others are preferred. Of those in `gone`, nothing is hoped for any more. */
     const failed = new Set<NodeId>()
     const gone = new Set<NodeId>()
+    let failedAt: number | undefined
     for (let rerun = 0; ; rerun += 1) {
       try {
         return await this.#race(without(asLastResort(this.#view, failed), gone, false))
       } catch (error) {
         if (!(error instanceof LegLost) || !this.#mayRunAgain(error, rerun)) throw error
-        const news = error.isDivisible ? failed : gone
-        // A run without news would end the same way.
-        if ([...error.asked].every((node) => news.has(node))) throw error
-        for (const node of error.asked) news.add(node)
+        const known = error.isDivisible ? failed : gone
+        const isNews = [...error.asked].some((node) => !known.has(node))
+        failedAt ??= this.#deps.clock.monotonic()
+        // A run without news would end the same way, unless it waits for a node to start anew.
+        if (!isNews && !(await this.#pause(error, rerun, failedAt))) throw error
+        for (const node of error.asked) known.add(node)
         this.#deps.onRetry?.()
       }
     }
@@ -152,6 +170,16 @@ class ReplicaRead<T> {
     const { signal, allowsGaps, deadlineAt } = this.#options
     if (signal.aborted || rerun >= rerunsMax || this.#deps.clock.monotonic() >= deadlineAt) return false
     return isDivisible || allowsGaps === true
+  }
+
+  /** @returns whether there was time for it, and reason to. */
+  async #pause({ failure, isDivisible }: LegLost, rerun: number, failedAt: number): Promise<boolean> {
+    const { clock, timers } = this.#deps
+    if (!isDivisible || (failure.kind !== 'unreachable' && failure.kind !== 'lost')) return false
+    const pauseMs = pauseBefore(rerun, clock.monotonic() - failedAt)
+    if (pauseMs === undefined) return false
+    await new Promise<void>((resolve) => void timers.after(pauseMs, resolve))
+    return !this.#options.signal.aborted
   }
 
   /** One run, and at most one beside it. */
@@ -222,9 +250,14 @@ class ReplicaRead<T> {
     const replans: Running<T>['replans'] = []
     const answer = this.#run({
       signal: controller.signal,
-      plan: (replicas, targets) => {
-        replans.push((other) => coverShards(replicas, targets, other, this.#rule))
-        const { group, legs, missing } = coverShards(replicas, targets, view, this.#rule)
+      plan: async (replicas, targets) => {
+        const cover = (other: NodeView) => coverShards(replicas, targets, other, this.#rule)
+        replans.push(cover)
+        const first = cover(view)
+        const isWhole = first.missing.length === 0
+        const { group, legs, missing } = isWhole
+          ? first
+          : await this.#waitFor(replicas, first, () => cover(view), controller.signal)
         const others = otherReplicas(replicas, view, this.#rule)
         return {
           group,
@@ -239,6 +272,26 @@ class ReplicaRead<T> {
       for (const leg of [...open]) leg.abort('the run is over')
     })
     return { answer, replans, abort }
+  }
+
+  /** Covers again and again for a short time after the last replica of a shard went down. */
+  async #waitFor<R extends Replica>(
+    replicas: readonly R[],
+    first: CoveringSet<R>,
+    cover: () => CoveringSet<R>,
+    signal: AbortSignal,
+  ): Promise<CoveringSet<R>> {
+    const { clock, timers, health } = this.#deps
+    let found = first
+    while (found.missing.length > 0 && !signal.aborted) {
+      const { missing } = found
+      const lost = replicas.filter(({ shards }) => missing.some((shard) => shards.includes(shard)))
+      const lostAt = Math.max(...lost.map(({ node }) => health.downAt(node) ?? Number.NEGATIVE_INFINITY))
+      if (clock.monotonic() >= Math.min(lostAt + hopeMs, this.#options.deadlineAt)) break
+      await new Promise<void>((resolve) => void timers.after(hopePollMs, resolve))
+      found = cover()
+    }
+    return found
   }
 
   #ask<R extends Replica>(
@@ -278,12 +331,15 @@ class ReplicaRead<T> {
   }
 }
 
+const failedFactor = 1_000
+
 /** The view of a read in which some nodes have failed. */
 function asLastResort(view: NodeView, failed: ReadonlySet<NodeId>): NodeView {
   if (failed.size === 0) return view
   return {
     turn: view.turn,
-    cost: view.cost,
+    // After those that are down as well: they may have come back.
+    cost: (node) => view.cost(node) * (failed.has(node) ? failedFactor : 1),
     standing(node) {
       const standing = view.standing(node)
       return standing !== undefined && failed.has(node) ? 'trial' : standing
@@ -292,7 +348,7 @@ function asLastResort(view: NodeView, failed: ReadonlySet<NodeId>): NodeView {
 }
 
 /** Whoever may take the leg over holds nothing else either. */
-function isWholeAnywhere<R extends Replica>({ shards }: Leg<R>, replicas: readonly R[]): boolean {
+export function isWholeAnywhere<R extends Replica>({ shards }: Leg<R>, replicas: readonly R[]): boolean {
   return replicas.every((replica) => replica.shards.length === shards.length || !holdsAll(replica, shards))
 }
 
