@@ -123,7 +123,7 @@ class DocumentList {
       const { filter, sort } = this.#query
       const body = { limit: 0, ...(filter === null ? {} : { filter }), ...(sort === null ? {} : { sort }) }
       const probe: Leg = { target: this.#targets[0]!.id, method: 'POST', path: this.#path(), body }
-      throw await refusal(this.#index, replies, probe, this.#options)
+      throw await refusal({ ...this.#index, coverage: this.#targets }, replies, probe, this.#options)
     }
     const answers = replies.map(({ body }) => splitMembers(body))
     return {
@@ -143,11 +143,17 @@ class DocumentList {
       ...page,
       ...(wanted === null ? {} : { fields: wanted }),
       ...(clause === null ? {} : { filter: clause }),
-      ...(sort === null ? {} : { sort }),
+      ...this.#sort(sort),
       ...(own === null ? {} : { ids: own }),
       ...(retrieveVectors && only === undefined ? { retrieveVectors } : {}),
     }
     return { target: target.id, method: 'POST', path: this.#path(), body }
+  }
+
+  /** On a node, rows stand in the order of the index only when they are asked for in it. */
+  #sort(sort: readonly string[] | null): { readonly sort?: readonly string[] } {
+    if (this.#index.spread !== null) return { sort: [...(sort ?? []), `${sequenceField}:asc`] }
+    return sort === null ? {} : { sort }
   }
 
   #path(): string {

@@ -13,6 +13,16 @@ import { shardClause } from './shard-clause.ts'
 const hitsLarge = 10_000
 const warningsMax = 20
 
+export interface LegExplanation {
+  readonly target: string
+  readonly shards: readonly number[]
+  /** The condition that names the shards; null = the node holds no others. */
+  readonly clause: string | null
+  readonly method: string
+  readonly path: string
+  readonly body: JsonObject | null
+}
+
 export interface SearchExplanation {
   readonly resolved_uid: string
   readonly plan: {
@@ -20,7 +30,7 @@ export interface SearchExplanation {
     readonly narrowed: boolean
     readonly narrowing_reason: string
     readonly target_shards: readonly number[]
-    readonly legs: readonly JsonObject[]
+    readonly legs: readonly LegExplanation[]
     /** What decides the order, first to last. */
     readonly merge_keys: readonly string[]
     /** Further questions that the merge may have to ask. */
@@ -40,7 +50,8 @@ const reasons: Readonly<Record<NarrowingReason, string>> = {
 /** @param index  covered for all shards. */
 export function explainSearch(index: SearchedIndex, query: SearchQuery, narrow: Narrow): SearchExplanation {
   const plan = planSearch(index, query, narrow)
-  const sent = legQuery(plan)
+  // Searches of a plain index go through as they came.
+  const sent = index.spread === null ? query : legQuery(plan)
   const { reason } = narrow(index, query.filter)
   const { coverage, spread } = plan.index
   return {
@@ -50,13 +61,13 @@ export function explainSearch(index: SearchedIndex, query: SearchQuery, narrow: 
       narrowed: reason === 'by-id',
       narrowing_reason: reasons[reason],
       target_shards: coverage.flatMap(({ shards }) => shards).sort((a, b) => a - b),
-      legs: coverage.map((target): JsonObject => {
+      legs: coverage.map((target): LegExplanation => {
         const { method, path, body } = searchLeg(plan.index, target, sent)
         const clause = spread === null ? null : shardClause(target, spread.shards)
         return { target: target.id, shards: target.shards, clause, method, path, body }
       }),
-      merge_keys: mergeKeys(index, query),
-      follow_ups: followUps(plan.kind, plan.distinct, query),
+      merge_keys: spread === null ? [] : mergeKeys(index, query),
+      follow_ups: spread === null ? [] : followUps(plan.kind, plan.distinct, query),
     },
     warnings: warningsOf(index, query, reason).slice(0, warningsMax),
   }

@@ -4,6 +4,7 @@
  */
 import type { ErrorBody } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
+import { isFilterableField } from './hidden-distinct.ts'
 import {
   type Leg,
   type LegReply,
@@ -16,7 +17,7 @@ import {
 import { isReservedName, reveal } from './reserved-names.ts'
 
 /**
- * @param replies  of the legs, of which at least one is no answer.
+ * @param replies  of the legs, in the order of the index's targets; at least one is no answer.
  * @param probe  the same request without clause, that gives no hits.
  */
 export async function refusal(
@@ -25,16 +26,30 @@ export async function refusal(
   probe: Leg,
   { ask, signal }: ReadOptions,
 ): Promise<Error> {
-  const refused = replies.find(({ status }) => status >= 400)
+  const at = replies.findIndex(isRefusal)
+  const refused = replies[at]
   const own = refused === undefined ? undefined : errorOf(refused)
   // A node without the index is behind or ahead; clients are told of indexes by the catalogue alone.
-  if (own === undefined || own.code === 'index_not_found') return new NodesDisagree(`a leg of ${index.uid} was refused`)
-  if (index.spread === null) return new RefusedByNode(refused!.status, own)
-  const reply = await ask(probe, signal)
+  if (refused === undefined || own === undefined || own.code === 'index_not_found')
+    return new NodesDisagree(`a leg of ${index.uid} was refused`)
+  if (index.spread === null) return new RefusedByNode(refused.status, own)
+  const target = replies.length === 1 ? probe.target : (index.coverage[at]?.id ?? probe.target)
+  const reply = await ask({ ...probe, target }, signal)
   const error = errorOf(reply)
-  if (reply.status < 400 || error === undefined || error.code !== own.code)
+  const isShared = replies.every(isRefusal) || dependsOnDocuments(own, index.settings)
+  if (reply.status < 400 || error === undefined || error.code !== own.code || !isShared)
     return new NodesDisagree(`some nodes of ${index.uid} refuse what others answer: ${own.code}`)
   return new RefusedByNode(reply.status, { ...error, message: clientMessage(error, index.settings) })
+}
+
+/**
+ * A condition is looked at only while the conditions before it let some document through, so one node may refuse a filter
+ * that others answer. One node with everything refuses it as well, unless it knows the attribute as filterable.
+ */
+function dependsOnDocuments({ code, message }: ErrorBody, settings: IndexSettings): boolean {
+  if (!code.endsWith('_filter')) return false
+  const [, name] = /Attribute `([^`]*)` is not filterable/.exec(reveal(message, settings)) ?? []
+  return name === undefined || !isFilterableField(settings, name)
 }
 
 function errorOf(reply: LegReply): ErrorBody | undefined {
