@@ -65,7 +65,7 @@ test('a spread index shows on which nodes its shards are', async () => {
   const { code, answer } = await creating
   assert.equal(code, 0)
   assert(isObject(answer))
-  assert.deepEqual(answer.spread, { shards: 8, replicationFactor: 2, exactTies: false })
+  assert.deepEqual(answer.spread, { shards: 8, replicationFactor: 2, exactTies: true })
   const replicas = listOf(answer.replicas)
   assert.deepEqual(
     replicas.map(({ node, group }) => [node, group]),
@@ -104,7 +104,7 @@ test('what is not there, or cannot be, has an exit code of its own', async () =>
   assert.equal((await flapjack('index', 'list', '--project', 'nothing')).code, 3)
   assert.equal((await flapjack('index', 'create', 'a b')).code, 2)
   assert.equal((await flapjack('index', 'create', 'a', '--shards', '0')).code, 2)
-  assert.equal((await flapjack('index', 'create', 'a', '--exact-ties')).code, 2)
+  assert.equal((await flapjack('index', 'create', 'a', '--no-exact-ties')).code, 2)
   assert.equal((await flapjack('index', 'create', 'a', '--plain', '--shards', '2')).code, 2)
   assert.equal((await flapjack('node', 'add', 'n9', 'http://127.0.0.1:1')).code, 1)
   const organisation = await store.catalogue.createOrganisation('them')

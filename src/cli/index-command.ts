@@ -45,7 +45,10 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
     .option('--shards <number>', 'shards of a spread index; as configured when left out')
     .option('--rf <number>', 'copies of each shard in a replica group; as configured when left out')
     .addOption(new Option('--plain', 'whole on one node, whatever is configured').conflicts(['shards', 'rf']))
-    .option('--exact-ties', 'documents that rank equally come in the order of their first insertion')
+    .option(
+      '--no-exact-ties',
+      'documents that rank equally come in the order of their last write: writes look nothing up',
+    )
     .option('--primary-key <name>', 'the field that identifies a document')
     .option(...project)
     .description('Creates an index and waits until it is there. How it lies stays so.')
@@ -74,11 +77,11 @@ async function createIndex(context: CommandContext, uid: string, options: NewInd
   const { primaryKey = null } = options
   const { shards, replicationFactor } = config.cluster
   if (!isIndexUid(uid)) throw new CommandFailed('usage', wrongIndexUid(uid))
-  const exactTies = options.exactTies ?? config.cluster.exactTies
+  const exactTies = options.exactTies !== false && config.cluster.exactTies
   const spread: Spread | null =
     options.plain === true || shards === null ? null : { shards, replicationFactor, exactTies }
-  if (spread === null && options.exactTies === true) {
-    throw new CommandFailed('usage', '--exact-ties is of spread indexes: give --shards too')
+  if (spread === null && options.exactTies === false) {
+    throw new CommandFailed('usage', '--no-exact-ties is of spread indexes: give --shards too')
   }
   await withStore(programs, config, async (store) => {
     const project = await chosenProject(store.catalogue, options)

@@ -78,7 +78,7 @@ export function indexLines({ project, uid, primaryKey, spread, createdAt, replic
   const layout =
     spread === null
       ? 'plain: whole on one node'
-      : `${spread.shards} shards, ${spread.replicationFactor} copies in a group${spread.exactTies ? ', exact ties' : ''}`
+      : `${spread.shards} shards, ${spread.replicationFactor} copies in a group${spread.exactTies ? '' : ', ties by last write'}`
   return [
     `Index        ${uid} (project ${project})`,
     `Layout       ${layout}`,

@@ -25,10 +25,10 @@ export const spreadFields = {
     about:
       'Replica groups that `up` starts, each of `engine.nodes` engine processes. Every group holds all shards and answers searches by itself.',
   }),
-  exactTies: field(flagValue, false, {
+  exactTies: field(flagValue, true, {
     env: ['FLAPJACK_CLUSTER_EXACT_TIES'],
     about:
-      'In new spread indexes, documents that are equal in every ranking rule come in the order of their first insertion, as on one node. Else they come in the order in which they were written last. It makes every write look up what is there already.',
+      'In new spread indexes, documents that are equal in every ranking rule come in the order of their first insertion, as on one node; every write looks up by id what is there already. `false`: they come in the order in which they were written last, and writes look nothing up.',
   }),
   writeAdmission: field(choice('available', 'quorum', 'journal'), 'available', {
     env: ['FLAPJACK_CLUSTER_WRITE_ADMISSION', 'FLAPJACK_WRITE_ADMISSION'],

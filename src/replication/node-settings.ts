@@ -9,6 +9,7 @@ const facetValuesMin = 10_000
 /** What a fresh index on a node starts with. */
 export const freshNodeSettings: JsonObject = nodeSettings({
   filterableAttributes: null,
+  sortableAttributes: null,
   rankingRules: null,
   faceting: null,
 })
@@ -22,11 +23,13 @@ export const freshNodeSettings: JsonObject = nodeSettings({
 export function nodeSettings(change: JsonObject): JsonObject {
   const { displayedAttributes: _hidden, ...told } = change
   const settings: Record<string, Json> = told
-  const { filterableAttributes, rankingRules, distinctAttribute, faceting } = change
+  const { filterableAttributes, sortableAttributes, rankingRules, distinctAttribute, faceting } = change
   if (filterableAttributes !== undefined) {
     const distinct = typeof distinctAttribute === 'string' ? [distinctAttribute] : []
     settings.filterableAttributes = [...listOf(filterableAttributes), shardField, ...distinct]
   }
+  // Lists of documents are read in the order of the index, which nodes leave when others take the room of deleted ones.
+  if (sortableAttributes !== undefined) settings.sortableAttributes = [...listOf(sortableAttributes), sequenceField]
   if (rankingRules !== undefined) {
     const rules = rankingRules === null ? defaultRankingRules : listOf(rankingRules)
     settings.rankingRules = [...rules, `${sequenceField}:asc`]

@@ -3,7 +3,8 @@
 import { completeFeatures } from '../../../src/api/features.ts'
 import { sequenceField, sequenceText, shardField, shardText } from '../../../src/api/reserved-fields.ts'
 import { completeSettings, decodeSettings } from '../../../src/api/settings.ts'
-import { isObject, type Json, type JsonObject } from '../../../src/lib/json.ts'
+import { isObject, type JsonObject } from '../../../src/lib/json.ts'
+import { nodeSettings } from '../../../src/replication/node-settings.ts'
 import type { Ask, SearchedIndex, Target } from '../../../src/search/leg.ts'
 import { shardOfKey } from '../../../src/topology/rendezvous.ts'
 import { loadWorld, type ServerAddress } from '../differential/server.ts'
@@ -42,7 +43,7 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
     const held = all.filter((shard) => (node - (shard % nodes) + nodes) % nodes < copies)
     const own = documents.filter((document) => held.includes(shardOf(document)))
     const met = isShuffled && node % 2 === 1 ? [...own].reverse() : own
-    await loadWorld(server, { ...world, uid, settings: nodeSettings(world.settings), documents: met })
+    await loadWorld(server, { ...world, uid, settings: toldNode(world.settings), documents: met })
     if (asked.length > 0) coverage.push({ id: uid, shards: asked, isWhole: held.length === asked.length })
   }
   return {
@@ -57,27 +58,10 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
 const nodeUid = ({ uid }: World, { shards, nodes }: Layout, node: number): string =>
   `${uid}-s${shards}-n${nodes}-${node}`
 
-const defaultRules = ['words', 'typo', 'proximity', 'attributeRank', 'sort', 'wordPosition', 'exactness']
-
-/** What nodes of spread indexes are given in addition. */
-export function nodeSettings(settings: JsonObject): JsonObject {
-  const list = (value: Json | undefined): readonly Json[] => (Array.isArray(value) ? (value as readonly Json[]) : [])
-  const faceting = isObject(settings.faceting ?? null) ? (settings.faceting as JsonObject) : {}
-  const { distinctAttribute } = settings
-  return {
-    ...settings,
-    filterableAttributes: [
-      ...list(settings.filterableAttributes),
-      shardField,
-      ...(typeof distinctAttribute === 'string' ? [distinctAttribute] : []),
-    ],
-    rankingRules: [
-      ...(settings.rankingRules === undefined ? defaultRules : list(settings.rankingRules)),
-      `${sequenceField}:asc`,
-    ],
-    displayedAttributes: ['*'],
-    faceting: { ...faceting, maxValuesPerFacet: Math.max(10_000, Number(faceting.maxValuesPerFacet ?? 0)) },
-  }
+/** As lanes tell nodes: with what their additions depend on. */
+export function toldNode(settings: JsonObject): JsonObject {
+  const wholes = ['filterableAttributes', 'sortableAttributes', 'rankingRules', 'distinctAttribute', 'faceting']
+  return nodeSettings({ ...Object.fromEntries(wholes.map((name) => [name, null])), ...settings })
 }
 
 /** The port over plain HTTP: names of indexes are those of the targets on their way out, and the client's on the way back. */
