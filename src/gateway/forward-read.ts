@@ -16,6 +16,7 @@ import { forcedFilter } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
 import { callOf, type Exchange } from './exchange.ts'
+import { asksForPlan, explainInstead } from './explain-handlers.ts'
 import { checkBodyFlags, checkQueryFlags } from './filter-flags.ts'
 import { type ForeignRead, foreignRead } from './foreign-read.ts'
 import { answerPlaces } from './index-places.ts'
@@ -78,10 +79,11 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   }
   if (sentBody === undefined) checkQueryFlags(path.search, principal.project.features)
   else checkBodyFlags(sentBody, principal.project.features)
-  if (route.index.spread !== null) {
-    answerSpread(callOf(exchange), route.index, sentBody)
-      .then((answer) => renderAnswer(exchange, answer))
-      .then(end.onEnd, end.onError)
+  const wantsPlan = policy.handler === 'search' && suffixOf(path.path) === '/search' && asksForPlan(path.search)
+  if (wantsPlan || route.index.spread !== null) {
+    const call = callOf(exchange)
+    const answer = wantsPlan ? explainInstead(call, sentBody) : answerSpread(call, route.index, sentBody)
+    answer.then((answer) => renderAnswer(exchange, answer)).then(end.onEnd, end.onError)
     return
   }
   const placement = readPlacement(route)

@@ -18,6 +18,7 @@ import {
   putDocuments,
 } from './document-handlers.ts'
 import type { GatewayParts, Handler } from './exchange.ts'
+import { explain } from './explain-handlers.ts'
 import {
   compactIndex,
   createIndex,
@@ -83,6 +84,7 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   deleteIndex,
   compactIndex,
   swapIndexes,
+  explain,
   multiSearch,
   renderTemplate,
   putDocuments,

@@ -32,6 +32,7 @@ export type HandlerName =
   | 'swapIndexes'
   | 'forwardRead'
   | 'search'
+  | 'explain'
   | 'multiSearch'
   | 'renderTemplate'
   | 'putDocuments'
@@ -136,6 +137,9 @@ const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal =
 const chats = (action: string) => ({ feature: 'chatCompletions', action }) as const
 const notGranted: Refusal = { kind: 'action' }
 
+/** A plan shows settings and nodes: keys for searches alone do not see it (C-46). */
+export const explainActions: readonly Action[] = ['settings.get', 'network.get']
+
 export const routePolicies: readonly RoutePolicy[] = [
   route('GET', '/', null, emulate('root')),
   route('GET', '/health', null, emulate('health')),
@@ -177,6 +181,10 @@ export const routePolicies: readonly RoutePolicy[] = [
   route('POST', '/indexes/{uid}/facet-search', 'search', pass('search', 'search')),
   route('GET', '/indexes/{uid}/similar', 'search', pass('none', 'search')),
   route('POST', '/indexes/{uid}/similar', 'search', pass('search', 'search')),
+  route('POST', '/indexes/{uid}/explain', 'search', {
+    ...emulate('explain', 'search'),
+    alsoActions: explainActions,
+  }),
   route('POST', '/multi-search', 'search', rewrite('search', 'multiSearch')),
 
   route('GET', settingsPath, 'settings.get', rewrite('none', 'readSettings')),

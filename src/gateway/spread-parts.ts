@@ -20,6 +20,8 @@ export interface SpreadParts {
   /** Counted. */
   readonly narrow: Narrow
   readonly metrics: SpreadMetrics
+  /** Identical searches share an answer. */
+  readonly coalescing: boolean
   /** What is answered while a shard has no replica. */
   readonly unavailableShardPolicy: Config['cluster']['scatter']['unavailableShardPolicy']
   /** Of `X-Miroir-Session`; `undefined` = none. */
@@ -56,6 +58,7 @@ export function createSpreadParts(deps: SpreadDeps): SpreadParts {
       return narrowing
     },
     metrics: counts,
+    coalescing: options.queryCoalescing.enabled,
     unavailableShardPolicy: options.scatter.unavailableShardPolicy,
     sessionOf: sessionId,
   }

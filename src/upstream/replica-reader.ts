@@ -5,12 +5,14 @@ import type { Clock, Timers } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import { Coalescing } from './coalescing.ts'
+import type { CoveringSet, Replica } from './covering-set.ts'
 import { HedgeBudget } from './hedge-budget.ts'
 import type { FleetHealth } from './node-health.ts'
 import type { AttemptDeps } from './read-attempt.ts'
 import { createReadMetrics } from './read-metrics.ts'
+import { coverNext, type ReplicaStanding, standingsOf } from './read-preview.ts'
 import { ReplicaChoice } from './replica-choice.ts'
-import { type ReadRun, type ReplicaReadOptions, readReplicas } from './replica-read.ts'
+import { groupRule, type ReadRun, type ReplicaReadOptions, readReplicas } from './replica-read.ts'
 import { ReplicaScores } from './replica-scores.ts'
 import { Sessions } from './sessions.ts'
 
@@ -29,6 +31,9 @@ export interface ReplicaReader<T> {
   /** See `readReplicas`. */
   read<A>(run: (tools: ReadRun) => Promise<A>, options: ReplicaReadOptions): Promise<A>
   readonly choice: ReplicaChoice
+  /** What the next read would choose; no turn is taken and nobody is asked. */
+  preview<R extends Replica>(replicas: readonly R[], targets: readonly number[]): CoveringSet<R>
+  standings(replicas: readonly Replica[]): readonly ReplicaStanding[]
   /** Of whole answers. */
   readonly coalescing: Coalescing<T>
   readonly sessions: Sessions
@@ -58,6 +63,7 @@ export function createReplicaReader<T>(deps: ReplicaReaderDeps): ReplicaReader<T
     ...(deps.onNodeError === undefined ? {} : { onNodeError: deps.onNodeError }),
     ...(deps.onNodeRequest === undefined ? {} : { onNodeRequest: deps.onNodeRequest }),
   }
+  const previewDeps = () => ({ options, health, scores, choice, rule: groupRule({ options, choice }) })
   let forgotAt = clock.monotonic()
   return {
     read(run, readOptions) {
@@ -68,6 +74,8 @@ export function createReplicaReader<T>(deps: ReplicaReaderDeps): ReplicaReader<T
       return readReplicas(run, readOptions, readDeps)
     },
     choice,
+    preview: (replicas, targets) => coverNext(replicas, targets, previewDeps()),
+    standings: (replicas) => standingsOf(replicas, previewDeps()),
     coalescing: new Coalescing(options.queryCoalescing, clock, metrics),
     sessions,
   }
