@@ -5,8 +5,8 @@ import { routePolicies } from './route-policy.ts'
 
 const names = routePolicies.map(({ method, path }) => `${method} ${path}`)
 
-/** The page that says that a server runs, and the keys that verify our access tokens. */
-const ownRoutes = ['GET /', 'GET /.well-known/jwks.json']
+/** The page that says that a server runs, the keys that verify our access tokens, and plans of searches. */
+const ownRoutes = ['GET /', 'GET /.well-known/jwks.json', 'POST /indexes/{uid}/explain']
 
 test('each of the 140 operations of the API has exactly one answer', () => {
   assert.equal(new Set(names).size, names.length)
