@@ -99,6 +99,20 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         .filter((row) => row === first || row.bytesThrough - base <= byteCountMax)
         .map((row) => laneChangeOf(row, state.indexes.get(id)?.partials.get(row.position ?? 0) ?? []))
     },
+    lanesToAudit: async (node, after, limit) =>
+      placed(node)
+        .filter(({ index, placement }) => index.state.spread !== null && placement.physicalUid > after)
+        .sort((a, b) => (a.placement.physicalUid < b.placement.physicalUid ? -1 : 1))
+        .slice(0, limit)
+        .map(({ index, placement }) => ({ lane: laneOf(index, placement), print: placement.print })),
+    async savePrint(lease, { index: id, generation, revision }, print) {
+      if (!isHeld(lease)) return false
+      const placement = state.indexes
+        .get(id)
+        ?.placements.find((one) => one.node === lease.node.id && one.generation === generation)
+      if (placement?.revision === revision) placement.print = print
+      return true
+    },
     standingsOn: async (node, physicalUids) =>
       placed(node)
         .filter(({ placement }) => physicalUids.includes(placement.physicalUid))
@@ -110,7 +124,8 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     async completedSettings(id) {
       const index = state.indexes.get(id)
       assert(index !== undefined, 'an index in a lane exists')
-      return { completed: index.state.completed, settings: index.state.settingsDone }
+      const { completed, settingsPosition: position, settingsDone: settings } = index.state
+      return { completed, position, settings }
     },
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
@@ -135,11 +150,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     },
     async recordPartial(lease, id, position, partial) {
       if (!isHeld(lease)) return false
-      const partials = state.indexes.get(id)?.partials
-      const known = partials?.get(position) ?? []
+      const found = placed(lease.node.id).find(({ index }) => index.state.id === id)
+      if (found === undefined) return true
+      const { index, placement } = found
+      const known = index.partials.get(position) ?? []
       const isFree = known.every(({ shards }) => !shards.some((shard) => partial.shards.includes(shard)))
-      if (isFree)
-        partials?.set(
+      const isAgreed = Math.min(index.state.completed, placement.applied) >= position - 1
+      if (isFree && isAgreed)
+        index.partials.set(
           position,
           [...known, partial].sort((a, b) => a.shards[0]! - b.shards[0]!),
         )

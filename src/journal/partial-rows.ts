@@ -1,14 +1,15 @@
 /** What a change came to in some shards of a spread index, as rows. */
 import type { PoolClient } from 'pg'
-import type { IndexId } from '../store/catalogue.ts'
+import type { IndexId, NodeId } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import type { PartialResolution } from './change.ts'
 import { encodeResolution, isResolvable, resolutionOf } from './change-row.ts'
 
-/** The first record of a shard stays. */
+/** The first record of a shard stays. It counts only when all in front of the change is complete, and applied on the node. */
 export async function savePartial(
   client: PoolClient,
+  node: NodeId,
   index: IndexId,
   position: number,
   { shards, resolution }: PartialResolution,
@@ -20,8 +21,11 @@ export async function savePartial(
     `insert into partial_resolutions (index_id, position, shards, resolution, puts, deletes)
      select $1, $2, $3::int[], $4, $5, $6 where not exists (
        select 1 from partial_resolutions where index_id = $1 and position = $2 and shards && $3::int[]
+     ) and exists (
+       select 1 from indexes i join placements p on p.index_id = i.id and p.node_id = $7 and not p.is_gone
+       where i.id = $1 and least(i.completed, p.applied) >= $2::bigint - 1
      )`,
-    [index, position, `{${shards.join(',')}}`, text, puts, deletes],
+    [index, position, `{${shards.join(',')}}`, text, puts, deletes, node],
   )
   return true
 }

@@ -193,8 +193,17 @@ export interface PlacementStanding {
   readonly proof: number | null
 }
 
+/** How a node showed its settings of an index behind the settings change at `position`. */
+export interface SettingsPrint {
+  readonly position: number
+  /** SHA-256, lower-case hex. */
+  readonly hash: string
+}
+
 export interface CompletedSettings {
   readonly completed: number
+  /** Of the last settings change that is completed; 0 = none. */
+  readonly position: number
   readonly settings: JsonObject
 }
 
@@ -217,6 +226,14 @@ export interface LaneJournal {
   standingsOn(node: NodeId, physicalUids: readonly string[]): Promise<readonly PlacementStanding[]>
   /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */
   read(index: IndexId, after: number, limit: number, byteCountMax: number): Promise<readonly LaneChange[]>
+  /** Lanes of spread indexes on the node, by name behind `after`; with how the node showed their settings. */
+  lanesToAudit(
+    node: NodeId,
+    after: string,
+    limit: number,
+  ): Promise<readonly { readonly lane: LaneState; readonly print: SettingsPrint | null }[]>
+  /** `false` = the lease is lost. */
+  savePrint(lease: NodeLease, placement: Placement, print: SettingsPrint): Promise<boolean>
   /** The settings that hold up to the last completed position, folded from those that succeeded, with secrets. */
   completedSettings(index: IndexId): Promise<CompletedSettings>
   /** Payload as a stream of bytes. */
@@ -235,7 +252,10 @@ export interface LaneJournal {
     startedAt: number,
   ): Promise<readonly number[] | false>
   recordResolution(lease: NodeLease, index: IndexId, position: number, resolution: Resolution): Promise<boolean>
-  /** The same in some shards of a spread index. What overlaps a part that is recorded already is not. */
+  /**
+   * The same in some shards of a spread index. What overlaps a part that is recorded already is not; nor what was read before
+   * everything in front of the change was complete, since replicas may still differ on what became of that.
+   */
   recordPartial(lease: NodeLease, index: IndexId, position: number, partial: PartialResolution): Promise<boolean>
   /**
    * Records what came of changes and moves `applied`, in one transaction; completes create, delete and rename in the

@@ -19,7 +19,15 @@ import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane
 import { type ProgressEffects, recordProgress } from './lane-progress.ts'
 import { partialsOf, savePartial } from './partial-rows.ts'
 import type { PayloadStore } from './payload-store.ts'
-import type { CompletedSettings, LaneChange, LaneJournal, LaneState, NodeLease, PlacementStanding } from './ports.ts'
+import type {
+  CompletedSettings,
+  LaneChange,
+  LaneJournal,
+  LaneState,
+  NodeLease,
+  PlacementStanding,
+  SettingsPrint,
+} from './ports.ts'
 import { openProjectWork } from './project-work.ts'
 import { openRetention } from './retention.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
@@ -52,6 +60,16 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
     standingsOn: (node, physicalUids) => standingsOn(database, node, physicalUids),
     completedSettings: (index) => completedSettings(database, sealing, index),
+    lanesToAudit: (node, after, limit) => lanesToAudit(database, node, after, limit),
+    savePrint: (lease, { index, generation, revision }, print) =>
+      holding(database, lease, async (client) => {
+        await client.query(
+          `update placements set settings_print = $5
+           where index_id = $1 and generation = $2 and node_id = $3 and revision = $4 and not is_gone`,
+          [index, generation, lease.node.id, revision, JSON.stringify(print)],
+        )
+        return true
+      }),
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
     markSent: (lease, index, positions, startedAt) => markSent(database, lease, index, positions, startedAt),
@@ -66,7 +84,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         return true
       }),
     recordPartial: (lease, index, position, partial) =>
-      holding(database, lease, (client) => savePartial(client, index, position, partial)),
+      holding(database, lease, (client) => savePartial(client, lease.node.id, index, position, partial)),
     async advance(lease, placement, applied, outcomes, proof) {
       const effects = await holding(database, lease, (client) =>
         recordProgress(client, deps, { placement, applied, outcomes, proof }),
@@ -175,7 +193,7 @@ type BehindRow = {
   pending_bytes: number
 }
 
-const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.spread, i.project_id,
+const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.spread, p.settings_print, i.project_id,
     i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
   from indexes i join placements p on p.index_id = i.id`
 
@@ -201,6 +219,23 @@ async function laneOn(database: Database, node: NodeId, physicalUid: string): Pr
     ]),
   )
   return rows[0] && decodeLane(rows[0])
+}
+
+/** Served by the uniqueness of (node_id, physical_uid). */
+async function lanesToAudit(
+  database: Database,
+  node: NodeId,
+  after: string,
+  limit: number,
+): Promise<readonly { readonly lane: LaneState; readonly print: SettingsPrint | null }[]> {
+  const { rows } = await reach(() =>
+    database.pool.query<BehindRow & { settings_print: string | null }>(
+      `${selectLanes} where p.node_id = $1 and p.physical_uid > $2 and not p.is_gone and i.spread is not null
+       order by p.physical_uid limit $3`,
+      [node, after, limit],
+    ),
+  )
+  return rows.map((row) => ({ lane: decodeLane(row), print: parseText<SettingsPrint>(row.settings_print) }))
 }
 
 async function standingsOn(
@@ -260,15 +295,15 @@ async function read(
 
 async function completedSettings(database: Database, sealing: SealingKey, index: IndexId): Promise<CompletedSettings> {
   const { rows } = await reach(() =>
-    database.pool.query<{ completed: number; settings_done_sealed: Buffer | null }>(
-      'select completed, settings_done_sealed from indexes where id = $1',
+    database.pool.query<{ completed: number; settings_position: number; settings_done_sealed: Buffer | null }>(
+      'select completed, settings_position, settings_done_sealed from indexes where id = $1',
       [index],
     ),
   )
   const [row] = rows
   assert(row !== undefined, 'an index in a lane exists')
   const settings = openSettings(sealing, row.settings_done_sealed, sealContexts.settingsDone(index))
-  return { completed: row.completed, settings }
+  return { completed: row.completed, position: row.settings_position, settings }
 }
 
 /**

@@ -11,7 +11,7 @@ import type { ShardView } from './shard-view.ts'
 
 export type Resolving =
   | { readonly kind: 'recorded' }
-  /** What it comes to in the lane's shards is recorded; in others it is not yet. */
+  /** What it comes to in the lane's shards is recorded; in others it is not yet. Or replicas have not agreed on what is before it. */
   | { readonly kind: 'waiting' }
   /** The lane was stopped meanwhile: what was read may not be what stands before the change. */
   | { readonly kind: 'outdated' }
@@ -30,6 +30,12 @@ export interface ResolvingTerms {
 function missingShards({ own }: ShardView, { partials }: LaneChange): readonly number[] {
   const recorded = new Set(partials.flatMap(({ shards }) => shards))
   return [...own].filter((shard) => !recorded.has(shard)).sort((a, b) => a - b)
+}
+
+/** A replica that differs from the others on an earlier change is built anew; what it resolved would stay. */
+async function isAgreed({ deps }: NodeSession, { change }: LaneChange): Promise<boolean> {
+  const { completed } = await deps.journal.completedSettings(change.index)
+  return completed >= change.position - 1
 }
 
 /** A refusal in the words of one node that knows nothing of ours. */
@@ -53,7 +59,7 @@ export async function recordResolution(
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
   const shards = view === null ? null : missingShards(view, item)
-  if (shards?.length === 0) return { kind: 'waiting' }
+  if (shards !== null && (shards.length === 0 || !(await isAgreed(session, item)))) return { kind: 'waiting' }
   const resolving = resolveChange(
     {
       engine,

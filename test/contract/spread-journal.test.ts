@@ -258,4 +258,23 @@ function disagreement(source: StoreSource) {
       ],
     )
   })
+
+  // Who differs on an earlier change is built anew, but what it read meanwhile would have stayed.
+  test('what a change comes to is not taken from a replica before the others agree on what is in front of it', async () => {
+    const fleet = await Fleet.open(await source.open())
+    await fleet.write()
+    await fleet.write({ kind: 'documents-delete-by-filter', filter: 'a = 1' })
+    const early = await fleet.lane('n0')
+    await fleet.apply('n0', 1)
+    const { laneJournal } = fleet.store
+    const resolution = { puts: null, merge: false, deletes: null, putCount: 0, deleteCount: 0, error: null }
+    const record = () =>
+      laneJournal.recordPartial(fleet.lease('n0'), early.placement.index, 2, { shards: [0, 1], resolution })
+    const partials = async () => (await laneJournal.read(early.placement.index, 1, 10, 1e6))[0]?.partials.length
+    assert.equal(await record(), true)
+    assert.equal(await partials(), 0)
+    for (const node of ['n1', 'n2']) await fleet.apply(node, 1)
+    assert.equal(await record(), true)
+    assert.equal(await partials(), 1)
+  })
 }
