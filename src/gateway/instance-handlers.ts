@@ -14,8 +14,10 @@ import {
 } from '../api/render-query.ts'
 import { authoriseIndex } from '../control/principal.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Node } from '../store/catalogue.ts'
 import { nodeForFlags } from '../topology/read-access.ts'
 import { askOnce, askRead, jsonRequest } from '../upstream/ask.ts'
+import type { NodeRequest } from '../upstream/connection-pool.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
 import type { Call, Handler } from './exchange.ts'
@@ -53,17 +55,30 @@ export const updateFeatures: Handler = async (call) => {
   return json(200, completeFeatures(features))
 }
 
+/** A node that was just added may have no key for it yet. */
+const keyWaitMs = 10_000
+const keyPauseMs = 50
+
 async function switchOn(call: Call, flags: readonly Feature[]): Promise<void> {
-  const { parts, exchange, signal } = call
-  const body = Object.fromEntries(flags.map((flag) => [flag, true]))
-  for (const node of exchange.table.nodes()) {
-    const connection = parts.pools.connection(nodeForFlags(exchange.table, node))
-    const outcome = await askOnce(connection, jsonRequest('PATCH', '/experimental-features', body), {
-      signal,
-      answerBytesMax: heldBytesMax,
-    })
+  const { parts, exchange } = call
+  const request = jsonRequest('PATCH', '/experimental-features', Object.fromEntries(flags.map((flag) => [flag, true])))
+  const deadlineAt = parts.clock.monotonic() + keyWaitMs
+  await Promise.all([...exchange.table.nodes()].map((node) => switchOnAt(call, node, request, deadlineAt)))
+}
+
+async function switchOnAt(call: Call, node: Node, request: NodeRequest, deadlineAt: number): Promise<void> {
+  const { parts, signal } = call
+  for (;;) {
+    const { follower, pools, clock } = parts
+    const connection = pools.connection(nodeForFlags(follower.table, node))
+    const outcome = await askOnce(connection, request, { signal, answerBytesMax: heldBytesMax })
     if (outcome.kind !== 'answered') throw failureError(outcome)
-    if (outcome.reply.status !== 200) throw badAnswer(`flags refused with status ${outcome.reply.status}`)
+    const { status } = outcome.reply
+    if (status === 200) return
+    const isKeyless = status === 401 || status === 403
+    if (!isKeyless || clock.monotonic() > deadlineAt) throw badAnswer(`flags refused with status ${status}`)
+    await clock.sleep(keyPauseMs, signal)
+    await follower.refresh()
   }
 }
 

@@ -5,6 +5,7 @@ import type { Engine, EngineReply, EngineTask } from '../engine/engine.ts'
 import type { Resolution } from '../journal/change.ts'
 import type { LaneJournal } from '../journal/ports.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import { disguise } from '../search/reserved-names.ts'
 import { shardClause } from '../search/shard-clause.ts'
 
 /** Ends a resolution without a result: the node did not answer. The lane tries again later. */
@@ -51,13 +52,20 @@ export async function pageOf(deps: ResolutionDeps, query: Parameters<Engine['fet
   const read = await ask(query.ids === undefined ? inScope(deps, query) : query)
   if (!('error' in read)) return { kind: 'page', results: read.value.results }
   // Without our condition, whose text would move the places that messages name.
-  const plain = deps.scope === null ? read : await ask(query)
+  const plain = deps.scope === null ? read : await ask(withoutReserved(query))
   return { ...('error' in plain ? plain : read), results: [] }
 }
 
 function inScope<Q extends { readonly filter?: Json }>({ scope }: ResolutionDeps, query: Q): Q {
-  const clause = scope && shardClause({ shards: scope.shards, isWhole: false }, scope.of)
-  return clause === null ? query : { ...query, filter: andFilters(query.filter ?? null, clause) }
+  if (scope === null) return query
+  const own = withoutReserved(query)
+  const clause = shardClause({ shards: scope.shards, isWhole: false }, scope.of)
+  return clause === null ? own : { ...own, filter: andFilters(own.filter ?? null, clause) }
+}
+
+/** For clients there are no reserved fields: a condition on one finds what nobody has. */
+function withoutReserved<Q extends { readonly filter?: Json }>(query: Q): Q {
+  return query.filter === undefined ? query : { ...query, filter: disguise(query.filter) }
 }
 
 export type TextPage =

@@ -5,6 +5,7 @@ import { pageInfo, pageRequest } from '../api/paging.ts'
 import { checkFacets, type Facets } from '../embedded/search/facets.ts'
 import { MergedFacetOrder, mergeFacets } from '../embedded/search/federated-facets.ts'
 import { checkCompatible, type QueryRules, queryRules } from '../embedded/search/rule-compatibility.ts'
+import { performanceDetails } from '../embedded/search/run-search.ts'
 import { parseSort } from '../embedded/search/sort-criteria.ts'
 import { distributionText, type FacetCounts, statsText } from './facet-counts.ts'
 import {
@@ -165,7 +166,8 @@ function answerText(
   const total = lists.reduce((sum, list) => sum + list.total, 0) - rejected
   const members: [string, string][] = [['hits', `[${page.map(({ text }) => text).join(',')}]`]]
   if (queries.some(({ retrieveVectors }) => retrieveVectors)) members.push(['queryVectors', vectorsText(lists)])
-  members.push(['processingTimeMs', String(Math.max(0, ...lists.map(({ processingTimeMs }) => processingTimeMs)))])
+  const slowestMs = Math.max(0, ...lists.map(({ processingTimeMs }) => processingTimeMs))
+  members.push(['processingTimeMs', String(slowestMs)])
   for (const [name, value] of Object.entries(pageInfo(federation, Math.max(0, total))))
     members.push([name, String(value)])
   members.push(...facetMembers(find, lists, federation))
@@ -179,6 +181,8 @@ function answerText(
     })
     members.push(['metadata', JSON.stringify(all)])
   }
+  if (federation.showPerformanceDetails)
+    members.push(['performanceDetails', JSON.stringify(performanceDetails(slowestMs))])
   if (queries.some((query) => kindOf(query) !== 'keyword'))
     members.push(['semanticHitCount', String(page.filter(({ isSemantic }) => isSemantic).length)])
   return `{${members.map(([name, text]) => `"${name}":${text}`).join(',')}}`
