@@ -13,6 +13,9 @@ export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
 /**
  * Takes what is free or expired and renews what is ours, in one statement. The epoch rises whenever a lease changes hands,
  * or was let expire: what its former holder still does is then refused by `holdLease`.
+ *
+ * Live leases of others are not touched, and an expired one whose holder stands still in the middle of a transaction is left
+ * for the next time: waiting for it would let our own leases expire.
  */
 export async function leaseNodes(
   database: Database,
@@ -22,9 +25,15 @@ export async function leaseNodes(
 ): Promise<readonly NodeLease[]> {
   const { rows } = await reach(() =>
     database.pool.query<NodeRow & { epoch: number }>(
-      `with taken as (
+      `with expired as materialized (
+         select node_id from node_leases where owner <> $1 and until <= ${nowMs} order by node_id for update skip locked
+       ), wanted as (
+         select node_id from expired
+         union all select node_id from node_leases where owner = $1
+         union all select id from nodes n where not exists (select from node_leases l where l.node_id = n.id)
+       ), taken as (
          insert into node_leases as l (node_id, owner, epoch, until)
-         select id, $1, 1, ${nowMs} + $2 from nodes order by id
+         select node_id, $1, 1, ${nowMs} + $2 from wanted order by node_id
          on conflict (node_id) do update set
            owner = excluded.owner,
            until = excluded.until,

@@ -10,9 +10,12 @@ import { backoffMs, manyWaiting } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
 import { Dispatcher } from './dispatcher.ts'
 
-/** How long a lease lasts, and how often it is renewed. A dead worker's nodes are taken over after the first. */
-export const leaseMs = 15_000
-export const renewMs = 5_000
+/**
+ * How long a lease lasts, and how often it is renewed. Another worker takes a dead one's nodes after the sum of the two at
+ * most, which leaves a second of the five in which lanes must go on. A renewal costs the store one statement.
+ */
+export const leaseMs = 3_000
+export const renewMs = 1_000
 
 export interface Replication {
   /** Ends all dispatchers, waits for requests in flight, and gives the leases back. */

@@ -65,3 +65,31 @@ test('renames, swaps and deletions of tasks that wait for running ones do not bl
   await direct.close()
   assert.equal(rows[0]?.deadlocks, 0)
 })
+
+test('a worker that stands still in the middle of a transaction keeps nobody from renewing or taking other nodes', async () => {
+  const target = await database.create()
+  const store = await openStore({
+    ...{ database: target, blobFolder: join(folder, 'blobs'), sealingKey: testSealingKey },
+    ...{ clock: systemClock, random: seededRandom(1) },
+  })
+  await store.migrate()
+  for (const id of ['a', 'b', 'c']) {
+    await store.catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'here', key: null })
+  }
+  const direct = openDatabase(target, { connectionCountMax: 1, logger: { info() {}, warn() {}, error() {} } })
+  const stuck = await direct.pool.connect()
+  const nodesOf = async (worker: string, leaseMs: number) =>
+    (await store.laneJournal.leaseNodes(worker, leaseMs)).map(({ node }) => node.id)
+  try {
+    assert.deepEqual(await nodesOf('stopped', 0), ['a', 'b', 'c'])
+    await stuck.query("begin; select 1 from node_leases where node_id = 'b' for share")
+    assert.deepEqual(await nodesOf('alive', 60_000), ['a', 'c'])
+    assert.deepEqual(await nodesOf('alive', 60_000), ['a', 'c'])
+    await stuck.query('rollback')
+    assert.deepEqual(await nodesOf('alive', 60_000), ['a', 'b', 'c'])
+  } finally {
+    stuck.release()
+    await direct.close()
+    await store.close()
+  }
+})
