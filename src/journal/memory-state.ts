@@ -8,7 +8,7 @@ import type { MemoryCatalogue, MemoryPlaces } from '../store/memory-catalogue.ts
 import type { Change, PartialResolution } from './change.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import type { Report } from './joint-progress.ts'
-import type { LaneProof } from './ports.ts'
+import type { LaneProof, SettingsPrint } from './ports.ts'
 import { finishedDetails } from './task-details.ts'
 import type { IndexState, NewPlacement, OpenChange, ReplicaStanding } from './write-index.ts'
 
@@ -30,6 +30,7 @@ export interface StoredChange extends Mutable<Change> {
 export interface StoredPlacement extends Mutable<Placement> {
   appliedBytes: number
   proof: LaneProof | null
+  print: SettingsPrint | null
   isGone: boolean
 }
 
@@ -119,7 +120,7 @@ export function placementOf(placement: StoredPlacement): Placement {
 }
 
 export function newPlacement(placement: NewPlacement): StoredPlacement {
-  return { ...placement, applied: 0, revision: 0, appliedBytes: 0, proof: null, isGone: false }
+  return { ...placement, applied: 0, revision: 0, appliedBytes: 0, proof: null, print: null, isGone: false }
 }
 
 export function changeOf(stored: StoredChange): Change {

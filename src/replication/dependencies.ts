@@ -26,6 +26,8 @@ export interface LaneMetrics {
   window(node: string, openBytes: number, windowBytes: number): void
   /** The node's disk takes writes, or does not. */
   refusing(node: string, isRefusing: boolean): void
+  /** Settings of an index were changed behind our back, and set again. */
+  settingsRepaired(index: string): void
 }
 
 /** Keys that gateways read a node's indexes with (P-22). */
@@ -72,4 +74,5 @@ export const silentLaneMetrics: LaneMetrics = {
   adopted: () => {},
   window: () => {},
   refusing: () => {},
+  settingsRepaired: () => {},
 }

@@ -26,6 +26,10 @@ const cleaningMs = 10_000
 /** Longest wait for a notification of new work; a lost one costs that. */
 const workPollMs = 1_000
 const lanesPerLook = 256
+/** How often the settings of every spread index are looked at on its nodes, and how many in one go. */
+const auditMs = 60_000
+const auditsPerLook = 10
+const auditPauseMs = 1_000
 /** Newest tasks read at the start of a session. */
 const earlierPage = 200
 const earlierPagesMax = 20
@@ -275,6 +279,7 @@ export class Dispatcher {
         await cleaning.clean()
       }),
       this.#untilOver(over, () => watch.run(over.signal)),
+      this.#untilOver(over, () => this.#auditAll(session, lanes)),
       this.#untilOver(over, checkAgain),
       this.#untilOver(over, async () => {
         if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.met)
@@ -315,6 +320,21 @@ export class Dispatcher {
     journal.noteTrouble(this.#lease, trouble).catch((error: unknown) => {
       log.warn({ node, error: String(error) }, 'operators are not shown how the node is')
     })
+  }
+
+  /** Goes round the node's spread indexes, so that each is audited in every interval as far as the pace allows. */
+  async #auditAll(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
+    const { journal, clock } = this.#deps
+    let after = ''
+    while (!session.signal.aborted) {
+      const found = await journal.lanesToAudit(this.#lease.node.id, after, auditsPerLook)
+      for (const { lane, print } of found) {
+        if (lane.placement.applied === lane.head) this.#ensure(session, lanes, lane).audit(print)
+      }
+      const isRound = found.length < auditsPerLook
+      after = isRound ? '' : (found.at(-1)?.lane.placement.physicalUid ?? '')
+      await clock.sleep(isRound ? auditMs : auditPauseMs, session.signal).catch(() => {})
+    }
   }
 
   /** Finds lanes that are behind and runs them. */

@@ -57,6 +57,14 @@ export class IndexOnNode {
     throw new Error(`the index cannot be configured: ${reply.kind}`)
   }
 
+  /** As the node shows them. */
+  async settings(): Promise<JsonObject> {
+    const { engine } = this.#session
+    const reply = await ask(this.#session, (signal) => engine.settings(this.#uid, signal))
+    if (reply.kind !== 'answered') throw new Error(`the settings cannot be read: ${reply.kind}`)
+    return reply.value
+  }
+
   /** It is gone when this resolves. */
   async drop(): Promise<void> {
     const { engine } = this.#session

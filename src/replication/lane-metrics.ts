@@ -53,7 +53,14 @@ export function createLaneMetrics(registry: Registry): LaneMetrics {
     labelNames: ['node'],
     registers,
   })
+  const repairs = new Counter({
+    name: 'miroir_settings_drift_repair_total',
+    help: 'Settings of an index that were changed on a node behind our back, and set again.',
+    labelNames: ['index'],
+    registers,
+  })
   return {
+    settingsRepaired: (index) => repairs.inc({ index }),
     sent: (node, byteCount) => sentBytes.inc({ node }, byteCount),
     applied(node, changeCount, tookMs) {
       changes.inc({ node }, changeCount)

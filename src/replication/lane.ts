@@ -10,7 +10,7 @@
  * on the node or are skipped, and what the node holds in the end is what it numbered last.
  */
 import type { EngineTask } from '../engine/engine.ts'
-import type { LaneChange, LaneState } from '../journal/ports.ts'
+import type { LaneChange, LaneState, SettingsPrint } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement, ProjectId } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
@@ -31,6 +31,7 @@ import { recordResolution } from './recorded-resolution.ts'
 import { IndexMissing } from './resolution-reads.ts'
 import { sendChange } from './sending.ts'
 import { Setbacks } from './setbacks.ts'
+import { settingsHash, wholeSettings } from './settings-audit.ts'
 import { isPartial, newestProof, outcomesOf, type Settled, settlesIndex } from './settlement.ts'
 import { type Cut, viewOf } from './shard-view.ts'
 import { Wake } from './wake.ts'
@@ -57,6 +58,7 @@ export class Lane {
   #primaryKey = ''
   /** What was sent up to here by somebody else is on the way, and where it puts documents is not known. */
   #blindUntil = 0
+  #audit: { readonly print: SettingsPrint | null } | undefined
   readonly #project: ProjectId
   #head: number
   /** As the store has it. */
@@ -132,6 +134,12 @@ export class Lane {
   giveUp(): void {
     this.#session.leftovers.add(this.physicalUid)
     this.#stop({ kind: 'ended' })
+  }
+
+  /** The node's settings are compared with how it showed them before, as soon as nothing else is to do. */
+  audit(print: SettingsPrint | null): void {
+    this.#audit = { print }
+    this.#sendWake.ring()
   }
 
   raiseHead(head: number): void {
@@ -286,6 +294,26 @@ export class Lane {
     return this.#halt ?? { kind: 'resume', isIll: false, reason: 'the session ends' }
   }
 
+  /** Before: everything is applied. What was changed behind our back is put right. */
+  async #auditSettings({ print }: { readonly print: SettingsPrint | null }): Promise<void> {
+    this.#audit = undefined
+    const { deps, lease } = this.#session
+    const { completed, position, settings } = await deps.journal.completedSettings(this.#placement.index)
+    if (completed !== this.#applied || this.#existence !== 'sure') return
+    let shown = await this.#onNode.settings()
+    if (print?.position === position) {
+      if (print.hash === settingsHash(shown)) return
+      this.#log('error', { position }, 'the settings of the index were changed on its node; they are set again')
+      deps.metrics.settingsRepaired(this.#placement.index)
+      await this.#onNode.configure(wholeSettings(settings, shown))
+      await this.#onNode.separate(this.#applied)
+      shown = await this.#onNode.settings()
+    }
+    if (!(await deps.journal.savePrint(lease, this.#placement, { position, hash: settingsHash(shown) }))) {
+      throw new LeaseLost()
+    }
+  }
+
   async #sendAll(): Promise<void> {
     const flow = this.#flow.signal
     while (!flow.aborted) {
@@ -293,7 +321,8 @@ export class Lane {
       const item = await this.#ahead.first(this.#sent, () => this.#head)
       if (flow.aborted) return
       if (item === undefined) {
-        await this.#sendWake.wait(flow)
+        if (this.#audit === undefined || this.#open.length > 0) await this.#sendWake.wait(flow)
+        else await this.#auditSettings(this.#audit)
         continue
       }
       const { position } = item.change

@@ -108,6 +108,8 @@ export interface Tables {
     applied: number
     applied_bytes: number
     revision: Generated<number>
+    /** JSON: how the node showed its settings behind the last change of them; null = nobody looked yet. */
+    settings_print: string | null
     proof_task: number | null
     proof_mark: string | null
     /** The row stays after the index is gone, so that a physical name is never used twice on a node. */

@@ -381,5 +381,5 @@ function completedSettings({ changes }: StoredIndex): CompletedSettings {
       status === 'succeeded' && operation.kind === 'settings' ? [operation.settings] : [],
     )
     .reduce(foldSettings, {})
-  return { completed, settings }
+  return { completed, position: 0, settings }
 }

@@ -141,6 +141,8 @@ export function withUnused(side: LaneSide): LaneJournal {
     recordPartial: unused,
     noteSilence: async () => true,
     releaseHeld: async () => {},
+    lanesToAudit: async () => [],
+    savePrint: async () => true,
     waitForProjectWork: unused,
     claimProjectChange: unused,
     renewProjectChange: unused,

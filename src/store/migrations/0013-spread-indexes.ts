@@ -24,6 +24,8 @@ create index indexes_held on indexes (held_since) where held_since is not null;
 alter table placements add column shards int[] not null default '{0}';
 -- Rises whenever the replica is put back to the beginning.
 alter table placements add column revision int not null default 0;
+-- JSON: how the node showed its settings behind the last change of them; null = nobody looked yet.
+alter table placements add column settings_print text;
 alter table placements drop constraint placements_pkey;
 alter table placements drop column shard;
 alter table placements add primary key (index_id, generation, node_id);

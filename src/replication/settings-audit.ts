@@ -1,0 +1,31 @@
+/**
+ * Whether a node's settings of an index are still those that its lane gave it: somebody may have changed them behind our back
+ * (C-17). What a node shows of settings is its own spelling of them, so nothing is compared with what was sent: the first look
+ * behind a change of settings gives a fingerprint, which the store keeps, and every later look must give the same one.
+ */
+import { createHash } from 'node:crypto'
+import { settingRoutes } from '../api/settings.ts'
+import { canonicalJson, isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { nodeSettings } from './node-settings.ts'
+
+export function settingsHash(shown: JsonObject): string {
+  return createHash('sha256').update(canonicalJson(shown)).digest('hex')
+}
+
+/**
+ * Everything that a node of a spread index must hold, as one settings change: what the client never set goes back to its
+ * default, and embedders that are none of the client's go away.
+ *
+ * @param folded  the client's settings, with secrets.
+ * @param shown   what the node has.
+ */
+export function wholeSettings(folded: JsonObject, shown: JsonObject): JsonObject {
+  const names = settingRoutes.map(({ name }) => name).filter((name) => name !== 'foreignKeys' && name in shown)
+  const whole: Record<string, Json> = Object.fromEntries(names.map((name) => [name, folded[name] ?? null]))
+  if (isObject(shown.embedders)) {
+    const wanted = isObject(folded.embedders) ? folded.embedders : {}
+    const others = Object.keys(shown.embedders).filter((name) => !(name in wanted))
+    whole.embedders = { ...wanted, ...Object.fromEntries(others.map((name) => [name, null])) }
+  }
+  return nodeSettings(whole)
+}
