@@ -52,6 +52,8 @@ export interface ReplicationDeps {
   readonly metrics: LaneMetrics
   /** About how many bytes of documents are one task of a node; default `sliceBytesOf` its engine. */
   readonly sliceBytes?: number
+  /** How often settings on nodes are looked at; default a minute. */
+  readonly auditMs?: number
   /** Tasks of a node from which on finished ones are deleted; default 100,000. */
   readonly nodeTasksMax?: number
 }

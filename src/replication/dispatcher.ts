@@ -27,7 +27,7 @@ const cleaningMs = 10_000
 const workPollMs = 1_000
 const lanesPerLook = 256
 /** How often the settings of every spread index are looked at on its nodes, and how many in one go. */
-const auditMs = 60_000
+const auditMsDefault = 60_000
 const auditsPerLook = 10
 const auditPauseMs = 1_000
 /** Newest tasks read at the start of a session. */
@@ -324,7 +324,7 @@ export class Dispatcher {
 
   /** Goes round the node's spread indexes, so that each is audited in every interval as far as the pace allows. */
   async #auditAll(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
-    const { journal, clock } = this.#deps
+    const { journal, clock, auditMs = auditMsDefault } = this.#deps
     let after = ''
     while (!session.signal.aborted) {
       const found = await journal.lanesToAudit(this.#lease.node.id, after, auditsPerLook)
