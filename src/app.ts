@@ -38,6 +38,7 @@ import { WrongSealingKey } from './store/key-ring.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { PostgresUnusable } from './store/postgres-server.ts'
 import { SchemaTooNew } from './store/schema.ts'
+import { startTraces } from './traces.ts'
 
 /** One part that does not stop may not hold the others for longer than this. */
 const stopMsMax = 20_000
@@ -98,10 +99,11 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   const gateways = { ask: notStarted }
   await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
   await startEngines(host, context, store, supervisor, logger)
-  await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger)
+  const traces = await startTraces(host, config, supervisor, logger)
+  await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
-  const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger)
+  const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger, traces)
   await startRedirect(config, url, supervisor)
   gateways.ask = ask
   announce(lock, url, database)
@@ -125,13 +127,14 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const metrics = createMetrics(config)
   const gateways = { ask: roles.includes('gateway') ? notStarted : async () => [] }
   await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
+  const traces = await startTraces(host, config, supervisor, logger)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
-    await startWorker(host, store, succession, metrics, supervisor, logger)
+    await startWorker(host, store, succession, metrics, supervisor, logger, traces)
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {
-    const { url, ask } = await startOneGateway(host, config, store, metrics, supervisor, logger)
+    const { url, ask } = await startOneGateway(host, config, store, metrics, supervisor, logger, traces)
     gateways.ask = ask
     if (!cluster.isWorker) await startRedirect(config, url, supervisor)
     if (!cluster.isWorker) terminal.answer({ url, roles: [...roles] }, `Flapjack ${host.version} serves on ${url}`)

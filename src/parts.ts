@@ -30,6 +30,7 @@ import type { Random } from './lib/random.ts'
 import { loadSealingKey, parseSealingKey, readSealingKey, type SealingKey } from './lib/seal.ts'
 import { runSealingCommand } from './lib/sealing-command.ts'
 import type { TlsFiles } from './lib/tls-files.ts'
+import type { Traces } from './lib/traces.ts'
 import type { AskGateways } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
@@ -49,6 +50,7 @@ import { startReplication } from './replication/replication.ts'
 import type { Node } from './store/catalogue.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { startPostgres } from './store/postgres-server.ts'
+import { tracedLanes } from './traces.ts'
 
 export interface Host {
   /** This program's file, to start more of it. */
@@ -265,9 +267,10 @@ export async function startGateways(
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
+  traces: Traces | undefined,
 ): Promise<StartedGateways> {
   const { gateways, address } = config.http
-  if (gateways === 1) return startOneGateway(host, config, store, metrics, supervisor, logger)
+  if (gateways === 1) return startOneGateway(host, config, store, metrics, supervisor, logger, traces)
   const { port, ask } = await supervisor.start(
     'gateways',
     () =>
@@ -295,6 +298,7 @@ export async function startOneGateway(
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
+  traces: Traces | undefined,
 ): Promise<StartedGateways> {
   const { address, bodyBytesMax, drainMs } = config.http
   const { routeCopyAgeMsMax, trustMsMax } = config.store
@@ -316,6 +320,7 @@ export async function startOneGateway(
         registry: gateways,
         rateLimits: rateLimitsOf(config),
         ...(tokenStore && { tokenStore }),
+        ...(traces && { traces }),
         ...tlsOf(config),
         hosts: { baseDomain: config.http.baseDomain?.toLowerCase() ?? null, region: config.http.region.toLowerCase() },
         isShareFixed: config.limits.shareCount !== null,
@@ -389,6 +394,7 @@ export async function startWorker(
   metrics: Registry,
   supervisor: Supervisor,
   logger: Logger,
+  traces: Traces | undefined,
 ): Promise<void> {
   const engines = keepEngines()
   if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
@@ -415,7 +421,7 @@ export async function startWorker(
         clock,
         random,
         log: logger,
-        metrics: createLaneMetrics(metrics),
+        metrics: tracedLanes(createLaneMetrics(metrics), traces),
       }),
     async (replication) => {
       await replication.stop()

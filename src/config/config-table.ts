@@ -27,6 +27,7 @@ import {
 } from './read-fields.ts'
 import { spreadFields } from './spread-fields.ts'
 import { standaloneFields } from './standalone-fields.ts'
+import { telemetryFields } from './telemetry-fields.ts'
 
 const mebibyte = 1024 ** 2
 
@@ -307,5 +308,6 @@ export const configTable = {
       about: 'Least severe level that is logged, as JSON lines on standard error. `info` logs every request.',
     }),
   },
+  telemetry: telemetryFields,
   standalone: standaloneFields,
 } as const

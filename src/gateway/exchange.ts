@@ -12,6 +12,7 @@ import type { EgressPolicy } from '../lib/egress-policy.ts'
 import type { HttpRequest } from '../lib/http-server.ts'
 import type { HttpResponse } from '../lib/plain-response.ts'
 import type { Random } from '../lib/random.ts'
+import type { Span } from '../lib/traces.ts'
 import type { Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
@@ -77,6 +78,8 @@ export class Exchange {
   principal: Principal | undefined
   /** Of its project; given back when the answer has ended. */
   load: ProjectLoad | undefined
+  /** Absent where nobody collects spans. */
+  span: Span | undefined
   /** For the log line: what went wrong, if anything. */
   outcome: string | undefined
 

@@ -26,6 +26,7 @@ import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, relay } from './relay.ts'
 import { renderAnswer } from './render.ts'
 import { checkJsonType, collectBody } from './request-body.ts'
+import { legSpan } from './request-spans.ts'
 import type { Method } from './route-policy.ts'
 import { answerSpread } from './spread-handlers.ts'
 
@@ -95,7 +96,8 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
     if (sentBody === undefined) search = withForcedParameter(search, forced)
     else body = withForcedFilter(exchange, sentBody, forced)
   }
-  const forward = (foreign: ForeignRead) =>
+  const forward = (foreign: ForeignRead) => {
+    const leg = exchange.span && legSpan(exchange.span, uid, placement.node, placement.shards)
     relay(exchange, {
       method: policy.method,
       path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${foreign.search === '' ? '' : `?${foreign.search}`}`,
@@ -109,6 +111,7 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
       places: includeMetadata ? searchPlaces : undefined,
       onMissingIndex: () => {
         // The table is behind, or the node lost the index. Neither is a missing index as long as the table shows it (P-21).
+        leg?.end()
         if (isRepeated) return end.onError(movingIndex())
         parts.follower.refresh().then(
           () => {
@@ -118,9 +121,17 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
           () => end.onError(movingIndex()),
         )
       },
-      onEnd: end.onEnd,
-      onError: end.onError,
+      onEnd() {
+        leg?.end()
+        end.onEnd()
+      },
+      onError(error) {
+        leg?.fail('failed')
+        leg?.end()
+        end.onError(error)
+      },
     })
+  }
   const foreign = foreignRead(exchange, {
     policy,
     uid,

@@ -10,6 +10,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { AllowedNetworks } from '../lib/egress-policy.ts'
 import type { Random } from '../lib/random.ts'
 import type { TlsFiles } from '../lib/tls-files.ts'
+import type { Traces } from '../lib/traces.ts'
 import type { GatewayRegistry } from '../store/gateway-registry.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { HealthOptions } from '../upstream/node-health.ts'
@@ -80,6 +81,8 @@ export interface GatewayOptions {
   readonly health?: HealthOptions
   /** How spread indexes are read. Default: the configuration's defaults. */
   readonly cluster?: Config['cluster']
+  /** Absent = nobody collects spans. */
+  readonly traces?: Traces
   /** Where webhooks, embedders, exports and keys of issuers may be (M-H7, P-08). Default: public addresses. */
   readonly outbound?: { readonly allowed: AllowedNetworks; readonly httpsOnly?: boolean }
 }

@@ -32,6 +32,7 @@ import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { type Pipeline, run } from './pipeline.ts'
+import { beginSpan, endSpan } from './request-spans.ts'
 import { routeCopyFile } from './route-copy-file.ts'
 import { followRoutes, type RouteFollower } from './route-follower.ts'
 import { limitClassOf, parameterNames, routePolicies } from './route-policy.ts'
@@ -156,12 +157,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       const tookMs = clock.monotonic() - exchange.startedAt
       const tally = exchange.route?.tally ?? unmatched
       tally.add(exchange.response.statusCode, tookMs)
+      if (exchange.span !== undefined) endSpan(exchange.span, exchange)
       if (log.isLevelEnabled('info')) logRequest(exchange, tookMs)
     },
   }
   function answer(request: HttpRequest, response: HttpResponse): void {
     openRequests += 1
-    run(new Exchange(request, response, parts), pipeline)
+    const exchange = new Exchange(request, response, parts)
+    if (options.traces !== undefined) exchange.span = beginSpan(options.traces, exchange)
+    run(exchange, pipeline)
   }
   const { host, port } = splitAddress(options.httpAddr)
   const server = await listenHttp({

@@ -3,6 +3,7 @@ import { ApiError } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
 import type { IndexRoute } from '../topology/route-table.ts'
 import { jsonRequest } from '../upstream/ask.ts'
@@ -15,6 +16,7 @@ import { answerPlaces } from './index-places.ts'
 import { compilePlaces } from './json-splice.ts'
 import type { NameMap } from './name-map.ts'
 import { badAnswer, readErrorBody, translate } from './relay.ts'
+import { legSpan, spanned } from './request-spans.ts'
 
 const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
 
@@ -40,6 +42,7 @@ export const shardsOf = ({ route }: KnownIndex): readonly number[] =>
 
 export class PlannedIndexes {
   readonly #names: NameMap
+  readonly #span: Span | undefined
   readonly #found = new Map<string, SearchedIndex>()
   readonly #plans = new Map<string, ReadPlan<ReadableReplica>>()
   /** By id of the target. */
@@ -51,12 +54,19 @@ export class PlannedIndexes {
   /** Targets that were asked anything. */
   readonly asked = new Set<string>()
 
-  private constructor(names: NameMap) {
+  private constructor(names: NameMap, span: Span | undefined) {
     this.#names = names
+    this.#span = span
   }
 
-  static async plan(known: ReadonlyMap<string, KnownIndex>, tools: ReadRun, names: NameMap): Promise<PlannedIndexes> {
-    const planned = new PlannedIndexes(names)
+  /** @param span  of the request; legs are parts of it. */
+  static async plan(
+    known: ReadonlyMap<string, KnownIndex>,
+    tools: ReadRun,
+    names: NameMap,
+    span?: Span,
+  ): Promise<PlannedIndexes> {
+    const planned = new PlannedIndexes(names, span)
     for (const index of known.values()) planned.#add(index, await tools.plan(index.replicas, shardsOf(index)))
     return planned
   }
@@ -66,12 +76,15 @@ export class PlannedIndexes {
     for (const shard of plan.missing) this.missing.add(`${shard}`)
     if (plan.legs.length === 0) this.isBlind = true
     for (const leg of plan.legs) {
-      this.#asks.set(targetOf(uid, leg.replica), (asked) =>
-        plan.ask(leg, ({ physicalUid }) => {
-          this.#names.add(uid, physicalUid)
-          return requestOf(asked, uid, physicalUid)
-        }),
-      )
+      this.#asks.set(targetOf(uid, leg.replica), (asked) => {
+        const span = this.#span && legSpan(this.#span, uid, leg.replica.node, leg.shards)
+        const ask = () =>
+          plan.ask(leg, ({ physicalUid }) => {
+            this.#names.add(uid, physicalUid)
+            return traced(requestOf(asked, uid, physicalUid), span)
+          })
+        return spanned(span, ask)
+      })
     }
     this.#plans.set(uid, plan)
     this.#found.set(uid, searchedIndex(index, plan))
@@ -102,6 +115,11 @@ export class PlannedIndexes {
     if (sent === undefined) throw badAnswer('a refusal that is no error object')
     return JSON.stringify(this.#names.toLogicalError(sent).error)
   }
+}
+
+/** Nodes that trace go on with the trace. */
+function traced(request: NodeRequest, span: Span | undefined): NodeRequest {
+  return span === undefined ? request : { ...request, headers: [...request.headers, 'traceparent', span.traceparent] }
 }
 
 export function shardsAway(shards: Iterable<string>): ApiError {

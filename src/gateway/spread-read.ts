@@ -114,7 +114,7 @@ async function runRead(
   const { replicas: reader, unavailableShardPolicy: policy, metrics } = parts.spread
   const names = new NameMap(principal.project, table)
   const run = async (tools: ReadRun) => {
-    const planned = await PlannedIndexes.plan(known, tools, names)
+    const planned = await PlannedIndexes.plan(known, tools, names, exchange.span)
     const uids: string[] = []
     const text = await read.answer(
       (uid) => planned.find(uid),
