@@ -28,7 +28,9 @@ import { kindOf } from './search-plan.ts'
 export type FindIndex = (uid: string) => SearchedIndex | undefined
 
 interface FederatedIndex {
-  readonly index: SearchedIndex
+  readonly uid: string
+  /** undefined = there is none. */
+  readonly index: SearchedIndex | undefined
   readonly queries: readonly PlacedQuery[]
   readonly patterns: readonly string[] | null
 }
@@ -59,9 +61,7 @@ function groupByIndex(
     byIndex.set(query.indexUid, [...(byIndex.get(query.indexUid) ?? []), { query, position }])
   return [...byIndex.keys()].sort().map((uid) => {
     const placed = byIndex.get(uid) ?? []
-    const index = find(uid)
-    if (index === undefined) throw inside(placed[0]?.position ?? 0, missing(uid))
-    return { index, queries: placed, patterns: federation.facetsByIndex[uid] ?? null }
+    return { uid, index: find(uid), queries: placed, patterns: federation.facetsByIndex[uid] ?? null }
   })
 }
 
@@ -73,6 +73,7 @@ function throwFirst(indexes: readonly FederatedIndex[], outcomes: readonly (Inde
   let previous: QueryRules | null = null
   for (const [at, { index, queries, patterns }] of indexes.entries()) {
     const outcome = outcomes[at]!
+    if (index === undefined) throw outcome
     const refused = isRefusalError(outcome) ? (placeOf(outcome) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY
     for (const { query, position } of queries) {
       if (refused < position) throw outcome
@@ -120,7 +121,7 @@ function checkPatterns(index: SearchedIndex, patterns: readonly string[], tail: 
 
 /** Facets of indexes that no query names are only checked. */
 function checkUnused(find: FindIndex, indexes: readonly FederatedIndex[], { facetsByIndex }: Federation): void {
-  const used = new Set(indexes.map(({ index }) => index.uid))
+  const used = new Set(indexes.map(({ uid }) => uid))
   for (const [uid, patterns] of Object.entries(facetsByIndex)) {
     if (used.has(uid)) continue
     const tail = `\n - Note: index \`${uid}\` is not used in queries`
@@ -138,10 +139,11 @@ const insideFacets = (uid: string, error: ApiError, tail: string): ApiError =>
 
 /** A refusal is given back, so that the first of several is told whichever node is fastest. */
 async function listOf(
-  { index, queries, patterns }: FederatedIndex,
+  { uid, index, queries, patterns }: FederatedIndex,
   federation: Federation,
   options: ReadOptions,
 ): Promise<IndexList | Refusal> {
+  if (index === undefined) return inside(queries[0]?.position ?? 0, missing(uid))
   const list = index.spread === null ? plainList : spreadList
   // Facets that are refused are told after what is wrong with a query.
   const counted = patterns !== null && canCount(index, patterns) ? patterns : null
