@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { Meilisearch } from 'meilisearch'
+import { inEveryLayout } from './layouts.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
 const run = promisify(execFile)
@@ -15,50 +16,52 @@ const documents = '[{"id":9007199254740993,"isni":12345678901234567890,"price":0
 let flapjack: RunningFlapjack
 let client: Meilisearch
 
-before(async () => {
-  // The export goes to the same machine.
-  process.env.MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS = 'any'
-  const isReal = process.env.MEILISEARCH_BIN !== undefined
-  flapjack = await startFlapjack({ args: isReal ? ['--engine', 'meilisearch'] : [] })
-  client = new Meilisearch({ host: flapjack.url, apiKey: flapjack.masterKey })
-  const sent = await fetch(`${flapjack.url}/indexes/numbers/documents?primaryKey=id`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${flapjack.masterKey}`, 'content-type': 'application/json' },
-    body: documents,
-  })
-  const { taskUid } = (await sent.json()) as { readonly taskUid: number }
-  await client.tasks.waitForTask(taskUid)
-})
-after(() => flapjack.stop())
-
 function assertDigits(text: string): void {
   for (const number of ['9007199254740993', '12345678901234567890', '18014398509481985', '0.1']) {
     assert.ok(text.includes(number), `${number} is not in ${text.slice(0, 2_000)}`)
   }
 }
 
-test('a dump keeps every digit of whole numbers', async () => {
-  const task = await client.createDump().waitTask()
-  assert.equal(task.status, 'succeeded')
-  const dumps = join(flapjack.folder, 'dumps')
-  const [project] = await readdir(dumps)
-  const [file] = await readdir(join(dumps, project ?? ''))
-  const { stdout } = await run('tar', ['-xzOf', join(dumps, project ?? '', file ?? '')])
-  assertDigits(stdout.slice(stdout.indexOf('{"id":9007')))
-})
+inEveryLayout((layout) => {
+  before(async () => {
+    // The export goes to the same machine.
+    process.env.MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS = 'any'
+    flapjack = await startFlapjack({ args: layout.args })
+    client = new Meilisearch({ host: flapjack.url, apiKey: flapjack.masterKey })
+    const sent = await fetch(`${flapjack.url}/indexes/numbers/documents?primaryKey=id`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${flapjack.masterKey}`, 'content-type': 'application/json' },
+      body: documents,
+    })
+    const { taskUid } = (await sent.json()) as { readonly taskUid: number }
+    await client.tasks.waitForTask(taskUid)
+  })
 
-test('an export keeps every digit of whole numbers', async () => {
-  const { masterKey } = JSON.parse(await flapjack.cli('project', 'create', 'target', '--json')) as {
-    readonly masterKey: string
-  }
-  const { taskUid } = await client.httpRequest.post<{ readonly taskUid: number }>({
-    path: 'export',
-    body: { url: flapjack.url, apiKey: masterKey },
+  after(() => flapjack.stop())
+
+  test('a dump keeps every digit of whole numbers', async () => {
+    const task = await client.createDump().waitTask()
+    assert.equal(task.status, 'succeeded')
+    const dumps = join(flapjack.folder, 'dumps')
+    const [project] = await readdir(dumps)
+    const [file] = await readdir(join(dumps, project ?? ''))
+    const { stdout } = await run('tar', ['-xzOf', join(dumps, project ?? '', file ?? '')])
+    assertDigits(stdout.slice(stdout.indexOf('{"id":9007')))
   })
-  const task = await client.tasks.waitForTask(taskUid, { timeout: 20_000 })
-  assert.equal(task.status, 'succeeded', JSON.stringify(task))
-  const read = await fetch(`${flapjack.url}/indexes/numbers/documents`, {
-    headers: { authorization: `Bearer ${masterKey}` },
+
+  test('an export keeps every digit of whole numbers', async () => {
+    const { masterKey } = JSON.parse(await flapjack.cli('project', 'create', 'target', '--json')) as {
+      readonly masterKey: string
+    }
+    const { taskUid } = await client.httpRequest.post<{ readonly taskUid: number }>({
+      path: 'export',
+      body: { url: flapjack.url, apiKey: masterKey },
+    })
+    const task = await client.tasks.waitForTask(taskUid, { timeout: 20_000 })
+    assert.equal(task.status, 'succeeded', JSON.stringify(task))
+    const read = await fetch(`${flapjack.url}/indexes/numbers/documents`, {
+      headers: { authorization: `Bearer ${masterKey}` },
+    })
+    assertDigits(await read.text())
   })
-  assertDigits(await read.text())
 })

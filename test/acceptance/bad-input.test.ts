@@ -3,14 +3,10 @@ import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
+import { inEveryLayout } from './layouts.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
 let flapjack: RunningFlapjack
-before(async () => {
-  flapjack = await startFlapjack({ empty: true })
-})
-after(() => flapjack.stop())
-
 interface RawAnswer {
   readonly status: number
   readonly headers: string
@@ -187,18 +183,6 @@ const bodies: readonly (readonly [what: string, method: string, path: string, bo
   ['settings of a wrong type', 'PATCH', '/indexes/bad/settings', '{"rankingRules":"typo"}'],
 ]
 
-for (const [what, method, path, body] of bodies) {
-  test(`${what}: a 4xx in the API's form, and nothing stored`, async () => {
-    const before = await taskCount()
-    const connection = await RawConnection.open()
-    connection.send(withBody(method, path, body))
-    isApiError(await connection.answer(), what)
-    await nextIsUnaffected(connection, what)
-    connection.close()
-    assert.equal(await taskCount(), before)
-  })
-}
-
 const paths = [
   '/indexes/%2e%2e/stats',
   '/indexes/..%2fkeys',
@@ -213,91 +197,111 @@ const paths = [
   '/indexes/../keys',
 ]
 
-for (const path of paths) {
-  test(`the path ${path} is refused with a 4xx`, async () => {
+inEveryLayout((layout) => {
+  before(async () => {
+    flapjack = await startFlapjack({ args: layout.args })
+  })
+
+  after(() => flapjack.stop())
+
+  for (const [what, method, path, body] of bodies) {
+    test(`${what}: a 4xx in the API's form, and nothing stored`, async () => {
+      const before = await taskCount()
+      const connection = await RawConnection.open()
+      connection.send(withBody(method, path, body))
+      isApiError(await connection.answer(), what)
+      await nextIsUnaffected(connection, what)
+      connection.close()
+      assert.equal(await taskCount(), before)
+    })
+  }
+
+  for (const path of paths) {
+    test(`the path ${path} is refused with a 4xx`, async () => {
+      const connection = await RawConnection.open()
+      connection.send(head('GET', path))
+      const answer = await connection.answer()
+      assert.ok(answer !== undefined && answer.status >= 400 && answer.status < 500, `${path}: ${answer?.status}`)
+      await nextIsUnaffected(connection, path)
+      connection.close()
+    })
+  }
+
+  test('a 200 MB body over the limit gets 413 without being read whole', async () => {
+    const before = await taskCount()
     const connection = await RawConnection.open()
-    connection.send(head('GET', path))
+    connection.send(
+      head('POST', '/indexes/bad/documents', {
+        'Content-Type': 'application/json',
+        'Content-Length': String(200 * 1024 * 1024),
+      }),
+    )
+    connection.send('[')
     const answer = await connection.answer()
-    assert.ok(answer !== undefined && answer.status >= 400 && answer.status < 500, `${path}: ${answer?.status}`)
-    await nextIsUnaffected(connection, path)
+    isApiError(answer, '200 MB')
+    assert.equal(answer.status, 413)
+    assert.equal(JSON.parse(answer.body).code, 'payload_too_large')
+    connection.close()
+    assert.equal(await taskCount(), before)
+  })
+
+  test('a small gzip body that decodes to more than the limit gets 413', async () => {
+    const before = await taskCount()
+    const bomb = gzipSync(Buffer.alloc(150 * 1024 * 1024, 0x20))
+    const connection = await RawConnection.open()
+    connection.send(withBody('POST', '/indexes/bad/documents', bomb, { 'Content-Encoding': 'gzip' }))
+    const answer = await connection.answer()
+    isApiError(answer, 'gzip bomb')
+    assert.equal(answer.status, 413)
+    connection.close()
+    assert.equal(await taskCount(), before)
+  })
+
+  test('a gzip body that is no gzip gets a 4xx', async () => {
+    const connection = await RawConnection.open()
+    connection.send(withBody('POST', '/indexes/bad/documents', '[{"id":1}]', { 'Content-Encoding': 'gzip' }))
+    isApiError(await connection.answer(), 'no gzip')
     connection.close()
   })
-}
 
-test('a 200 MB body over the limit gets 413 without being read whole', async () => {
-  const before = await taskCount()
-  const connection = await RawConnection.open()
-  connection.send(
-    head('POST', '/indexes/bad/documents', {
-      'Content-Type': 'application/json',
-      'Content-Length': String(200 * 1024 * 1024),
-    }),
-  )
-  connection.send('[')
-  const answer = await connection.answer()
-  isApiError(answer, '200 MB')
-  assert.equal(answer.status, 413)
-  assert.equal(JSON.parse(answer.body).code, 'payload_too_large')
-  connection.close()
-  assert.equal(await taskCount(), before)
-})
+  test('missing and wrong content types get 415', async () => {
+    for (const headers of [{ 'Content-Type': 'text/plain' }, { 'Content-Type': '' }]) {
+      const connection = await RawConnection.open()
+      connection.send(withBody('POST', '/indexes/bad/documents', '[{"id":1}]', headers))
+      const answer = await connection.answer()
+      isApiError(answer, JSON.stringify(headers))
+      assert.equal(answer.status, 415)
+      connection.close()
+    }
+  })
 
-test('a small gzip body that decodes to more than the limit gets 413', async () => {
-  const before = await taskCount()
-  const bomb = gzipSync(Buffer.alloc(150 * 1024 * 1024, 0x20))
-  const connection = await RawConnection.open()
-  connection.send(withBody('POST', '/indexes/bad/documents', bomb, { 'Content-Encoding': 'gzip' }))
-  const answer = await connection.answer()
-  isApiError(answer, 'gzip bomb')
-  assert.equal(answer.status, 413)
-  connection.close()
-  assert.equal(await taskCount(), before)
-})
+  test('duplicate credentials and lengths are refused', async () => {
+    for (const headers of [
+      { Authorization: [`Bearer ${flapjack.masterKey}`, 'Bearer other'] },
+      { 'X-Meili-API-Key': 'another-key' },
+      { 'Content-Length': ['3', '4'] },
+    ]) {
+      const connection = await RawConnection.open()
+      connection.send(head('GET', '/indexes', headers))
+      const answer = await connection.answer()
+      assert.ok(
+        answer !== undefined && answer.status >= 400 && answer.status < 500,
+        `${JSON.stringify(headers)}: ${answer?.status}`,
+      )
+      connection.close()
+    }
+  })
 
-test('a gzip body that is no gzip gets a 4xx', async () => {
-  const connection = await RawConnection.open()
-  connection.send(withBody('POST', '/indexes/bad/documents', '[{"id":1}]', { 'Content-Encoding': 'gzip' }))
-  isApiError(await connection.answer(), 'no gzip')
-  connection.close()
-})
-
-test('missing and wrong content types get 415', async () => {
-  for (const headers of [{ 'Content-Type': 'text/plain' }, { 'Content-Type': '' }]) {
+  test('a client that hangs up in mid-body leaves nothing behind', async () => {
+    const before = await taskCount()
     const connection = await RawConnection.open()
-    connection.send(withBody('POST', '/indexes/bad/documents', '[{"id":1}]', headers))
-    const answer = await connection.answer()
-    isApiError(answer, JSON.stringify(headers))
-    assert.equal(answer.status, 415)
-    connection.close()
-  }
-})
-
-test('duplicate credentials and lengths are refused', async () => {
-  for (const headers of [
-    { Authorization: [`Bearer ${flapjack.masterKey}`, 'Bearer other'] },
-    { 'X-Meili-API-Key': 'another-key' },
-    { 'Content-Length': ['3', '4'] },
-  ]) {
-    const connection = await RawConnection.open()
-    connection.send(head('GET', '/indexes', headers))
-    const answer = await connection.answer()
-    assert.ok(
-      answer !== undefined && answer.status >= 400 && answer.status < 500,
-      `${JSON.stringify(headers)}: ${answer?.status}`,
+    connection.send(
+      head('POST', '/indexes/bad/documents', { 'Content-Type': 'application/json', 'Content-Length': '1000' }),
     )
+    connection.send('[{"id": 1')
     connection.close()
-  }
-})
-
-test('a client that hangs up in mid-body leaves nothing behind', async () => {
-  const before = await taskCount()
-  const connection = await RawConnection.open()
-  connection.send(
-    head('POST', '/indexes/bad/documents', { 'Content-Type': 'application/json', 'Content-Length': '1000' }),
-  )
-  connection.send('[{"id": 1')
-  connection.close()
-  const response = await fetch(`${flapjack.url}/health`)
-  assert.equal(response.status, 200)
-  assert.equal(await taskCount(), before)
+    const response = await fetch(`${flapjack.url}/health`)
+    assert.equal(response.status, 200)
+    assert.equal(await taskCount(), before)
+  })
 })

@@ -1,13 +1,15 @@
 /** The official client against a running server, through the gateway. With MEILISEARCH_BIN, real Meilisearch stands behind it. */
 import { after, before } from 'node:test'
 import { clientSuite } from './client-suite.ts'
+import { inEveryLayout } from './layouts.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
-let flapjack: RunningFlapjack
-before(async () => {
-  const isReal = process.env.MEILISEARCH_BIN !== undefined
-  flapjack = await startFlapjack({ args: isReal ? ['--engine', 'meilisearch'] : [] })
-})
-after(() => flapjack.stop())
+inEveryLayout(({ args }) => {
+  let flapjack: RunningFlapjack
+  before(async () => {
+    flapjack = await startFlapjack({ args })
+  })
+  after(() => flapjack.stop())
 
-clientSuite('through the gateway', 'gateway', () => flapjack)
+  clientSuite('through the gateway', 'gateway', () => flapjack)
+})

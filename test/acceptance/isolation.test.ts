@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, before, test } from 'node:test'
+import { inEveryLayout } from './layouts.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
 interface TestProject {
@@ -63,50 +64,6 @@ function tenantToken(key: { readonly uid: string; readonly key: string }, search
   return `${head}.${claims}.${base64url(signature)}`
 }
 
-before(async () => {
-  flapjack = await startFlapjack({ empty: true })
-  for (const name of ['red', 'green', 'blue']) {
-    const created = JSON.parse(await flapjack.cli('project', 'create', name, '--json'))
-    const { ref, masterKey } = created as { ref: string; masterKey: string }
-    const canary = `canary${name}x7q`
-    const make = async (actions: string[], indexes: string[]) => {
-      const answer = await call(masterKey, 'POST', '/keys', {
-        name: canary,
-        description: canary,
-        actions,
-        indexes,
-        expiresAt: null,
-      })
-      assert.equal(answer.status, 201, answer.text)
-      return answer.body as { uid: string; key: string }
-    }
-    const search = await make(['search'], ['*'])
-    const credentials = new Map([
-      ['master', masterKey],
-      ['admin', (await make(['*'], ['*'])).key],
-      ['read-only', (await make(['*.get', 'search'], ['*'])).key],
-      ['search', search.key],
-      ['one index', (await make(['*'], ['products'])).key],
-      ['tenant token', tenantToken(search, { '*': { filter: `color = ${canary}` } })],
-    ])
-    projects.push({ name, canary, ref, masterKey, credentials })
-    const documents = Array.from({ length: 20 }, (_, id) => ({ id, title: `${canary} item ${id}`, color: canary }))
-    await done(
-      masterKey,
-      await call(masterKey, 'PATCH', '/indexes/products/settings', {
-        filterableAttributes: ['color'],
-        stopWords: [`stop${canary}`],
-      }),
-    )
-    await done(
-      masterKey,
-      await call(masterKey, 'POST', `/indexes/products/documents?customMetadata=${canary}`, documents),
-    )
-    await done(masterKey, await call(masterKey, 'POST', '/indexes', { uid: `only-${canary}`, primaryKey: 'id' }))
-  }
-})
-after(() => flapjack.stop())
-
 /** Every read of the API, and writes that are refused or harmless; `other` is a foreign project. */
 function walk(
   mine: TestProject,
@@ -161,78 +118,131 @@ function walk(
   ]
 }
 
-test('no answer to any kind of key holds a byte of another project', async () => {
-  for (const mine of projects) {
-    for (const other of projects) {
-      if (other === mine) continue
-      for (const [kind, credential] of mine.credentials) {
-        for (const [method, path, body] of walk(mine, other)) {
-          const { status, text } = await call(credential, method, path, body)
-          const asked = path + JSON.stringify(body ?? '')
-          // What the caller itself sent may be echoed; nothing else of the other project may appear.
-          const foreign = [other.canary, other.ref, other.masterKey, ...other.credentials.values()]
-          for (const secret of foreign) {
-            if (asked.includes(secret)) continue
-            assert.ok(!text.includes(secret), `${mine.name} ${kind} ${method} ${path}: ${text}`)
+inEveryLayout((layout) => {
+  before(async () => {
+    flapjack = await startFlapjack({ args: layout.args })
+    projects.length = 0
+    for (const name of ['red', 'green', 'blue']) {
+      const created = JSON.parse(await flapjack.cli('project', 'create', name, '--json'))
+      const { ref, masterKey } = created as { ref: string; masterKey: string }
+      const canary = `canary${name}x7q`
+      const make = async (actions: string[], indexes: string[]) => {
+        const answer = await call(masterKey, 'POST', '/keys', {
+          name: canary,
+          description: canary,
+          actions,
+          indexes,
+          expiresAt: null,
+        })
+        assert.equal(answer.status, 201, answer.text)
+        return answer.body as { uid: string; key: string }
+      }
+      const search = await make(['search'], ['*'])
+      const credentials = new Map([
+        ['master', masterKey],
+        ['admin', (await make(['*'], ['*'])).key],
+        ['read-only', (await make(['*.get', 'search'], ['*'])).key],
+        ['search', search.key],
+        ['one index', (await make(['*'], ['products'])).key],
+        ['tenant token', tenantToken(search, { '*': { filter: `color = ${canary}` } })],
+      ])
+      projects.push({ name, canary, ref, masterKey, credentials })
+      const documents = Array.from({ length: 20 }, (_, id) => ({ id, title: `${canary} item ${id}`, color: canary }))
+      await done(
+        masterKey,
+        await call(masterKey, 'PATCH', '/indexes/products/settings', {
+          filterableAttributes: ['color'],
+          stopWords: [`stop${canary}`],
+        }),
+      )
+      await done(
+        masterKey,
+        await call(masterKey, 'POST', `/indexes/products/documents?customMetadata=${canary}`, documents),
+      )
+      await done(masterKey, await call(masterKey, 'POST', '/indexes', { uid: `only-${canary}`, primaryKey: 'id' }))
+    }
+  })
+
+  after(() => flapjack.stop())
+
+  test('no answer to any kind of key holds a byte of another project', async () => {
+    for (const mine of projects) {
+      for (const other of projects) {
+        if (other === mine) continue
+        for (const [kind, credential] of mine.credentials) {
+          for (const [method, path, body] of walk(mine, other)) {
+            const { status, text } = await call(credential, method, path, body)
+            const asked = path + JSON.stringify(body ?? '')
+            // What the caller itself sent may be echoed; nothing else of the other project may appear.
+            const foreign = [other.canary, other.ref, other.masterKey, ...other.credentials.values()]
+            for (const secret of foreign) {
+              if (asked.includes(secret)) continue
+              assert.ok(!text.includes(secret), `${mine.name} ${kind} ${method} ${path}: ${text}`)
+            }
+            assert.ok(
+              !text.includes(`${mine.ref}_`),
+              `${mine.name} ${kind} ${method} ${path} shows a physical name: ${text}`,
+            )
+            assert.notEqual(status, 500, `${kind} ${method} ${path}: ${text}`)
           }
-          assert.ok(
-            !text.includes(`${mine.ref}_`),
-            `${mine.name} ${kind} ${method} ${path} shows a physical name: ${text}`,
-          )
-          assert.notEqual(status, 500, `${kind} ${method} ${path}: ${text}`)
         }
       }
     }
-  }
-})
+  })
 
-test('a foreign index is answered exactly as one that exists nowhere', async () => {
-  const [mine, other] = projects as [TestProject, TestProject]
-  for (const credential of [mine.masterKey, mine.credentials.get('admin')!, mine.credentials.get('search')!]) {
-    for (const [method, suffix, body] of [
-      ['GET', ''],
-      ['GET', '/settings'],
-      ['GET', '/documents'],
-      ['POST', '/search', { q: 'item' }],
-    ] as const) {
-      const foreign = await call(credential, method, `/indexes/only-${other.canary}${suffix}`, body)
-      const nowhere = await call(credential, method, `/indexes/only-${'n'.repeat(other.canary.length)}${suffix}`, body)
-      assert.equal(foreign.status, nowhere.status)
+  test('a foreign index is answered exactly as one that exists nowhere', async () => {
+    const [mine, other] = projects as [TestProject, TestProject]
+    for (const credential of [mine.masterKey, mine.credentials.get('admin')!, mine.credentials.get('search')!]) {
+      for (const [method, suffix, body] of [
+        ['GET', ''],
+        ['GET', '/settings'],
+        ['GET', '/documents'],
+        ['POST', '/search', { q: 'item' }],
+      ] as const) {
+        const foreign = await call(credential, method, `/indexes/only-${other.canary}${suffix}`, body)
+        const nowhere = await call(
+          credential,
+          method,
+          `/indexes/only-${'n'.repeat(other.canary.length)}${suffix}`,
+          body,
+        )
+        assert.equal(foreign.status, nowhere.status)
+        assert.deepEqual(
+          JSON.parse(JSON.stringify(foreign.body).replaceAll(other.canary, 'n'.repeat(other.canary.length))),
+          nowhere.body,
+        )
+      }
+    }
+  })
+
+  test('task numbers of each project are dense from 0', async () => {
+    for (const { masterKey } of projects) {
+      const { body } = await call(masterKey, 'GET', '/tasks?limit=1000&reverse=true')
+      const uids = body.results.map((task: { uid: number }) => task.uid)
       assert.deepEqual(
-        JSON.parse(JSON.stringify(foreign.body).replaceAll(other.canary, 'n'.repeat(other.canary.length))),
-        nowhere.body,
+        uids,
+        uids.map((_: number, place: number) => place),
       )
     }
-  }
-})
+  })
 
-test('task numbers of each project are dense from 0', async () => {
-  for (const { masterKey } of projects) {
-    const { body } = await call(masterKey, 'GET', '/tasks?limit=1000&reverse=true')
-    const uids = body.results.map((task: { uid: number }) => task.uid)
-    assert.deepEqual(
-      uids,
-      uids.map((_: number, place: number) => place),
+  test("a tenant token finds only its rule's documents, whatever filter the caller sends", async () => {
+    const [mine] = projects as [TestProject]
+    const search = (await call(mine.masterKey, 'GET', '/keys?limit=1000')).body.results.find(
+      (key: { name: string; actions: string[] }) => key.name === mine.canary && key.actions.join() === 'search',
     )
-  }
-})
-
-test("a tenant token finds only its rule's documents, whatever filter the caller sends", async () => {
-  const [mine] = projects as [TestProject]
-  const search = (await call(mine.masterKey, 'GET', '/keys?limit=1000')).body.results.find(
-    (key: { name: string; actions: string[] }) => key.name === mine.canary && key.actions.join() === 'search',
-  )
-  const token = tenantToken(search, { products: { filter: 'color = nothing' } })
-  for (const filter of [
-    'color EXISTS',
-    'color = nothing) OR (color EXISTS',
-    ['color EXISTS'],
-    [['color EXISTS', 'id > 0']],
-  ]) {
-    const { status, body } = await call(token, 'POST', '/indexes/products/search', { q: '', filter })
-    if (status === 200) assert.deepEqual(body.hits, [])
-    else assert.equal(status, 400)
-  }
-  assert.equal((await call(token, 'GET', '/indexes/products/documents')).status, 403)
-  assert.equal((await call(token, 'POST', `/indexes/only-${mine.canary}/search`, {})).status, 403)
+    const token = tenantToken(search, { products: { filter: 'color = nothing' } })
+    for (const filter of [
+      'color EXISTS',
+      'color = nothing) OR (color EXISTS',
+      ['color EXISTS'],
+      [['color EXISTS', 'id > 0']],
+    ]) {
+      const { status, body } = await call(token, 'POST', '/indexes/products/search', { q: '', filter })
+      if (status === 200) assert.deepEqual(body.hits, [])
+      else assert.equal(status, 400)
+    }
+    assert.equal((await call(token, 'GET', '/indexes/products/documents')).status, 403)
+    assert.equal((await call(token, 'POST', `/indexes/only-${mine.canary}/search`, {})).status, 403)
+  })
 })
