@@ -1,8 +1,7 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId } from '../store/catalogue.ts'
-import type { PartialResolution } from './change.ts'
-import { laggards } from './joint-progress.ts'
+import { isInSync, laggards } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import { advance, comeBack, type Effects, leave } from './memory-progress.ts'
 import {
@@ -16,6 +15,7 @@ import {
   standingsOf,
 } from './memory-state.ts'
 import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
+import { settingsTurn } from './report-rows.ts'
 import { finishedDetails } from './task-details.ts'
 import { troubleText } from './trouble-text.ts'
 import { projectWork, type WorkWaiter } from './work-waiter.ts'
@@ -97,7 +97,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const base = first.bytesThrough - first.byteCount
       return rows
         .filter((row) => row === first || row.bytesThrough - base <= byteCountMax)
-        .map((row) => laneChangeOf(row, state.indexes.get(id)?.partials.get(row.position ?? 0) ?? []))
+        .map((row) => laneChangeOf(row, state.indexes.get(id)))
     },
     lanesToAudit: async (node, after, limit) =>
       placed(node)
@@ -319,9 +319,19 @@ function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   }
 }
 
-function laneChangeOf(stored: StoredChange, partials: readonly PartialResolution[]): LaneChange {
+function laneChangeOf(stored: StoredChange, on: StoredIndex | undefined): LaneChange {
   const change = changeOf(stored)
   const { index, position } = change
-  assert(index !== null && position !== null, 'a change in a lane has a position')
-  return { change: { ...change, index, position }, settings: stored.deliver, primaryKey: stored.primaryKey, partials }
+  assert(index !== null && position !== null && on !== undefined, 'a change in a lane has a position')
+  const isOpenSettings =
+    change.operation.kind === 'settings' && change.finishedAt === null && change.refusal === null && on.state.spread
+  const inSync = on.placements.filter((one) => !one.isGone && isInSync(one)).map(({ node }) => node)
+  const reports = (on.reports.get(position) ?? []).map(({ outcome }) => outcome)
+  return {
+    change: { ...change, index, position },
+    settings: stored.deliver,
+    primaryKey: stored.primaryKey,
+    partials: on.partials.get(position) ?? [],
+    ...(isOpenSettings ? settingsTurn(inSync.sort()[0] ?? null, reports) : {}),
+  }
 }

@@ -170,6 +170,10 @@ export interface LaneChange {
   readonly primaryKey: string | null
   /** Of a spread index: what the change came to so far, in which shards. */
   readonly partials: readonly PartialResolution[]
+  /** Of a spread index: the node that must take this settings change before the others do; absent = none must. */
+  readonly firstOn?: NodeId
+  /** Why that node refused it: the others need not try. */
+  readonly refusedFirst?: ErrorBody
 }
 
 export interface ChangeOutcome {

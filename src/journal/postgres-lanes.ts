@@ -29,6 +29,7 @@ import type {
   SettingsPrint,
 } from './ports.ts'
 import { openProjectWork } from './project-work.ts'
+import { settingsTurns } from './report-rows.ts'
 import { openRetention } from './retention.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
 
@@ -285,11 +286,13 @@ async function read(
     ),
   )
   const partials = await partialsOf(database, index, rows)
+  const turns = await settingsTurns(database, index, rows)
   return rows.map((row) => ({
     change: withPlace(decodeChange(sealing, row)),
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
     partials: partials.get(row.position ?? 0) ?? [],
+    ...turns.get(row.position ?? 0),
   }))
 }
 

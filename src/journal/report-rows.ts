@@ -1,8 +1,10 @@
 /** What replicas of spread indexes say of changes that are not complete yet, as rows. */
 import type { PoolClient } from 'pg'
-import type { IndexId, Placement } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
+import { type Database, reach } from '../store/database.ts'
+import type { ChangeRow } from '../store/tables.ts'
 import type { Report } from './joint-progress.ts'
-import type { ChangeOutcome } from './ports.ts'
+import type { ChangeOutcome, LaneChange } from './ports.ts'
 
 /** Safe to repeat: the newest report of a replica counts. */
 export async function saveReports(
@@ -70,4 +72,47 @@ export async function isContradicted(
     values: [index, outcomes.map(({ position }) => position), outcomes.map(({ status }) => status)],
   })
   return rowCount !== 0
+}
+
+/** How a settings change of a spread index goes over its nodes: see `LaneChange`. */
+export type SettingsTurn = Pick<LaneChange, 'firstOn' | 'refusedFirst'>
+
+/** Pure. @param first  the node whose turn is first. @param reports  of the change, so far. */
+export function settingsTurn(first: NodeId | null, reports: readonly ChangeOutcome[]): SettingsTurn {
+  const refusal = reports.find(({ error }) => error !== null)?.error ?? null
+  if (refusal !== null) return { refusedFirst: refusal }
+  return first === null || reports.length > 0 ? {} : { firstOn: first }
+}
+
+/**
+ * One replica of a spread index takes a settings change before the others, so that what a node refuses never reaches them.
+ * Asks only when the page has such a change that is not finished.
+ */
+export async function settingsTurns(
+  database: Database,
+  index: IndexId,
+  rows: readonly ChangeRow[],
+): Promise<ReadonlyMap<number, SettingsTurn>> {
+  const isOpen = ({ operation, finished_at, refusal }: ChangeRow) =>
+    operation === 'settings' && finished_at === null && refusal === null
+  const positions = rows.filter(isOpen).map(({ position }) => position)
+  if (positions.length === 0) return new Map()
+  const { rows: found } = await reach(() =>
+    database.pool.query<{ node: NodeId | null; position: number | null; outcome: string | null }>(
+      `select (
+         select min(p.node_id) from placements p
+         where p.index_id = i.id and not p.is_gone and p.state in ('active', 'draining')
+       ) as node, r.position, r.outcome
+       from indexes i left join reports r on r.index_id = i.id and r.position = any($2::bigint[])
+       where i.id = $1 and i.spread is not null`,
+      [index, positions],
+    ),
+  )
+  if (found.length === 0) return new Map()
+  const reportsAt = (position: number | null) =>
+    found.flatMap(({ position: at, outcome }) =>
+      at !== null && at === position && outcome !== null ? [JSON.parse(outcome) as ChangeOutcome] : [],
+    )
+  const first = found[0]?.node ?? null
+  return new Map(positions.map((position) => [position ?? 0, settingsTurn(first, reportsAt(position))]))
 }

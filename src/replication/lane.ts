@@ -44,7 +44,7 @@ type Halt =
   | { readonly kind: 'rebuild' }
   | { readonly kind: 'rewind'; readonly verdict: Extract<Verdict, { readonly kind: 'again' }> }
 
-/** How often a lane looks whether the replicas of other shards know what a change comes to. */
+/** How often a lane looks whether other replicas are where it may go on. */
 const othersPollMs = 50
 
 export class Lane {
@@ -351,6 +351,11 @@ export class Lane {
       }
       if (item.change.status === 'enqueued') {
         await this.#ahead.claim()
+        continue
+      }
+      if (item.firstOn !== undefined && item.firstOn !== this.#placement.node) {
+        await this.#session.deps.clock.sleep(othersPollMs, flow).catch(() => {})
+        this.#ahead.forget()
         continue
       }
       if (delivery.kind === 'resolve') {

@@ -233,6 +233,25 @@ function disagreement(source: StoreSource) {
     assert.equal((await fleet.states()).n2, 'filling 0')
   })
 
+  test('one replica takes a settings change first, and what it refuses does not reach the others', async () => {
+    const fleet = await Fleet.open(await source.open())
+    await fleet.write()
+    for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
+    const task = await fleet.write({ kind: 'settings', settings: { stopWords: ['a'] } })
+    const { laneJournal } = fleet.store
+    const { placement } = await fleet.lane('n1')
+    const item = async () => (await laneJournal.read(placement.index, 1, 10, 1e6))[0]
+    assert.equal((await item())?.firstOn, 'n0')
+    await laneJournal.noteSilence(fleet.lease('n0'), true)
+    assert.equal((await item())?.firstOn, 'n1')
+    await fleet.apply('n1', 2, outcomeAt(2, true))
+    assert.equal((await item())?.firstOn, undefined)
+    assert.equal((await item())?.refusedFirst?.code, outcomeAt(2, true).error?.code)
+    await fleet.apply('n2', 2, outcomeAt(2, true))
+    assert.equal(await fleet.status(task), 'failed')
+    assert.equal((await item())?.refusedFirst, undefined)
+  })
+
   test('what a change came to in each shard is recorded once and read by every lane', async () => {
     const fleet = await Fleet.open(await source.open())
     await fleet.write()
