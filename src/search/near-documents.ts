@@ -48,8 +48,8 @@ export async function nearest(
   // Rules that rank before vectors would leave out what is near: then as much as a search may give is looked at.
   let limit = ranksByOthersFirst(index) ? maxTotalHits : source.count + 1 + spareHits
   const embedder = index.settings.embedders[source.embedder]
-  // A likeness that is shifted by what is usual is left to nodes.
-  const isPaired = (embedder?.distribution ?? null) === null
+  // A likeness of bits, or shifted by what is usual, is left to nodes.
+  const isPaired = embedder?.binaryQuantized !== true && (embedder?.distribution ?? null) === null
   for (let round = 1; ; round += 1) {
     const searches = source.vectors.map((vector) => askLegs(index, { ...search, vector, limit }, options))
     const answers = (await Promise.all(searches)).flat()

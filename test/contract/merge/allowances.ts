@@ -67,6 +67,19 @@ export const allowances: readonly Allowance[] = [
     mask: (body) => withoutMembers(body, [...totals, 'facetDistribution', 'facetStats', 'facetsByIndex', 'facetHits']),
     shareMax: 0.6,
   },
+  {
+    row: 'R8',
+    applies: ({ path }, { settings }) =>
+      path.endsWith('/similar') && JSON.stringify(settings.embedders ?? null).includes('"binaryQuantized":true'),
+    mask: () => null,
+    shareMax: 0.7,
+  },
+  {
+    row: 'F4',
+    applies: isThreshold,
+    mask: (body) => withoutMembers(body, totals),
+    shareMax: 0.1,
+  },
   { row: 'R7', applies: isFrequency, mask: () => null, shareMax: 0.4 },
 ]
 
@@ -111,7 +124,7 @@ function inDocuments(results: Json): Json {
 
 /** A single document is the whole answer. */
 const sortedDocument = (body: Json): Json =>
-  isObject(body) && !('hits' in body) && 'id' in body ? sortedKeys(body) : body
+  isObject(body) && !('hits' in body) && !('facetHits' in body) && !('code' in body) ? sortedKeys(body) : body
 
 function sortedKeys(value: Json): Json {
   if (Array.isArray(value)) return value.map((item: Json) => sortedKeys(item))
