@@ -183,6 +183,8 @@ export class Lane {
             mustResume = !(await this.#goBack(halt.verdict))
             break
           case 'rebuild':
+            // At once: a part of what was refused can be read until then.
+            failures = 0
             this.#mustRebuild = true
             break
           default:
@@ -281,6 +283,7 @@ export class Lane {
     this.#flow = manyWaiting()
     const stopWithSession = () => this.#flow.abort()
     this.#session.signal.addEventListener('abort', stopWithSession, { once: true })
+    if (this.#session.signal.aborted) stopWithSession()
     const guarded = (loop: Promise<void>) =>
       loop.finally(() => {
         this.#flow.abort()
