@@ -1,7 +1,8 @@
-/** `POST /render-template` over indexes (M-H8): runs in a search worker. */
+/** `POST /render-template` over indexes (M-H8): in a search worker of an engine, or in a gateway over several nodes. */
 import { defaultDocumentTemplate } from '../api/document-template.ts'
 import { fragmentsIn } from '../api/embedder-templates.ts'
 import { ApiError } from '../api/errors.ts'
+import type { IndexSettings } from '../api/index-settings.ts'
 import {
   type FoundInput,
   type FoundTemplate,
@@ -16,28 +17,51 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { searchWeight } from './field-rules.ts'
 import type { LmdbIndexReader } from './lmdb-index-reader.ts'
 
-type Find = (uid: string) => LmdbIndexReader | undefined
+/** What rendering needs of an index. */
+export interface RenderedIndex {
+  readonly settings: IndexSettings
+  /** The setting, as far as the client gave it. */
+  readonly chat: JsonObject
+  /** `undefined` = there is none of this id. */
+  document(id: string): JsonObject | undefined
+}
 
-/** @throws ApiError */
-export function runRenderTemplate(find: Find, { template, input }: RenderQuery): JsonObject {
+type Find = (uid: string) => RenderedIndex | undefined
+
+export function renderedIndex(reader: LmdbIndexReader | undefined): RenderedIndex | undefined {
+  if (reader === undefined) return undefined
+  return {
+    settings: reader.settings,
+    chat: objectOf(reader.snapshot.facts.settings.chat),
+    document(id) {
+      const docid = reader.docidOf(id)
+      return docid === undefined ? undefined : ((reader.document(docid) ?? {}) as JsonObject)
+    },
+  }
+}
+
+/**
+ * @param msMax  that the rendering may take; absent = no bound.
+ * @throws ApiError
+ */
+export function runRenderTemplate(find: Find, { template, input }: RenderQuery, msMax?: number): JsonObject {
   const found = findTemplate(find, template)
-  return renderTemplate(found, input === null ? null : findInput(find, input))
+  return renderTemplate(found, input === null ? null : findInput(find, input), msMax)
 }
 
 function findTemplate(find: Find, template: RenderedTemplate): FoundTemplate {
   const { kind, indexUid, embedder: name } = template
   if (indexUid === null) return inlineTemplate(template)
-  const reader = find(indexUid)
-  if (reader === undefined)
+  const index = find(indexUid)
+  if (index === undefined)
     throw new ApiError(
       'index_not_found',
       `error while fetching template: cannot open index \`${indexUid}\`: Index \`${indexUid}\` not found.`,
     )
   if (kind === 'chatDocumentTemplate') {
-    const chat = objectOf(reader.snapshot.facts.settings.chat)
-    return { kind: 'text', text: textOr(chat.documentTemplate, defaultDocumentTemplate) }
+    return { kind: 'text', text: textOr(index.chat.documentTemplate, defaultDocumentTemplate) }
   }
-  const embedder = reader.settings.embedders[name ?? '']
+  const embedder = index.settings.embedders[name ?? '']
   const where = `\`${name}\` in index \`${indexUid}\``
   if (embedder === undefined) {
     if (kind === 'searchFragment') throw refused(missingFragment('indexing', template))
@@ -65,17 +89,16 @@ const missingFragment = (kind: string, { fragment, embedder, indexUid }: Rendere
 function findInput(find: Find, input: RenderInput): FoundInput {
   const { indexUid, id } = input
   if (input.kind !== 'indexDocument' || indexUid === null) return inlineInput(input)
-  const reader = find(indexUid)
-  if (reader === undefined)
+  const index = find(indexUid)
+  if (index === undefined)
     throw new ApiError('index_not_found', `Cannot open index \`${indexUid}\`: Index \`${indexUid}\` not found.`)
-  const docid = reader.docidOf(id ?? '')
-  if (docid === undefined)
+  const document = index.document(id ?? '')
+  if (document === undefined)
     throw new ApiError(
       'render_document_not_found',
       `error while fetching input: document \`${id}\` not found in \`${indexUid}\``,
     )
-  const document = (reader.document(docid) ?? {}) as JsonObject
-  return { kind: 'document', document, isSearchable: (field) => searchWeight(reader.settings, field) !== undefined }
+  return { kind: 'document', document, isSearchable: (field) => searchWeight(index.settings, field) !== undefined }
 }
 
 const refused = (why: string): ApiError =>

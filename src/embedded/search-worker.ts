@@ -21,7 +21,7 @@ import { type IndexEnv, openIndexEnv } from './index-env.ts'
 import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { readStats } from './index-stats.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
-import { runRenderTemplate } from './render-template.ts'
+import { renderedIndex, runRenderTemplate } from './render-template.ts'
 import { foreignKeysOf, type KeyedIndex, withForeignDocuments } from './search/foreign-documents.ts'
 import { matchingIds, resolveForeign } from './search/foreign-filter.ts'
 import { type OrderedObject, orderedText } from './search/ordered-json.ts'
@@ -146,7 +146,7 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
         orderedText(runSimilar(need(request.uid), request.query, contextOf(request.options, embeddings))),
       )
     case 'render':
-      return JSON.stringify(runRenderTemplate(find, request.query))
+      return JSON.stringify(runRenderTemplate((uid) => renderedIndex(find(uid)), request.query))
     case 'document':
       return readDocument(need(request.uid), request.id, request)
     case 'documents':

@@ -4,7 +4,6 @@
  * route table for every request, so that swaps, renames, deletions and moves of it need nothing else, and the two indexes
  * may be on different nodes.
  */
-import type { DocumentsQuery } from '../api/documents-query.ts'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
 import { renderFilter } from '../api/filter.ts'
 import type { Filter } from '../api/filter-tree.ts'
@@ -18,20 +17,15 @@ import {
 } from '../embedded/search/foreign-documents.ts'
 import { resolveForeign } from '../embedded/search/foreign-filter.ts'
 import { quoteLongIntegers } from '../engine/http-call.ts'
-import { assert } from '../lib/assert.ts'
 import { exactText, parseExact } from '../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import { documentId } from '../replication/document-id.ts'
-import { listDocuments } from '../search/documents.ts'
 import type { Project } from '../store/catalogue.ts'
 import type { IndexRoute } from '../topology/route-table.ts'
-import { askRead, jsonRequest } from '../upstream/ask.ts'
 import type { Exchange } from './exchange.ts'
-import { NameMap } from './name-map.ts'
-import { connectTo, readPlacement } from './placement-choice.ts'
-import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody } from './relay.ts'
-import { readSpread } from './spread-read.ts'
+import { documentsOf, type Wanted } from './index-documents.ts'
+import { EngineError } from './relay.ts'
 
 /** Documents that one answer may take from other indexes; more are refused. */
 const documentsMax = 10_000
@@ -168,7 +162,7 @@ export class ForeignDocuments {
     if (primaryKey === null) return found
     for (let start = 0; start < ids.length; start += documentsPerRead) {
       const page = ids.slice(start, start + documentsPerRead)
-      for (const text of await this.#read(uid, { ...everything, ids: page, limit: page.length })) {
+      for (const text of await this.#read(uid, { ids: page, limit: page.length })) {
         const id = documentId(JSON.parse(quoteLongIntegers(text)) as JsonObject, primaryKey)
         if (id !== undefined) found.set(id, text)
       }
@@ -179,76 +173,21 @@ export class ForeignDocuments {
   async #matching(uid: string, filter: string): Promise<readonly string[]> {
     const { primaryKey } = this.#route(uid).index
     if (primaryKey === null) return []
-    const fields = [primaryKey]
-    const texts = await this.#read(uid, { ...everything, filter, fields, limit: matchesMax + 1 })
+    const texts = await this.#read(uid, { filter, fields: [primaryKey], limit: matchesMax + 1 })
     if (texts.length > matchesMax)
       throw new ApiError('bad_request', `\`_foreign\`: ${tooMany(matchesMax)} of index \`${uid}\` match the condition.`)
     return texts.flatMap((text) => documentId(JSON.parse(quoteLongIntegers(text)) as JsonObject, primaryKey) ?? [])
   }
 
-  async #read(uid: string, query: DocumentsQuery): Promise<readonly string[]> {
-    const route = this.#route(uid)
-    const body = await this.#list(route, query).catch((error) => {
+  async #read(uid: string, wanted: Wanted): Promise<readonly string[]> {
+    try {
+      return await documentsOf(this.#exchange, this.#route(uid), wanted, this.#signal)
+    } catch (error) {
       if (!(error instanceof EngineError) || error.message.startsWith('Index `')) throw error
       const message = `Index \`${uid}\`: ${error.message}`
       throw new EngineError(error.status, { ...error.body, message }, error.retryAfter)
-    })
-    const results = splitMembers(body.toString('utf8')).get('results')
-    if (results === undefined) throw badAnswer('documents without `results`')
-    return splitItems(results)
-  }
-
-  /** The answer's bytes. @throws EngineError what the engine has to say, by logical names. */
-  async #list(route: IndexRoute, query: DocumentsQuery): Promise<Buffer> {
-    const { parts, table, principal } = this.#exchange
-    assert(principal !== undefined, 'documents are read for somebody')
-    const { uid, spread } = route.index
-    if (spread !== null) {
-      const answer = await readSpread({
-        ...{ exchange: this.#exchange, principal, signal: this.#signal, uids: [uid] },
-        ...{ operation: 'documents', withMetadata: false },
-        answer: (find, options) => {
-          const index = find(uid)
-          assert(index !== undefined, 'the index that is read is known')
-          return listDocuments(index, query, options)
-        },
-      })
-      assert(answer.kind === 'bytes', 'a list of documents is answered with bytes')
-      return Buffer.from(answer.body)
     }
-    const placement = readPlacement(route)
-    const { filter, fields, ids, limit } = query
-    const asked = {
-      ...{ limit },
-      ...(filter === null ? {} : { filter }),
-      ...(fields === null ? {} : { fields }),
-      ...(ids === null ? {} : { ids }),
-    }
-    const outcome = await askRead(
-      () => connectTo(parts.follower.table, parts.pools, placement, principal.project.id),
-      jsonRequest('POST', `/indexes/${placement.physicalUid}/documents/fetch`, asked),
-      { signal: this.#signal, answerBytesMax: heldBytesMax, clock: parts.clock },
-    )
-    if (outcome.kind !== 'answered') throw failureError(outcome)
-    const { status, body } = outcome.reply
-    if (status === 200) return body
-    const sent = readErrorBody(body)
-    if (sent?.code === 'index_not_found') throw new ApiError('index_moving', 'An index is being moved. Try again.')
-    const names = new NameMap(this.#project, table)
-    names.add(uid, placement.physicalUid)
-    throw engineError(status, sent, names, this.#exchange)
   }
-}
-
-/** Of a list of documents that asks for nothing in particular. */
-const everything: Omit<DocumentsQuery, 'limit'> = {
-  offset: 0,
-  fields: null,
-  retrieveVectors: false,
-  ids: null,
-  filter: null,
-  sort: null,
-  useNetwork: null,
 }
 
 const tooMany = (bound: number) => `More than ${bound} documents`

@@ -1,18 +1,14 @@
 /** What belongs to the project as a whole: health, version, flags, dumps, snapshots, exports (M-A2, P-14). */
 import { byteSizeText } from '../api/byte-size.ts'
+import { isDocumentId } from '../api/document-id.ts'
 import { ApiError } from '../api/errors.ts'
 import { decodeExport, exportRules } from '../api/export-body.ts'
 import { completeFeatures, decodeFeatures, type Feature } from '../api/features.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { applyNetwork, decodeNetwork, renderNetwork } from '../api/network-body.ts'
-import {
-  decodeRenderQuery,
-  inlineInput,
-  inlineTemplate,
-  type RenderQuery,
-  renderTemplate as render,
-} from '../api/render-query.ts'
+import { decodeRenderQuery } from '../api/render-query.ts'
 import { authoriseIndex } from '../control/principal.ts'
+import { type RenderedIndex, runRenderTemplate } from '../embedded/render-template.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Node } from '../store/catalogue.ts'
 import { nodeForFlags } from '../topology/read-access.ts'
@@ -21,6 +17,7 @@ import type { NodeRequest } from '../upstream/connection-pool.ts'
 import { json } from './answer.ts'
 import { append } from './append.ts'
 import type { Call, Handler } from './exchange.ts'
+import { documentsOf } from './index-documents.ts'
 import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, engineError, failureError, heldBytesMax, readErrorBody } from './relay.ts'
@@ -125,7 +122,10 @@ export const createExport: Handler = async (call) => {
 /** That rendering may take here: it runs on the event loop. */
 const renderMsMax = 50
 
-/** `POST /render-template` (M-H8): both names translated, sent to the node of the index that they name; inline ones are rendered here. */
+/**
+ * `POST /render-template` (M-H8): sent to the node of the index that it names, under its name there. Rendered here when it
+ * names none, a spread one, or two on different nodes.
+ */
 export const renderTemplate: Handler = async (call) => {
   const { exchange, parts, principal, signal } = call
   checkJsonType(call.headers)
@@ -134,17 +134,12 @@ export const renderTemplate: Handler = async (call) => {
   const body = isObject(sent) ? { ...sent, ...renamed(sent, 'template', names), ...renamed(sent, 'input', names) } : {}
   const named = [namedIndex(sent, 'template'), namedIndex(sent, 'input')].flatMap((uid) => uid ?? [])
   for (const uid of named) authoriseIndex(principal, uid)
-  const uid = named[0]
-  if (uid === undefined)
-    return json(200, renderInline(decodeRenderQuery(sent, completeFeatures(principal.project.features))))
-  const route = exchange.table.index(principal.project.id, uid)
-  const any = exchange.table.indexes(principal.project.id)[0]
-  const target = route ?? any
+  const routes = named.flatMap((uid) => exchange.table.index(principal.project.id, uid) ?? [])
+  const nodes = new Set(routes.map((route) => (route.index.spread === null ? readPlacement(route).node : null)))
+  if (named.length === 0 || nodes.has(null) || nodes.size > 1) return json(200, await renderHere(call, sent))
+  const target = routes[0] ?? exchange.table.indexes(principal.project.id)[0]
   // Without any index the refusal is the one for a name that nothing has.
-  if (target === undefined) {
-    decodeRenderQuery(sent, completeFeatures(principal.project.features))
-    throw unknownIndex(sent, uid)
-  }
+  if (target === undefined || target.index.spread !== null) return json(200, await renderHere(call, sent))
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, readPlacement(target), principal.project.id),
     jsonRequest('POST', '/render-template', body),
@@ -156,17 +151,24 @@ export const renderTemplate: Handler = async (call) => {
   return { kind: 'bytes', status: 200, contentType: 'application/json', body: reply.body }
 }
 
-const renderInline = ({ template, input }: RenderQuery): JsonObject =>
-  render(inlineTemplate(template), input === null ? null : inlineInput(input), renderMsMax)
-
-function unknownIndex(sent: Json, uid: string): ApiError {
-  const isTemplate = namedIndex(sent, 'template') !== undefined
-  return new ApiError(
-    'index_not_found',
-    isTemplate
-      ? `error while fetching template: cannot open index \`${uid}\`: Index \`${uid}\` not found.`
-      : `Cannot open index \`${uid}\`: Index \`${uid}\` not found.`,
-  )
+/** @throws ApiError, EngineError */
+async function renderHere(call: Call, sent: Json): Promise<JsonObject> {
+  const { exchange, parts, principal, signal } = call
+  const query = decodeRenderQuery(sent, completeFeatures(principal.project.features))
+  const indexes = new Map<string, RenderedIndex>()
+  for (const uid of new Set([query.template.indexUid, query.input?.indexUid])) {
+    const route = uid == null ? undefined : exchange.table.index(principal.project.id, uid)
+    if (route === undefined) continue
+    const id = query.input?.indexUid === uid ? (query.input?.id ?? '') : ''
+    const [text] = isDocumentId(id) ? await documentsOf(exchange, route, { ids: [id], limit: 1 }, signal) : []
+    const { chat = {} } = await parts.spread.settings.folded(route.index)
+    indexes.set(route.index.uid, {
+      settings: await parts.spread.settings.of(route.index),
+      chat: isObject(chat) ? chat : {},
+      document: () => (text === undefined ? undefined : (JSON.parse(text) as JsonObject)),
+    })
+  }
+  return runRenderTemplate((uid) => indexes.get(uid), query, renderMsMax)
 }
 
 function namedIndex(sent: Json, field: string): string | undefined {

@@ -105,4 +105,24 @@ inEveryLayout((layout) => {
     const { status, text } = await call('POST', '/render-template', body)
     assert.deepEqual([status, JSON.parse(text)], [200, { template: 'A {{ doc.name }}', rendered: 'A cat' }])
   })
+
+  test('a template of one index shows a document of it or of another, with nothing but its own fields', async () => {
+    const template = { kind: 'chatDocumentTemplate', indexUid: 'animals' }
+    for (const [indexUid, id, rendered] of [
+      ['animals', '2', 'An animal: a hot dog'],
+      ['secrets', '1', 'An animal: a hidden dog'],
+    ]) {
+      const { text } = await call('POST', '/render-template', {
+        template,
+        input: { kind: 'indexDocument', indexUid, id },
+      })
+      assert.deepEqual(JSON.parse(text), { template: 'An animal: {{ doc.name }}', rendered })
+    }
+    const all = { kind: 'inlineDocumentTemplate', inline: '{% for field in fields %}{{ field.name }} {% endfor %}' }
+    const input = { kind: 'indexDocument', indexUid: 'animals', id: '1' }
+    const shown = await call('POST', '/render-template', { template: all, input })
+    assert.equal(JSON.parse(shown.text).rendered, 'id name owner ')
+    const missing = await call('POST', '/render-template', { template, input: { ...input, id: '7' } })
+    assert.equal(JSON.parse(missing.text).message, 'error while fetching input: document `7` not found in `animals`')
+  })
 })
