@@ -1,5 +1,5 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, engine, up, routes, micro (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, spread, up, routes, micro (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
@@ -11,6 +11,8 @@ import { benchIngest } from './ingest.ts'
 import { benchMicro } from './micro.ts'
 import { Bench } from './parts.ts'
 import { benchRoutes } from './routes.ts'
+import { benchSpread } from './spread.ts'
+import { benchSpreadNodes } from './spread-nodes.ts'
 import { benchUp } from './up.ts'
 
 const { values, positionals } = parseArgs({
@@ -53,6 +55,14 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       },
       say,
     ),
+  spread: async (bench) => ({
+    stubs: await benchSpread(bench, { rounds, seconds: Number(values.seconds) }, say),
+    nodes: await benchSpreadNodes(
+      bench,
+      { rounds, seconds: Number(values.seconds), documents: Number(values.documents) },
+      say,
+    ),
+  }),
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
   micro: async () => benchMicro(say),

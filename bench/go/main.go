@@ -1,6 +1,6 @@
 // The parts of the bench that must not be the bottleneck: a stub engine, Go's own reverse proxy, and a load generator.
 //
-//	bench stub  -addr 127.0.0.1:0 -bytes 8192 [-target http://…]     (searches are answered, the rest goes to the target)
+//	bench stub  -addr 127.0.0.1:0 -bytes 8192 [-target http://…]     [-answer FILE] [-slow-every 50 -slow-ms 100] (searches are answered, the rest goes to the target)
 //	bench proxy -addr 127.0.0.1:0 -target http://127.0.0.1:7700
 //	bench load  -url http://… -path /indexes/x/search -body '{"q":"a"}' -key K -connections 32 -seconds 3 [-rate 1000]
 //
@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,9 @@ func main() {
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	addr := flags.String("addr", "127.0.0.1:0", "listen address")
 	size := flags.Int("bytes", 8192, "size of the stub's answer")
+	answer := flags.String("answer", "", "file with the body of the stub's answer; empty = made up")
+	slowEvery := flags.Int("slow-every", 0, "the stub lets one of so many searches wait; 0 = none")
+	slowMs := flags.Int("slow-ms", 0, "for how long")
 	target := flags.String("target", "", "where the proxy sends")
 	base := flags.String("url", "", "what to load")
 	path := flags.String("path", "/", "path of the request")
@@ -45,7 +49,7 @@ func main() {
 	_ = flags.Parse(os.Args[2:])
 	switch os.Args[1] {
 	case "stub":
-		stub(*addr, *size, *target)
+		stub(*addr, canned(*size, *answer), *target, *slowEvery, time.Duration(*slowMs)*time.Millisecond)
 	case "proxy":
 		serve(*addr, reverseProxy(*target))
 	case "load":
@@ -78,21 +82,26 @@ func reverseProxy(target string) http.Handler {
 	return proxy
 }
 
-// An answer in the shape of a search's, padded to `size` bytes, with its head: one write gives it.
-func canned(size int) []byte {
+// The file's bytes, or an answer in the shape of a search's, padded to `size` bytes; with its head: one write gives it.
+func canned(size int, file string) []byte {
 	hits := `{"hits":[{"id":1,"title":"`
 	rest := `"}],"query":"a","processingTimeMs":0,"limit":20,"offset":0,"estimatedTotalHits":1}`
 	body := hits + strings.Repeat("x", max(0, size-len(hits)-len(rest))) + rest
+	if file != "" {
+		text, err := os.ReadFile(file)
+		check(err)
+		body = string(text)
+	}
 	return []byte(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 }
 
 // Answers every search with the same bytes; other requests go to the target. It speaks HTTP over the bare socket, as the load
 // generator does: with net/http these two took more time than a proxy between them, and were what was measured.
-func stub(addr string, size int, target string) {
+func stub(addr string, answer []byte, target string, slowEvery int, pause time.Duration) {
 	listener, err := net.Listen("tcp", addr)
 	check(err)
 	fmt.Println(listener.Addr().String())
-	answer := canned(size)
+	var searches atomic.Int64
 	for {
 		socket, err := listener.Accept()
 		check(err)
@@ -108,6 +117,9 @@ func stub(addr string, size int, target string) {
 				}
 				if _, err := readMessage(reader); err != nil {
 					return
+				}
+				if slowEvery > 0 && searches.Add(1)%int64(slowEvery) == 0 {
+					time.Sleep(pause)
 				}
 				if _, err := socket.Write(answer); err != nil {
 					return

@@ -42,6 +42,7 @@ export interface SpreadGatewayOptions {
 }
 
 export const searchKeyUid = '00000000-1111-4111-8111-111111111111'
+export const spreadMasterKey = 'master-of-alpha'
 const project = testProject('alpha', { ref: 'aaaaaaaaaaaa' })
 const searchKey = keyValue(project.masterKey, searchKeyUid)
 
