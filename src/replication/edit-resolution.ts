@@ -44,8 +44,11 @@ async function editScratch(deps: ResolutionDeps, edit: Edit, primaryKey: string)
     const documents = page.texts.map(clientPart)
     for (const document of documents) before.set(idOf(document, primaryKey), digest(document))
     if (documents.length > 0) {
-      const put = { merge: false, primaryKey, mark: scratchMark }
-      await finished(deps.run((signal) => deps.engine.putDocuments(deps.scratchUid, put, bytesOf(documents), signal)))
+      const options = { merge: false, primaryKey, mark: scratchMark }
+      const put = deps.run((signal) => deps.engine.putDocuments(deps.scratchUid, options, bytesOf(documents), signal))
+      const written = (await finished(put))?.details?.indexedDocuments
+      // What is not there would look as if the function had deleted it (NF-06).
+      if (written !== documents.length) throw new ResolutionInterrupted('the scratch index is not whole')
     }
     if (documents.length < documentsPerPage) break
   }
@@ -98,11 +101,13 @@ async function difference(deps: ResolutionDeps, before: Map<string, string>, pri
   }
 }
 
-async function finished(task: Promise<EngineReply<EngineTask>>): Promise<void> {
+/** `undefined` = there was nothing to do it to. */
+async function finished(task: Promise<EngineReply<EngineTask>>): Promise<EngineTask | undefined> {
   const reply = await task
   if (reply.kind === 'answered') {
     const { status, error } = reply.value
-    if (status === 'succeeded' || error?.code === 'index_not_found') return
+    if (status === 'succeeded') return reply.value
+    if (error?.code === 'index_not_found') return undefined
     throw new ResolutionInterrupted(error?.message ?? status)
   }
   throw new ResolutionInterrupted(reply.kind === 'refused' ? reply.error.message : reply.reason)
