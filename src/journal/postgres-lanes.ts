@@ -160,20 +160,21 @@ async function emptyPlacements(
   index: IndexId | null,
   now: number,
 ): Promise<readonly Omit<CatalogueEvent, 'version'>[]> {
+  // Locked by a statement of its own: the next one sees what other replicas completed before.
   const { rows } = await client.query<{ id: string; project_id: string }>(
-    `with hosted as (
-       select i.id, i.project_id from indexes i where i.id in (
-         select index_id from placements where node_id = $1 and not is_gone and ($3::uuid is null or index_id = $3)
-       ) order by i.id for no key update
-     ), emptied as (
+    `select i.id, i.project_id from indexes i where i.id in (
+       select index_id from placements where node_id = $1 and not is_gone and ($2::uuid is null or index_id = $2)
+     ) order by i.id for no key update`,
+    [node, index],
+  )
+  await client.query(
+    `with emptied as (
        update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
          state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
-       from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and ($3::uuid is null or i.id = $3)
-     ), behind as (
-       update indexes i set behind_since = coalesce(behind_since, $2) from hosted h where i.id = h.id and i.head > 0
+       from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and i.id = any($3::uuid[])
      )
-     select id, project_id from hosted`,
-    [node, now, index],
+     update indexes i set behind_since = coalesce(behind_since, $2) where i.id = any($3::uuid[]) and i.head > 0`,
+    [node, now, rows.map(({ id }) => id)],
   )
   return rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id }))
 }
