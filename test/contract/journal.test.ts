@@ -222,11 +222,15 @@ function settings(source: StoreSource) {
     const world = await World.open(await source.open())
     const { laneJournal } = world.store
     const { index } = await world.append('a', { kind: 'settings', settings: { stopWords: ['a'] } })
-    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), { completed: 0, settings: {} })
+    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), { completed: 0, position: 0, settings: {} })
     await world.append('a', { kind: 'settings', settings: { synonyms: { b: ['c'] } } })
     const { task } = await world.append('a', { kind: 'settings', settings: { synonyms: { b: ['c'] } } })
     await world.deliver(index, { through: 2, fail: [2] })
-    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), { completed: 2, settings: { stopWords: ['a'] } })
+    assert.deepEqual(await laneJournal.completedSettings(index ?? ''), {
+      completed: 2,
+      position: 1,
+      settings: { stopWords: ['a'] },
+    })
     const [, , item] = await laneJournal.read(index ?? '', 0, 10, 1e6)
     assert(item)
     assert.equal(await isNoOp(laneJournal, item), false, 'the same change failed before: this one is to be delivered')
