@@ -25,6 +25,7 @@ interface ResolutionText {
   readonly deletes: BlobText | 'inline' | null
   readonly merge: boolean
   readonly putCount: number
+  readonly lineCount?: number
   readonly deleteCount: number
   readonly error: ErrorBody | null
 }
@@ -167,6 +168,7 @@ export function resolutionOf(
     deletes: resolvedPayload(text.deletes, row.resolution_deletes),
     merge: text.merge,
     putCount: text.putCount,
+    ...(text.lineCount === undefined ? {} : { lineCount: text.lineCount }),
     deleteCount: text.deleteCount,
     error: text.error,
   }
@@ -186,8 +188,9 @@ export function encodeResolution(resolution: Resolution): {
     if (payload === null) return null
     return payload.kind === 'inline' ? 'inline' : { name: payload.name, byteCount: payload.byteCount }
   }
-  const { puts, deletes, merge, putCount, deleteCount, error } = resolution
-  const text: ResolutionText = { puts: placeOf(puts), deletes: placeOf(deletes), merge, putCount, deleteCount, error }
+  const { puts, deletes, merge, putCount, lineCount, deleteCount, error } = resolution
+  const counts = { putCount, ...(lineCount === undefined ? {} : { lineCount }), deleteCount }
+  const text: ResolutionText = { puts: placeOf(puts), deletes: placeOf(deletes), merge, ...counts, error }
   return {
     text: JSON.stringify(text),
     puts: puts?.kind === 'inline' ? puts.bytes : null,

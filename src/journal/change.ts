@@ -79,7 +79,10 @@ export interface Resolution {
   readonly merge: boolean
   /** NDJSON of ids to delete; absent = none. */
   readonly deletes: Payload | null
+  /** Distinct documents in its puts. */
   readonly putCount: number
+  /** Lines of its puts, when some document stands in several. */
+  readonly lineCount?: number
   readonly deleteCount: number
   /** The engine refused it (for example: not filterable): the change fails with this and delivers nothing. */
   readonly error: ErrorBody | null

@@ -142,11 +142,13 @@ function planParts(partials: readonly PartialResolution[], cut: Cut): Delivery {
 function planResolved(resolutions: readonly Resolution[], cut: Cut): Delivery {
   const parts: Part[] = []
   let putCount = 0
-  for (const { puts: payload, deletes, merge, putCount: count, error } of resolutions) {
+  let firstLine = 0
+  for (const { puts: payload, deletes, merge, putCount: count, lineCount = count, error } of resolutions) {
     if (error !== null) return { kind: 'skip', ends: { error } }
-    if (payload !== null) parts.push(...puts(payload, merge, cut, putCount))
+    if (payload !== null) parts.push(...puts(payload, merge, cut, firstLine))
     if (deletes !== null) parts.push({ kind: 'delete', payload: deletes })
     putCount += count
+    firstLine += lineCount
   }
   return parts.length === 0 ? nothing : documents(parts, putCount, cut)
 }

@@ -84,6 +84,7 @@ async function resolveKnown(
   if (primaryKey === null) return emptyResolution
   const key = primaryKey
   const written = new Set<string>()
+  let lineCount = 0
   async function* known(): AsyncGenerator<string> {
     let group: { readonly line: string; readonly id: string }[] = []
     for await (const line of linesOf(deps.journal.open(payload))) {
@@ -103,8 +104,11 @@ async function resolveKnown(
     const present = new Set(page.results.map((document) => documentId(document, key)))
     const kept = group.filter(({ id }) => present.has(id))
     for (const { id } of kept) written.add(id)
+    lineCount += kept.length
     return kept.map(({ line }) => line)
   }
   const puts = await deps.journal.stage(bytesOf(known()))
-  return written.size === 0 ? emptyResolution : { ...emptyResolution, puts, merge, putCount: written.size }
+  if (written.size === 0) return emptyResolution
+  const putCount = written.size
+  return { ...emptyResolution, puts, merge, putCount, ...(lineCount === putCount ? {} : { lineCount }) }
 }
