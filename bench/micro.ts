@@ -3,8 +3,9 @@
  * limit that it is to stay under; it is shown beside, never enforced, as machines differ.
  */
 import { sequenceText } from '../src/api/reserved-fields.ts'
+import { splitItems } from '../src/lib/json-cut.ts'
 import { seededRandom } from '../src/lib/random.ts'
-import { readHits } from '../src/search/hit.ts'
+import { type Hit, readHit } from '../src/search/hit.ts'
 import { compareHits, mergeLists } from '../src/search/merge-order.ts'
 import { ownersOf, shardOfKey } from '../src/topology/rendezvous.ts'
 import { coverShards } from '../src/upstream/covering-set.ts'
@@ -57,7 +58,7 @@ function coveringSet(): MicroCase {
 
 /** The first 1,000 hits of 3 legs that give 1,000 each. */
 function merge(): MicroCase {
-  const lists = [1, 2, 3].map((leg) => readHits(legHits(leg, 1_000), String(leg)))
+  const lists = [1, 2, 3].map((leg) => hitsOf(legHits(leg, 1_000), String(leg)))
   const run = () => mergeLists(lists, compareHits, 1_000).length
   return { name: 'merge of 1,000 hits from 3 legs', limitMs: 1, run }
 }
@@ -67,12 +68,14 @@ function mergedAnswer(): MicroCase {
   const texts = [1, 2, 3, 4].map((leg) => legHits(leg, 20))
   const run = () =>
     mergeLists(
-      texts.map((text, leg) => readHits(text, String(leg))),
+      texts.map((text, leg) => hitsOf(text, String(leg))),
       compareHits,
       20,
     ).length
   return { name: 'the text of 20 hits from 4 legs read and merged', limitMs: 1, run }
 }
+
+const hitsOf = (list: string, leg: string): Hit[] => splitItems(list).map((text) => readHit(text, leg))
 
 /** JSON of a leg's hits, best first, as nodes with details write them. */
 function legHits(leg: number, count: number): string {

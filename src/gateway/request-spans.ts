@@ -32,8 +32,11 @@ export function legSpan(span: Span, uid: string, node: string, shards: readonly 
 }
 
 /** @param leg  `undefined`: nobody collects spans. */
-export async function spanned<T>(leg: Span | undefined, work: () => Promise<T>): Promise<T> {
-  if (leg === undefined) return work()
+export function spanned<T>(leg: Span | undefined, work: () => Promise<T>): Promise<T> {
+  return leg === undefined ? work() : within(leg, work)
+}
+
+async function within<T>(leg: Span, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {

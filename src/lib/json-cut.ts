@@ -13,6 +13,22 @@ const closeObject = 125
 
 /** @param text  a valid JSON object. */
 export function splitMembers(text: string): Members {
+  return cutMembers(text, undefined, [])
+}
+
+/** The members of an object, and in place of one that is a list, its items: in one pass. @throws AssertionError without it. */
+export function splitAround(
+  text: string,
+  list: string,
+): { readonly members: Members; readonly items: readonly string[] } {
+  const items: string[] = []
+  const members = cutMembers(text, list, items)
+  assert(members.delete(list), `an object with a list ${list}`)
+  return { members, items }
+}
+
+/** @param list  name of the member whose items go to `items`. */
+function cutMembers(text: string, list: string | undefined, items: string[]): Members {
   const members: Members = new Map()
   let at = skipSpace(text, 0)
   assert(text[at] === '{', 'a document is a JSON object')
@@ -22,8 +38,15 @@ export function splitMembers(text: string): Members {
     const raw = text.slice(at + 1, nameEnd - 1)
     const name = raw.includes('\\') ? (JSON.parse(text.slice(at, nameEnd)) as string) : raw
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1)
-    const end = valueEnd(text, start)
-    members.set(name, text.slice(start, end))
+    let end: number
+    if (name === list && text.charCodeAt(start) === openList) {
+      items.length = 0
+      end = cutItems(text, start, items)
+      members.set(name, '')
+    } else {
+      end = valueEnd(text, start)
+      members.set(name, text.slice(start, end))
+    }
     at = skipSpace(text, end)
     if (text[at] !== ',') break
     at = skipSpace(text, at + 1)
@@ -34,9 +57,14 @@ export function splitMembers(text: string): Members {
 /** @param text  a valid JSON array. */
 export function splitItems(text: string): string[] {
   const items: string[] = []
-  let at = skipSpace(text, 0)
-  assert(text[at] === '[', 'a list is a JSON array')
-  at = skipSpace(text, at + 1)
+  cutItems(text, skipSpace(text, 0), items)
+  return items
+}
+
+/** Behind the list that begins at `from`. */
+function cutItems(text: string, from: number, items: string[]): number {
+  assert(text[from] === '[', 'a list is a JSON array')
+  let at = skipSpace(text, from + 1)
   while (text[at] !== ']') {
     const end = valueEnd(text, at)
     items.push(text.slice(at, end))
@@ -44,7 +72,7 @@ export function splitItems(text: string): string[] {
     if (text[at] !== ',') break
     at = skipSpace(text, at + 1)
   }
-  return items
+  return at + 1
 }
 
 /** JSON text with the members in the given order. */

@@ -2,7 +2,7 @@
 import { sequenceField } from '../api/reserved-fields.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import { splitItems, splitMembers } from '../lib/json-cut.ts'
+import { splitMembers } from '../lib/json-cut.ts'
 import { keysOf, orderedDetails, type ScoreDetail, type ScoreKey } from './score-keys.ts'
 
 export interface Hit {
@@ -25,10 +25,6 @@ export interface Hit {
 const sequenceRule = `${sequenceField}:asc`
 const detailsName = '"_rankingScoreDetails":'
 const scoreName = '"_rankingScore":'
-
-export function readHits(list: string, target: string): Hit[] {
-  return splitItems(list).map((text) => readHit(text, target))
-}
 
 /** @param text  of a hit with `_rankingScore` and, last, `_rankingScoreDetails`. */
 export const readHit = (text: string, target: string): Hit => new TextHit(text, target)

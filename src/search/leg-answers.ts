@@ -1,8 +1,7 @@
 /** The answers of a search's legs, cut into hits, totals and facets. */
 import type { SearchQuery } from '../api/search-query.ts'
-import { assert } from '../lib/assert.ts'
-import { type Members, splitMembers } from '../lib/json-cut.ts'
-import { type Hit, readHits } from './hit.ts'
+import { type Members, splitAround } from '../lib/json-cut.ts'
+import { type Hit, readHit } from './hit.ts'
 import type { ReadOptions, SearchedIndex, Target } from './leg.ts'
 import { isRefusal, refusal } from './refusals.ts'
 import { probeLeg, searchLeg } from './search-plan.ts'
@@ -38,14 +37,11 @@ export async function askLegs(
 }
 
 export function readAnswer(target: Target, body: string): LegAnswer {
-  const members = splitMembers(body)
-  const hits = members.get('hits')
-  assert(hits !== undefined, 'an answer with hits')
-  members.delete('hits')
+  const { members, items } = splitAround(body, 'hits')
   const total = Number(members.get('totalHits') ?? members.get('estimatedTotalHits') ?? 0)
   return {
     target,
-    hits: readHits(hits, target.id),
+    hits: items.map((text) => readHit(text, target.id)),
     total,
     processingTimeMs: Number(members.get('processingTimeMs') ?? 0),
     members,
