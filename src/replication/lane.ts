@@ -31,7 +31,7 @@ import { recordResolution } from './recorded-resolution.ts'
 import { IndexMissing } from './resolution-reads.ts'
 import { sendChange } from './sending.ts'
 import { Setbacks } from './setbacks.ts'
-import { settingsHash, wholeSettings } from './settings-audit.ts'
+import { auditSettings } from './settings-audit.ts'
 import { isPartial, newestProof, outcomesOf, type Settled, settlesIndex } from './settlement.ts'
 import { type Cut, viewOf } from './shard-view.ts'
 import { Wake } from './wake.ts'
@@ -297,26 +297,6 @@ export class Lane {
     return this.#halt ?? { kind: 'resume', isIll: false, reason: 'the session ends' }
   }
 
-  /** Before: everything is applied. What was changed behind our back is put right. */
-  async #auditSettings({ print }: { readonly print: SettingsPrint | null }): Promise<void> {
-    this.#audit = undefined
-    const { deps, lease } = this.#session
-    const { completed, position, settings } = await deps.journal.completedSettings(this.#placement.index)
-    if (completed !== this.#applied || this.#existence !== 'sure') return
-    let shown = await this.#onNode.settings()
-    if (print?.position === position) {
-      if (print.hash === settingsHash(shown)) return
-      this.#log('error', { position }, 'the settings of the index were changed on its node; they are set again')
-      deps.metrics.settingsRepaired(this.#placement.index)
-      await this.#onNode.configure(wholeSettings(settings, shown))
-      await this.#onNode.separate(this.#applied)
-      shown = await this.#onNode.settings()
-    }
-    if (!(await deps.journal.savePrint(lease, this.#placement, { position, hash: settingsHash(shown) }))) {
-      throw new LeaseLost()
-    }
-  }
-
   async #sendAll(): Promise<void> {
     const flow = this.#flow.signal
     while (!flow.aborted) {
@@ -324,8 +304,14 @@ export class Lane {
       const item = await this.#ahead.first(this.#sent, () => this.#head)
       if (flow.aborted) return
       if (item === undefined) {
-        if (this.#audit === undefined || this.#open.length > 0) await this.#sendWake.wait(flow)
-        else await this.#auditSettings(this.#audit)
+        const { print } = this.#audit ?? {}
+        if (print === undefined || this.#open.length > 0) await this.#sendWake.wait(flow)
+        else {
+          this.#audit = undefined
+          const [session, placement, onNode] = [this.#session, this.#placement, this.#onNode]
+          if (this.#existence === 'sure')
+            await auditSettings({ session, placement, onNode, applied: this.#applied }, print)
+        }
         continue
       }
       const { position } = item.change

@@ -5,10 +5,14 @@
  */
 import { createHash } from 'node:crypto'
 import { settingRoutes } from '../api/settings.ts'
+import type { SettingsPrint } from '../journal/ports.ts'
 import { canonicalJson, isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Placement } from '../store/catalogue.ts'
+import type { IndexOnNode } from './index-on-node.ts'
+import { LeaseLost, type NodeSession } from './node-session.ts'
 import { nodeSettings } from './node-settings.ts'
 
-export function settingsHash(shown: JsonObject): string {
+function settingsHash(shown: JsonObject): string {
   return createHash('sha256').update(canonicalJson(shown)).digest('hex')
 }
 
@@ -19,7 +23,7 @@ export function settingsHash(shown: JsonObject): string {
  * @param folded  the client's settings, with secrets.
  * @param shown   what the node has.
  */
-export function wholeSettings(folded: JsonObject, shown: JsonObject): JsonObject {
+function wholeSettings(folded: JsonObject, shown: JsonObject): JsonObject {
   const names = settingRoutes.map(({ name }) => name).filter((name) => name !== 'foreignKeys' && name in shown)
   const whole: Record<string, Json> = Object.fromEntries(names.map((name) => [name, folded[name] ?? null]))
   if (isObject(shown.embedders)) {
@@ -28,4 +32,31 @@ export function wholeSettings(folded: JsonObject, shown: JsonObject): JsonObject
     whole.embedders = { ...wanted, ...Object.fromEntries(others.map((name) => [name, null])) }
   }
   return nodeSettings(whole)
+}
+
+export interface AuditDeps {
+  readonly session: NodeSession
+  readonly placement: Placement
+  readonly onNode: IndexOnNode
+  readonly applied: number
+}
+
+/** Before: everything is applied. What was changed behind our back is put right. @param print  null = nobody looked yet. */
+export async function auditSettings(
+  { session: { deps, lease }, placement, onNode, applied }: AuditDeps,
+  print: SettingsPrint | null,
+): Promise<void> {
+  const { completed, position, settings } = await deps.journal.completedSettings(placement.index)
+  if (completed !== applied) return
+  let shown = await onNode.settings()
+  if (print?.position === position) {
+    if (print.hash === settingsHash(shown)) return
+    const { index, node } = placement
+    deps.log.error({ index, node, position }, 'the settings of the index were changed on its node; they are set again')
+    deps.metrics.settingsRepaired(index)
+    await onNode.configure(wholeSettings(settings, shown))
+    await onNode.separate(applied)
+    shown = await onNode.settings()
+  }
+  if (!(await deps.journal.savePrint(lease, placement, { position, hash: settingsHash(shown) }))) throw new LeaseLost()
 }
