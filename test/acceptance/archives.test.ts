@@ -13,6 +13,9 @@ const run = promisify(execFile)
 /** Beyond a double, in an id, a field and a list. */
 const documents = '[{"id":9007199254740993,"isni":12345678901234567890,"price":0.1,"list":[18014398509481985]}]'
 
+const many = Array.from({ length: 60 }, (_, id) => ({ id, name: `document ${id}` }))
+const manyLater = many.map(({ id, name }) => ({ id, name: id === 7 ? 'changed' : name }))
+
 let flapjack: RunningFlapjack
 let client: Meilisearch
 
@@ -35,6 +38,11 @@ inEveryLayout((layout) => {
     })
     const { taskUid } = (await sent.json()) as { readonly taskUid: number }
     await client.tasks.waitForTask(taskUid)
+    await client.index('many').addDocuments(many).waitTask({ timeout: 20_000 })
+    await client
+      .index('many')
+      .updateDocuments([{ id: 7, name: 'changed' }])
+      .waitTask({ timeout: 20_000 })
   })
 
   after(() => flapjack.stop())
@@ -47,6 +55,19 @@ inEveryLayout((layout) => {
     const [file] = await readdir(join(dumps, project ?? ''))
     const { stdout } = await run('tar', ['-xzOf', join(dumps, project ?? '', file ?? '')])
     assertDigits(stdout.slice(stdout.indexOf('{"id":9007')))
+  })
+
+  test('a dump holds every document once, in the order of the index, with nothing but its own fields', async () => {
+    const task = await client.createDump().waitTask({ timeout: 20_000 })
+    const { dumpUid } = task.details as { readonly dumpUid: string }
+    const dumps = join(flapjack.folder, 'dumps')
+    const [project] = await readdir(dumps)
+    const archive = join(dumps, project ?? '', `${dumpUid}.dump`)
+    const { stdout: names } = await run('tar', ['-tzf', archive])
+    const file = names.split('\n').find((name) => name.endsWith('many/documents.jsonl'))
+    const { stdout } = await run('tar', ['-xzOf', archive, file ?? ''])
+    const found = stdout.split('\n').flatMap((line): unknown[] => (line === '' ? [] : [JSON.parse(line)]))
+    assert.deepEqual(found, manyLater)
   })
 
   test('an export keeps every digit of whole numbers', async () => {
@@ -63,5 +84,9 @@ inEveryLayout((layout) => {
       headers: { authorization: `Bearer ${masterKey}` },
     })
     assertDigits(await read.text())
+    const exported = await new Meilisearch({ host: flapjack.url, apiKey: masterKey })
+      .index('many')
+      .getDocuments({ limit: 100 })
+    assert.deepEqual(exported.results, manyLater)
   })
 })
