@@ -13,6 +13,7 @@ import type { ClusterMetrics } from './cluster-metrics.ts'
 import { IndexSettingsReader } from './index-settings.ts'
 import type { SharedAnswer } from './shared-answer.ts'
 import { createSpreadMetrics, type SpreadMetrics } from './spread-metrics.ts'
+import { TaskNews } from './task-news.ts'
 
 export interface SpreadParts {
   readonly replicas: ReplicaReader<SharedAnswer>
@@ -20,6 +21,7 @@ export interface SpreadParts {
   /** Counted. */
   readonly narrow: Narrow
   readonly metrics: SpreadMetrics
+  readonly news: TaskNews
   /** Identical searches share an answer. */
   readonly coalescing: boolean
   /** What is answered while a shard has no replica. */
@@ -58,6 +60,7 @@ export function createSpreadParts(deps: SpreadDeps): SpreadParts {
       return narrowing
     },
     metrics: counts,
+    news: new TaskNews(),
     coalescing: options.queryCoalescing.enabled,
     unavailableShardPolicy: options.scatter.unavailableShardPolicy,
     sessionOf: sessionId,

@@ -118,11 +118,26 @@ test('a read under a session is asked by itself', async () => {
   assert.equal(legs, 4)
 })
 
+// A search that begins before a write is applied may miss it; whoever saw the task succeed must not get its answer.
+test('who was told that a task finished does not share a search that began before', async () => {
+  const ask = () => search(spread.searchKey, { q: 'new' })
+  const askWhenTold = async () => {
+    const asked = engines[0]!.seen.length
+    while (engines[0]!.seen.length === asked) await new Promise((resolve) => setImmediate(resolve))
+    const headers = { authorization: `Bearer ${spread.masterKey}` }
+    const told = await fetch(`${spread.gateway.url}/tasks/3`, { headers })
+    assert.match(await told.text(), /"status":"succeeded"/)
+    return ask()
+  }
+  const { legs } = await together(0, () => [ask(), askWhenTold()])
+  assert.equal(legs, 4)
+})
+
 test('what searches over shards do is told to operators', async () => {
   const fanOut = await spread.registry.getSingleMetricAsString('miroir_scatter_fan_out_size')
-  assert.match(fanOut, /_sum 20\n/)
+  assert.match(fanOut, /_sum 24\n/)
   const requests = await spread.registry.getSingleMetricAsString('miroir_node_request_duration_seconds')
-  assert.match(requests, /_count\{node_id="n1",operation="search"\} 10\n/)
+  assert.match(requests, /_count\{node_id="n1",operation="search"\} 12\n/)
   const before = await metric('miroir_query_plan_narrowable_total')
   assert.equal((await search(spread.searchKey, { filter: 'id = 7' })).status, 200)
   assert.equal((await metric('miroir_query_plan_narrowable_total')) - before, 1)

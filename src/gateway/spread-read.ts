@@ -99,6 +99,7 @@ function fingerprintOf(
       generation: placements[0]?.generation ?? 0,
       settings: index.settingsPosition,
     })),
+    news: exchange.parts.spread.news.of(principal.project.id),
     routes: exchange.table.version,
     query: [withMetadata, settingsFloor(exchange.headers?.minSettingsVersion) ?? null, question ?? null],
   })

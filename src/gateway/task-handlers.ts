@@ -21,10 +21,11 @@ const clockSlackMs = 2_000
  * before it is shown as finished (design 2, rule 4).
  */
 async function takeOver(call: Call, tasks: readonly Pick<TaskView, 'finishedAt'>[]): Promise<void> {
-  const { follower } = call.parts
+  const { follower, spread } = call.parts
   const isNews = ({ finishedAt }: Pick<TaskView, 'finishedAt'>) =>
     finishedAt !== null && Date.parse(finishedAt) + clockSlackMs > follower.asOf
   if (tasks.some(isNews)) await follower.refresh()
+  if (tasks.some(({ finishedAt }) => finishedAt !== null)) spread.news.told(call.principal.project.id)
 }
 
 /** `GET /tasks`. */

@@ -31,6 +31,7 @@ const identity: ReadIdentity = {
   forcedFilter: null,
   operation: 'POST /indexes/{uid}/search',
   indexes: [{ id: 'i1', generation: 1, settings: 4 }],
+  news: 2,
   routes: 7,
   query: { q: 'dune', limit: 3 },
 }
@@ -56,6 +57,7 @@ test('reads that differ in anything that changes what may be seen never share an
     { operation: 'GET /indexes/{uid}/search' },
     { indexes: [{ id: 'i1', generation: 2, settings: 4 }] },
     { indexes: [{ id: 'i1', generation: 1, settings: 5 }] },
+    { news: 3 },
     { routes: 8 },
     { query: { q: 'dune', limit: 4 } },
     { query: { q: 'dune', limit: '3' } },

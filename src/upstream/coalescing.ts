@@ -18,6 +18,8 @@ export interface ReadIdentity {
   readonly operation: string
   /** Ids and generations of the indexes, and the positions of their settings. */
   readonly indexes: readonly { readonly id: string; readonly generation: number; readonly settings: number }[]
+  /** Counts what the project was told of finished tasks: who knows of one does not join a read that began before it. */
+  readonly news: number
   /** Version of the route table. */
   readonly routes: number
   /** Query or body, decoded; headers that change the answer stand in it as well. */
@@ -26,9 +28,9 @@ export interface ReadIdentity {
 
 /** A text that is the same for identical reads only. */
 export function readFingerprint(read: ReadIdentity): string {
-  const { project, credential, forcedFilter, operation, indexes, routes, query } = read
+  const { project, credential, forcedFilter, operation, indexes, news, routes, query } = read
   const places = indexes.map(({ id, generation, settings }) => [id, generation, settings])
-  return canonicalJson([project, credential, forcedFilter, operation, places, routes, query])
+  return canonicalJson([project, credential, forcedFilter, operation, places, news, routes, query])
 }
 
 interface Shared<T> {

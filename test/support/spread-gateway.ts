@@ -1,7 +1,8 @@
-/** A gateway in this process with one spread index over nodes that the caller provides; no store behind it. */
+/** A gateway in this process with one spread index over nodes that the caller provides; no store behind it. All tasks succeeded. */
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { sequenceText } from '../../src/api/reserved-fields.ts'
+import type { TaskView } from '../../src/api/tasks.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { keyValue } from '../../src/control/key-value.ts'
 import { type Gateway, startGateway } from '../../src/gateway/gateway.ts'
@@ -85,7 +86,10 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     changesAfter: async () => ({ version: 1, changes: [] }),
     onChange: async () => async () => undefined,
   }
-  const journal: Pick<Journal, 'completedSettings'> = { completedSettings: async () => settings }
+  const journal: Pick<Journal, 'completedSettings' | 'task'> = {
+    completedSettings: async () => settings,
+    task: async (_, uid) => finishedTask(uid),
+  }
   const registry = new Registry()
   const gateway = await startGateway({
     httpAddr: '127.0.0.1:0',
@@ -97,6 +101,21 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     ...more,
   })
   return { gateway, registry, masterKey: project.masterKey, searchKey, searchKeyUid }
+}
+
+function finishedTask(uid: number): TaskView {
+  const at = '2026-01-01T00:00:00Z'
+  return {
+    ...{
+      uid,
+      batchUid: uid,
+      indexUid: 'books',
+      status: 'succeeded',
+      type: 'documentAdditionOrUpdate',
+      canceledBy: null,
+    },
+    ...{ error: null, duration: 'PT0.1S', enqueuedAt: at, startedAt: at, finishedAt: at },
+  }
 }
 
 /** The gateway asks for whole ports; what is not faked here fails loudly. */
