@@ -18,14 +18,25 @@ export type Write =
   /** One document without an id: refused as a whole. */
   | { readonly kind: 'bad'; readonly index: string; readonly documents: readonly Record<string, unknown>[] }
 
-const idMax = 40
 const groupMax = 5
 
+export interface WriteMix {
+  /** Ids are below this. */
+  readonly idMax: number
+  /** Most documents of one write. */
+  readonly documentsMax: number
+  /** Whether an index is emptied now and then. */
+  readonly clears: boolean
+}
+
+const smallMix: WriteMix = { idMax: 40, documentsMax: 5, clears: true }
+
 /** A random write of a plausible mix; `serial` makes its contents unique, so that a doubled or re-ordered one shows. */
-export function randomWrite(random: Random, indexes: readonly string[], serial: number): Write {
+export function randomWrite(random: Random, indexes: readonly string[], serial: number, mix = smallMix): Write {
+  const { idMax, documentsMax, clears } = mix
   const index = indexes[random.integer(indexes.length)]!
   const documents = () =>
-    Array.from({ length: 1 + random.integer(5) }, (_, place) => ({
+    Array.from({ length: 1 + random.integer(documentsMax) }, (_, place) => ({
       id: random.integer(idMax),
       group: random.integer(groupMax),
       serial,
@@ -39,7 +50,7 @@ export function randomWrite(random: Random, indexes: readonly string[], serial: 
   if (dice < 85)
     return { kind: 'delete', index, ids: Array.from({ length: 1 + random.integer(4) }, () => random.integer(idMax)) }
   if (dice < 93) return { kind: 'delete-group', index, group: random.integer(groupMax) }
-  if (dice < 96) return { kind: 'clear', index }
+  if (dice < 96) return clears ? { kind: 'clear', index } : { kind: 'put', index, documents: documents() }
   return { kind: 'bad', index, documents: [...documents(), { group: 1, serial }] }
 }
 
