@@ -58,7 +58,7 @@ test('a search over shards is explained without asking any node', async () => {
   const clause = '_miroir_shard IN ["!!!!", "!!!("]'
   const common = {
     ...{ group: 0, health: 'up', score: 50, reason: 'the only replica of the group for some of these shards' },
-    ...{ estimated_p95_ms: null, hedge_trigger_ms: 60, method: 'POST', path: '/indexes/books/search' },
+    ...{ estimated_p95_ms: null, method: 'POST', path: '/indexes/books/search' },
   }
   const replica = { health: 'up', standing: 'good', score: 50, p95_ms: null }
   assert.deepEqual(body, {
@@ -75,8 +75,8 @@ test('a search over shards is explained without asking any node', async () => {
       chosen_group: { id: 0, reason: 'its healthy nodes hold more shards than those of any other group' },
       target_nodes: { 0: 'n1', 1: 'n2', 2: 'n1', 3: 'n2' },
       legs: [
-        { node: 'n1', ...common, shards: [0, 2], clause, body: { ...sent, filter: clause } },
-        { node: 'n2', ...common, shards: [1, 3], clause: null, body: sent },
+        { node: 'n1', ...common, hedge_trigger_ms: 60, shards: [0, 2], clause, body: { ...sent, filter: clause } },
+        { node: 'n2', ...common, hedge_trigger_ms: null, shards: [1, 3], clause: null, body: sent },
       ],
       replicas: [
         { node: 'n1', group: 0, ...replica },

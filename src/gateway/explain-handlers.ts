@@ -87,7 +87,8 @@ function explanation(
   const legs = plan.legs.map(({ target, ...asked }): JsonObject => {
     const leg = legOf.get(target)
     assert(leg !== undefined, 'a leg goes to a target of its plan')
-    const { node, group, health, score, p95Ms, hedgeAfterMs } = standingOf(standings, leg)
+    const { node, group, health, score, p95Ms, ...standing } = standingOf(standings, leg)
+    const hedgeAfterMs = hasOthers(known, leg) ? standing.hedgeAfterMs : null
     return {
       ...{ node, group, health, score: rounded(score), reason: legReason(known, cover, leg, standings) },
       ...{ estimated_p95_ms: rounded(p95Ms), hedge_trigger_ms: rounded(hedgeAfterMs) },
@@ -119,7 +120,7 @@ function explanation(
       merge_keys: plan.merge_keys,
       follow_ups: plan.follow_ups,
       coalescing_eligible: index.spread !== null && coalescing && !isSession,
-      hedging_armed: standings.length > 1 && standings.some(({ hedgeAfterMs }) => hedgeAfterMs !== null),
+      hedging_armed: legs.some(({ hedge_trigger_ms: ms }) => ms !== null),
       // Legs run side by side.
       estimated_p95_ms: p95s.length < legs.length || legs.length === 0 ? null : Math.max(...p95s),
     },
@@ -180,6 +181,10 @@ function legReason(
     ? 'the only replica of the group for some of these shards'
     : 'the most shards for its points; equals take turns'
 }
+
+/** Others hold all of its shards, so that a slow answer need not be waited for. */
+const hasOthers = ({ replicas }: KnownIndex, { replica, shards }: Leg<ReadableReplica>): boolean =>
+  shards.every((shard) => replicas.some((other) => other.node !== replica.node && other.shards.includes(shard)))
 
 function standingOf(standings: readonly ReplicaStanding[], { replica }: Leg<ReadableReplica>): ReplicaStanding {
   const found = standings.find(({ node }) => node === replica.node)
