@@ -159,6 +159,12 @@ export class Fleet {
     return new Map(rows.map((row) => [row.node_id, row.owner]))
   }
 
+  /** Whether workers have found that a node does not answer, and not yet that it does again. */
+  async isSilent({ id }: FleetNode): Promise<boolean> {
+    const { rowCount } = await this.#pool.query('select from nodes where id = $1 and silent_since is not null', [id])
+    return rowCount !== 0
+  }
+
   /** Asks a node itself, by the name that an index has there. */
   async documentsOn(node: FleetNode, physicalUid: string): Promise<readonly HeldDocument[]> {
     const response = await fetch(`${node.url}/indexes/${physicalUid}/documents/fetch`, {
