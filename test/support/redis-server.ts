@@ -17,10 +17,18 @@ export interface TestRedis {
   close(): Promise<void>
 }
 
+const startsMax = 5
+
 /** @param port  Default: a free one. */
 export async function startRedis(port?: number): Promise<TestRedis> {
   const program = findProgram()
-  return program === undefined ? startStandIn(port ?? 0) : startProgram(program, port ?? (await freePort()))
+  if (program === undefined) return startStandIn(port ?? 0)
+  for (let attempt = 1; ; attempt += 1) {
+    const started = await startProgram(program, port ?? (await freePort()))
+    if (started !== undefined) return started
+    // Somebody else took the port first.
+    if (attempt === startsMax) throw new Error(`${program} does not start`)
+  }
 }
 
 function findProgram(): string | undefined {
@@ -36,21 +44,27 @@ function findProgram(): string | undefined {
   })
 }
 
-async function startProgram(program: string, port: number): Promise<TestRedis> {
+/** `undefined` = it ended at once. */
+async function startProgram(program: string, port: number): Promise<TestRedis | undefined> {
   const folder = await mkdtemp(join(tmpdir(), 'flapjack-redis-'))
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit')
   let said = ''
   for await (const piece of child.stdout.iterator({ destroyOnReturn: false })) {
     said += String(piece)
     if (said.includes('Ready to accept connections')) break
   }
   child.stdout.resume()
+  if (!said.includes('Ready to accept connections')) {
+    await ended
+    await rm(folder, { recursive: true, force: true })
+    return undefined
+  }
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     async close() {
-      const ended = once(child, 'exit')
       child.kill('SIGKILL')
       await ended
       await rm(folder, { recursive: true, force: true })
