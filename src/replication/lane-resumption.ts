@@ -73,6 +73,8 @@ export async function resumeLane(
     leftovers.delete(physicalUid)
   }
   if (!isFresh && found.endsUnmarked) await onNode.separate(sent)
-  const existence = isFresh ? 'missing' : applied > 0 ? 'sure' : 'asked'
+  // A deletion of the index that came late may have taken what a spread one must have before anything else.
+  const mayLackSettings = cut.view !== null && sent === 0
+  const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence }
 }

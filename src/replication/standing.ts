@@ -59,11 +59,14 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
   return true
 }
 
-/** Something of a change that failed is on the node: a request came late and met settings that let it pass. */
-export async function isTainted({ journal, index, applied, tasks, seenThrough }: StandingView): Promise<boolean> {
+/**
+ * Something of a change that failed is on the node: a request came late and met settings that let it pass, or other replicas
+ * ended the change as failed while its parts were on the way to this one.
+ */
+export async function isTainted({ journal, index, tasks, seenThrough }: StandingView): Promise<boolean> {
   const positions = new Set(
     readMarks(tasks)
-      .filter(({ position, task }) => task.uid > seenThrough && position <= applied && changesDocuments(task))
+      .filter(({ task }) => task.uid > seenThrough && changesDocuments(task))
       .map(({ position }) => position),
   )
   const last = Math.max(0, ...positions)
