@@ -3,6 +3,8 @@
  * Small on purpose: just enough that order, repetition and the state of the index show in the result.
  */
 import type { ErrorBody } from '../../src/api/errors.ts'
+import { reservedFields, shardField } from '../../src/api/reserved-fields.ts'
+import { foldSettings } from '../../src/api/settings.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 
 export interface IndexState {
@@ -22,10 +24,19 @@ export function copyIndex(index: IndexState): IndexState {
 /**
  * A document that is `bad` is refused late, with its whole batch: always, or while the settings refuse that kind (as an
  * embedder refuses vectors of another size). What is stored was good once and is good in an index without settings.
+ *
+ * @param picky  a node that for a while refuses, alone, documents that are `odd` for it.
  */
-export function lateRefusal(index: IndexState, documents: readonly JsonObject[]): ErrorBody | undefined {
-  const found = documents.find(({ bad }) => bad === 'always' || (bad !== undefined && index.settings.refuses === bad))
-  return found && refusal('invalid_document_geo_field', `document ${JSON.stringify(found.id)} is refused`)
+export function lateRefusal(
+  index: IndexState,
+  documents: readonly JsonObject[],
+  picky?: string | null,
+): ErrorBody | undefined {
+  const isBad = ({ bad }: JsonObject) => bad === 'always' || (bad !== undefined && index.settings.refuses === bad)
+  const found = documents.find((document) => isBad(document) || (document.odd !== undefined && document.odd === picky))
+  if (found === undefined) return undefined
+  const why = isBad(found) ? 'refused' : 'odd'
+  return refusal('invalid_document_geo_field', `document ${JSON.stringify(found.id)} is ${why}`)
 }
 
 export function put(index: IndexState, documents: readonly JsonObject[], merge: boolean): void {
@@ -43,12 +54,24 @@ export function remove(index: IndexState, ids: Iterable<string>): number {
   return count
 }
 
-/** Filters are `group = n`; the settings must allow them. */
+/** Filters are `group = n` and lists of shards, and arrays of them; the settings must allow their attributes. */
 export function matching(index: IndexState, filter: unknown): string[] | ErrorBody {
-  if (index.settings.filterable !== true)
-    return refusal('invalid_document_filter', 'Attribute `group` is not filterable.')
-  const group = Number(/^group = (\d+)$/.exec(String(filter))?.[1])
-  return [...index.documents].filter(([, document]) => document.group === group).map(([id]) => id)
+  const terms = Array.isArray(filter) ? filter.map(String) : [String(filter)]
+  const { filterableAttributes } = index.settings
+  let found = [...index.documents]
+  for (const term of terms) {
+    const attribute = term.startsWith(shardField) ? shardField : 'group'
+    if (!Array.isArray(filterableAttributes) || !filterableAttributes.includes(attribute))
+      return refusal('invalid_document_filter', `Attribute \`${attribute}\` is not filterable.`)
+    if (attribute === shardField) {
+      const shards = new Set([...term.matchAll(/"([^"]*)"/g)].map(([, shard]) => shard))
+      found = found.filter(([, document]) => shards.has(String(document[shardField])))
+    } else {
+      const group = Number(/^group = (\d+)$/.exec(term)?.[1])
+      found = found.filter(([, document]) => document.group === group)
+    }
+  }
+  return found.map(([id]) => id)
 }
 
 /** The one edit there is: counts up, and deletes what came to 3. Not repeatable. */
@@ -63,15 +86,18 @@ export function edit(index: IndexState, ids: readonly string[]): void {
 
 export function applySettings(index: IndexState, settings: JsonObject): ErrorBody | undefined {
   if (settings.broken === true) return refusal('invalid_settings_embedders', 'these settings are refused late')
-  index.settings = { ...index.settings, ...settings }
+  index.settings = foldSettings(index.settings, settings)
   return undefined
 }
 
-/** One text for equal contents, whatever the order of documents and keys. */
-export function digest(index: IndexState): string {
-  const documents = [...index.documents.entries()].sort(([a], [b]) => (a < b ? -1 : 1))
-  const sorted = documents.map(([id, document]) => [id, Object.fromEntries(Object.entries(document).sort())])
-  return JSON.stringify([sorted, Object.fromEntries(Object.entries(index.settings).sort())])
+/** As the client wrote it. */
+export function clientPart(document: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(document).filter(([name]) => !reservedFields.includes(name)))
+}
+
+/** One text for equal documents, whatever the order of keys. */
+export function documentText(document: JsonObject): string {
+  return JSON.stringify(Object.fromEntries(Object.entries(document).sort(([a], [b]) => (a < b ? -1 : 1))))
 }
 
 export function refusal(code: string, message: string): ErrorBody {

@@ -9,59 +9,59 @@ import { put } from '../contract/journal-world.ts'
 import { Scheduler } from './scheduler.ts'
 import { createSimEngine } from './sim-engine.ts'
 import { SimNode } from './sim-node.ts'
+import { SimProcess } from './sim-process.ts'
 import { SimStore } from './sim-store.ts'
-import { withUnused } from './simulation.ts'
 
-function open() {
+async function open() {
   const random = seededRandom(5)
   const scheduler = new Scheduler()
   const trace: string[] = []
   const node = new SimNode('n1', scheduler, random, () => {})
-  const store = new SimStore(scheduler, (text) => trace.push(text), [
-    { id: 'n1', engine: 'meilisearch', url: 'n1', region: 'r', group: 0, capacity: null, state: 'active', key: null },
-  ])
-  const isDead = () => false
+  const store = await SimStore.open({ scheduler, trace: (text) => trace.push(text), seed: 5, groups: { n1: 0 } })
+  const process = new SimProcess('w', scheduler)
   startReplication({
-    worker: 'w',
-    journal: withUnused(store.side({ random, faults: { unavailable: 0, lostReply: 0 }, isDead })),
+    worker: process.name,
+    journal: store.side({ random, faults: { unavailable: 0, lostReply: 0 }, process }),
     engineOf: () =>
-      createSimEngine({ node, scheduler, random, faults: { lostRequest: 0, lostReply: 0, late: 0 }, isDead }),
-    clock: scheduler.clock(isDead),
+      createSimEngine({ node, scheduler, random, faults: { lostRequest: 0, lostReply: 0, late: 0 }, process }),
+    clock: process.clock,
     random,
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
     metrics: silentLaneMetrics,
   })
-  const write = (uid: string) =>
-    store.append(uid, 'n1', put, { kind: 'inline', bytes: new TextEncoder().encode('{"id":1}\n') })
+  const written: number[] = []
+  const write = async (uid: string) => {
+    const change = await store.append({ uid, operation: put, lines: [{ id: 1 }], spread: null, isRefused: false })
+    if (change !== undefined) written.push(change.task)
+  }
   const tasksOf = (isProbe: boolean) => node.rows().filter(({ indexUid }) => (indexUid === probeUid) === isProbe)
-  return { scheduler, node, store, trace, write, tasksOf }
+  const troubles = () => trace.filter((line) => line.startsWith('trouble'))
+  return { scheduler, node, store, troubles, written, write, tasksOf }
 }
 
 test('while the disk of a node takes no writes its lanes pause, operators see why, and then everything goes on', async () => {
-  const { scheduler, node, store, trace, write, tasksOf } = open()
-  write('a')
+  const { scheduler, node, store, troubles, written, write, tasksOf } = await open()
+  await write('a')
   await scheduler.run(5_000)
-  assert.ok(store.isSettled)
+  assert.ok(await store.isSettled())
   node.isFull = true
-  for (const uid of ['a', 'b', 'c']) write(uid)
+  for (const uid of ['a', 'b', 'c']) await write(uid)
   await scheduler.run(20_000)
-  assert.ok(
-    trace.some((line) => line.startsWith('trouble n1 internal: No space left')),
-    trace.join('\n'),
-  )
+  const isTold = troubles().some((line) => line.startsWith('trouble n1 internal: No space left'))
+  assert.ok(isTold, troubles().join('\n'))
   const before = tasksOf(false).length
   await scheduler.run(120_000)
   assert.equal(tasksOf(false).length, before, 'nothing of the lanes is sent')
   node.isFull = false
   await scheduler.run(140_000)
-  assert.ok(store.isSettled)
-  assert.equal(trace.filter((line) => line.startsWith('trouble')).at(-1), 'trouble n1 null')
-  assert.ok(store.indexes.every(({ changes }) => changes.every(({ status }) => status === 'succeeded')))
+  assert.ok(await store.isSettled())
+  assert.equal(troubles().at(-1), 'trouble n1 null')
+  for (const task of written) assert.equal((await store.change(task)).status, 'succeeded')
 })
 
 test('a disk that fails while nobody writes is noticed, and an idle node is probed ever less often', async () => {
-  const { scheduler, node, trace, write, tasksOf } = open()
-  write('a')
+  const { scheduler, node, troubles, write, tasksOf } = await open()
+  await write('a')
   await scheduler.run(60_000)
   const early = tasksOf(true).length
   assert.ok(early >= 2 && early <= 4, `${early} probes in the first minute`)
@@ -70,5 +70,5 @@ test('a disk that fails while nobody writes is noticed, and an idle node is prob
   assert.ok(later >= 10 && later <= 16, `${later} probes in the hour after it`)
   node.isFull = true
   await scheduler.run(3_660_000 + 310_000)
-  assert.ok(trace.some((line) => line.startsWith('trouble n1 internal: No space left')))
+  assert.ok(troubles().some((line) => line.startsWith('trouble n1 internal: No space left')))
 })

@@ -9,6 +9,7 @@ import { linesOf } from '../../src/replication/ndjson.ts'
 import * as rules from './document-rules.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimNode, TaskBody } from './sim-node.ts'
+import type { SimProcess } from './sim-process.ts'
 
 export interface NetworkFaults {
   lostRequest: number
@@ -21,22 +22,23 @@ export function createSimEngine(options: {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly faults: NetworkFaults
-  /** The process that calls is dead: nothing of it goes out or comes back any more. */
-  readonly isDead: () => boolean
+  /** Who calls. */
+  readonly process: SimProcess
 }): Engine {
-  const { node, scheduler, random, faults, isDead } = options
+  const { node, scheduler, random, faults, process } = options
 
   /** Carries a request to the node and its answer back. `execute` runs at the node, or never. */
   function call<T>(isRead: boolean, signal: AbortSignal, execute: () => EngineReply<T>): Promise<EngineReply<T>> {
     return new Promise((resolve) => {
-      if (isDead()) return
+      if (process.isDead) return
       let isOver = false
-      const end = (reply: EngineReply<T>) => {
-        if (isOver || isDead()) return
-        isOver = true
-        signal.removeEventListener('abort', onAbort)
-        resolve(reply)
-      }
+      const end = (reply: EngineReply<T>) =>
+        process.deliver(() => {
+          if (isOver) return
+          isOver = true
+          signal.removeEventListener('abort', onAbort)
+          resolve(reply)
+        })
       const onAbort = () => end(silent)
       const silent: EngineReply<T> = { kind: isRead ? 'failed' : 'unknown', reason: 'no answer' }
       if (signal.aborted) {
@@ -45,14 +47,18 @@ export function createSimEngine(options: {
       }
       signal.addEventListener('abort', onAbort, { once: true })
       const luck = random.float()
-      const there = 1 + random.integer(4)
-      const back = 1 + random.integer(4)
+      const there = (1 + random.integer(4)) * node.slowness
+      const back = (1 + random.integer(4)) * node.slowness
+      const link = process.links.get(node.id)
       const run = () => {
+        if (node.isStopped) return node.whenResumed(run)
         if (!node.isUp) return end({ kind: 'failed', reason: 'connection refused' })
         const reply = execute()
+        if (link === 'deaf') return
         if (luck > 1 - faults.lostReply) scheduler.after(back, () => end(silent))
         else scheduler.after(back, () => end(reply))
       }
+      if (link === 'cut') return
       if (luck < faults.lostRequest) {
         scheduler.after(there, () => end(silent))
         return

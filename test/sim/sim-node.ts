@@ -77,6 +77,18 @@ export class SimNode {
   troubleChance = 0
   /** The disk is full: what writes to an index fails. */
   isFull = false
+  /** Everything takes so many times as long. */
+  slowness = 1
+  /** It refuses documents that are `odd` for it; no other node does. */
+  isPicky = false
+  /** Chance that a put succeeds and does nothing (NF-06). */
+  lieChance = 0
+  /** The disk is not what was written to it, and nobody has noticed yet. */
+  isDoubtful = false
+  /** By index, since lanes believe a count that stays short. */
+  readonly #lies = new Map<string, number>()
+  #isStopped = false
+  readonly #waiting: (() => void)[] = []
   #run = 0
   #isBusy = false
 
@@ -144,9 +156,28 @@ export class SimNode {
     this.#work()
   }
 
+  /** SIGSTOP: requests are taken and lie there. */
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  resume(): void {
+    this.#isStopped = false
+    for (const run of this.#waiting.splice(0)) run()
+  }
+
+  whenResumed(run: () => void): void {
+    this.#waiting.push(run)
+  }
+
   wipe(): void {
     this.disk = emptyDisk()
     this.disksLost += 1
+    this.isDoubtful = true
   }
 
   /** A copy of the disk as of now, to be put back later. */
@@ -165,11 +196,13 @@ export class SimNode {
   restore(disk: Disk): void {
     this.disk = disk
     this.disksLost += 1
+    this.isDoubtful = true
   }
 
   get isQuiet(): boolean {
     return (
       this.isUp &&
+      !this.#isStopped &&
       !this.#isBusy &&
       this.disk.tasks.every(({ status }) => status !== 'enqueued' && status !== 'processing')
     )
@@ -217,13 +250,15 @@ export class SimNode {
       task.startedAt = this.#time()
     }
     const documents = batch.reduce((sum, { body }) => sum + (body.kind === 'put' ? body.documents.length : 0), 0)
-    this.#scheduler.after(5 + this.#random.integer(60) + documents, () => {
+    const finish = () => {
       if (run !== this.#run) return
+      if (this.#isStopped) return this.whenResumed(finish)
       this.#finish(batch)
       // The index is on the disk now and the tasks are not: dying between the two repeats the batch (NF-29).
       this.#isBusy = false
       this.#work()
-    })
+    }
+    this.#scheduler.after((5 + this.#random.integer(60) + documents) * this.slowness, finish)
   }
 
   /** M-C8 */
@@ -303,11 +338,15 @@ export class SimNode {
     if (stored === undefined && !isPut) return void this.#end(batch, missing(uid))
     const index = stored ?? rules.emptyIndex(null)
     const puts = batch.flatMap(({ body }) => (body.kind === 'put' ? body.documents : []))
-    const late = rules.lateRefusal(index, puts)
+    const late = rules.lateRefusal(index, puts, this.isPicky ? this.id : null)
     if (late !== undefined) return void this.#end(batch, late)
     for (const task of batch) {
       if (task.body.kind === 'put') {
         index.primaryKey ??= task.body.primaryKey
+        if (this.#isLie(uid, task.body.documents)) {
+          task.details = { receivedDocuments: task.body.documents.length, indexedDocuments: 0 }
+          continue
+        }
         rules.put(index, task.body.documents, task.body.merge)
         const distinct = new Set(task.body.documents.map(({ id }) => String(id))).size
         task.details = { receivedDocuments: task.body.documents.length, indexedDocuments: distinct }
@@ -318,6 +357,15 @@ export class SimNode {
     }
     this.disk.indexes.set(uid, index)
     this.#end(batch, null)
+  }
+
+  #isLie(uid: string, documents: readonly JsonObject[]): boolean {
+    const before = this.#lies.get(uid) ?? 0
+    if (this.lieChance === 0 || documents.length === 0 || before > 0) return false
+    if (this.#random.float() >= this.lieChance) return false
+    this.#lies.set(uid, before + 1)
+    this.#trace(`${this.id} lies about ${uid}`)
+    return true
   }
 
   #end(batch: readonly Task[], error: ErrorBody | null): void {

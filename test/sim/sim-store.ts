@@ -1,385 +1,257 @@
 /**
- * The journal of the simulator: appended changes, leases, placements, in memory and durable by definition. It answers
- * through `LaneJournal` as a process sees it: late, sometimes not at all, sometimes with the answer lost after the commit.
+ * The journal of the simulator: the real one's twin in memory, durable by definition. Workers see it through a side of their
+ * own: late, sometimes not at all, sometimes with the answer lost after the commit.
  */
-import { foldSettings } from '../../src/api/settings.ts'
-import type { Change, Operation, Payload, Resolution } from '../../src/journal/change.ts'
-import type {
-  ChangeOutcome,
-  CompletedSettings,
-  LaneChange,
-  LaneJournal,
-  LaneProof,
-  LaneState,
-  NodeLease,
-} from '../../src/journal/ports.ts'
+import type { Change, Operation } from '../../src/journal/change.ts'
+import { openMemoryStore } from '../../src/journal/open-memory-store.ts'
+import type { Store } from '../../src/journal/open-store.ts'
+import type { LaneJournal } from '../../src/journal/ports.ts'
 import { assert } from '../../src/lib/assert.ts'
-import type { Random } from '../../src/lib/random.ts'
-import type { Node, Placement } from '../../src/store/catalogue.ts'
+import { type Random, seededRandom } from '../../src/lib/random.ts'
+import type { Node, Placement, Spread } from '../../src/store/catalogue.ts'
 import { StoreUnavailable } from '../../src/store/ports.ts'
-import { type Scheduler, startOfTime } from './scheduler.ts'
-
-type Stored = Change & { readonly index: string; readonly position: number }
-
-export interface StoredIndex {
-  readonly id: string
-  readonly uid: string
-  placement: Placement
-  proof: LaneProof | null
-  readonly changes: Stored[]
-  isGone: boolean
-}
-
-interface StoredNode {
-  readonly node: Node
-  worker: string | null
-  epoch: number
-  until: number
-  marker: string | null
-  sinceEpoch: number
-}
-
-export type LaneSide = Pick<
-  LaneJournal,
-  | 'leaseNodes'
-  | 'releaseNodes'
-  | 'noteTrouble'
-  | 'lanesBehind'
-  | 'laneOn'
-  | 'read'
-  | 'completedSettings'
-  | 'standingsOn'
-  | 'open'
-  | 'stage'
-  | 'markSent'
-  | 'recordResolution'
-  | 'advance'
-  | 'identity'
-  | 'adopt'
-  | 'restart'
-  | 'waitForWork'
->
+import type { Scheduler } from './scheduler.ts'
+import type { SimProcess } from './sim-process.ts'
 
 export interface StoreFaults {
   unavailable: number
   lostReply: number
 }
 
+export interface Write {
+  readonly uid: string
+  readonly operation: Operation
+  readonly lines: readonly unknown[] | null
+  /** How the index lies if this creates it. */
+  readonly spread: Spread | null
+  readonly isRefused: boolean
+}
+
+export type Positioned = Change & { readonly index: string; readonly position: number }
+
 export class SimStore {
   readonly #scheduler: Scheduler
   readonly #trace: (text: string) => void
-  readonly indexes: StoredIndex[] = []
-  readonly #nodes = new Map<string, StoredNode>()
-  readonly #names = new Map<string, StoredIndex>()
-  readonly #listeners = new Set<() => void>()
-  #tasks = 0
+  readonly #store: Store
+  readonly #project: string
+  readonly nodes: ReadonlyMap<string, Node>
+  /** Called when what a worker told may have completed something. */
+  onProgress: () => Promise<void> = async () => {}
+  /** A worker took the node's disk as it is. */
+  onAdopted: (node: string) => void = () => {}
+  #taskCount = 0
 
-  constructor(scheduler: Scheduler, trace: (text: string) => void, nodes: readonly Node[]) {
+  private constructor(
+    scheduler: Scheduler,
+    trace: (text: string) => void,
+    { store, project, nodes }: { readonly store: Store; readonly project: string; readonly nodes: readonly Node[] },
+  ) {
     this.#scheduler = scheduler
     this.#trace = trace
-    for (const node of nodes) {
-      this.#nodes.set(node.id, { node, worker: null, epoch: 0, until: 0, marker: null, sinceEpoch: 0 })
+    this.#store = store
+    this.#project = project
+    this.nodes = new Map(nodes.map((node) => [node.id, node]))
+  }
+
+  /** @param groups  replica group of each node. */
+  static async open(options: {
+    readonly scheduler: Scheduler
+    readonly trace: (text: string) => void
+    readonly seed: number
+    readonly groups: Readonly<Record<string, number>>
+  }): Promise<SimStore> {
+    const { scheduler, trace, seed, groups } = options
+    const clock = scheduler.clock(() => false)
+    const store = openMemoryStore({ clock, random: seededRandom(seed + 1_000_000_007) })
+    const organisation = await store.catalogue.createOrganisation('Acme')
+    const project = await store.catalogue.createProject({ organisation: organisation.id, name: 'p' })
+    const nodes: Node[] = []
+    for (const [id, group] of Object.entries(groups)) {
+      nodes.push(await store.catalogue.putNode({ id, engine: 'meilisearch', url: id, region: 'r', group, key: null }))
     }
+    return new SimStore(scheduler, trace, { store, project: project.id, nodes })
   }
 
   // ---- What clients do ----
 
-  append(uid: string, node: string, operation: Operation, payload: Payload | null): Stored {
-    const index = this.#names.get(uid) ?? this.#create(uid, node)
-    const change: Stored = {
-      project: 'p',
-      task: this.#tasks,
-      index: index.id,
-      position: index.changes.length + 1,
-      indexUid: uid,
+  /** `undefined` = it was not accepted. */
+  async append({ uid, operation, lines, spread, isRefused }: Write): Promise<Change | undefined> {
+    const text = lines?.map((line) => `${JSON.stringify(line)}\n`).join('') ?? null
+    const outcome = await this.#store.journal.append({
+      project: this.#project,
+      uid,
       operation,
-      payload,
-      refusal: null,
-      resolution: null,
+      payload: text === null ? null : { kind: 'inline', bytes: new TextEncoder().encode(text) },
       customMetadata: null,
-      status: 'enqueued',
-      error: null,
-      details: null,
-      batch: null,
-      canceledBy: null,
-      enqueuedAt: this.#time(),
-      startedAt: null,
-      finishedAt: null,
-    }
-    this.#tasks += 1
-    index.changes.push(change)
-    if (operation.kind === 'index-delete') this.#names.delete(uid)
-    const text = payload?.kind === 'inline' ? Buffer.from(payload.bytes).toString().replaceAll('\n', ' ') : ''
-    this.#trace(`append ${index.id} ${change.position} ${JSON.stringify(operation)} ${text}`)
-    for (const listener of [...this.#listeners]) listener()
-    return change
-  }
-
-  refuse(change: Stored): void {
-    this.#replace({
-      ...change,
-      refusal: { message: 'refused', code: 'bad_request', type: 'invalid_request', link: '' },
+      mayCreateIndex: true,
+      spread,
+      refusal: isRefused ? { message: 'refused', code: 'bad_request', type: 'invalid_request', link: '' } : null,
+      ...(operation.kind === 'documents-put' ? { inferred: { primaryKey: 'id' } } : {}),
     })
-  }
-
-  cancel(index: StoredIndex, position: number): void {
-    const change = index.changes[position - 1]!
-    if (change.status !== 'enqueued' || change.startedAt !== null || change.operation.kind === 'index-delete') return
-    this.#trace(`cancel ${index.id} ${position}`)
-    this.#replace({ ...change, status: 'canceled', finishedAt: this.#time() })
-  }
-
-  get isSettled(): boolean {
-    return this.indexes.every(({ changes, placement, isGone }) => isGone || placement.applied === changes.length)
-  }
-
-  #create(uid: string, node: string): StoredIndex {
-    const number = this.indexes.length + 1
-    const placement: Placement = {
-      index: `i${number}`,
-      generation: 1,
-      shards: [0],
-      revision: 0,
-      node,
-      physicalUid: `p_${uid}_${number}`,
-      state: 'active',
-      applied: 0,
+    const said = text?.replaceAll('\n', ' ') ?? ''
+    if (outcome.kind !== 'appended') {
+      this.#trace(`append ${uid} ${outcome.kind}`)
+      return undefined
     }
-    const index: StoredIndex = { id: placement.index, uid, placement, proof: null, changes: [], isGone: false }
-    this.indexes.push(index)
-    this.#names.set(uid, index)
-    return index
+    this.#trace(`append ${uid} ${outcome.index} ${outcome.position} ${JSON.stringify(operation)} ${said}`)
+    assert(outcome.task === this.#taskCount, 'tasks are numbered without gaps')
+    this.#taskCount += 1
+    return this.change(outcome.task)
   }
 
-  #replace(change: Stored): void {
-    this.#index(change.index).changes[change.position - 1] = change
+  async cancel(task: number): Promise<void> {
+    this.#trace(`cancel ${task}`)
+    const outcome = await this.#store.journal.append({
+      project: this.#project,
+      uid: null,
+      operation: { kind: 'task-cancel', filter: `?uids=${task}`, tasks: [task] },
+      payload: null,
+      customMetadata: null,
+      mayCreateIndex: false,
+      refusal: null,
+    })
+    assert(outcome.kind === 'appended', 'a cancellation concerns no node')
+    this.#taskCount += 1
   }
 
-  #index(id: string): StoredIndex {
-    const index = this.indexes.find((one) => one.id === id)
-    assert(index, `no index ${id}`)
-    return index
+  async change(task: number): Promise<Change> {
+    const found = await this.#store.journal.change(this.#project, task)
+    assert(found !== undefined, `task ${task} exists`)
+    return found
   }
 
-  #time(): number {
-    return startOfTime + Math.floor(this.#scheduler.now)
+  /** What the route table shows. */
+  async placements(): Promise<readonly Placement[]> {
+    return (await this.#store.catalogue.snapshot()).placements
   }
 
-  #holds({ node, epoch }: NodeLease): boolean {
-    return this.#nodes.get(node.id)?.epoch === epoch
+  /** Also those that no route shows yet; only of indexes with something to do. */
+  async placementsBehind(): Promise<readonly Placement[]> {
+    const lanes = await Promise.all([...this.nodes.keys()].map((id) => this.#store.laneJournal.lanesBehind(id, 1_000)))
+    return lanes.flat().map(({ placement }) => placement)
+  }
+
+  async isSettled(): Promise<boolean> {
+    if ((await this.placementsBehind()).length > 0) return false
+    return (await this.placements()).every(({ state }) => state === 'active')
   }
 
   // ---- What a worker sees ----
 
-  side(options: { readonly random: Random; readonly faults: StoreFaults; readonly isDead: () => boolean }): LaneSide {
-    const { random, faults, isDead } = options
+  side(options: { readonly random: Random; readonly faults: StoreFaults; readonly process: SimProcess }): LaneJournal {
+    const { random, faults, process } = options
     const scheduler = this.#scheduler
+    const lanes = this.#store.laneJournal
+    const note = this.#trace
 
-    function commit<T>(execute: () => T): Promise<T> {
+    function commit<T>(execute: () => Promise<T>): Promise<T> {
       return new Promise((resolve, reject) => {
-        if (isDead()) return
+        if (process.isDead) return
         const luck = random.float()
+        const fail = (reason: string) => process.deliver(() => reject(new StoreUnavailable(reason)))
         scheduler.after(random.integer(3), () => {
-          if (isDead()) return
-          if (luck < faults.unavailable) return reject(new StoreUnavailable('the store is away'))
-          let value: T
-          try {
-            value = execute()
-          } catch (error) {
-            return reject(error)
-          }
-          if (luck > 1 - faults.lostReply) return reject(new StoreUnavailable('the answer was lost'))
-          scheduler.after(1, () => {
-            if (!isDead()) resolve(value)
-          })
+          if (process.isDead) return
+          if (process.isCutOff || luck < faults.unavailable) return fail('the store is away')
+          execute().then(
+            (value) => {
+              if (luck > 1 - faults.lostReply) return fail('the answer was lost')
+              scheduler.after(1, () => process.deliver(() => resolve(value)))
+            },
+            (error: unknown) => process.deliver(() => reject(error)),
+          )
         })
       })
     }
-
+    /** What may complete tasks is looked at before anything else happens. */
+    const progress = async <T>(text: string, execute: () => Promise<T>): Promise<T> => {
+      const value = await execute()
+      note(`${process.name} ${text}${value === true || value === undefined ? '' : ` ${value}`}`)
+      await this.onProgress()
+      return value
+    }
+    const unused = () => {
+      throw new Error('not of the lanes')
+    }
     return {
-      leaseNodes: (worker, leaseMs) => commit(() => this.#lease(worker, leaseMs)),
-      releaseNodes: (worker) =>
-        commit(() => {
-          for (const node of this.#nodes.values()) if (node.worker === worker) node.worker = null
+      leaseNodes: (worker, leaseMs) =>
+        commit(async () => {
+          const leases = await lanes.leaseNodes(worker, leaseMs)
+          note(`leases ${worker} ${leases.map(({ node, epoch }) => `${node.id}:${epoch}`).join(' ')}`)
+          return leases
         }),
+      releaseNodes: (worker) => commit(() => lanes.releaseNodes(worker)),
       noteTrouble: (lease, trouble) =>
-        commit(() => {
-          this.#trace(`trouble ${lease.node.id} ${trouble}`)
-          return this.#holds(lease)
+        commit(async () => {
+          note(`trouble ${lease.node.id} ${trouble}`)
+          return lanes.noteTrouble(lease, trouble)
         }),
-      lanesBehind: (node, limit) =>
-        commit(() =>
-          this.indexes
-            .filter(
-              ({ placement, changes, isGone }) =>
-                !isGone && placement.node === node && placement.applied < changes.length,
-            )
-            .slice(0, limit)
-            .map(laneState),
-        ),
-      laneOn: (node, physicalUid) =>
-        commit(() => {
-          const index = this.indexes.find(
-            ({ placement, isGone }) => !isGone && placement.node === node && placement.physicalUid === physicalUid,
-          )
-          return index && laneState(index)
-        }),
-      read: (index, after, limit) =>
-        commit(() =>
-          this.#index(index)
-            .changes.slice(after, after + limit)
-            .map((change): LaneChange => ({ change, settings: null, primaryKey: 'id', partials: [] })),
-        ),
-      standingsOn: (node, physicalUids) =>
-        commit(() =>
-          this.indexes
-            .filter(({ placement, isGone }) => !isGone && placement.node === node)
-            .filter(({ placement }) => physicalUids.includes(placement.physicalUid))
-            .map(({ placement: { physicalUid, applied }, proof }) => ({
-              physicalUid,
-              applied,
-              proof: proof?.task ?? null,
-            })),
-        ),
-      completedSettings: (index) => commit(() => completedSettings(this.#index(index))),
+      troubles: unused,
+      lanesBehind: (node, limit) => commit(() => lanes.lanesBehind(node, limit)),
+      laneOn: (node, physicalUid) => commit(() => lanes.laneOn(node, physicalUid)),
+      standingsOn: (node, physicalUids) => commit(() => lanes.standingsOn(node, physicalUids)),
+      read: (index, after, limit, byteCountMax) => commit(() => lanes.read(index, after, limit, byteCountMax)),
+      completedSettings: (index) => commit(() => lanes.completedSettings(index)),
       async *open(payload) {
-        assert(payload.kind === 'inline', 'payloads of the simulator are inline')
-        await commit(() => {})
-        yield payload.bytes
+        await commit(async () => {})
+        yield* lanes.open(payload)
       },
       stage: async (chunks) => {
         const parts: Uint8Array[] = []
         for await (const chunk of chunks) parts.push(chunk)
-        return commit(() => ({ kind: 'inline', bytes: new Uint8Array(Buffer.concat(parts)) }))
+        return commit(() => lanes.stage(once(Buffer.concat(parts))))
       },
       markSent: (lease, index, positions, startedAt) =>
-        commit(() => {
-          if (!this.#holds(lease)) return false
-          const allowed = positions.filter(
-            (position) => this.#index(index).changes[position - 1]!.status !== 'canceled',
-          )
-          for (const position of allowed) {
-            const change = this.#index(index).changes[position - 1]!
-            if (change.status === 'enqueued') this.#replace({ ...change, status: 'processing', startedAt })
-          }
-          return allowed
-        }),
+        commit(() => lanes.markSent(lease, index, positions, startedAt)),
       recordResolution: (lease, index, position, resolution) =>
         commit(() => {
-          if (!this.#holds(lease)) return false
-          this.#record(index, position, resolution)
-          return true
+          const { putCount, deleteCount, error } = resolution
+          note(`resolve ${index} ${position} ${putCount} ${deleteCount} ${error?.code ?? ''}`)
+          return lanes.recordResolution(lease, index, position, resolution)
         }),
-      advance: (lease, placement, applied, outcomes, proof) =>
-        commit(() => this.#holds(lease) && this.#advance(placement, applied, outcomes, proof)),
-      identity: (lease) =>
+      recordPartial: (lease, index, position, partial) =>
         commit(() => {
-          if (!this.#holds(lease)) return false
-          const { marker, sinceEpoch } = this.#nodes.get(lease.node.id)!
-          const proofs = this.indexes.flatMap((one) =>
-            one.placement.node === lease.node.id && !one.isGone ? (one.proof ?? []) : [],
-          )
-          const proof = proofs.sort((a, b) => b.task - a.task)[0] ?? null
-          return { marker, sinceEpoch, proof }
+          const { putCount, deleteCount, error } = partial.resolution
+          note(`resolve ${index} ${position} [${partial.shards}] ${putCount} ${deleteCount} ${error?.code ?? ''}`)
+          return lanes.recordPartial(lease, index, position, partial)
         }),
+      advance: (lease, placement, applied, outcomes, proof) => {
+        const told = outcomes.map(({ status }) => status[0]).join('')
+        const text = `advance ${placement.index} ${placement.node} ${applied} ${told}`
+        return commit(() => progress(text, () => lanes.advance(lease, placement, applied, outcomes, proof)))
+      },
+      noteSilence: (lease, isSilent) =>
+        commit(() => progress(`silence ${lease.node.id} ${isSilent}`, () => lanes.noteSilence(lease, isSilent))),
+      releaseHeld: (lagMs) =>
+        commit(async () => {
+          await lanes.releaseHeld(lagMs)
+          await this.onProgress()
+        }),
+      lanesToAudit: (node, after, limit) => commit(() => lanes.lanesToAudit(node, after, limit)),
+      savePrint: (lease, placement, print) => commit(() => lanes.savePrint(lease, placement, print)),
+      identity: (lease) => commit(() => lanes.identity(lease)),
       adopt: (lease, marker) =>
-        commit(() => {
-          if (!this.#holds(lease)) return false
-          const node = this.#nodes.get(lease.node.id)!
-          node.marker = marker
-          node.sinceEpoch = lease.epoch
-          for (const index of this.indexes) {
-            if (index.placement.node !== lease.node.id) continue
-            index.placement = { ...index.placement, applied: 0 }
-            index.proof = null
-          }
-          this.#trace(`adopt ${lease.node.id} ${lease.epoch}`)
-          return true
+        commit(async () => {
+          const isDone = await lanes.adopt(lease, marker)
+          note(`adopt ${lease.node.id} ${lease.epoch} ${isDone}`)
+          if (isDone) this.onAdopted(lease.node.id)
+          return isDone
         }),
       restart: (lease, placement) =>
-        commit(() => {
-          if (!this.#holds(lease)) return false
-          const index = this.#index(placement.index)
-          index.placement = { ...index.placement, applied: 0 }
-          index.proof = null
-          this.#trace(`restart ${index.id}`)
-          return true
-        }),
-      waitForWork: (_node, timeoutMs, signal) =>
-        new Promise((resolve) => {
-          const end = () => {
-            cancel()
-            this.#listeners.delete(end)
-            signal.removeEventListener('abort', end)
-            if (!isDead()) resolve()
-          }
-          const cancel = scheduler.after(timeoutMs, end)
-          this.#listeners.add(end)
-          signal.addEventListener('abort', end, { once: true })
-        }),
+        commit(() => progress(`restart ${placement.index} ${placement.node}`, () => lanes.restart(lease, placement))),
+      waitForWork: async (node, timeoutMs, signal) => {
+        await lanes.waitForWork(node, timeoutMs, signal)
+        await new Promise<void>((resolve) => process.deliver(resolve))
+      },
+      waitForProjectWork: unused,
+      claimProjectChange: unused,
+      renewProjectChange: unused,
+      finishProjectChange: unused,
+      dropPayloads: unused,
+      cleanTasks: unused,
     }
-  }
-
-  #lease(worker: string, leaseMs: number): NodeLease[] {
-    const now = this.#scheduler.now
-    const held: NodeLease[] = []
-    for (const node of this.#nodes.values()) {
-      if (node.worker !== worker) {
-        if (node.worker !== null && node.until > now) continue
-        node.epoch += 1
-        node.worker = worker
-        this.#trace(`lease ${node.node.id} ${worker} ${node.epoch}`)
-      }
-      node.until = now + leaseMs
-      held.push({ node: node.node, epoch: node.epoch })
-    }
-    return held
-  }
-
-  #record(index: string, position: number, resolution: Resolution): void {
-    const change = this.#index(index).changes[position - 1]!
-    this.#trace(
-      `resolve ${index} ${position} ${resolution.putCount} ${resolution.deleteCount} ${resolution.error?.code ?? ''}`,
-    )
-    if (change.resolution === null) this.#replace({ ...change, resolution })
-  }
-
-  #advance(
-    placement: Placement,
-    applied: number,
-    outcomes: readonly ChangeOutcome[],
-    proof: LaneProof | null,
-  ): boolean {
-    const index = this.#index(placement.index)
-    for (const { position, status, error, details, startedAt, finishedAt } of outcomes) {
-      const change = index.changes[position - 1]!
-      assert(position <= applied, 'an outcome beyond what is applied')
-      if (change.finishedAt !== null) continue
-      assert(change.enqueuedAt <= startedAt && startedAt <= finishedAt, 'times of a task are in order')
-      this.#replace({ ...change, status, error, details, startedAt, finishedAt })
-      if (change.operation.kind === 'index-delete' && status === 'succeeded') index.isGone = true
-    }
-    const open = index.changes.slice(0, applied).find(({ finishedAt }) => finishedAt === null)
-    assert(open === undefined, `applied ${applied} of ${index.id} passes the open change ${open?.position}`)
-    if (applied > index.placement.applied) index.placement = { ...index.placement, applied }
-    if (proof !== null && proof.task > (index.proof?.task ?? -1)) index.proof = proof
-    this.#trace(`advance ${index.id} ${applied} ${outcomes.map(({ status }) => status[0]).join('')}`)
-    return true
   }
 }
 
-function laneState({ placement, changes }: StoredIndex): LaneState {
-  return { placement, spread: null, project: 'p', head: changes.length, primaryKey: null, pendingBytes: 0 }
-}
-
-function completedSettings({ changes }: StoredIndex): CompletedSettings {
-  const first = changes.findIndex(({ finishedAt }) => finishedAt === null)
-  const completed = first < 0 ? changes.length : first
-  const settings = changes
-    .slice(0, completed)
-    .flatMap(({ status, operation }) =>
-      status === 'succeeded' && operation.kind === 'settings' ? [operation.settings] : [],
-    )
-    .reduce(foldSettings, {})
-  return { completed, position: 0, settings }
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
 }

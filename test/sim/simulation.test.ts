@@ -1,25 +1,31 @@
 /**
- * The lanes under simulated faults, and the simulator itself. SIM_SEEDS (default 1,000) seeds from SIM_FROM (default 1).
- * A failing seed prints how to replay it.
+ * Journal and lanes under simulated faults, and the simulator itself. SIM_SEEDS (default 300) seeds from SIM_FROM (default 1),
+ * a part of them on spread indexes. A failing seed prints how to replay it.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { simulate } from './simulation.ts'
+import { type SimulationOptions, simulate } from './simulation.ts'
 
-const seeds = Number(process.env.SIM_SEEDS ?? 1000)
+const seeds = Number(process.env.SIM_SEEDS ?? 300)
 const from = Number(process.env.SIM_FROM ?? 1)
-const seedsPerTest = 250
 
-for (let first = from; first < from + seeds; first += seedsPerTest) {
-  const last = Math.min(from + seeds, first + seedsPerTest) - 1
-  test(`no acknowledged write is lost, doubled or out of order under faults (seeds ${first} to ${last})`, async () => {
-    for (let seed = first; seed <= last; seed += 1) {
-      const { violations } = await simulate(seed)
-      const replay = `node --import tsx test/sim/run.ts --seeds 1 --from ${seed} --trace`
-      assert.deepEqual(violations, [], `seed ${seed}; replay: ${replay}`)
-    }
-  })
+/** @param flags  those of `run.ts` that say the same as the options. */
+async function simulateAll(count: number, options: SimulationOptions, flags: string): Promise<void> {
+  for (let seed = from; seed < from + count; seed += 1) {
+    const { violations } = await simulate(seed, options)
+    const replay = `node --import tsx test/sim/run.ts --seeds 1 --from ${seed} ${flags} --trace`
+    assert.deepEqual(violations, [], `seed ${seed}; replay: ${replay}`)
+  }
 }
+
+test('plain indexes: no acknowledged write is lost, doubled or out of order under faults', () =>
+  simulateAll(seeds, { isSpread: false }, '--plain'))
+
+test('spread indexes: replicas hold what was acknowledged and reads see what is completed', () =>
+  simulateAll(Math.ceil(seeds / 10), { isSpread: true, isCalm: true }, '--spread --calm'))
+
+test('spread indexes: the same while nodes, workers, store and network fail', () =>
+  simulateAll(Math.ceil(seeds / 8), { isSpread: true }, '--spread'))
 
 test('the same seed gives the same run, byte for byte', async () => {
   for (const seed of [1, 7, 42, 123, 999]) {

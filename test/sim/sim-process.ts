@@ -1,0 +1,64 @@
+/** One process of the simulator: what comes back to it is dropped when it is dead, and waits while it is stopped (SIGSTOP). */
+import type { Clock } from '../../src/lib/clock.ts'
+import { type Scheduler, startOfTime } from './scheduler.ts'
+
+export class SimProcess {
+  readonly name: string
+  readonly #scheduler: Scheduler
+  readonly #waiting: (() => void)[] = []
+  isDead = false
+  #isStopped = false
+  /** The store does not answer it. */
+  isCutOff = false
+  /** Nodes that it does not reach at all, or that do not reach it although they hear it. */
+  readonly links = new Map<string, 'cut' | 'deaf'>()
+
+  constructor(name: string, scheduler: Scheduler) {
+    this.name = name
+    this.#scheduler = scheduler
+  }
+
+  get isStopped(): boolean {
+    return this.#isStopped
+  }
+
+  /** Something happens to the process. */
+  deliver(run: () => void): void {
+    if (this.isDead) return
+    if (this.#isStopped) this.#waiting.push(() => this.deliver(run))
+    else run()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** Everything that was missed arrives, each for itself. */
+  resume(): void {
+    this.#isStopped = false
+    for (const run of this.#waiting.splice(0)) this.#scheduler.after(0, run)
+  }
+
+  get clock(): Clock {
+    const scheduler = this.#scheduler
+    return {
+      now: () => startOfTime + Math.floor(scheduler.now),
+      monotonic: () => scheduler.now,
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          if (signal?.aborted) return reject(signal.reason)
+          const onAbort = () => {
+            cancel()
+            reject(signal?.reason)
+          }
+          const cancel = scheduler.after(ms, () =>
+            this.deliver(() => {
+              signal?.removeEventListener('abort', onAbort)
+              resolve()
+            }),
+          )
+          signal?.addEventListener('abort', onAbort, { once: true })
+        }),
+    }
+  }
+}
