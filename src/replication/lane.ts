@@ -497,7 +497,7 @@ export class Lane {
 
   // ---- Going back ----
 
-  /** Takes the rest off the node's queue and starts again at the failed change. `false` = the node did not answer. */
+  /** Takes the rest off the node's queue and starts again at the failed change. `false` = the marks must be read first. */
   async #goBack(verdict: Extract<Verdict, { readonly kind: 'again' }>): Promise<boolean> {
     const { engine, watch, signal, deps } = this.#session
     const { position, reason } = verdict
@@ -525,7 +525,8 @@ export class Lane {
     this.#sent = position - 1
     this.#settled = Math.min(this.#settled, position - 1)
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
-    return true
+    // Other replicas may have ended meanwhile as failed what has left a part of itself here.
+    return this.#cut.view === null
   }
 
   /** Forgets what is open; the node or the marks on it know it. */
