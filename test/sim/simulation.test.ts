@@ -22,7 +22,7 @@ test('plain indexes: no acknowledged write is lost, doubled or out of order unde
   simulateAll(seeds, { isSpread: false }, '--plain'))
 
 test('spread indexes: replicas hold what was acknowledged and reads see what is completed', () =>
-  simulateAll(Math.ceil(seeds / 10), { isSpread: true, isCalm: true }, '--spread --calm'))
+  simulateAll(Math.ceil(seeds / 3), { isSpread: true, isCalm: true }, '--spread --calm'))
 
 test('spread indexes: the same while nodes, workers, store and network fail', () =>
   simulateAll(Math.ceil(seeds / 8), { isSpread: true }, '--spread'))
