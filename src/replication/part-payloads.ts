@@ -2,7 +2,7 @@
 import type { Payload } from '../journal/change.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import { type Part, payloadByteCount, wholeSliceBytes } from './delivery.ts'
-import type { ChangePlaces } from './document-places.ts'
+import type { DocumentPlaces } from './document-places.ts'
 import { PayloadSlices } from './payload-slices.ts'
 import { ownDocuments, ownIds } from './shard-lines.ts'
 import type { Cut } from './shard-view.ts'
@@ -19,11 +19,11 @@ export class PartPayloads {
   readonly #journal: Pick<LaneJournal, 'open'>
   readonly #cut: Cut
   readonly #item: LaneChange
-  readonly #places: ChangePlaces | undefined
+  readonly #places: DocumentPlaces | undefined
   readonly #open = new Map<Payload, OpenPayload>()
 
   /** @param places  for documents that keep the place of their first insertion. */
-  constructor(journal: Pick<LaneJournal, 'open'>, cut: Cut, item: LaneChange, places: ChangePlaces | undefined) {
+  constructor(journal: Pick<LaneJournal, 'open'>, cut: Cut, item: LaneChange, places: DocumentPlaces | undefined) {
     this.#journal = journal
     this.#cut = cut
     this.#item = item
@@ -48,10 +48,10 @@ export class PartPayloads {
     const chunks = this.#journal.open(payload)
     const { view } = this.#cut
     if (view === null) return chunks
-    return begun(ownIds(chunks, { view, ...this.#order }))
+    return begun(ownIds(chunks, { view, position: this.#item.change.position, ...this.#order }))
   }
 
-  get #order(): { readonly places?: ChangePlaces } {
+  get #order(): { readonly places?: DocumentPlaces } {
     return this.#places === undefined ? {} : { places: this.#places }
   }
 

@@ -42,7 +42,7 @@ export async function sendChange(
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  const payloads = new PartPayloads(deps.journal, cut, item, places?.at(item.change.position, flow))
+  const payloads = new PartPayloads(deps.journal, cut, item, places)
   const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
     const { documents } = delivery
     return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
@@ -59,14 +59,7 @@ export async function sendChange(
       }
       const { epoch } = session.lease
       const mark: Mark = { epoch, position: item.change.position, tag, part: index + 1, parts: delivery.parts.length }
-      const sending = sendPart({ session, uid: physicalUid, payloads, ticket }, item, part, markText(mark))
-      // What waited for other changes gives up when the lane stops.
-      const reply = await sending.catch((error: unknown) => {
-        ticket.release(undefined)
-        if (flow.aborted) return undefined
-        throw error
-      })
-      if (reply === undefined) return { kind: 'halted' }
+      const reply = await sendPart({ session, uid: physicalUid, payloads, ticket }, item, part, markText(mark))
       if (reply.kind !== 'answered') ticket.release(undefined)
       if (reply.kind === 'refused') {
         isWhole = true

@@ -4,7 +4,7 @@ import { quoteLongIntegers } from '../engine/http-call.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { documentId } from './document-id.ts'
-import type { ChangePlaces } from './document-places.ts'
+import type { DocumentPlaces } from './document-places.ts'
 import { bytesOf, linesOf } from './ndjson.ts'
 import { owns, type ShardView } from './shard-view.ts'
 
@@ -15,7 +15,7 @@ export interface DocumentLines {
   /** Where the next line stands in the change; counts on. */
   readonly counter: { line: number }
   /** Absent = documents stand in the order of their last write. */
-  readonly places?: ChangePlaces
+  readonly places?: DocumentPlaces
 }
 
 const idsPerLook = 1_000
@@ -33,7 +33,7 @@ async function* marked(chunks: AsyncIterable<Uint8Array>, lines: DocumentLines):
 async function* markedInTurns(
   chunks: AsyncIterable<Uint8Array>,
   lines: DocumentLines,
-  places: ChangePlaces,
+  places: DocumentPlaces,
 ): AsyncGenerator<string> {
   async function* mark(group: readonly OwnLine[]): AsyncGenerator<string> {
     const known = new Map(await places.of(group.map(({ id }) => id)))
@@ -41,7 +41,7 @@ async function* markedInTurns(
       const before = known.get(found.id)
       const place = before !== undefined && before < found.sequence ? before : found.sequence
       known.set(found.id, place)
-      places.send(found.id, place)
+      places.send(lines.position, found.id, place)
       yield withFields(found, place)
     }
   }
@@ -84,19 +84,19 @@ function withFields({ text, shard }: OwnLine, sequence: string): string {
 /** Chunks of NDJSON with those of the ids that are the replica's. */
 export function ownIds(
   chunks: AsyncIterable<Uint8Array>,
-  lines: Pick<DocumentLines, 'view' | 'places'>,
+  lines: Pick<DocumentLines, 'view' | 'position' | 'places'>,
 ): AsyncGenerator<Uint8Array> {
   return bytesOf(ownIdLines(chunks, lines))
 }
 
 async function* ownIdLines(
   chunks: AsyncIterable<Uint8Array>,
-  { view, places }: Pick<DocumentLines, 'view' | 'places'>,
+  { view, position, places }: Pick<DocumentLines, 'view' | 'position' | 'places'>,
 ): AsyncGenerator<string> {
   for await (const text of linesOf(chunks)) {
     const id = JSON.parse(text) as string
     if (!owns(view, id)) continue
-    places?.send(id, null)
+    places?.send(position, id, null)
     yield text
   }
 }

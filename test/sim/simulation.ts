@@ -55,7 +55,7 @@ function drawWorld(random: Random, isSpread: boolean): World {
   const spread = (): Spread | null => {
     if (!isSpread || random.float() < 0.25) return null
     const replicationFactor = 1 + random.integer(3)
-    return { shards: 1 + random.integer(4), replicationFactor, exactTies: random.float() < 0.5 }
+    return { shards: 1 + random.integer(4), replicationFactor, exactTies: false }
   }
   return { groups, spreads: new Map(['a', 'b', 'c'].map((uid) => [uid, spread()])) }
 }
