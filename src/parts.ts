@@ -514,14 +514,18 @@ export function createLogger(config: Config): Logger {
 }
 
 /** Loaded only where it runs: storage and worker threads have no business in a gateway's memory. */
+/** How long an engine waits for one that must be about to end. */
+const formerHolderMs = 10_000
+
 export async function startEmbeddedEngine(
   { clock, random }: Host,
   config: Config,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<string> {
-  const [{ openEngine }, { startEngineServer }, { startWebhookDelivery }] = await Promise.all([
+  const [{ openEngine }, { EngineFolderInUse }, { startEngineServer }, { startWebhookDelivery }] = await Promise.all([
     import('./embedded/engine-core.ts'),
+    import('./embedded/folder-lock.ts'),
     import('./embedded/server/engine-server.ts'),
     import('./embedded/server/webhook-delivery.ts'),
   ])
@@ -543,18 +547,26 @@ export async function startEmbeddedEngine(
   )
   const core = await supervisor.start(
     'engine core',
-    () =>
-      openEngine(
-        resolve(config.data.dir),
-        {
-          ...standaloneEngine(config),
-          indexingBytesMax: config.engine.indexingMemoryBytes,
-          allowedNetworks: config.outbound.allowedIpNetworks,
-          onFinished: (tasks) => webhooks.notify(tasks),
-          onDamage: ({ indexUid, message }) => logger.error({ index: indexUid }, message),
-        },
-        clock,
-      ),
+    async () => {
+      const options = {
+        ...standaloneEngine(config),
+        indexingBytesMax: config.engine.indexingMemoryBytes,
+        allowedNetworks: config.outbound.allowedIpNetworks,
+        onFinished: webhooks.notify,
+        onDamage: ({ indexUid, message }: { readonly indexUid: string | null; readonly message: string }) =>
+          logger.error({ index: indexUid }, message),
+      }
+      const deadline = clock.monotonic() + formerHolderMs
+      for (;;) {
+        try {
+          return await openEngine(resolve(config.data.dir), options, clock)
+        } catch (error) {
+          // Of a server that was killed while it started an engine, that engine may still be about to notice.
+          if (!(error instanceof EngineFolderInUse) || clock.monotonic() > deadline) throw error
+          await clock.sleep(100)
+        }
+      }
+    },
     (running) => running.close(),
   )
   opened = core
