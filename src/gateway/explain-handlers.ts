@@ -21,6 +21,7 @@ import { type Call, type Handler, pathUid } from './exchange.ts'
 import { checkFilterFlags } from './filter-flags.ts'
 import { type KnownIndex, searchedIndex, shardsOf, targetOf } from './planned-indexes.ts'
 import { checkJsonType, readBody } from './request-body.ts'
+import { asksMetadata } from './request-headers.ts'
 import { explainActions } from './route-policy.ts'
 import { knownIndexes, readSpread } from './spread-read.ts'
 
@@ -62,7 +63,7 @@ async function explained(call: Call, sent: SearchQuery): Promise<Answer> {
   }
   return readSpread({
     ...{ exchange, principal, signal, uids: [uid], operation: 'search' },
-    withMetadata: headers.includeMetadata === 'true' || headers.includeMetadata === '1',
+    withMetadata: asksMetadata(headers),
     async answer(find, options, coverOf) {
       const index = find(uid)
       const cover = coverOf(uid)

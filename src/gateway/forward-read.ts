@@ -26,6 +26,7 @@ import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, relay } from './relay.ts'
 import { renderAnswer } from './render.ts'
 import { checkJsonType, collectBody } from './request-body.ts'
+import { asksMetadata } from './request-headers.ts'
 import { legSpan } from './request-spans.ts'
 import type { Method } from './route-policy.ts'
 import { answerSpread } from './spread-handlers.ts'
@@ -71,7 +72,7 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   const { headers, path, policy, principal, uid } = bound(exchange)
   const { parts, table } = exchange
   const forced = policy.handler === 'search' ? forcedFilter(principal, uid) : null
-  const includeMetadata = policy.handler === 'search' && isTrue(headers.includeMetadata)
+  const includeMetadata = policy.handler === 'search' && asksMetadata(headers)
   const route = table.index(principal.project.id, uid)
   if (route === undefined) {
     // What is wrong with the request itself is told first, as the engine would (M-A1).
@@ -146,10 +147,6 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
 
 function movingIndex(): ApiError {
   return new ApiError('index_moving', 'The index is being moved. Try again.')
-}
-
-function isTrue(header: string | undefined): boolean {
-  return header === 'true' || header === '1'
 }
 
 /** What follows `/indexes/{uid}` in a canonical path, escapes as sent. */

@@ -27,6 +27,7 @@ import { NameMap } from './name-map.ts'
 import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody, translate } from './relay.ts'
 import { checkJsonType, readBody } from './request-body.ts'
+import { asksMetadata } from './request-headers.ts'
 import { readSpread } from './spread-read.ts'
 
 const plainPlaces = compilePlaces(answerPlaces.multiSearch)
@@ -126,7 +127,7 @@ async function searchSpread(
     return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
   })
   const queries = foreign === undefined ? checked : await resolvedQueries(checked, foreign)
-  const withMetadata = headers.includeMetadata === 'true' || headers.includeMetadata === '1'
+  const withMetadata = asksMetadata(headers)
   const answer = await readSpread({
     ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
     answer: (find, options) => searchTogether(find, { ...decoded, queries }, options),
@@ -288,7 +289,7 @@ function firstFailure(failures: readonly Error[]): Error {
 /** Sends the leg and gives its answer's bytes; errors name the queries by their places in the whole request. */
 async function ask(call: Call, leg: Leg, body: JsonObject, names: NameMap): Promise<Buffer> {
   const { parts } = call
-  const withMetadata = call.headers.includeMetadata === 'true' || call.headers.includeMetadata === '1'
+  const withMetadata = asksMetadata(call.headers)
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, leg.placement, call.principal.project.id),
     jsonRequest('POST', '/multi-search', body, withMetadata ? ['meili-include-metadata', 'true'] : []),

@@ -87,6 +87,11 @@ export function readHeaders(raw: readonly string[]): RequestHeaders {
   return known
 }
 
+/** Whether `Meili-Include-Metadata` asks for metadata; every other value is no. */
+export function asksMetadata({ includeMetadata }: RequestHeaders): boolean {
+  return includeMetadata === 'true' || includeMetadata === '1'
+}
+
 const bearer = /^bearer(?: +|$)/i
 
 /**

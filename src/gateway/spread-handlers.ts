@@ -25,6 +25,7 @@ import type { ReadOperation } from '../upstream/read-attempt.ts'
 import { type Answer, json } from './answer.ts'
 import { type Call, param, pathUid } from './exchange.ts'
 import { ForeignDocuments } from './foreign-documents.ts'
+import { asksMetadata } from './request-headers.ts'
 import { readSpread } from './spread-read.ts'
 
 /** What a client asks, decoded: anything wrong with it was told by then. */
@@ -46,10 +47,9 @@ export async function answerSpread(call: Call, entry: IndexEntry, body: Buffer |
       ? new ForeignDocuments(exchange, principal.project, signal)
       : undefined
   const question = await questionOf(call, body, foreign)
-  const asksMetadata = headers.includeMetadata === 'true' || headers.includeMetadata === '1'
   const answer = await readSpread({
     ...{ exchange, principal, signal, uids: [uid], operation: question.operation },
-    withMetadata: asksMetadata && question.withMetadata === true,
+    withMetadata: question.withMetadata === true && asksMetadata(headers),
     ...(question.query === undefined ? {} : { question: question.query }),
     answer: (find, options) => {
       const index = find(uid)
