@@ -48,6 +48,12 @@ test('rules that meet at a place go by precedence; pins beyond the last hit foll
   await put('early', { precedence: 1, actions: [pin('3', 0), pin('5', 90)] })
   assert.deepEqual(await hits({ q: 'two' }), [3, 4, 2, 5])
   assert.deepEqual(await hits({ q: 'two', limit: 3 }), [3, 2, 5])
+  // A page behind the first, before the place of any pin.
+  await put('late', { actions: [pin('4', 90)] })
+  await put('early', { actions: [pin('3', 80)] })
+  assert.equal((await hits({ q: 'two', page: 2, hitsPerPage: 1 })).length, 1)
+  await put('late', { actions: [pin('4', 0)] })
+  await put('early', { actions: [pin('3', 0), pin('5', 90)] })
   await put('late', { precedence: 0 })
   assert.deepEqual(await hits({ q: 'two' }), [4, 3, 2, 5])
   await clear()

@@ -5,6 +5,7 @@ import { isCovered, matchesPattern } from '../field-rules.ts'
 import type { FieldId, IndexReader } from '../index-reader.ts'
 import type { FilterableRule } from '../index-settings.ts'
 import { isFilterable, patternsWhere, ruleMatches, ruleOf } from './attribute-names.ts'
+import { byCount, type PlacedCount } from './facet-ties.ts'
 import type { OrderedObject } from './ordered-json.ts'
 
 /** Values with their counts, in the order in which clients see them. */
@@ -110,6 +111,19 @@ interface Counted {
   readonly count: number
 }
 
+interface PlacedValue extends Counted, PlacedCount {
+  readonly count: number
+}
+
+/** Found value by value. */
+interface PlacedValues {
+  readonly numbers: PlacedValue[]
+  readonly strings: PlacedValue[]
+  readonly range: Facet['range']
+  /** Values of the field, whether candidates have them or not; of a count that was cut short, fewer. */
+  readonly totals: { readonly numbers: number; readonly strings: number }
+}
+
 interface CountedValues {
   readonly numbers: Counted[]
   readonly strings: Counted[]
@@ -119,11 +133,11 @@ interface CountedValues {
 function facetOf(reader: IndexReader, field: FieldId, order: FacetOrder, candidates: Bitmap): Facet {
   const max = reader.settings.faceting.maxValuesPerFacet
   if (order === 'count') {
-    const { numbers, strings, range } = countByValue(reader, field, candidates)
-    // Equal counts: the greater value first, as the reference's heap gives them.
-    numbers.reverse().sort((left, right) => right.count - left.count)
-    strings.reverse().sort((left, right) => right.count - left.count)
-    return { distribution: shownByCount(numbers, strings, max), range }
+    const { numbers, strings, range, totals } = countByValue(reader, field, candidates)
+    const first = byCount(numbers, totals.numbers, candidates, max)
+    // Numbers that fill the list leave no end to the strings: see `shownByCount`.
+    const rest = byCount(strings, totals.strings, candidates, first.length < max ? max : strings.length)
+    return { distribution: shownByCount(first, rest, max), range }
   }
   if (candidates.size > documentsReadMax) {
     const { numbers, strings, range } = countByValue(reader, field, candidates, { shownMax: max })
@@ -179,30 +193,33 @@ function countByValue(
   field: FieldId,
   candidates: Bitmap,
   { shownMax = Number.POSITIVE_INFINITY }: { readonly shownMax?: number } = {},
-): CountedValues {
-  const numbers: Counted[] = []
-  const strings: Counted[] = []
+): PlacedValues {
+  const numbers: PlacedValue[] = []
+  const strings: PlacedValue[] = []
+  const totals = { numbers: 0, strings: 0 }
   let min: number | undefined
   let max: number | undefined
   for (const { value, docids } of reader.facetNumbers(field, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY)) {
+    const place = totals.numbers++
     if (numbers.length < shownMax) {
       const count = docids.andSize(candidates)
       if (count === 0) continue
       const text = numberKey(value)
-      numbers.push({ value: text, shown: text, count })
+      numbers.push({ value: text, shown: text, count, place, docids })
     } else if (!docids.intersects(candidates)) continue
     min ??= value
     max = value
   }
   for (const string of reader.facetStrings(field, '')) {
     const { docids, value } = string
+    const place = totals.strings++
     if (numbers.length + strings.length >= shownMax) break
     const count = docids.andSize(candidates)
     if (count === 0) continue
     const spelling = count === docids.size ? undefined : spellingIn(reader, field, value, docids.minCommon(candidates))
-    strings.push({ value, shown: spelling ?? string.original, count })
+    strings.push({ value, shown: spelling ?? string.original, count, place, docids })
   }
-  return { numbers, strings, range: min === undefined || max === undefined ? null : { min, max } }
+  return { numbers, strings, range: min === undefined || max === undefined ? null : { min, max }, totals }
 }
 
 function spellingIn(reader: IndexReader, field: FieldId, value: string, docid: number | undefined): string | undefined {

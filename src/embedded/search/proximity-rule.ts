@@ -124,8 +124,10 @@ function pairEnds(docids: TermDocids, subset: TermSubset, end: 'first' | 'last',
   const { postings } = docids
   const { words, phrases } = subset.derivations
   const ends: PairEnd[] = []
+  // Pairs are known of all fields together: where some alone are searched, the other word may stand in any of them.
+  const isAnywhere = end === 'first' && postings.restriction !== undefined
   for (const { word } of words) {
-    const within = postings.original(word).and(universe)
+    const within = isAnywhere ? universe : postings.original(word).and(universe)
     if (!within.isEmpty()) ends.push({ word, phrase: null, within })
   }
   for (const phrase of phrases) {

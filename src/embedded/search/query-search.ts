@@ -105,7 +105,15 @@ export function runQuery(
       : sorted.candidates
   const candidates = pins.length === 0 ? organic : organic.or(pinned)
   const shown = shownPins(pins, sorted.docids.length, options.from + options.length)
-  return { docids: sorted.docids, scores: sorted.scores, candidates, words: new MatchingWords(terms), pins: shown }
+  // A list that pins are put into is whole; where none of them shows it is the page, as without pins.
+  const dropped = pins.length > 0 && shown.length === 0 ? options.from : 0
+  return {
+    docids: sorted.docids.slice(dropped),
+    scores: sorted.scores.slice(dropped),
+    candidates,
+    words: new MatchingWords(terms),
+    pins: shown,
+  }
 }
 
 interface Reading {
