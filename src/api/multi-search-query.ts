@@ -18,6 +18,7 @@ import {
   string,
 } from './decode.ts'
 import { ApiError } from './errors.ts'
+import type { Features } from './features.ts'
 import { parseFilter } from './filter.ts'
 import { indexUid, isIndexUid } from './index-uid.ts'
 import { checkVectors, encodeSearchQuery, type SearchQuery, searchFields } from './search-query.ts'
@@ -115,8 +116,10 @@ export function insideQuery(position: number): string {
   return `Inside \`.queries[${position}]\`: `
 }
 
-export function decodeMultiSearch(sent: Json): MultiSearch {
+/** @param onRead  runs before what the queries ask for is checked. */
+export function decodeMultiSearch(sent: Json, onRead: (read: MultiSearch) => void = () => {}): MultiSearch {
   const decoded = body(sent, bodyRoot)
+  onRead(decoded)
   const sentQueries = queriesOf(sent)
   // Of a federated search all filters are read before anything else is checked.
   if (decoded.federation !== null)
@@ -137,15 +140,37 @@ function queriesOf(sent: Json): readonly JsonObject[] {
   return isObject(sent) && Array.isArray(sent.queries) ? sent.queries.filter(isObject) : []
 }
 
-/** Runs `check`; its error gets the query's place before its message, and a missing index becomes 400 (M-B5). */
-export function rethrowInside<T>(position: number, check: () => T): T {
+/** Of a search among several that names no index (M-B3): with foreign keys on it is the status of a single search. */
+export const missingIndexStatus = ({ foreignKeys }: Partial<Features>): number => (foreignKeys === true ? 404 : 400)
+
+/**
+ * With foreign keys on, a federation looks up all indexes before anything else, and says of none which query named it.
+ *
+ * @param isKnown  of an index; may refuse.
+ */
+export function checkFederatedIndexes(
+  { queries, federation }: MultiSearch,
+  { foreignKeys }: Partial<Features>,
+  isKnown: (uid: string, position: number) => boolean,
+): void {
+  if (federation === null || foreignKeys !== true) return
+  for (const [position, { indexUid: uid }] of queries.entries())
+    if (!isKnown(uid, position)) throw new ApiError('index_not_found', `Index \`${uid}\` not found.`)
+}
+
+/**
+ * Runs `check`; its error gets the query's place before its message, and a missing index becomes 400 (M-B5).
+ *
+ * @param missingStatus  see `missingIndexStatus`.
+ */
+export function rethrowInside<T>(position: number, check: () => T, missingStatus = 400): T {
   try {
     return check()
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     throw new ApiError(error.code, `${insideQuery(position)}${error.message}`, {
       cause: error,
-      ...(error.code === 'index_not_found' ? { status: 400 } : {}),
+      ...(error.code === 'index_not_found' ? { status: missingStatus } : {}),
     })
   }
 }

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { v7 } from 'uuid'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
 import type { Filter } from '../api/filter-tree.ts'
-import { rethrowInside } from '../api/multi-search-query.ts'
+import { missingIndexStatus, rethrowInside } from '../api/multi-search-query.ts'
 import { assert } from '../lib/assert.ts'
 import { systemClock } from '../lib/clock.ts'
 import { createEgressPolicy } from '../lib/egress-policy.ts'
@@ -131,7 +131,11 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
       const queries = request.query.queries.map((query, place) =>
         find(query.indexUid) === undefined
           ? query
-          : rethrowInside(place, () => resolve(query.indexUid, query, 'invalid_search_filter', isOn)),
+          : rethrowInside(
+              place,
+              () => resolve(query.indexUid, query, 'invalid_search_filter', isOn),
+              missingIndexStatus(request.options.features),
+            ),
       )
       const found = runMultiSearch(find, { ...request.query, queries }, contextOf(request.options, embeddings))
       return exactText(orderedText(withForeign(found, null, request.options)))

@@ -8,7 +8,7 @@ import { ApiError, type ErrorCode } from '../api/errors.ts'
 import { renderFilter } from '../api/filter.ts'
 import type { Filter } from '../api/filter-tree.ts'
 import { indexNotFound } from '../api/index-uid.ts'
-import { rethrowInside } from '../api/multi-search-query.ts'
+import { missingIndexStatus, rethrowInside } from '../api/multi-search-query.ts'
 import {
   type ForeignKey,
   foreignKeysOf,
@@ -95,9 +95,13 @@ export class ForeignDocuments {
         try {
           filled.push(typeof own === 'string' ? await this.#fillText(result, own) : result)
         } catch (error) {
-          rethrowInside(place, () => {
-            throw error
-          })
+          rethrowInside(
+            place,
+            () => {
+              throw error
+            },
+            missingIndexStatus({ foreignKeys: true }),
+          )
         }
       }
       members.set('results', `[${filled.join(',')}]`)

@@ -7,7 +7,13 @@ import { ApiError, type ErrorBody } from '../api/errors.ts'
 import { featureNotEnabled } from '../api/features.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
-import { decodeMultiSearch, insideQuery, type MultiSearch } from '../api/multi-search-query.ts'
+import {
+  checkFederatedIndexes,
+  decodeMultiSearch,
+  insideQuery,
+  type MultiSearch,
+  missingIndexStatus,
+} from '../api/multi-search-query.ts'
 import { headerNames } from '../api/names.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
@@ -67,7 +73,13 @@ export async function answerMultiSearch(call: Call, sent: Json): Promise<Answer>
 }
 
 async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | undefined): Promise<Answer> {
-  const decoded = decodeMultiSearch(sent)
+  const { project } = call.principal
+  const decoded = decodeMultiSearch(sent, (read) =>
+    checkFederatedIndexes(read, project.features, (uid, position) => {
+      if (!seesIndex(call.principal, uid)) throw inside(position, invalidKey().body, 403)
+      return call.exchange.table.index(project.id, uid) !== undefined
+    }),
+  )
   assert(isObject(sent) && Array.isArray(sent.queries), 'a decoded multi-search has queries')
   if (decoded.queries.length > queriesMax) {
     throw new ApiError('bad_request', `A multi-search holds at most ${queriesMax} queries.`)
@@ -121,7 +133,7 @@ async function searchSpread(
     const uid = query.indexUid
     if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
     if (exchange.table.index(principal.project.id, uid) === undefined)
-      throw inside(position, indexNotFound(uid).body, 400)
+      throw inside(position, indexNotFound(uid).body, missingIndexStatus(principal.project.features))
     rethrowFlags(position, () => checkFilterFlags(query.filter, principal.project.features))
     const forced = forcedFilter(principal, uid)
     return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
@@ -155,7 +167,8 @@ function placeQuery(call: Call, names: NameMap, uid: string, position: number, s
   const { principal, exchange } = call
   if (!seesIndex(principal, uid)) throw inside(position, invalidKey().body, 403)
   const route = exchange.table.index(principal.project.id, uid)
-  if (route === undefined) throw inside(position, indexNotFound(uid).body, 400)
+  if (route === undefined)
+    throw inside(position, indexNotFound(uid).body, missingIndexStatus(principal.project.features))
   const placement = readPlacement(route)
   assert(isObject(sent), 'a decoded query is an object')
   rethrowFlags(position, () => checkFilterFlags(sent.filter ?? null, principal.project.features))
@@ -209,7 +222,7 @@ function rethrowFlags(position: number, check: () => void): void {
   }
 }
 
-/** A query's error has a status of its own: a missing index is 400 here (M-B3). */
+/** A query's error has a status of its own. */
 function inside(position: number, error: ErrorBody, status: number): EngineError {
   return new EngineError(status, { ...error, message: `${insideQuery(position)}${error.message}` }, undefined)
 }

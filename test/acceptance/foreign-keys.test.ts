@@ -67,7 +67,12 @@ inEveryLayout((layout) => {
     assert.deepEqual([missing.status, missing.body.code], [404, 'index_not_found'])
     assert.equal(missing.body.message, 'Index `authors` not found.')
     const several = await call('POST', '/multi-search', { queries: [{ indexUid: 'books' }] })
-    assert.deepEqual([several.status, several.body.message], [400, 'Inside `.queries[0]`: Index `authors` not found.'])
+    assert.deepEqual([several.status, several.body.message], [404, 'Inside `.queries[0]`: Index `authors` not found.'])
+    const unknown = { queries: [{ indexUid: 'books', limit: 0 }, { indexUid: 'nope' }] }
+    const listed = await call('POST', '/multi-search', unknown)
+    assert.deepEqual([listed.status, listed.body.message], [404, 'Inside `.queries[1]`: Index `nope` not found.'])
+    const merged = await call('POST', '/multi-search', { ...unknown, federation: {} })
+    assert.deepEqual([merged.status, merged.body.message], [404, 'Index `nope` not found.'])
     await write(
       'POST',
       '/indexes/authors/documents',

@@ -54,10 +54,6 @@ export function runFederated(
   context: SearchContext,
 ): OrderedObject {
   const startedAt = context.clock.monotonic()
-  // With foreign keys every index is looked at before any query, and then nothing says which query named it.
-  if (context.features.foreignKeys)
-    for (const { indexUid } of queries)
-      if (find(indexUid) === undefined) throw new ApiError('index_not_found', `Index \`${indexUid}\` not found.`)
   const run = new FederatedRun(find, federation, context)
   const byIndex = new Map<string, PlacedQuery[]>()
   for (const [position, query] of queries.entries()) {

@@ -1,6 +1,6 @@
 /** Foreign keys: ids in hits are replaced by the documents that they name in another index, while the flag is on. */
 import { isDocumentId } from '../../api/document-id.ts'
-import { rethrowInside } from '../../api/multi-search-query.ts'
+import { missingIndexStatus, rethrowInside } from '../../api/multi-search-query.ts'
 import { parseExact, plainText } from '../../lib/exact-numbers.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import { selectFields } from './document-selection.ts'
@@ -44,7 +44,7 @@ export function withForeignDocuments(answer: OrderedObject, uid: string | null, 
       const own = result instanceof Map ? (result as OrderedObject) : undefined
       const name = own?.get('indexUid')
       return own !== undefined && typeof name === 'string'
-        ? rethrowInside(place, () => withForeignDocuments(own, name, need))
+        ? rethrowInside(place, () => withForeignDocuments(own, name, need), missingIndexStatus({ foreignKeys: true }))
         : result
     })
     return new Map([...answer, ['results', each as readonly OrderedObject[]]])

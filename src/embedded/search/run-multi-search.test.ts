@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { defaultSettings, filterable, MemoryReader } from '../../../test/embedded/memory-reader.ts'
 import { newSearchContext } from '../../../test/embedded/search-context.ts'
 import { decodeFacetSearch } from '../../api/facet-search-query.ts'
-import { decodeMultiSearch } from '../../api/multi-search-query.ts'
+import { checkFederatedIndexes, decodeMultiSearch, type MultiSearch } from '../../api/multi-search-query.ts'
 import { decodeSimilar } from '../../api/similar-query.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { type OrderedObject, orderedText } from './ordered-json.ts'
@@ -57,7 +57,25 @@ test('the first query that fails fails the request and is named', () => {
   assert.throws(() => multi({ queries: [{ indexUid: 'films' }, { indexUid: 'nope' }] }), {
     code: 'index_not_found',
     message: 'Inside `.queries[1]`: Index `nope` not found.',
+    status: 400,
   })
+})
+
+test('with foreign keys on, a missing index is a 404, and comes before what is wrong with the queries of a federation', () => {
+  const on = { ...context, features: { ...context.features, foreignKeys: true } }
+  const missing = { indexUid: 'nope', limit: 2 }
+  assert.throws(() => runMultiSearch((uid) => indexes[uid], decodeMultiSearch({ queries: [missing] }), on), {
+    message: 'Inside `.queries[0]`: Index `nope` not found.',
+    status: 404,
+  })
+  const check = (read: MultiSearch) => checkFederatedIndexes(read, on.features, (uid) => uid in indexes)
+  assert.throws(
+    () => decodeMultiSearch({ federation: {}, queries: [{ indexUid: 'films', filter: '(' }, missing] }, check),
+    {
+      message: 'Index `nope` not found.',
+      status: 404,
+    },
+  )
 })
 
 test('one list holds the best hits of all queries, each document once', () => {

@@ -3,7 +3,12 @@ import { ApiError } from '../../api/errors.ts'
 import { decodeFacetSearch } from '../../api/facet-search-query.ts'
 import { featureNotEnabled } from '../../api/features.ts'
 import { andFilters, parseFilter } from '../../api/filter.ts'
-import { decodeMultiSearch, type MultiSearchQuery, rethrowInside } from '../../api/multi-search-query.ts'
+import {
+  checkFederatedIndexes,
+  decodeMultiSearch,
+  type MultiSearchQuery,
+  rethrowInside,
+} from '../../api/multi-search-query.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../../api/search-query.ts'
 import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../../api/similar-query.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
@@ -68,7 +73,12 @@ async function similar(call: Call, query: SimilarQuery): Promise<Answer> {
 }
 
 async function multiSearch(call: Call): Promise<Answer> {
-  const { queries, federation } = decodeMultiSearch(await readJson(call))
+  const { queries, federation } = decodeMultiSearch(await readJson(call), (read) =>
+    checkFederatedIndexes(read, call.parts.features(), (uid, position) => {
+      rethrowInside(position, () => checkIndex(call.access, uid))
+      return call.parts.core.index(uid) !== undefined
+    }),
+  )
   const allowed = queries.map((query, position) =>
     rethrowInside(position, (): MultiSearchQuery => {
       checkIndex(call.access, query.indexUid)
