@@ -101,6 +101,7 @@ export async function startStore(
   try {
     await store.migrate()
     supervisor.watch('blob sweep', sweepBlobs(store, logger))
+    supervisor.watch('secrets', placeSecrets(store, logger))
   } catch (error) {
     if (!mayWait || !(error instanceof StoreUnavailable)) throw error
     supervisor.watch('schema', migrateLater(store, host, supervisor.signal, logger))
@@ -113,12 +114,23 @@ async function sweepBlobs(store: Store, logger: Logger): Promise<void> {
   logger.debug({ removed }, 'blobs swept')
 }
 
+async function placeSecrets(store: Store, logger: Logger): Promise<void> {
+  try {
+    const placed = await store.placeSecrets()
+    if (placed > 0) logger.info({ placed }, 'secrets stand under the data keys of their organisations')
+  } catch (error) {
+    // They open as they are; the next start tries again.
+    logger.warn({ err: error }, 'secrets could not be sealed under the data keys of their organisations')
+  }
+}
+
 /** Until then the store's calls fail as while the database is away. */
 async function migrateLater(store: Store, { clock }: Host, signal: AbortSignal, logger: Logger): Promise<void> {
   while (!signal.aborted) {
     await clock.sleep(migrateAgainMs, signal)
     try {
       await store.migrate()
+      await placeSecrets(store, logger)
       return await sweepBlobs(store, logger)
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error

@@ -25,7 +25,7 @@ export function addSecretsCommands(program: Command, run: RunCommand): void {
   secrets
     .command('reseal')
     .description(
-      'Replaces the data keys too, after `rotate` and when every process has the new sealing key: the first run makes a data key, the second, minutes later, seals every secret anew under it, the third, a day later, drops the older ones. Each says when to run the next.',
+      'Replaces the data keys too, after `rotate` and when every process has the new sealing key: the first run makes data keys, the second, minutes later, seals every secret anew under them, the third, a day later, drops the older ones. Each says when to run the next.',
     )
     .action((_: object, command: Command) => run(command, reseal))
 

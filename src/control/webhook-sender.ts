@@ -11,6 +11,7 @@ import type { TaskView } from '../api/tasks.ts'
 import type { Journal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { EgressPolicy } from '../lib/egress-policy.ts'
+import { SealBroken } from '../lib/seal.ts'
 import type { ProjectId, Webhook } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 
@@ -89,11 +90,21 @@ async function sendFeed(
   const { tasks, cursor } = await deps.journal.finishedAfter(feed.project, feed.cursor, tasksPerCallMax)
   if (cursor === feed.cursor) return false
   await deps.journal.saveFeedCursor(consumer, feed.project, cursor)
-  const webhooks = await deps.catalogue.webhooks(feed.project)
+  const webhooks = await readableWebhooks(deps, feed.project)
   if (webhooks.length === 0 || tasks.length === 0) return true
   const body = await encodeTasks(tasks)
   await Promise.all(webhooks.map((webhook) => call(deps, agent, webhook, body, signal)))
   return true
+}
+
+/** None when one of them does not open, which the store's log tells: other projects' are called. */
+async function readableWebhooks({ catalogue }: WebhookSenderDeps, project: ProjectId): Promise<readonly Webhook[]> {
+  try {
+    return await catalogue.webhooks(project)
+  } catch (error) {
+    if (error instanceof SealBroken) return []
+    throw error
+  }
 }
 
 /** The body of a call: gzip of one TaskView a line. */

@@ -20,7 +20,7 @@ import type { Answer } from './answer.ts'
 import { type BoundRoute, callOf, type Exchange, routeNotAvailable } from './exchange.ts'
 import { forwardRead } from './forward-read.ts'
 import { handlers, isRelayed, type OpenName, openAnswers } from './handlers.ts'
-import { renderAnswer, renderError } from './render.ts'
+import { projectUnreadable, renderAnswer, renderError } from './render.ts'
 import { credentialOf, readHeaders } from './request-headers.ts'
 import { foreignHost, type HostRules, projectOfHost } from './request-host.ts'
 import { canonicalPath } from './request-path.ts'
@@ -237,7 +237,7 @@ function admit(principal: Principal, policy: RoutePolicy, uid: string | null): v
   const { state } = principal.project
   if (state === 'suspended') throw new ApiError('project_suspended', 'This project is suspended.')
   if (state === 'deleting') throw invalidKey()
-  if (state === 'unreadable') throw new ApiError('route_unavailable', 'This project cannot be served at the moment.')
+  if (state === 'unreadable') throw new ApiError('route_unavailable', projectUnreadable)
   authorise(principal, policy.action, null)
   for (const action of policy.alsoActions ?? []) authorise(principal, action, null)
   if (uid !== null) authorise(principal, null, checkIndexUid(uid))

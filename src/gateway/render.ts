@@ -1,5 +1,6 @@
 /** The one place that writes answers of our own and turns errors into answers and log fields. */
 import { ApiError, type ErrorBody, errorBody } from '../api/errors.ts'
+import { SealBroken } from '../lib/seal.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Answer } from './answer.ts'
 import { commonHeaders } from './common-headers.ts'
@@ -63,6 +64,9 @@ export interface RenderedError {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** A secret of the project does not open. */
+export const projectUnreadable = 'This project cannot be served at the moment.'
+
 /** What a client is told of an error. Anything unexpected is `internal`, with the request id only (P-15). */
 export function toRenderedError(error: unknown, requestId: string): RenderedError {
   if (error instanceof ApiError) {
@@ -78,6 +82,10 @@ export function toRenderedError(error: unknown, requestId: string): RenderedErro
       body: errorBody('route_unavailable', 'The service cannot do this at the moment. Nothing was changed; try again.'),
       headers: {},
     }
+  }
+  if (error instanceof SealBroken) {
+    // Which secret it is stands in the log of the store (P-26).
+    return { status: 503, body: errorBody('route_unavailable', projectUnreadable), headers: {} }
   }
   return {
     status: 500,
@@ -135,5 +143,10 @@ function renderErrorBody(
 }
 
 function isForeseen(error: unknown): boolean {
-  return error instanceof ApiError || error instanceof EngineError || error instanceof StoreUnavailable
+  return (
+    error instanceof ApiError ||
+    error instanceof EngineError ||
+    error instanceof StoreUnavailable ||
+    error instanceof SealBroken
+  )
 }

@@ -1,8 +1,8 @@
 /** Inserts appended changes: many in one statement. */
 import type { PoolClient } from 'pg'
 import { taskKindOf } from '../api/tasks.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { encodeBody, hasSecret, jsonText, sealContexts, sealJson } from './change-row.ts'
 import { numberEndings } from './ending-rows.ts'
 import { asPart, type Saving } from './index-rows.ts'
@@ -22,13 +22,18 @@ export interface Insertion {
  */
 export async function insertChanges(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   insertions: readonly Insertion[],
   nextTasks: ReadonlyMap<ProjectId, number>,
   token: number,
   saving: Saving | undefined,
 ): Promise<void> {
   const ended = await numberEnded(client, insertions)
+  const secret = insertions.filter(({ change }) => hasSecret(change.operation) || change.deliver !== null)
+  const seals = await sealing.ofProjects(
+    client,
+    secret.map(({ project }) => project),
+  )
   const inline = insertions.map(({ change }) => (change.payload?.kind === 'inline' ? change.payload.bytes : null))
   const offsets: (number | null)[] = []
   let byteCount = 0
@@ -73,7 +78,7 @@ export async function insertChanges(
       column((change) => encodeBody(change.operation, change.customMetadata, change.naming)),
       column((change, project) =>
         hasSecret(change.operation)
-          ? sealJson(sealing, change.operation, sealContexts.operation(project, change.task))
+          ? sealJson(seals(project), change.operation, sealContexts.operation(project, change.task))
           : null,
       ),
       Buffer.concat(inline.filter((bytes) => bytes !== null)),
@@ -85,7 +90,9 @@ export async function insertChanges(
       column((change) => jsonText(change.refusal)),
       column((change) => (change.primaryKey === null ? null : JSON.stringify(change.primaryKey))),
       column((change, project) =>
-        change.deliver === null ? null : sealJson(sealing, change.deliver, sealContexts.deliver(project, change.task)),
+        change.deliver === null
+          ? null
+          : sealJson(seals(project), change.deliver, sealContexts.deliver(project, change.task)),
       ),
       column((change) => change.mayCreate),
       column((change) => change.status),

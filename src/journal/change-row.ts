@@ -7,7 +7,7 @@ import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { Random } from '../lib/random.ts'
-import type { SealingKey } from '../lib/seal.ts'
+import type { Opener, Seal } from '../store/key-ring.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import type { Change, Operation, Payload, Resolution } from './change.ts'
 import type { Naming, OpenChange } from './write-index.ts'
@@ -56,17 +56,17 @@ export const sealContexts = {
   settingsDone: (index: string) => `index:${index}:settings-done`,
 }
 
-export function sealJson(sealing: SealingKey, value: Json | Operation, context: string): Buffer {
-  return sealing.seal(JSON.stringify(value), context)
+export function sealJson(seal: Seal, value: Json | Operation, context: string): Buffer {
+  return seal.seal(JSON.stringify(value), context)
 }
 
-export function openSettings(sealing: SealingKey, sealed: Buffer | null, context: string): JsonObject {
+export function openSettings(sealing: Opener, sealed: Buffer | null, context: string): JsonObject {
   return sealed === null ? {} : (JSON.parse(sealing.open(sealed, context).toString()) as JsonObject)
 }
 
 type BodyRow = Pick<ChangeRow, 'project_id' | 'task' | 'body' | 'secret_sealed'>
 
-function decodeBody(sealing: SealingKey, row: BodyRow): Body & { readonly operation: Operation } {
+function decodeBody(sealing: Opener, row: BodyRow): Body & { readonly operation: Operation } {
   const body = JSON.parse(row.body) as Body
   if (body.operation !== null) return { ...body, operation: body.operation }
   const plain = sealing.open(row.secret_sealed ?? Buffer.of(), sealContexts.operation(row.project_id, row.task))
@@ -90,7 +90,7 @@ export type OpenRow = BodyRow &
 export const openColumns =
   'project_id, task, body, secret_sealed, position, index_uid, primary_key, may_create, details, refusal, deliver_sealed, status'
 
-export function decodeOpen(sealing: SealingKey, row: OpenRow): OpenChange {
+export function decodeOpen(sealing: Opener, row: OpenRow): OpenChange {
   const body = decodeBody(sealing, row)
   return {
     task: row.task,
@@ -115,14 +115,14 @@ export function doomedTasks({ body }: Pick<ChangeRow, 'body'>): readonly number[
 }
 
 export function openDeliver(
-  sealing: SealingKey,
+  sealing: Opener,
   row: Pick<ChangeRow, 'deliver_sealed' | 'project_id' | 'task'>,
 ): JsonObject | null {
   if (row.deliver_sealed === null) return null
   return openSettings(sealing, row.deliver_sealed, sealContexts.deliver(row.project_id, row.task))
 }
 
-export function decodeChange(sealing: SealingKey, row: ChangeRow): Change {
+export function decodeChange(sealing: Opener, row: ChangeRow): Change {
   const body = decodeBody(sealing, row)
   return {
     project: row.project_id,

@@ -2,8 +2,9 @@
 import type { Selectable } from 'kysely'
 import type { PoolClient } from 'pg'
 import type { JsonObject } from '../lib/json.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
+import type { Sealing } from '../store/data-keys.ts'
+import type { Opener } from '../store/key-ring.ts'
 import type { Tables } from '../store/tables.ts'
 import { openSettings, parseText, sealContexts, sealJson } from './change-row.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
@@ -35,7 +36,7 @@ export function selectIndexes(withSettings: boolean): string {
     ) p`
 }
 
-export function decodeIndex(sealing: SealingKey, row: Row): LockedIndex {
+export function decodeIndex(sealing: Opener, row: Row): LockedIndex {
   const settings = openSettings(sealing, row.settings_sealed, sealContexts.settings(row.id))
   const settingsDone = openSettings(sealing, row.settings_done_sealed, sealContexts.settingsDone(row.id))
   const state: IndexState = {
@@ -68,7 +69,7 @@ export function decodeIndex(sealing: SealingKey, row: Row): LockedIndex {
 /** Locks indexes in order of id, so that transactions never wait for each other in a circle. */
 export async function lockIndexes(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   ids: readonly string[],
 ): Promise<Map<string, LockedIndex>> {
   const { rows } = await client.query<Row>({
@@ -82,7 +83,7 @@ export async function lockIndexes(
 /** The same of one index and of every other one that a waiting swap of it touches. */
 export async function lockWithSwaps(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   id: string,
 ): Promise<Map<string, LockedIndex>> {
   const { rows } = await client.query<Row>({
@@ -100,7 +101,7 @@ export async function lockWithSwaps(
 /** Writes drafts back. A name moves from one row to another, so names that change are cleared first. */
 export async function saveIndexes(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   indexes: readonly LockedIndex[],
 ): Promise<void> {
   const saving = await prepareSaving(client, sealing, indexes)
@@ -116,7 +117,7 @@ export interface Saving {
 /** As `saveIndexes`, but for the last statement, which it answers; `undefined` = there is none. */
 export async function prepareSaving(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   indexes: readonly LockedIndex[],
 ): Promise<Saving | undefined> {
   if (indexes.length === 0) return undefined
@@ -136,10 +137,17 @@ export async function prepareSaving(
     ])
   }
   const states = indexes.map(({ state }) => state)
+  const isChanged = ({ state, loaded }: LockedIndex, of: 'settings' | 'settingsDone') => state[of] !== loaded[of]
+  const changed = indexes.filter((index) => isChanged(index, 'settings') || isChanged(index, 'settingsDone'))
+  const seals = await sealing.ofProjects(
+    client,
+    changed.map(({ state }) => state.project),
+  )
   const sealed = (of: 'settings' | 'settingsDone') =>
-    indexes.map(({ state, loaded }) =>
-      state[of] === loaded[of] ? null : sealJson(sealing, state[of], sealContexts[of](state.id)),
-    )
+    indexes.map((index) => {
+      const { id, project } = index.state
+      return isChanged(index, of) ? sealJson(seals(project), index.state[of], sealContexts[of](id)) : null
+    })
   return {
     text: `update indexes i set
         write_uid = u.write_uid, read_uid = u.read_uid, named_by = u.named_by, write_primary_key = u.write_primary_key,

@@ -1,7 +1,7 @@
 /** Leases of nodes, by the database's clock: workers on several machines need not agree on the time. */
 import type { PoolClient } from 'pg'
-import type { SealingKey } from '../lib/seal.ts'
 import type { NodeId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodeNode, type NodeRow } from '../store/node-row.ts'
 import { transactBehind } from '../store/transaction.ts'
@@ -19,7 +19,7 @@ export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
  */
 export async function leaseNodes(
   database: Database,
-  sealing: SealingKey,
+  sealing: Sealing,
   worker: string,
   leaseMs: number,
 ): Promise<readonly NodeLease[]> {

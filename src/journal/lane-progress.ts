@@ -1,8 +1,8 @@
 /** A lane's progress: what came of changes, and what completes with it, in one transaction. */
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { recordEvents } from '../store/transaction.ts'
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
@@ -30,7 +30,7 @@ export interface ProgressEffects {
 }
 
 export interface ProgressDependencies {
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly clock: Clock
 }
 
@@ -109,7 +109,7 @@ export async function changeStanding(
  * A statement that waits for a lock sees other rows as of its beginning: what the lanes of other replicas recorded meanwhile
  * shows only in the next one. A plain index has one lane, which holds its lease.
  */
-async function lockFresh(client: PoolClient, sealing: SealingKey, index: IndexId): Promise<Map<IndexId, LockedIndex>> {
+async function lockFresh(client: PoolClient, sealing: Sealing, index: IndexId): Promise<Map<IndexId, LockedIndex>> {
   const locked = await lockWithSwaps(client, sealing, index)
   const spread = locked.get(index)?.state.spread ?? null
   return spread === null ? locked : lockWithSwaps(client, sealing, index)

@@ -49,6 +49,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     migrate: async () => undefined,
     unlock: async () => undefined,
     rotateSealingKey: async () => undefined,
+    placeSecrets: async () => 0,
     reseal: async () => ({ kind: 'done', resealed: 0, dropped: 0, keptUntil: null }),
     ping: async () => undefined,
     secrets: (purpose) => [createHash('sha256').update(purpose).digest()],

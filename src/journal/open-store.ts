@@ -4,11 +4,11 @@ import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
 import { openBlobs } from '../store/blobs.ts'
 import type { Spread } from '../store/catalogue.ts'
+import { addDataKeys, rotateSealingKey } from '../store/data-key-rows.ts'
 import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
 import { type EngineCredentials, openEngineCredentials } from '../store/engine-credentials.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
-import { addDataKey, rotateSealingKey } from '../store/key-ring.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
@@ -20,7 +20,7 @@ import type { Journal, LaneJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
 import { openPostgresJournal } from './postgres-journal.ts'
 import { openPostgresLanes } from './postgres-lanes.ts'
-import { type ResealOutcome, reseal } from './reseal.ts'
+import { placeSecrets, type ResealOutcome, reseal } from './reseal.ts'
 import { sweepBlobs } from './retention.ts'
 
 export interface Store {
@@ -38,8 +38,14 @@ export interface Store {
   /** Seals the data keys under `next`. Twice is safe. Throws `WrongSealingKey`. */
   rotateSealingKey(next: SealingKey): Promise<void>
   /**
-   * Brings rows under the newest data key, making one when all are of the time before a rotation, and drops older ones when
-   * nothing can need them.
+   * Seals what was sealed before organisations had data keys under theirs. Answers how many values. Once at start: after the
+   * first time it does nothing.
+   */
+  placeSecrets(): Promise<number>
+  /**
+   * Brings rows under the newest data key of whose they are, making further ones when those are of the time before a
+   * rotation, and drops older ones when nothing can need them. Throws `SealBroken` when an organisation's newest data key
+   * does not open: nothing was dropped.
    */
   reseal(): Promise<ResealOutcome>
   /** Resolves when the database answers; throws `StoreUnavailable`. */
@@ -85,7 +91,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     logger,
   })
   const keys = keepDataKeys(database, { masters, clock, logger })
-  const sealing = keys.ring
+  const { sealing } = keys
   const blobs = openBlobs(options.blobFolder, { clock, random })
   const payloads = openPayloadStore(blobs)
   const signals = openSignals(database, { clock, logger })
@@ -100,7 +106,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     admission: options.admission ?? 'available',
     spread: options.spread ?? null,
   })
-  const catalogueParts = { database, sealing, learnKeys: keys.read, signals, clock, random }
+  const catalogueParts = { database, sealing, keyMaking: { masters, clock }, signals, clock, random }
   return {
     catalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'whole' }),
     gatewayCatalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'gateway' }),
@@ -113,14 +119,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       keys.follow()
     },
     unlock: () => keys.read(),
+    placeSecrets: () => placeSecrets(database, sealing),
     rotateSealingKey: async (next) => rotateSealingKey(database, { masters: await masters(), next, clock }),
     async reseal() {
+      await addDataKeys(database, { masters, clock })
       await keys.read()
-      if (keys.ring.isNewestOld) {
-        await addDataKey(database, { master, clock })
-        await keys.read()
-      }
-      return reseal(database, keys.ring, clock)
+      return reseal(database, sealing, clock)
     },
     ping: async () => {
       await reach(() => database.pool.query('select 1'))

@@ -11,10 +11,11 @@ import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { Random } from '../lib/random.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { IndexId, NodeId, ProjectId, Spread } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { asUnavailable, type Database, inTime, isConflict, type StoreLogger } from '../store/database.ts'
+import { UnknownDataKey } from '../store/key-ring.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { Signals } from '../store/signals.ts'
 import type { AdmissionMode } from '../topology/admission.ts'
@@ -30,7 +31,7 @@ import type { WriteIndex } from './write-index.ts'
 
 export interface AppenderDependencies {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly blobs: Blobs
   readonly signals: Signals
   readonly clock: Clock
@@ -135,6 +136,10 @@ async function commitGroup(deps: AppenderDependencies, appender: Appender, group
       return
     } catch (error) {
       if (isConflict(error) && attempt < triesMax) continue
+      if (error instanceof UnknownDataKey && attempt < triesMax) {
+        await deps.sealing.learn().catch(() => undefined)
+        continue
+      }
       const cause = asUnavailable(error)
       if (cause instanceof StoreUnavailable) {
         deps.logger.warn({ err: error, count: group.length }, 'writes were refused: the store is not available')

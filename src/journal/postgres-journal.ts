@@ -1,7 +1,7 @@
 /** The journal as gateways see it, over PostgreSQL. */
 import type { JsonObject } from '../lib/json.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach, reachInTime } from '../store/database.ts'
 import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
@@ -13,7 +13,7 @@ import { findBatch, findTask, finishedAfter, listBatches, listTasks, matchingTas
 
 export interface JournalDependencies {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly payloads: PayloadStore
   readonly appender: Appender
   readonly signals: Signals
@@ -114,7 +114,7 @@ async function writeState(
 
 async function loadSettings(
   database: Database,
-  sealing: SealingKey,
+  sealing: Sealing,
   appender: Appender,
   index: string,
 ): Promise<JsonObject> {

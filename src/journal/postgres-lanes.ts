@@ -3,10 +3,10 @@
 import type { PoolClient } from 'pg'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { CatalogueEvent, IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach } from '../store/database.ts'
 import { decodePlacement } from '../store/placement-row.ts'
 import type { Signals } from '../store/signals.ts'
@@ -35,7 +35,7 @@ import { openWorkWaiter, projectWork } from './work-waiter.ts'
 
 export interface LaneDependencies {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly payloads: PayloadStore
   readonly blobs: Blobs
   readonly signals: Signals
@@ -297,7 +297,7 @@ async function read(
   }))
 }
 
-async function completedSettings(database: Database, sealing: SealingKey, index: IndexId): Promise<CompletedSettings> {
+async function completedSettings(database: Database, sealing: Sealing, index: IndexId): Promise<CompletedSettings> {
   const { rows } = await reach(() =>
     database.pool.query<{ completed: number; settings_position: number; settings_done_sealed: Buffer | null }>(
       'select completed, settings_position, settings_done_sealed from indexes where id = $1',

@@ -1,7 +1,7 @@
 /** What changes of a whole project do in the transaction that appends them. */
 import type { PoolClient } from 'pg'
-import type { SealingKey } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { recordEvents } from '../store/transaction.ts'
 import type { Insertion } from './change-insert.ts'
 import { decodeOpen, type OpenRow, openColumns } from './change-row.ts'
@@ -24,7 +24,7 @@ export interface Effects {
 /** Carries out cancels, and deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
 export async function carryOut(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   insertions: readonly Insertion[],
   now: number,
 ): Promise<Effects> {
@@ -61,7 +61,7 @@ export async function carryOut(
 
 async function beginSwap(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   project: ProjectId,
   change: NewChange,
   now: number,
@@ -84,7 +84,7 @@ async function beginSwap(
 
 async function cancelTasks(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   project: ProjectId,
   change: NewChange,
   tasks: readonly number[],
@@ -117,7 +117,7 @@ async function cancelTasks(
 /** Dumps and the like that no worker has claimed, and deletions that wait. */
 async function cancelWork(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   project: ProjectId,
   tasks: readonly number[],
   by: { readonly task: number; readonly now: number; readonly batchKey: string },

@@ -1,7 +1,8 @@
 /** Dumps, snapshots and exports: changes that a worker claims and carries out. */
 import type { Clock } from '../lib/clock.ts'
-import type { SealingKey } from '../lib/seal.ts'
+import { SealBroken } from '../lib/seal.ts'
 import type { ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { transact } from '../store/transaction.ts'
@@ -21,7 +22,7 @@ export function openProjectWork({
   sendFinished,
 }: {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly clock: Clock
   readonly sendFinished: (project: ProjectId) => void
 }): ProjectWork {
@@ -42,7 +43,13 @@ export function openProjectWork({
            returning c.*`,
           [worker, leaseMs, clock.now()],
         )
-        return rows[0] === undefined ? undefined : decodeChange(sealing, rows[0])
+        try {
+          return rows[0] === undefined ? undefined : decodeChange(sealing, rows[0])
+        } catch (error) {
+          if (!(error instanceof SealBroken)) throw error
+          // It stays claimed, so that those behind it have their turn.
+          return undefined
+        }
       }),
     renewProjectChange: async (worker, change, leaseMs) => {
       const { rowCount } = await reach(() =>

@@ -1,7 +1,7 @@
 /** Names as reads see them: given when changes complete, and swapped when everything before a swap is complete. */
 import type { PoolClient } from 'pg'
-import type { SealingKey } from '../lib/seal.ts'
 import type { IndexId, ProjectId } from '../store/catalogue.ts'
+import type { Sealing } from '../store/data-keys.ts'
 import type { OpenRow } from './change-row.ts'
 import { decodeOpen, openColumns } from './change-row.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
@@ -12,7 +12,7 @@ import { finishedDetails } from './task-details.ts'
 /** Gives names in order; indexes that lose theirs join `locked`. The caller saves `locked`. */
 export async function giveNames(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   locked: Map<IndexId, LockedIndex>,
   names: readonly NameGiven[],
 ): Promise<void> {
@@ -76,7 +76,7 @@ export async function saveWaits(
  */
 export async function completeSwaps(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   project: ProjectId,
   locked: Map<IndexId, LockedIndex>,
   ids: readonly IndexId[],
@@ -126,7 +126,7 @@ export async function completeSwaps(
 /** All at once: an index that hands its name on must not be taken for one that loses it. */
 async function swapNames(
   client: PoolClient,
-  sealing: SealingKey,
+  sealing: Sealing,
   locked: Map<IndexId, LockedIndex>,
   names: readonly NameGiven[],
 ): Promise<void> {

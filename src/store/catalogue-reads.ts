@@ -1,9 +1,10 @@
 /** The catalogue as a whole, and what changed in it: what route tables are built from. */
-import type { SealingKey } from '../lib/seal.ts'
-import type { CatalogueEvent } from './catalogue.ts'
+import { SealBroken } from '../lib/seal.ts'
+import type { CatalogueEvent, Webhook } from './catalogue.ts'
 import { decodeEntry, decodeEvent, decodeKey, decodeProject, decodeWebhook, type EntryRow } from './catalogue-rows.ts'
 import type { Db } from './database.ts'
 import { decodeCredential } from './engine-credentials.ts'
+import type { Opener } from './key-ring.ts'
 import { decodeNode, type NodeView, selectNodes } from './node-row.ts'
 import { decodePlacement } from './placement-row.ts'
 import type { CatalogueChange, CatalogueSnapshot } from './ports.ts'
@@ -36,7 +37,7 @@ function atOneVersion<T>(db: Db, read: (tx: Db) => Promise<T>): Promise<T> {
   return db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only').execute(read)
 }
 
-export function readSnapshot(db: Db, sealing: SealingKey, view: NodeView): Promise<CatalogueSnapshot> {
+export function readSnapshot(db: Db, sealing: Opener, view: NodeView): Promise<CatalogueSnapshot> {
   return atOneVersion(db, async (tx) => {
     const { catalogue_version: version } = await tx
       .selectFrom('instance')
@@ -65,7 +66,7 @@ export function readSnapshot(db: Db, sealing: SealingKey, view: NodeView): Promi
 /** Events of one entity are folded into its last one: what it is now is read once. */
 export function readChanges(
   db: Db,
-  sealing: SealingKey,
+  sealing: Opener,
   view: NodeView,
   version: number,
   limit: number,
@@ -93,7 +94,7 @@ export function readChanges(
 /** Reads what the events are about, one query for each kind of entity. */
 async function finder(
   tx: Db,
-  sealing: SealingKey,
+  sealing: Opener,
   view: NodeView,
   events: readonly CatalogueEvent[],
 ): Promise<(event: CatalogueEvent) => CatalogueChange> {
@@ -151,8 +152,18 @@ async function finder(
       }
       case 'webhook': {
         const row = webhooks.find(({ uuid, project_id }) => uuid === event.entityId && project_id === event.project)
-        return { event: { ...event, entity: 'webhook' }, now: row && decodeWebhook(sealing, row) }
+        return { event: { ...event, entity: 'webhook' }, now: row && readableWebhook(sealing, row) }
       }
     }
+  }
+}
+
+/** One that does not open is as good as none to whoever follows the catalogue: it must not end the following. */
+function readableWebhook(sealing: Opener, row: Parameters<typeof decodeWebhook>[1]): Webhook | undefined {
+  try {
+    return decodeWebhook(sealing, row)
+  } catch (error) {
+    if (error instanceof SealBroken) return undefined
+    throw error
   }
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import type { Network } from '../api/network-body.ts'
-import { SealBroken, type SealingKey } from '../lib/seal.ts'
+import { SealBroken } from '../lib/seal.ts'
 import {
   type ApiKey,
   type CatalogueEvent,
@@ -17,6 +17,7 @@ import {
   type TokenRules,
   type Webhook,
 } from './catalogue.ts'
+import type { Opener } from './key-ring.ts'
 import type { Tables } from './tables.ts'
 
 export const masterKeyContext = (project: string) => `project:${project}:master-key`
@@ -28,7 +29,7 @@ export function decodeOrganisation(row: Tables['organisations']): Organisation {
   return { id: row.id, name: row.name, createdAt: row.created_at }
 }
 
-export function decodeProject(sealing: SealingKey, row: Tables['projects']): Project {
+export function decodeProject(sealing: Opener, row: Tables['projects']): Project {
   let masterKey: string | undefined
   try {
     masterKey = sealing.open(row.master_key_sealed, masterKeyContext(row.id)).toString()
@@ -101,7 +102,7 @@ export function decodeSpread(text: string | null): Spread | null {
 
 export type WebhookRow = Omit<Tables['webhooks'], 'seq'>
 
-export function decodeWebhook(sealing: SealingKey, row: WebhookRow): Webhook {
+export function decodeWebhook(sealing: Opener, row: WebhookRow): Webhook {
   const headers = sealing.open(row.headers_sealed, webhookContext(row.project_id, row.uuid)).toString()
   return {
     project: row.project_id,
@@ -121,10 +122,10 @@ export function decodeEvent(row: Tables['catalogue_events']): CatalogueEvent {
   }
 }
 
-export function openChats(sealing: SealingKey, project: ProjectId, sealed: Buffer): ChatWorkspaces {
+export function openChats(sealing: Opener, project: ProjectId, sealed: Buffer): ChatWorkspaces {
   return JSON.parse(sealing.open(sealed, chatsContext(project)).toString()) as ChatWorkspaces
 }
 
-export function openNetwork(sealing: SealingKey, project: ProjectId, sealed: Buffer): Network {
+export function openNetwork(sealing: Opener, project: ProjectId, sealed: Buffer): Network {
   return JSON.parse(sealing.open(sealed, networkContext(project)).toString()) as Network
 }

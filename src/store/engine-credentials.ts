@@ -1,7 +1,9 @@
 /** Keys of nodes that gateways hold, as rows (P-22). A change is an event of the catalogue. */
-import { SealBroken, type SealingKey } from '../lib/seal.ts'
+import { SealBroken } from '../lib/seal.ts'
 import type { Credential, NodeId, ProjectId } from './catalogue.ts'
+import type { Sealing } from './data-keys.ts'
 import { type Database, reach } from './database.ts'
+import type { Opener } from './key-ring.ts'
 import type { Signals } from './signals.ts'
 import type { Tables } from './tables.ts'
 import { recordEvents, transact } from './transaction.ts'
@@ -38,7 +40,7 @@ export const credentialContext = (id: string) => `engine-credential:${id}`
 export type CredentialRow = Tables['engine_credentials']
 
 /** `undefined`: it does not open, which is as good as none. */
-export function decodeCredential(sealing: SealingKey, row: CredentialRow): KeptCredential | undefined {
+export function decodeCredential(sealing: Opener, row: CredentialRow): KeptCredential | undefined {
   try {
     const key = sealing.open(row.key_sealed, credentialContext(row.id)).toString()
     const { id, node_id: node, project_id: project, generation, made_at: madeAt } = row
@@ -55,7 +57,7 @@ export function openEngineCredentials({
   signals,
 }: {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   readonly signals: Signals
 }): EngineCredentials {
   const { pool } = database
@@ -96,11 +98,13 @@ export function openEngineCredentials({
     },
     async put({ id, node, project, key, generation, madeAt }) {
       await transact(database, async (client) => {
+        const seals = await sealing.ofProjects(client, project === null ? [] : [project])
+        const seal = project === null ? sealing.ofInstallation : seals(project)
         await client.query(
           `insert into engine_credentials (id, node_id, project_id, generation, key_sealed, made_at)
            values ($1, $2, $3, $4, $5, $6)
            on conflict (id) do update set generation = $4, key_sealed = $5, made_at = $6`,
-          [id, node, project, generation, sealing.seal(key, credentialContext(id)), madeAt],
+          [id, node, project, generation, seal.seal(key, credentialContext(id)), madeAt],
         )
         await recordEvents(client, [{ entity: 'credential', project, entityId: id }])
       })

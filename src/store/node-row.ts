@@ -1,8 +1,9 @@
 /** Nodes as rows. */
 import { sql } from 'kysely'
-import { SealBroken, type SealingKey } from '../lib/seal.ts'
+import { SealBroken } from '../lib/seal.ts'
 import type { Node, NodeCapacity } from './catalogue.ts'
 import type { Db } from './database.ts'
+import type { Opener } from './key-ring.ts'
 import type { Tables } from './tables.ts'
 
 export type NodeRow = Pick<
@@ -30,7 +31,7 @@ export function selectNodes(db: Db, view: NodeView) {
 
 export const nodeKeyContext = (id: string) => `node:${id}:key`
 
-export function decodeNode(sealing: SealingKey, row: NodeRow): Node {
+export function decodeNode(sealing: Opener, row: NodeRow): Node {
   let key: string | null = null
   let isReadable = true
   try {

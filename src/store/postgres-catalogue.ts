@@ -5,7 +5,6 @@ import { emptyNetwork } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { SealingKey } from '../lib/seal.ts'
 import {
   type ApiKey,
   type CatalogueEvent,
@@ -32,6 +31,8 @@ import {
   type WebhookRow,
   webhookContext,
 } from './catalogue-rows.ts'
+import { type KeyMaking, makeOrganisationKeys } from './data-key-rows.ts'
+import type { Sealing } from './data-keys.ts'
 import { type Database, reach, reachInTime } from './database.ts'
 import { defaultKeys } from './default-keys.ts'
 import { keyHash } from './key-hash.ts'
@@ -45,11 +46,11 @@ import { recordEvents, transact } from './transaction.ts'
 
 export interface CatalogueDependencies {
   readonly database: Database
-  readonly sealing: SealingKey
+  readonly sealing: Sealing
   /** What of nodes it shows when it is read as a whole or followed. */
   readonly nodeView: NodeView
-  /** Reads the data keys of the database anew. */
-  readonly learnKeys: () => Promise<void>
+  /** What the first data key of an organisation is made with. */
+  readonly keyMaking: KeyMaking
   readonly signals: Signals
   readonly clock: Clock
   readonly random: Random
@@ -87,7 +88,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
         return await read()
       } catch (error) {
         if (!(error instanceof UnknownDataKey) || attempt > unknownKeysMax) throw error
-        await deps.learnKeys()
+        await sealing.learn()
       }
     }
   }
@@ -141,13 +142,14 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     },
     async createOrganisation(name) {
       const organisation = { id: newId(), name, createdAt: clock.now() }
-      await reach(() =>
-        pool.query('insert into organisations (id, name, created_at) values ($1, $2, $3)', [
+      await transact(database, async (client) => {
+        await client.query('insert into organisations (id, name, created_at) values ($1, $2, $3)', [
           organisation.id,
           name,
           organisation.createdAt,
-        ]),
-      )
+        ])
+        await makeOrganisationKeys(client, [organisation.id], deps.keyMaking)
+      })
       return organisation
     },
     async projects() {
@@ -180,6 +182,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
           settings: defaultProjectSettings,
           createdAt: clock.now(),
         }
+        const seal = await sealing.ofOrganisation(client, organisation)
         await client.query(
           `insert into projects (id, organisation_id, ref, name, state, master_key_sealed, created_at)
            values ($1, $2, $3, $4, 'active', $5, $6)`,
@@ -188,7 +191,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
             organisation,
             project.ref,
             name,
-            sealing.seal(project.masterKey, masterKeyContext(project.id)),
+            seal.seal(project.masterKey, masterKeyContext(project.id)),
             project.createdAt,
           ],
         )
@@ -286,11 +289,12 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
         if (isEditable && (rows[0]?.count ?? 0) >= webhookCountMax) {
           return { result: 'too-many', events: [] }
         }
+        const seals = await sealing.ofProjects(client, [project])
         await client.query(
           `insert into webhooks (project_id, uuid, url, headers_sealed, is_editable) values ($1, $2, $3, $4, $5)
            on conflict (project_id, uuid) do update set
              url = excluded.url, headers_sealed = excluded.headers_sealed, is_editable = excluded.is_editable`,
-          [project, uuid, url, sealing.seal(JSON.stringify(headers), webhookContext(project, uuid)), isEditable],
+          [project, uuid, url, seals(project).seal(JSON.stringify(headers), webhookContext(project, uuid)), isEditable],
         )
         return { result: 'stored', events: [{ entity: 'webhook', project, entityId: uuid }] }
       }),
@@ -330,13 +334,14 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
         )
         const sealed = rows[0]?.chats_sealed ?? null
         const after = change(sealed === null ? {} : openChats(sealing, project, sealed))
+        const seals = await sealing.ofProjects(client, [project])
         await client.query(
           `insert into networks (project_id, network_sealed, chats_sealed) values ($1, $2, $3)
            on conflict (project_id) do update set chats_sealed = excluded.chats_sealed`,
           [
             project,
-            sealing.seal(JSON.stringify(emptyNetwork), networkContext(project)),
-            sealing.seal(JSON.stringify(after), chatsContext(project)),
+            seals(project).seal(JSON.stringify(emptyNetwork), networkContext(project)),
+            seals(project).seal(JSON.stringify(after), chatsContext(project)),
           ],
         )
         return after
@@ -352,10 +357,11 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
         const after = change(
           rows[0] === undefined ? emptyNetwork : openNetwork(sealing, project, rows[0].network_sealed),
         )
+        const seals = await sealing.ofProjects(client, [project])
         await client.query(
           `insert into networks (project_id, network_sealed) values ($1, $2)
            on conflict (project_id) do update set network_sealed = excluded.network_sealed`,
-          [project, sealing.seal(JSON.stringify(after), networkContext(project))],
+          [project, seals(project).seal(JSON.stringify(after), networkContext(project))],
         )
         return after
       }),
@@ -378,7 +384,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
             engine,
             url,
             region,
-            key === null ? null : sealing.seal(key, nodeKeyContext(id)),
+            key === null ? null : sealing.ofInstallation.seal(key, nodeKeyContext(id)),
             group ?? null,
             capacity === undefined || capacity === null ? null : JSON.stringify(capacity),
           ],

@@ -2,8 +2,9 @@
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import { SealBroken, type SealingKey } from '../lib/seal.ts'
+import { makeFirstDataKey, makeOrganisationKeys, readDataKeys } from './data-key-rows.ts'
 import { type Database, reach } from './database.ts'
-import { type DataKeyRow, type KeyRing, makeFirstDataKey, WrongSealingKey } from './key-ring.ts'
+import { type KeyRing, type Opener, wrongKey } from './key-ring.ts'
 import { type Migration, migrations } from './migrations/migrations.ts'
 
 /** The database was used by a newer program. Nothing was changed. */
@@ -80,30 +81,37 @@ async function migrateLocked(client: PoolClient, options: MigrateOptions): Promi
 /** Losing the key must show at start, not when the first secret is needed. */
 async function openKeys(client: PoolClient, { masters, ring, clock }: MigrateOptions): Promise<void> {
   const [master] = masters
-  const readKeys = async () => (await client.query<DataKeyRow>('select * from data_keys')).rows
+  const known = async () => masters
   const found = await client.query<{ canary_sealed: Buffer }>('select canary_sealed from instance where id = 1')
   const [canary] = found.rows
-  if ((await readKeys()).length === 0) {
+  if ((await readDataKeys(client, 0)).length === 0) {
     if (canary !== undefined) checkCanary(master, canary.canary_sealed)
-    await makeFirstDataKey(client, { master, clock, isAdopted: canary !== undefined })
+    await makeFirstDataKey(client, { masters: known, clock, isAdopted: canary !== undefined })
   }
-  ring.load(await readKeys(), masters)
+  const keyless = await client.query<{ id: string }>(
+    'select id from organisations o where not exists (select 1 from data_keys k where k.organisation_id = o.id)',
+  )
+  if (keyless.rows.length > 0) {
+    // Of the time before organisations had keys, or made by a program of that time.
+    await client.query('begin')
+    const organisations = keyless.rows.map(({ id }) => id)
+    await makeOrganisationKeys(client, organisations, { masters: known, clock })
+    await client.query('update instance set secrets_placed = false')
+    await client.query('commit')
+  }
+  ring.load(await readDataKeys(client, 0), masters)
   if (canary !== undefined) return checkCanary(ring, canary.canary_sealed)
-  await client.query('insert into instance (id, canary_sealed, created_at) values (1, $1, $2)', [
+  await client.query('insert into instance (id, canary_sealed, created_at, secrets_placed) values (1, $1, $2, true)', [
     ring.seal(canaryText, canaryContext),
     clock.now(),
   ])
 }
 
-function checkCanary(sealing: SealingKey, sealed: Buffer): void {
+function checkCanary(key: Opener & Pick<SealingKey, 'id'>, sealed: Buffer): void {
   try {
-    sealing.open(sealed, canaryContext)
+    key.open(sealed, canaryContext)
   } catch (cause) {
     if (!(cause instanceof SealBroken)) throw cause
-    throw new WrongSealingKey(
-      `The secrets in this database were sealed under another key than the configured one (${sealing.id}). Put the ` +
-        'original key file back.',
-      { cause },
-    )
+    throw wrongKey(key, cause)
   }
 }

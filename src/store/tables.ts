@@ -3,8 +3,23 @@ import type { Generated } from 'kysely'
 import type { EngineKind, NodeState, PlacementState, ProjectState } from './catalogue.ts'
 
 export interface Tables {
-  instance: { id: number; canary_sealed: Buffer; catalogue_version: number; created_at: number }
-  data_keys: { id: string; wrapped: Buffer; usable_from: number; rewrapped_at: number | null; created_at: number }
+  instance: {
+    id: number
+    canary_sealed: Buffer
+    catalogue_version: number
+    created_at: number
+    secrets_placed: Generated<boolean>
+  }
+  data_keys: {
+    id: string
+    wrapped: Buffer
+    usable_from: number
+    rewrapped_at: number | null
+    created_at: number
+    /** null = the installation's. */
+    organisation_id: string | null
+    version: number
+  }
   schema_versions: { version: number; name: string; applied_at: number }
   organisations: { id: string; name: string; created_at: number }
   projects: {

@@ -13,6 +13,7 @@ import { nodeTrouble } from './0011-node-trouble.ts'
 import { projectSettings } from './0012-project-settings.ts'
 import { spreadIndexes } from './0013-spread-indexes.ts'
 import { engineCredentials } from './0014-engine-credentials.ts'
+import { organisationKeys } from './0015-organisation-keys.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -36,4 +37,5 @@ export const migrations: readonly Migration[] = [
   projectSettings,
   spreadIndexes,
   engineCredentials,
+  organisationKeys,
 ]
