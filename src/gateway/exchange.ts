@@ -20,7 +20,6 @@ import type { NodePools } from '../upstream/node-pools.ts'
 import type { Answer } from './answer.ts'
 import type { ClusterMetrics } from './cluster-metrics.ts'
 import type { FleetWatch } from './fleet-watch.ts'
-import type { ForeignSettings } from './foreign-settings.ts'
 import type { RouteTally } from './gateway-metrics.ts'
 import type { GatewayLimits } from './gateway-options.ts'
 import type { RequestHeaders } from './request-headers.ts'
@@ -38,7 +37,6 @@ export interface GatewayParts {
   readonly fleet: Pick<FleetWatch, 'health'>
   readonly clusterMetrics: ClusterMetrics
   readonly egress: EgressPolicy
-  readonly foreignSettings: ForeignSettings
   readonly spread: SpreadParts
   readonly accessTokens: AccessTokens
   readonly clock: Clock

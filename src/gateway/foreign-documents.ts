@@ -44,7 +44,7 @@ export class ForeignDocuments {
     this.#signal = signal
   }
 
-  /** Asked of the store each time, so that a task that succeeded is seen at once. */
+  /** As of the request's route table, which a gateway takes over before it shows a task as succeeded. */
   async keys(uid: string): Promise<readonly ForeignKey[]> {
     return foreignKeysOf(await this.#settings(uid))
   }
@@ -156,7 +156,7 @@ export class ForeignDocuments {
   }
 
   #settings(uid: string): Promise<JsonObject> {
-    return this.#exchange.parts.foreignSettings.of(this.#route(uid).index.id)
+    return this.#exchange.parts.spread.settings.folded(this.#route(uid).index)
   }
 
   /** JSON texts by id. */

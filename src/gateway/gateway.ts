@@ -26,7 +26,6 @@ import { createNodePools } from '../upstream/node-pools.ts'
 import { createClusterMetrics } from './cluster-metrics.ts'
 import { type BoundRoute, Exchange, type GatewayParts } from './exchange.ts'
 import { watchFleet } from './fleet-watch.ts'
-import { ForeignSettings } from './foreign-settings.ts'
 import { createGatewayAdmin } from './gateway-admin.ts'
 import { createGatewayMetrics, type GatewayMetrics } from './gateway-metrics.ts'
 import { defaultLimits, type Gateway, type GatewayOptions } from './gateway-options.ts'
@@ -117,7 +116,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     accessTokens,
     clock,
     random,
-    foreignSettings: new ForeignSettings(options.journal),
     spread: createSpreadParts({
       options: options.cluster,
       journal,

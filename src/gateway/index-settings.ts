@@ -1,5 +1,5 @@
 /**
- * Completed settings of indexes, as reads over shards need them. Remembered by the position that the route table shows, so
+ * Completed settings of indexes, as reads over shards and foreign keys need them. Remembered by the position that the route table shows, so
  * that searches ask the store only behind a change of settings, and go on with what they knew while it is away.
  */
 import { LRUCache } from 'lru-cache'
