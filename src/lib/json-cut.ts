@@ -5,6 +5,7 @@ import { assert } from './assert.ts'
 export type Members = Map<string, string>
 
 const quote = 34
+const comma = 44
 const backslash = 92
 const openList = 91
 const closeList = 93
@@ -13,66 +14,76 @@ const closeObject = 125
 
 /** @param text  a valid JSON object. */
 export function splitMembers(text: string): Members {
-  return cutMembers(text, undefined, [])
+  const at = skipSpace(text, 0)
+  assert(text.charCodeAt(at) === openObject, 'a document is a JSON object')
+  const members: Members = new Map()
+  cutMembers(text, skipSpace(text, at + 1), members)
+  return members
 }
 
-/** The members of an object, and in place of one that is a list, its items: in one pass. @throws AssertionError without it. */
+/**
+ * The members of an object, but for one that is a list: that is left for `cutItems`.
+ *
+ * @param list  a member. When it is the first one and `next` follows it, as nodes write answers, it is not read through.
+ * @throws AssertionError without it.
+ */
 export function splitAround(
   text: string,
   list: string,
-): { readonly members: Members; readonly items: readonly string[] } {
-  const items: string[] = []
-  const members = cutMembers(text, list, items)
-  assert(members.delete(list), `an object with a list ${list}`)
-  return { members, items }
+  next: string,
+): { readonly members: Members; readonly items: Iterable<string> } {
+  const first = `{"${list}":[`
+  // A name stands between quotes that no string can hold: behind the last `],"next":` there is nothing but members of ours.
+  const at = text.startsWith(first) ? text.lastIndexOf(`],"${next}":`) : -1
+  if (at > 0) {
+    const members: Members = new Map()
+    // Were it a member of something within the list, more than one object would end behind it.
+    if (cutMembers(text, at + 2, members) === text.length - 1) return { members, items: cutItems(text, first.length) }
+  }
+  const members = splitMembers(text)
+  const items = members.get(list)
+  assert(members.delete(list) && items?.startsWith('[') === true, `an object with a list ${list}`)
+  return { members, items: cutItems(items, 1) }
 }
 
-/** @param list  name of the member whose items go to `items`. */
-function cutMembers(text: string, list: string | undefined, items: string[]): Members {
-  const members: Members = new Map()
-  let at = skipSpace(text, 0)
-  assert(text[at] === '{', 'a document is a JSON object')
-  at = skipSpace(text, at + 1)
+/** Behind the last member. @param from  where the first name begins, or what follows the last one. */
+function cutMembers(text: string, from: number, members: Members): number {
+  let at = from
   while (text.charCodeAt(at) === quote) {
     const nameEnd = stringEnd(text, at)
     const raw = text.slice(at + 1, nameEnd - 1)
     const name = raw.includes('\\') ? (JSON.parse(text.slice(at, nameEnd)) as string) : raw
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1)
-    let end: number
-    if (name === list && text.charCodeAt(start) === openList) {
-      items.length = 0
-      end = cutItems(text, start, items)
-      members.set(name, '')
-    } else {
-      end = valueEnd(text, start)
-      members.set(name, text.slice(start, end))
-    }
+    const end = valueEnd(text, start)
+    members.set(name, text.slice(start, end))
     at = skipSpace(text, end)
-    if (text[at] !== ',') break
+    if (text.charCodeAt(at) !== comma) break
     at = skipSpace(text, at + 1)
   }
-  return members
+  return at
 }
 
 /** @param text  a valid JSON array. */
 export function splitItems(text: string): string[] {
-  const items: string[] = []
-  cutItems(text, skipSpace(text, 0), items)
-  return items
+  const at = skipSpace(text, 0)
+  assert(text.charCodeAt(at) === openList, 'a list is a JSON array')
+  return [...cutItems(text, at + 1)]
 }
 
-/** Behind the list that begins at `from`. */
-function cutItems(text: string, from: number, items: string[]): number {
-  assert(text[from] === '[', 'a list is a JSON array')
-  let at = skipSpace(text, from + 1)
-  while (text[at] !== ']') {
+/** The items of a list, each cut when it is asked for. @param from  behind the opening bracket. */
+function cutItems(text: string, from: number): Iterable<string> {
+  return { [Symbol.iterator]: () => eachItem(text, from) }
+}
+
+function* eachItem(text: string, from: number): Generator<string> {
+  let at = skipSpace(text, from)
+  while (text.charCodeAt(at) !== closeList) {
     const end = valueEnd(text, at)
-    items.push(text.slice(at, end))
+    yield text.slice(at, end)
     at = skipSpace(text, end)
-    if (text[at] !== ',') break
+    if (text.charCodeAt(at) !== comma) break
     at = skipSpace(text, at + 1)
   }
-  return at + 1
 }
 
 /** JSON text with the members in the given order. */
@@ -136,4 +147,4 @@ function valueEnd(text: string, from: number): number {
   assert(false, 'unclosed value in a document')
 }
 
-const isValueEnd = (code: number): boolean => code <= 32 || code === 44 || code === 93 || code === 125
+const isValueEnd = (code: number): boolean => code <= 32 || code === comma || code === closeList || code === closeObject

@@ -78,7 +78,7 @@ export class DistinctLists {
     const filter = andFilters(query.filter, noneOf(this.#attribute, this.#taken))
     const index = { ...this.#index, coverage: [answers[list]!.target] }
     const [answer] = await askLegs(index, { ...query, facets: null, filter }, this.#options)
-    const hits = answer?.hits ?? []
+    const hits = [...(answer?.hits ?? [])]
     this.#lists[list] = hits
     this.#heads[list] = 0
     // Documents without a value come again and again; a list of nothing else has no end that is worth reaching.

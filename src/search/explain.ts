@@ -6,7 +6,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import { fieldsIn, isFilterableField } from './hidden-distinct.ts'
 import type { SearchedIndex } from './leg.ts'
 import type { Narrow, NarrowingReason } from './narrowing.ts'
-import { legQuery, planSearch, searchLeg } from './search-plan.ts'
+import { legQuery, planSearch, searchLegs } from './search-plan.ts'
 import { shardClause } from './shard-clause.ts'
 
 /** Beyond this, every leg gives more hits than anyone reads. */
@@ -61,8 +61,8 @@ export function explainSearch(index: SearchedIndex, query: SearchQuery, narrow: 
       narrowed: reason === 'by-id',
       narrowing_reason: reasons[reason],
       target_shards: coverage.flatMap(({ shards }) => shards).sort((a, b) => a - b),
-      legs: coverage.map((target): LegExplanation => {
-        const { method, path, body } = searchLeg(plan.index, target, sent)
+      legs: searchLegs(plan.index, sent).map(({ method, path, body }, at): LegExplanation => {
+        const target = coverage[at]!
         const clause = spread === null ? null : shardClause(target, spread.shards)
         return { target: target.id, shards: target.shards, clause, method, path, body }
       }),

@@ -86,7 +86,8 @@ export async function spreadList(
     const page = isExhaustive ? { page: required === 0 ? 0 : 1, hitsPerPage: required } : { offset: 0, limit: required }
     // One query's facets are those of the index.
     const facets = queries.length === 1 ? patterns : null
-    const plan = planSearch(index, { ...search, ...page, facets, distinct: distinct ?? query.distinct }, options.narrow)
+    const whole = { ...search, ...page, facets, distinct: distinct ?? query.distinct }
+    const plan = planSearch(index, whole, options.narrow, { isWeighed: true })
     const ranked = await rankHits(plan, options)
     const weight = federationOptions?.weight ?? 1
     const shape: HitShape = {
@@ -228,7 +229,7 @@ export async function plainList(
   const facets = splitMembers(answer.members.get('facetsByIndex') ?? '{}').get(index.uid)
   return {
     uid: index.uid,
-    hits: answer.hits.map((hit) => plainHit(index, queries, shapes, federation.distinct, hit)),
+    hits: Array.from(answer.hits, (hit) => plainHit(index, queries, shapes, federation.distinct, hit)),
     total: answer.total,
     facets: facets === undefined ? null : plainFacets(index, facets, answer.total),
     queryVectors: new Map(

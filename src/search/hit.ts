@@ -23,11 +23,13 @@ export interface Hit {
 }
 
 const sequenceRule = `${sequenceField}:asc`
+const sequenceName = `"${sequenceRule}":`
+const valueName = '"value":"'
 const detailsName = '"_rankingScoreDetails":'
 const scoreName = '"_rankingScore":'
 
 /** @param text  of a hit with `_rankingScore` and, last, `_rankingScoreDetails`. */
-export const readHit = (text: string, target: string): Hit => new TextHit(text, target)
+export const readHit = (text: string, target: string, rules = new KnownRules()): Hit => new TextHit(text, target, rules)
 
 /** The hit with other details than its node told. */
 export function changedHit(hit: Hit, change: Partial<Hit>): Hit {
@@ -35,20 +37,44 @@ export function changedHit(hit: Hit, change: Partial<Hit>): Hit {
   return { text, score, scoreText, details, detailsText, keys, sequence, target, ...change }
 }
 
+/** What the rules but for the sequence say of a hit. */
+interface Rules {
+  readonly details: readonly ScoreDetail[]
+  readonly keys: readonly ScoreKey[]
+}
+
+/** Rules by their text. Hits of one question have most of them in common but for the sequence: each is read once. */
+export class KnownRules {
+  readonly #known = new Map<string, Rules>()
+
+  /** @param text  of details, without the closing brace. */
+  of(text: string): Rules {
+    let rules = this.#known.get(text)
+    if (rules === undefined) {
+      rules = rulesOf(orderedDetails(JSON.parse(`${text}}`) as JsonObject))
+      this.#known.set(text, rules)
+    }
+    return rules
+  }
+}
+
+const rulesOf = (details: readonly ScoreDetail[]): Rules => ({ details, keys: keysOf(details) })
+
 /** A hit that is read when it comes to be compared: of most hits of a leg nobody ever looks at the details. */
 class TextHit implements Hit {
   readonly target: string
   readonly text: string
   readonly scoreText: string
   readonly detailsText: string
-  #details: readonly ScoreDetail[] | undefined
-  #keys: readonly ScoreKey[] | undefined
+  readonly #known: KnownRules
+  #rules: Rules | undefined
   #sequence = ''
 
-  constructor(text: string, target: string) {
+  constructor(text: string, target: string, known: KnownRules) {
     const detailsAt = text.lastIndexOf(detailsName)
     const scoreAt = text.lastIndexOf(scoreName, detailsAt)
     assert(detailsAt > 0 && scoreAt > 0, 'a hit with its scores')
+    this.#known = known
     this.target = target
     this.detailsText = text.slice(detailsAt + detailsName.length, -1)
     this.scoreText = text.slice(scoreAt + scoreName.length, detailsAt - 1)
@@ -60,28 +86,41 @@ class TextHit implements Hit {
   }
 
   get details(): readonly ScoreDetail[] {
-    this.#details ??= this.#read()
-    return this.#details
+    this.#rules ??= this.#read()
+    return this.#rules.details
   }
 
   get keys(): readonly ScoreKey[] {
-    this.#keys ??= keysOf(this.details)
-    return this.#keys
+    this.#rules ??= this.#read()
+    return this.#rules.keys
   }
 
   get sequence(): string {
-    this.#details ??= this.#read()
+    this.#rules ??= this.#read()
     return this.#sequence
   }
 
-  #read(): readonly ScoreDetail[] {
-    const details = orderedDetails(JSON.parse(this.detailsText) as JsonObject)
+  #read(): Rules {
+    const text = this.detailsText
+    const at = text.lastIndexOf(sequenceName)
+    if (at < 0) {
+      this.#sequence = sequenceOf(this.text)
+      return this.#known.of(text.slice(0, -1))
+    }
+    // As nodes write it: the last rule, with its value last. Values of ours need no escapes.
+    const valueAt = text.indexOf(valueName, at) + valueName.length
+    const end = text.length - 3
+    if (text.indexOf('"', valueAt) === end && text.endsWith('"}}')) {
+      this.#sequence = text.slice(valueAt, end)
+      return this.#known.of(text.slice(0, Math.max(1, at - 1)))
+    }
+    const details = orderedDetails(JSON.parse(text) as JsonObject)
     const last = details.at(-1)
     if (last?.name === sequenceRule) {
       details.pop()
       this.#sequence = sequenceText(last.fields.value)
     } else this.#sequence = sequenceOf(this.text)
-    return details
+    return rulesOf(details)
   }
 }
 

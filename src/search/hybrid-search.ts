@@ -72,7 +72,7 @@ async function semanticHits(plan: SearchPlan, query: SearchQuery, options: ReadO
 
 const withoutWordHits = (answer: LegAnswer): LegAnswer => ({
   ...answer,
-  hits: answer.hits.filter(({ details }) => details.some(({ name }) => name === 'vectorSort')),
+  hits: [...answer.hits].filter(({ details }) => details.some(({ name }) => name === 'vectorSort')),
 })
 
 interface Entry {

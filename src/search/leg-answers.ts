@@ -1,16 +1,15 @@
 /** The answers of a search's legs, cut into hits, totals and facets. */
 import type { SearchQuery } from '../api/search-query.ts'
 import { type Members, splitAround } from '../lib/json-cut.ts'
-import { type Hit, readHit } from './hit.ts'
+import { type Hit, KnownRules, readHit } from './hit.ts'
 import type { ReadOptions, SearchedIndex, Target } from './leg.ts'
 import { isRefusal, refusal } from './refusals.ts'
-import { probeLeg, searchLeg } from './search-plan.ts'
-import { withCommonTypoCounts } from './typo-counts.ts'
+import { probeLeg, searchLegs } from './search-plan.ts'
 
 export interface LegAnswer {
   readonly target: Target
-  /** Best first. */
-  readonly hits: readonly Hit[]
+  /** Best first; cut out of the answer as far as somebody looks. */
+  readonly hits: Iterable<Hit>
   /** `totalHits` or `estimatedTotalHits`. */
   readonly total: number
   readonly processingTimeMs: number
@@ -29,23 +28,25 @@ export async function askLegs(
   options: ReadOptions,
 ): Promise<readonly LegAnswer[]> {
   const { ask, signal } = options
-  const replies = await Promise.all(index.coverage.map((target) => ask(searchLeg(index, target, query), signal)))
+  const replies = await Promise.all(searchLegs(index, query).map((leg) => ask(leg, signal)))
   if (replies.some(isRefusal)) throw await refusal(index, replies, probeLeg(index, query), options)
-  const answers = replies.map(({ body }, at) => readAnswer(index.coverage[at]!, body))
-  const lists = withCommonTypoCounts(answers.map(({ hits }) => hits))
-  return answers.map((answer, at) => ({ ...answer, hits: lists[at]! }))
+  const rules = new KnownRules()
+  return replies.map(({ body }, at) => readAnswer(index.coverage[at]!, body, rules))
 }
 
-export function readAnswer(target: Target, body: string): LegAnswer {
-  const { members, items } = splitAround(body, 'hits')
-  const total = Number(members.get('totalHits') ?? members.get('estimatedTotalHits') ?? 0)
+export function readAnswer(target: Target, body: string, rules = new KnownRules()): LegAnswer {
+  const { members, items } = splitAround(body, 'hits', 'query')
   return {
     target,
-    hits: items.map((text) => readHit(text, target.id)),
-    total,
+    hits: { [Symbol.iterator]: () => readHits(items, target, rules) },
+    total: Number(members.get('totalHits') ?? members.get('estimatedTotalHits') ?? 0),
     processingTimeMs: Number(members.get('processingTimeMs') ?? 0),
     members,
   }
+}
+
+function* readHits(items: Iterable<string>, { id }: Target, rules: KnownRules): Generator<Hit> {
+  for (const text of items) yield readHit(text, id, rules)
 }
 
 export const totalOf = (answers: readonly LegAnswer[]): number => answers.reduce((sum, { total }) => sum + total, 0)

@@ -12,29 +12,30 @@ export function compareHits(a: Hit, b: Hit): number {
 /**
  * The best heads first. Lists are taken as they are: a node's own order is never changed. Equal heads go in list order.
  *
- * @param countMax  hits that are wanted.
+ * @param lists  read no further than needed.
+ * @param countMax  that are wanted.
  */
 export function mergeLists<T>(
-  lists: readonly (readonly T[])[],
+  lists: readonly Iterable<T>[],
   compare: (a: T, b: T) => number,
   countMax = Number.POSITIVE_INFINITY,
 ): T[] {
-  const heads = lists.map(() => 0)
   const merged: T[] = []
-  while (merged.length < countMax) {
+  if (countMax <= 0) return merged
+  const rests = lists.map((list) => list[Symbol.iterator]())
+  const heads = rests.map((rest) => rest.next())
+  for (;;) {
     let best: T | undefined
     let from = -1
-    for (let at = 0; at < lists.length; at += 1) {
-      const head = lists[at]![heads[at]!]
-      if (head === undefined) continue
-      if (best === undefined || compare(head, best) < 0) {
-        best = head
-        from = at
-      }
+    for (let at = 0; at < heads.length; at += 1) {
+      const head = heads[at]!
+      if (head.done === true || (from >= 0 && compare(head.value, best!) >= 0)) continue
+      best = head.value
+      from = at
     }
-    if (best === undefined) break
-    heads[from]! += 1
-    merged.push(best)
+    if (from < 0) return merged
+    merged.push(best!)
+    if (merged.length >= countMax) return merged
+    heads[from] = rests[from]!.next()
   }
-  return merged
 }

@@ -7,6 +7,7 @@ import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
 import { compareHits, mergeLists } from './merge-order.ts'
 import { withPlaceBuckets } from './place-buckets.ts'
 import { countQuery, type SearchPlan } from './search-plan.ts'
+import { withCommonTypoCounts } from './typo-counts.ts'
 
 export interface MergedHits {
   /** As many as the plan needs, or all that there are; best first. */
@@ -23,15 +24,20 @@ export async function mergeHits(
   answers: readonly LegAnswer[],
   options: ReadOptions,
 ): Promise<MergedHits> {
-  const lists = plan.sortsByPlace ? listsByPlace(answers) : answers.map(({ hits }) => hits)
-  if (plan.distinct !== null) return distinctHits(plan, plan.distinct, { query, answers, lists }, options)
+  const lists = listsOf(plan, answers)
+  if (plan.distinct !== null)
+    return distinctHits(plan, plan.distinct, { query, answers, lists: lists.map((list) => [...list]) }, options)
   const hits = mergeLists(lists, compareHits, plan.needed)
   return { hits, answers, total: await thresholdTotal(plan, query, answers, hits.length, options) }
 }
 
-/** The list of each leg, with the distances that one node would show. */
-function listsByPlace(answers: readonly LegAnswer[]): readonly (readonly Hit[])[] {
-  const bucketed = withPlaceBuckets(answers.flatMap(({ hits }) => hits))
+/** The hits of each leg, read as far as somebody looks where they are taken as they are. */
+function listsOf(plan: SearchPlan, answers: readonly LegAnswer[]): readonly Iterable<Hit>[] {
+  if (!plan.usesScores && !plan.sortsByPlace) return answers.map(({ hits }) => hits)
+  const whole = answers.map(({ hits }) => [...hits])
+  const scored = plan.usesScores ? withCommonTypoCounts(whole) : whole
+  if (!plan.sortsByPlace) return scored
+  const bucketed = withPlaceBuckets(scored.flat())
   return answers.map(({ target }) => bucketed.filter((hit) => hit.target === target.id))
 }
 

@@ -53,26 +53,26 @@ export async function nearest(
   for (let round = 1; ; round += 1) {
     const searches = source.vectors.map((vector) => askLegs(index, { ...search, vector, limit }, options))
     const answers = (await Promise.all(searches)).flat()
-    const near = neighbours(answers, source, isPaired)
+    const lists = answers.map(({ hits }) => [...hits])
+    const near = neighbours(lists.flat(), source, isPaired)
     const worst = near[source.count - 1]?.similarity ?? 0
-    const isCertain = answers.every(({ hits }) => hits.length < limit || likeness(hits.at(-1)) <= worst)
+    const isCertain = lists.every((hits) => hits.length < limit || likeness(hits.at(-1)) <= worst)
     if (isCertain || round === roundsMax || limit >= maxTotalHits) {
-      const isOwnFound = answers.some(({ hits }) => hits.some(({ sequence }) => sequence === source.sequence))
+      const isOwnFound = lists.flat().some(({ sequence }) => sequence === source.sequence)
       return { near, answers, isOwnFound: answers.length === 0 ? undefined : isOwnFound }
     }
     limit = Math.min(2 * limit, maxTotalHits)
   }
 }
 
-function neighbours(answers: readonly LegAnswer[], source: SourceVectors, isPaired: boolean): readonly Neighbour[] {
+function neighbours(hits: readonly Hit[], source: SourceVectors, isPaired: boolean): readonly Neighbour[] {
   const best = new Map<string, Neighbour>()
-  for (const { hits } of answers)
-    for (const hit of hits) {
-      if (hit.sequence === source.sequence || likeness(hit) < 0) continue
-      const similarity = isPaired ? pairedLikeness(hit, source) : likeness(hit)
-      const known = best.get(hit.sequence)
-      if (known === undefined || known.similarity < similarity) best.set(hit.sequence, { hit, similarity })
-    }
+  for (const hit of hits) {
+    if (hit.sequence === source.sequence || likeness(hit) < 0) continue
+    const similarity = isPaired ? pairedLikeness(hit, source) : likeness(hit)
+    const known = best.get(hit.sequence)
+    if (known === undefined || known.similarity < similarity) best.set(hit.sequence, { hit, similarity })
+  }
   return [...best.values()].sort((a, b) => b.similarity - a.similarity || (a.hit.sequence < b.hit.sequence ? -1 : 1))
 }
 

@@ -33,6 +33,22 @@ test('values keep every byte: large numbers, trailing zeros, the order of keys',
   assert.equal(rendered(text, {}), '{"b":18446744073709551615,"10":1.0,"2":1e2,"a":{"z":-0.0,"1":"\\u00e9"}}')
 })
 
+test('reserved fields go wherever nodes put them, and nothing of another name or place does', () => {
+  const mark = '"_miroir_shard":"!(,?","_miroir_seq":"!,"'
+  assert.equal(rendered(`{${mark},"a":{"b":1.0},"c":"x"}`, {}), '{"a":{"b":1.0},"c":"x"}')
+  assert.equal(rendered(`{"a":"{",${mark},"c":1.0}`, {}), '{"a":"{","c":1.0}')
+  assert.equal(rendered(`{"a":1.0,${mark}}`, {}), '{"a":1.0}')
+  assert.equal(rendered(`{${mark}}`, {}), '{}')
+  for (const text of [
+    '{"a":{"_miroir_seq":"x"},"b":",\\"_miroir_seq\\":\\"y\\""}',
+    '{"_miroir_seqs":"x","x_miroir_seq":"y"}',
+    '{"a":["_miroir_seq","_miroir_shard"]}',
+  ]) {
+    assert.equal(rendered(`{${mark},${text.slice(1)}`, {}), text)
+    assert.equal(rendered(`${text.slice(0, -1)},${mark}}`, {}), text)
+  }
+})
+
 test('what the merge asked for is taken out again, in formatted fields as well', () => {
   const text =
     '{"id":1,"a":{"x":1,"y":2.0},"_miroir_seq":"!!","_formatted":{"id":"1","a":{"x":"1","y":"2.0"},"_miroir_seq":"!!"}}'

@@ -1,5 +1,6 @@
 /** A hit as the client sees it: without reserved and hidden fields, with what was asked for; values keep the node's bytes. */
 
+import { reservedFields } from '../api/reserved-fields.ts'
 import { isCovered } from '../embedded/field-rules.ts'
 import { selectTexts } from '../embedded/search/document-selection.ts'
 import { joinMembers, type Members, splitMembers } from '../lib/json-cut.ts'
@@ -34,7 +35,10 @@ const computed: ReadonlySet<string> = new Set([formattedName, positionsName, '_g
 function documentText(text: string, { projection, drops }: HitShape, extra?: readonly [string, string]): string {
   const { shown, formatted, displayed } = projection
   const isAll = shown === null && displayed === null && drops.length === 0
-  if (isAll && extra === undefined && !text.includes('_miroir_')) return text
+  if (isAll && extra === undefined) {
+    const clear = withoutMarks(text)
+    if (!unclear.test(clear)) return clear
+  }
   const members = splitMembers(text)
   const kept: Members = new Map()
   const fields = shown === null ? members : fieldsOf(members, shown)
@@ -51,6 +55,29 @@ function documentText(text: string, { projection, drops }: HitShape, extra?: rea
   const positions = members.get(positionsName)
   if (positions !== undefined) kept.set(positionsName, shownPositions(positions, displayed))
   return joinMembers(kept)
+}
+
+/** A text with some of these must be cut into its members. */
+const unclear = /"_(?:miroir_|formatted"|matchesPosition"|geoDistance"|vectors")/
+
+/** Without the reserved fields that stand before any object within the document: as lanes write them, all of them do. */
+function withoutMarks(text: string): string {
+  let clear = text
+  for (const name of reservedFields) {
+    const mark = `"${name}":"`
+    const at = clear.indexOf(mark)
+    if (at < 0) continue
+    const nested = clear.indexOf('{', 1)
+    const before = clear[at - 1]
+    if ((nested >= 0 && nested < at) || (before !== '{' && before !== ',')) return text
+    // Values of ours need no escapes.
+    const end = clear.indexOf('"', at + mark.length) + 1
+    clear =
+      clear[end] === ','
+        ? clear.slice(0, at) + clear.slice(end + 1)
+        : clear.slice(0, before === ',' ? at - 1 : at) + clear.slice(end)
+  }
+  return clear
 }
 
 function fieldsOf(members: Members, shown: ReadonlySet<string>): Members {

@@ -79,6 +79,7 @@ export function geoKey(distance: Json, ascending: boolean): number {
 
 /** Negative when `a` comes first. What one list has beyond the other wins. */
 export function compareKeys(a: readonly ScoreKey[], b: readonly ScoreKey[]): number {
+  if (a === b) return 0
   const length = Math.min(a.length, b.length)
   for (let at = 0; at < length; at += 1) {
     const order = compareKey(a[at]!, b[at]!)

@@ -24,6 +24,8 @@ export interface SearchPlan {
   /** Hits of which one value is shown once; null = all are. */
   readonly distinct: string | null
   readonly projection: Projection
+  /** Scores are shown or weighed: they must be those of one node. */
+  readonly usesScores: boolean
   /** Places are compared (`_geoPoint`). */
   readonly sortsByPlace: boolean
   /** What nodes tell only because the merge asks for places. */
@@ -33,7 +35,13 @@ export interface SearchPlan {
 /** Further hits of a distinct search, to tell how many there are in all (F6). */
 const distinctMore = 30
 
-export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narrow): SearchPlan {
+/** @param isWeighed  hits are compared with those of other questions, by their scores. */
+export function planSearch(
+  whole: SearchedIndex,
+  sent: SearchQuery,
+  narrow: Narrow,
+  { isWeighed = false }: { readonly isWeighed?: boolean } = {},
+): SearchPlan {
   const query = withClientNames(sent, whole.settings)
   const index = narrowed(whole, narrow(whole, query.filter))
   const { maxTotalHits } = index.settings.pagination
@@ -43,15 +51,17 @@ export function planSearch(whole: SearchedIndex, sent: SearchQuery, narrow: Narr
   const sortsByPlace = query.sort?.some((rule) => rule.trimStart().startsWith('_geoPoint(')) ?? false
   const added = [...(sortsByPlace ? ['_geo'] : []), ...(distinct === null ? [] : [distinct])]
   const projection = projectionOf(index, query, added)
+  const kind = kindOf(query)
   return {
     index,
-    kind: kindOf(query),
+    kind,
     query,
     page,
     from,
     needed: from + Math.min(page.take, maxTotalHits - from),
     distinct,
     projection,
+    usesScores: isWeighed || kind === 'hybrid' || query.showRankingScore || query.showRankingScoreDetails,
     sortsByPlace,
     drops: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo') ? ['_geoDistance'] : [],
   }
@@ -105,8 +115,13 @@ export function countQuery(query: SearchQuery): SearchQuery {
   }
 }
 
-export function searchLeg(index: SearchedIndex, target: Target, query: SearchQuery): Leg {
-  return leg(index, target, encodeSearchQuery({ ...query, filter: legFilter(index, target, query.filter) }))
+/** One for each target. */
+export function searchLegs(index: SearchedIndex, query: SearchQuery): readonly Leg[] {
+  const body = encodeSearchQuery({ ...query, filter: null })
+  return index.coverage.map((target) => {
+    const filter = legFilter(index, target, query.filter)
+    return leg(index, target, filter === null ? body : { ...body, filter })
+  })
 }
 
 /** What the client asked, as far as it can be refused, without a shard's condition and without hits. */

@@ -1,7 +1,7 @@
 /** A gateway in this process with one spread index over nodes that the caller provides; no store behind it. All tasks succeeded. */
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
-import { sequenceText } from '../../src/api/reserved-fields.ts'
+import { sequenceText, shardText } from '../../src/api/reserved-fields.ts'
 import type { TaskView } from '../../src/api/tasks.ts'
 import { loadConfig } from '../../src/config/config.ts'
 import { keyValue } from '../../src/control/key-value.ts'
@@ -134,9 +134,10 @@ export function legAnswer(leg: number, count: number): string {
   const hits = Array.from({ length: count }, (_, at) => {
     const typos = Math.floor((3 * at) / count)
     return {
+      _miroir_shard: shardText(leg),
+      _miroir_seq: sequenceText(1, 4 * at + leg),
       id: leg * 10_000 + at,
       title: `product ${at} of leg ${leg}`,
-      _miroir_seq: sequenceText(1, 4 * at + leg),
       _rankingScore: 1 - at / count,
       _rankingScoreDetails: {
         words: { order: 0, matchingWords: 2, maxMatchingWords: 2, score: 1 },
