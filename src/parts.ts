@@ -38,6 +38,7 @@ import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
 import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
+import { startMover } from './orchestrator/moves/mover.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
@@ -401,7 +402,7 @@ function rateLimitsOf({ limits, http }: Config): RateLimitOptions {
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
-  { catalogue, engineCredentials, laneJournal }: Store,
+  { catalogue, engineCredentials, laneJournal, replicas, moves, gateways }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
   supervisor: Supervisor,
@@ -435,8 +436,24 @@ export async function startWorker(
         log: logger,
         metrics: tracedLanes(createLaneMetrics(metrics), traces),
       }),
-    async (replication) => {
-      await replication.stop()
+    (replication) => replication.stop(),
+  )
+  await supervisor.start(
+    'moves',
+    async () =>
+      startMover({
+        worker,
+        moves,
+        replicas,
+        journal: laneJournal,
+        catalogue,
+        gateways,
+        engineOf: engines.of,
+        clock,
+        log: logger,
+      }),
+    async (mover) => {
+      await mover.stop()
       await engines.close()
     },
   )

@@ -107,9 +107,40 @@ test('what is not there, or cannot be, has an exit code of its own', async () =>
   assert.equal((await flapjack('index', 'create', 'a', '--no-exact-ties')).code, 2)
   assert.equal((await flapjack('index', 'create', 'a', '--plain', '--shards', '2')).code, 2)
   assert.equal((await flapjack('node', 'add', 'n9', 'http://127.0.0.1:1')).code, 1)
+})
+
+test('the first project is meant where none is named', async () => {
   const organisation = await store.catalogue.createOrganisation('them')
   await store.catalogue.createProject({ organisation: organisation.id, name: 'other' })
-  assert.equal((await flapjack('index', 'list')).code, 2)
+  const created = flapjack('index', 'create', 'films', '--plain')
+  await applyEverywhere(['n1'])
+  assert.equal((await created).code, 0)
+  assert.equal(listOf((await flapjack('index', 'list', '--project', 'shop')).answer).length, 1)
+  assert.equal(listOf((await flapjack('index', 'list', '--project', 'other')).answer).length, 0)
+})
+
+test('a move is planned, begun once, steered and refused where it cannot be', async () => {
+  const created = flapjack('index', 'create', 'films', '--plain')
+  await applyEverywhere(['n1'])
+  assert.equal((await created).code, 0)
+  const move = (...args: readonly string[]) => flapjack('index', 'move', 'films', ...args)
+  assert.equal((await move('--to', 'n9')).code, 1)
+  assert.equal((await move('--to', 'n1')).code, 1)
+  assert.equal((await move('--to', 'n2', '--keep', 'long')).code, 2)
+  const plan = await move('--to', 'n2', '--dry-run')
+  assert(isObject(plan.answer))
+  assert.deepEqual([plan.answer.source, plan.answer.target, plan.answer.ahead], ['n1', 'n2', 0])
+  assert.deepEqual(listOf((await flapjack('move', 'list')).answer), [])
+  const begun = await move('--to', 'n2', '--rate', '1 MB')
+  assert(isObject(begun.answer))
+  assert.deepEqual([begun.answer.step, begun.answer.source, begun.answer.target], ['planned', 'n1', 'n2'])
+  assert.equal((await move('--to', 'n3')).code, 1, 'one move of an index at once')
+  assert.equal((await flapjack('move', 'pause', 'films')).code, 0)
+  assert.equal((await flapjack('move', 'undo', 'films')).code, 1, 'nothing is switched yet')
+  const cancelled = await flapjack('move', 'cancel', String(begun.answer.id))
+  assert(isObject(cancelled.answer))
+  assert.deepEqual([cancelled.answer.wish, cancelled.answer.isPaused], ['cancel', false])
+  assert.equal((await flapjack('move', 'show', 'nothing')).code, 3)
 })
 
 test('shards are written as ranges', () => {
@@ -118,9 +149,10 @@ test('shards are written as ranges', () => {
 })
 
 /** What the workers would do: every replica applies the first change, and reports that it succeeded. */
-async function applyEverywhere(): Promise<void> {
+async function applyEverywhere(on?: readonly string[]): Promise<void> {
   const { laneJournal } = store
-  const leases = await laneJournal.leaseNodes('test', 60_000)
+  const leased = await laneJournal.leaseNodes('test', 60_000)
+  const leases = leased.filter(({ node }) => on?.includes(node.id) ?? true)
   for (;;) {
     const lanes = await Promise.all(leases.map(({ node }) => laneJournal.lanesBehind(node.id, 10)))
     if (lanes.every((found) => found.length > 0)) break

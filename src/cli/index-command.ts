@@ -5,17 +5,13 @@ import type { TaskView } from '../api/tasks.ts'
 import type { Journal } from '../journal/ports.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { Project, Spread } from '../store/catalogue.ts'
-import type { Catalogue } from '../store/ports.ts'
+import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { indexLines, indexView, layoutOf, placementsByIndex } from './index-view.ts'
-import { requireProject } from './project-command.ts'
+import { addIndexMove } from './move-command.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
-
-interface ProjectOption {
-  readonly project?: string
-}
 
 interface NewIndexOptions extends ProjectOption {
   readonly plain?: boolean
@@ -36,7 +32,6 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
       'after',
       '\nExamples:\n  $ flapjack index create products --shards 16 --rf 2 --primary-key id\n  $ flapjack index show products --json',
     )
-  const project = ['--project <project>', 'name or reference; can be left out where there is one'] as const
 
   index
     .command('create')
@@ -50,7 +45,7 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
       'documents that rank equally come in the order of their last write: writes look nothing up',
     )
     .option('--primary-key <name>', 'the field that identifies a document')
-    .option(...project)
+    .option(...projectOption)
     .description('Creates an index and waits until it is there. How it lies stays so.')
     .action((uid: string, options: NewIndexOptions, command: Command) =>
       run(command, (context) => createIndex(context, uid, options)),
@@ -58,18 +53,19 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
 
   index
     .command('list')
-    .option(...project)
+    .option(...projectOption)
     .description('Lists the indexes of a project and how they lie.')
     .action((options: ProjectOption, command: Command) => run(command, (context) => listIndexes(context, options)))
 
   index
     .command('show')
     .argument('<uid>', 'its name')
-    .option(...project)
+    .option(...projectOption)
     .description('Prints where each replica of an index is, and how far it has got.')
     .action((uid: string, options: ProjectOption, command: Command) =>
       run(command, (context) => showIndex(context, uid, options)),
     )
+  addIndexMove(index, run)
 }
 
 async function createIndex(context: CommandContext, uid: string, options: NewIndexOptions): Promise<void> {
@@ -155,17 +151,4 @@ async function showIndex(
     const view = await indexView(store, project, uid)
     terminal.answer(view, indexLines(view))
   })
-}
-
-/** The one that is named, or the only one there is. */
-async function chosenProject(catalogue: Catalogue, { project }: ProjectOption): Promise<Project> {
-  if (project !== undefined) return requireProject(catalogue, project)
-  const projects = await catalogue.projects()
-  const [only, ...others] = projects
-  if (only === undefined) throw new CommandFailed('notFound', 'there is no project; `flapjack project create NAME`')
-  if (others.length > 0) {
-    const names = projects.slice(0, 5).map(({ name }) => name)
-    throw new CommandFailed('usage', `there are several projects (${names.join(', ')} …): say which with --project`)
-  }
-  return requireProject(catalogue, only.ref)
 }

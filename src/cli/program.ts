@@ -8,6 +8,7 @@ import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
 import { addIndexCommands } from './index-command.ts'
 import { addKeyCommands } from './key-command.ts'
+import { addMoveCommands } from './move-command.ts'
 import { addNodeCommands } from './node-command.ts'
 import { addProjectCommands } from './project-command.ts'
 import { addSecretsCommands } from './secrets-command.ts'
@@ -141,6 +142,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
 
   addProjectCommands(program, (command, action) => runWith(command)(action))
   addIndexCommands(program, (command, action) => runWith(command)(action))
+  addMoveCommands(program, (command, action) => runWith(command)(action))
   addNodeCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
   addSecretsCommands(program, (command, action) => runWith(command)(action))

@@ -1,6 +1,7 @@
 /** What operators see of nodes and of where shards are (C-55), from a route table and from who answers. */
 import type { JsonObject } from '../lib/json.ts'
-import type { Node, NodeId, PlacementState } from '../store/catalogue.ts'
+import type { Node, NodeId } from '../store/catalogue.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 
 /** How one process finds a node. */
@@ -20,13 +21,6 @@ export interface TopologyDeps {
 }
 
 type NodeStatus = 'healthy' | 'degraded' | 'draining' | 'failed'
-
-const readable: Readonly<Record<PlacementState, boolean>> = {
-  filling: false,
-  active: true,
-  draining: true,
-  lost: false,
-}
 
 /** Indexes that are looked at in one go. */
 const sliceSize = 500
@@ -102,7 +96,7 @@ function statusOfNode({ state }: Pick<Node, 'state'>, health: Pick<NodeStanding,
 
 /** How many shards of an index have no replica that may be read on one of the nodes. */
 function uncoveredShards({ index, placements }: IndexRoute, there: ReadonlySet<NodeId>): number {
-  const usable = placements.filter(({ node, state }) => readable[state] && there.has(node))
+  const usable = placements.filter((placement) => isRead(placement) && there.has(placement.node))
   if (index.spread === null) return usable.length > 0 ? 0 : 1
   const covered = new Set(usable.flatMap(({ shards }) => shards))
   return index.spread.shards - covered.size

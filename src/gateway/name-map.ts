@@ -4,6 +4,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { Project } from '../store/catalogue.ts'
 import { physicalName } from '../topology/physical-name.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 
 export class NameMap {
@@ -24,7 +25,8 @@ export class NameMap {
 
   /** The physical name of an index that need not exist: a name that only this project can have. */
   toPhysical(logical: string): string {
-    const placement = this.#table.index(this.#project.id, logical)?.placements[0]
+    const placements = this.#table.index(this.#project.id, logical)?.placements ?? []
+    const placement = placements.find(isRead) ?? placements[0]
     return this.add(logical, placement?.physicalUid ?? physicalName(this.#project.ref, logical, 1))
   }
 

@@ -1,15 +1,14 @@
-/** Which replica of an index answers a read. With one shard and one replica there is little to choose. */
+/** Which replica of an index answers a read. With one shard there is little to choose. */
 import { ApiError } from '../api/errors.ts'
-import type { Placement, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { Placement, ProjectId } from '../store/catalogue.ts'
+import { isRead } from '../topology/placement-states.ts'
 import { nodeForReads } from '../topology/read-access.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import type { NodeConnection, NodePools } from '../upstream/node-pools.ts'
 
-const readable: Record<PlacementState, boolean> = { filling: false, active: true, draining: true, lost: false }
-
 /** @throws ApiError `engine_unavailable` when no replica may be read. */
 export function readPlacement(route: IndexRoute): Placement {
-  const placement = route.placements.find(({ state }) => readable[state])
+  const placement = route.placements.find(isRead)
   if (placement === undefined) throw unreachableIndex()
   return placement
 }

@@ -1,7 +1,8 @@
-/** Who leaves the in-sync sets of spread indexes and comes back (design 2, rule 3), as transactions. */
+/** Who leaves the in-sync sets of indexes and comes back (design 2, rule 3), as transactions. */
 import type { IndexId } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import { transact } from '../store/transaction.ts'
+import { isInSync, statesWhere } from '../topology/placement-states.ts'
 import { holding, nowMs } from './lane-leases.ts'
 import { changeStanding, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { NodeLease } from './ports.ts'
@@ -30,10 +31,12 @@ export async function noteSilence(deps: InSyncDependencies, lease: NodeLease, is
     const { rows } = await reach(() =>
       deps.database.pool.query<{ id: IndexId }>(
         `select i.id from placements p join indexes i on i.id = p.index_id
-         where p.node_id = $1 and not p.is_gone and i.spread is not null and ($2::uuid is null or i.id > $2::uuid)
-           and case when $3 then p.state = 'active' else p.state = 'filling' and p.applied >= i.completed end
+         where p.node_id = $1 and not p.is_gone and ($2::uuid is null or i.id > $2::uuid)
+           and (i.spread is not null or exists (
+             select 1 from placements o where o.index_id = i.id and not o.is_gone and o.node_id <> p.node_id))
+           and case when $3 then p.state = any($5::text[]) else p.state = 'filling' and p.applied >= i.completed end
          order by i.id limit $4`,
-        [node, after, isSilent, indexesPerLook],
+        [node, after, isSilent, indexesPerLook, statesWhere(isInSync)],
       ),
     )
     for (const { id } of rows) {

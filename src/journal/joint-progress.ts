@@ -1,10 +1,11 @@
 /**
- * What the replicas of a spread index come to together: up to where it is complete, what became of a change, and who leaves
+ * What the replicas of an index come to together: up to where it is complete, what became of a change, and who leaves
  * the in-sync set (design 2, rule 3). Pure, shared by the PostgreSQL journal and its twin in memory.
  */
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import type { NodeId, PlacementState } from '../store/catalogue.ts'
+import type { NodeId } from '../store/catalogue.ts'
+import { isInSync } from '../topology/placement-states.ts'
 import type { ChangeOutcome } from './ports.ts'
 import type { ReplicaStanding } from './write-index.ts'
 
@@ -12,11 +13,6 @@ import type { ReplicaStanding } from './write-index.ts'
 export interface Report {
   readonly node: NodeId
   readonly outcome: ChangeOutcome
-}
-
-/** In the in-sync set: it counts for completion and may be read. */
-export function isInSync({ state }: { readonly state: PlacementState }): boolean {
-  return state === 'active' || state === 'draining'
 }
 
 /**

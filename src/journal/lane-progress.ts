@@ -4,13 +4,22 @@ import type { Clock } from '../lib/clock.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import { recordEvents } from '../store/transaction.ts'
+import {
+  emptiedState,
+  entersWhenWhole,
+  hasWork,
+  isDelivered,
+  isInSync,
+  statesWhere,
+} from '../topology/placement-states.ts'
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
-import { completedThrough, holdersOfFailed, isInSync, joinReports, laggards, leavers } from './joint-progress.ts'
+import { completedThrough, holdersOfFailed, joinReports, laggards, leavers } from './joint-progress.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
-import type { ChangeOutcome, LaneProof } from './ports.ts'
+import type { ChangeOutcome, LaneProof, ReplicaChange, ReplicaOutcome } from './ports.ts'
 import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
+import { changedReplica } from './replica-change.ts'
 import { deleteReports, isContradicted, saveReports, takeReports } from './report-rows.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
 
@@ -52,11 +61,11 @@ export async function recordProgress(
     ({ node, generation }) => node === placement.node && generation === placement.generation,
   )
   if (state === undefined || own === undefined || state.isGone) return nothing
-  if (own.revision !== placement.revision) return 'restarted'
+  if (own.revision !== placement.revision || !isDelivered(own)) return 'restarted'
   const moved = await movePlacement(client, progress, state.completed)
   const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...moved } : replica))
   const isActivated = moved.state !== own.state
-  if (state.spread === null) {
+  if (!isJoint(state)) {
     const through = { completed: moved.applied, outcomes }
     return settle(client, deps, locked, state, { replicas, through, isChanged: isActivated })
   }
@@ -67,7 +76,7 @@ export async function recordProgress(
   return settleJointly(client, deps, locked, state, { replicas, restart, isChanged: isActivated })
 }
 
-/** Replicas of a spread index change their standing without having applied anything; what completes by that completes. */
+/** Replicas change their standing without having applied anything; what completes by that completes. */
 export async function changeStanding(
   client: PoolClient,
   deps: ProgressDependencies,
@@ -80,7 +89,7 @@ export async function changeStanding(
 ): Promise<ProgressEffects> {
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
-  if (state === undefined || state.isGone || state.spread === null) return nothing
+  if (state === undefined || state.isGone || !isJoint(state)) return nothing
   if (change.kind === 'unhold' && (state.heldSince === null || state.heldSince > change.heldBefore)) return nothing
   const leaving =
     change.kind === 'return'
@@ -105,14 +114,48 @@ export async function changeStanding(
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
 }
 
+/** What a move does to one replica of an index; what completes by that completes. */
+export async function editReplica(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  index: IndexId,
+  node: NodeId,
+  change: ReplicaChange,
+): Promise<{ readonly outcome: ReplicaOutcome; readonly effects: ProgressEffects }> {
+  const locked = await lockFresh(client, deps.sealing, index)
+  const state = locked.get(index)?.state
+  if (state === undefined || state.isGone) return { outcome: 'unsuited', effects: nothing }
+  const own = state.replicas.find((replica) => replica.node === node)
+  const next = changedReplica(state.replicas, node, state.completed, change)
+  if (typeof next === 'string' || own === undefined) {
+    return { outcome: typeof next === 'string' ? next : 'unsuited', effects: nothing }
+  }
+  if (own.state === next.state && own.applied === next.applied) return { outcome: 'done', effects: nothing }
+  await client.query(
+    `update placements set state = $3, applied = $4::bigint,
+       applied_bytes = case when applied = $4::bigint then applied_bytes
+         else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), 0) end
+     where index_id = $1 and node_id = $2 and not is_gone`,
+    [index, node, next.state, next.applied],
+  )
+  const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...next } : replica))
+  const effects = await settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+  return { outcome: 'done', effects: { ...effects, woken: [...effects.woken, node] } }
+}
+
 /**
  * A statement that waits for a lock sees other rows as of its beginning: what the lanes of other replicas recorded meanwhile
- * shows only in the next one. A plain index has one lane, which holds its lease.
+ * shows only in the next one. Where there is one lane, it holds its lease.
  */
 async function lockFresh(client: PoolClient, sealing: Sealing, index: IndexId): Promise<Map<IndexId, LockedIndex>> {
   const locked = await lockWithSwaps(client, sealing, index)
-  const spread = locked.get(index)?.state.spread ?? null
-  return spread === null ? locked : lockWithSwaps(client, sealing, index)
+  const state = locked.get(index)?.state
+  return state === undefined || !isJoint(state) ? locked : lockWithSwaps(client, sealing, index)
+}
+
+/** Several lanes report what became of its changes. A plain index has more than one while it moves. */
+function isJoint({ spread, replicas }: IndexState): boolean {
+  return spread !== null || replicas.length > 1
 }
 
 interface Standing {
@@ -121,7 +164,7 @@ interface Standing {
   readonly isChanged: boolean
 }
 
-/** Completes what the replicas of a spread index have applied together; those that contradict the rest start anew. */
+/** Completes what the replicas of an index have applied together; those that contradict the rest start anew. */
 async function settleJointly(
   client: PoolClient,
   deps: ProgressDependencies,
@@ -141,7 +184,8 @@ async function settleJointly(
   const woken = [...restart]
   if (woken.length > 0) await putBack(client, state.id, woken)
   const left = replicas.map(
-    (replica): ReplicaStanding => (restart.has(replica.node) ? { ...replica, applied: 0, state: 'filling' } : replica),
+    (replica): ReplicaStanding =>
+      restart.has(replica.node) ? { ...replica, applied: 0, state: emptiedState(replica) } : replica,
   )
   const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
   state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null
@@ -182,10 +226,10 @@ async function settle(
     await saveRewritten(client, sealing, state.project, completion.rewritten)
     endings.push(...completion.endings)
     // Sessions wait for positions, whatever came of them.
-    isCatalogueChanged ||= completion.isVisible || state.spread !== null
+    isCatalogueChanged ||= completion.isVisible || isJoint(state)
   }
   if (state.isGone) await removePlacements(client, id)
-  else if (replicas.every(({ applied }) => applied >= state.head)) state.behindSince = null
+  else if (!replicas.some((replica) => hasWork(replica, state.head))) state.behindSince = null
   else state.behindSince ??= now
   const swaps = await completeSwaps(client, sealing, state.project, locked, [id], now)
   endings.push(...swaps.endings)
@@ -223,7 +267,7 @@ async function movePlacement(
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), p.applied_bytes) end,
        proof_task = coalesce($5::bigint, p.proof_task),
        proof_mark = coalesce($6::text, p.proof_mark),
-       state = case when p.state = 'filling' and greatest(p.applied, $4::bigint) >= $7::bigint then 'active' else p.state end
+       state = case when p.state = any($8::text[]) and greatest(p.applied, $4::bigint) >= $7::bigint then 'active' else p.state end
      where p.index_id = $1 and p.generation = $2 and p.node_id = $3 and not p.is_gone
      returning p.applied, p.state`,
     values: [
@@ -234,6 +278,7 @@ async function movePlacement(
       proof?.task ?? null,
       proof?.mark ?? null,
       completed,
+      statesWhere(entersWhenWhole),
     ],
   })
   return rows[0] ?? { applied: 0, state: 'lost' }
@@ -242,10 +287,10 @@ async function movePlacement(
 /** They are no more what their lanes take them for: whoever works on them starts from the journal's beginning. */
 async function putBack(client: PoolClient, index: IndexId, nodes: readonly NodeId[]): Promise<void> {
   await client.query(
-    `update placements set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null, state = 'filling',
-       revision = revision + 1
+    `update placements set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null, revision = revision + 1,
+       state = case when state = any($3::text[]) then 'filling' else state end
      where index_id = $1 and node_id = any($2::text[]) and not is_gone`,
-    [index, nodes],
+    [index, nodes, statesWhere(isInSync)],
   )
 }
 

@@ -1,9 +1,10 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId } from '../store/catalogue.ts'
-import { isInSync, laggards } from './joint-progress.ts'
+import { emptiedState, hasLane, hasWork, isDelivered, isInSync } from '../topology/placement-states.ts'
+import { laggards } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
-import { advance, comeBack, type Effects, leave } from './memory-progress.ts'
+import { advance, comeBack, type Effects, isJoint, leave } from './memory-progress.ts'
 import {
   changeOf,
   placementOf,
@@ -34,10 +35,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
   const wakeFinished = (project: string) => {
     for (const listener of deps.finished) listener(project)
   }
-  const tell = (index: StoredIndex, { isFinished, woken }: Effects) => {
-    if (isFinished) wakeFinished(index.state.project)
-    for (const node of woken) deps.wakeNode(node)
-  }
+  const tell = tellerOf(deps)
   const working = () =>
     [...state.projects.values()]
       .flatMap(({ changes }) => changes)
@@ -82,12 +80,12 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     },
     lanesBehind: async (node, limit) =>
       placed(node)
-        .filter(({ index, placement }) => placement.applied < index.state.head)
+        .filter(({ index, placement }) => hasWork(placement, index.state.head))
         .sort((a, b) => (a.index.state.behindSince ?? 0) - (b.index.state.behindSince ?? 0) || byId(a.index, b.index))
         .slice(0, limit)
         .map(({ index, placement }) => laneOf(index, placement)),
     async laneOn(node, physicalUid) {
-      const found = placed(node).find(({ placement }) => placement.physicalUid === physicalUid)
+      const found = placed(node).find(({ placement }) => placement.physicalUid === physicalUid && hasLane(placement))
       return found && laneOf(found.index, found.placement)
     },
     async read(id, after, limit, byteCountMax) {
@@ -101,7 +99,9 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     },
     lanesToAudit: async (node, after, limit) =>
       placed(node)
-        .filter(({ index, placement }) => index.state.spread !== null && placement.physicalUid > after)
+        .filter(
+          ({ index, placement }) => index.state.spread !== null && placement.physicalUid > after && hasLane(placement),
+        )
         .sort((a, b) => (a.placement.physicalUid < b.placement.physicalUid ? -1 : 1))
         .slice(0, limit)
         .map(({ index, placement }) => ({ lane: laneOf(index, placement), print: placement.print })),
@@ -170,7 +170,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         (one) => one.generation === generation && one.node === node && !one.isGone,
       )
       if (index === undefined || placement === undefined || index.state.isGone) return true
-      if (placement.revision !== revision) return 'restarted'
+      if (placement.revision !== revision || !isDelivered(placement)) return 'restarted'
       tell(index, advance(deps, index, placement, { applied, outcomes, proof }))
       return true
     },
@@ -180,7 +180,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (!isSilent) state.silent.delete(node)
       else if (!state.silent.has(node)) state.silent.set(node, clock.now())
       for (const { index } of placed(node)) {
-        if (index.state.spread === null) continue
+        if (!isJoint(index)) continue
         if (isSilent) tell(index, leave(deps, index, new Set([node])))
         else tell(index, comeBack(deps, index, node))
       }
@@ -212,6 +212,17 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         deps,
         placed(lease.node.id).filter(({ index }) => index.state.id === placement.index),
       )
+      return true
+    },
+    async removeReplica(lease, { index: id, node, generation, revision }) {
+      if (!isHeld(lease)) return false
+      const index = state.indexes.get(id)
+      const gone = index?.placements.find(
+        (one) => one.node === node && one.generation === generation && one.revision === revision && !one.isGone,
+      )
+      if (index === undefined || gone?.state !== 'leaving') return true
+      gone.isGone = true
+      memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
       return true
     },
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
@@ -290,6 +301,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
   }
 }
 
+/** Wakes those whom progress concerns. */
+export function tellerOf({ finished, wakeNode }: MemoryDependencies) {
+  return ({ state }: StoredIndex, { isFinished, woken }: Effects) => {
+    if (isFinished) for (const listener of finished) listener(state.project)
+    for (const node of woken) wakeNode(node)
+  }
+}
+
 function emptyPlacements(
   { memory, clock }: MemoryDependencies,
   hosted: readonly { readonly index: StoredIndex; readonly placement: StoredPlacement }[],
@@ -298,7 +317,7 @@ function emptyPlacements(
     placement.applied = 0
     placement.appliedBytes = 0
     placement.proof = null
-    if (placement.state === 'active' && index.state.completed > 0) placement.state = 'filling'
+    if (index.state.completed > 0) placement.state = emptiedState(placement)
     if (index.state.head > 0) index.state.behindSince ??= clock.now()
   }
   memory.record(hosted.map(({ index: { state } }) => ({ entity: 'index', project: state.project, entityId: state.id })))

@@ -1,7 +1,8 @@
 /** The twin in memory of `lane-progress.ts`: what came of changes, and what completes with it. */
 import type { NodeId } from '../store/catalogue.ts'
+import { emptiedState, entersWhenWhole, hasWork, isInSync } from '../topology/placement-states.ts'
 import { complete } from './completion.ts'
-import { completedThrough, holdersOfFailed, isInSync, joinReports, leavers } from './joint-progress.ts'
+import { completedThrough, holdersOfFailed, joinReports, leavers } from './joint-progress.ts'
 import type { Progress } from './lane-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import {
@@ -30,16 +31,16 @@ export function advance(
   placement: StoredPlacement,
   { applied, outcomes, proof }: Omit<Progress, 'placement'>,
 ): Effects {
-  const { completed, spread } = index.state
+  const { completed } = index.state
   const before = placement.state
   if (applied > placement.applied) {
     placement.applied = applied
     placement.appliedBytes = index.changes[applied - 1]?.bytesThrough ?? 0
   }
   if (proof !== null) placement.proof = proof
-  if (placement.state === 'filling' && placement.applied >= completed) placement.state = 'active'
+  if (entersWhenWhole(placement) && placement.applied >= completed) placement.state = 'active'
   const isChanged = placement.state !== before
-  if (spread === null) return settle(deps, index, { completed: placement.applied, outcomes }, isChanged)
+  if (!isJoint(index)) return settle(deps, index, { completed: placement.applied, outcomes }, isChanged)
   const restart = new Set<NodeId>()
   for (const outcome of outcomes) {
     const { position, status } = outcome
@@ -50,6 +51,11 @@ export function advance(
     index.reports.set(position, [...others, { node: placement.node, outcome }])
   }
   return settleJointly(deps, index, restart, isChanged)
+}
+
+/** Several lanes report what became of its changes. A plain index has more than one while it moves. */
+export function isJoint({ state, placements }: StoredIndex): boolean {
+  return state.spread !== null || placements.filter(({ isGone }) => !isGone).length > 1
 }
 
 export function leave(deps: MemoryDependencies, index: StoredIndex, nodes: ReadonlySet<NodeId>): Effects {
@@ -68,7 +74,7 @@ export function comeBack(deps: MemoryDependencies, index: StoredIndex, node: Nod
 
 const nothing: Effects = { isFinished: false, woken: [] }
 
-function settleJointly(
+export function settleJointly(
   deps: MemoryDependencies,
   index: StoredIndex,
   restart: Set<NodeId>,
@@ -90,7 +96,7 @@ function settleJointly(
   }
   for (const placement of index.placements) {
     if (placement.isGone || !restart.has(placement.node)) continue
-    Object.assign(placement, { applied: 0, appliedBytes: 0, proof: null, state: 'filling' })
+    Object.assign(placement, { applied: 0, appliedBytes: 0, proof: null, state: emptiedState(placement) })
     placement.revision += 1
   }
   const foremost = Math.max(
@@ -122,7 +128,7 @@ function settle(
     renameTasks(projectIn(state, one.project), completion.renamings)
     saveRewritten(index, completion.rewritten)
     endings.push(...completion.endings)
-    isChanged ||= completion.isVisible || one.spread !== null
+    isChanged ||= completion.isVisible || isJoint(index)
     for (const { id } of renamed) {
       if (id !== one.id) memory.record([{ entity: 'index', project: one.project, entityId: id }])
     }
@@ -131,7 +137,7 @@ function settle(
     for (const gone of index.placements) gone.isGone = true
     Object.assign(one, { writeUid: null, readUid: null, behindSince: null, heldSince: null })
     index.reports.clear()
-  } else if (index.placements.every((replica) => replica.isGone || replica.applied >= one.head)) one.behindSince = null
+  } else if (!index.placements.some((replica) => !replica.isGone && hasWork(replica, one.head))) one.behindSince = null
   else one.behindSince ??= now
   const swaps = completeSwaps(state, one.project, now)
   endings.push(...swaps.endings)

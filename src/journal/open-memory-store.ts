@@ -7,8 +7,10 @@ import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { EngineCredentials } from '../store/engine-credentials.ts'
 import { openMemoryRegistry } from '../store/gateway-registry.ts'
 import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
+import { openMemoryMoves } from '../store/memory-moves.ts'
 import { openMemoryJournal } from './memory-journal.ts'
-import { openMemoryLanes } from './memory-lanes.ts'
+import { openMemoryLanes, tellerOf } from './memory-lanes.ts'
+import { openMemoryReplicas } from './memory-replicas.ts'
 import { emptyState, placesOf } from './memory-state.ts'
 import type { Store } from './open-store.ts'
 import { openPayloadStore } from './payload-store.ts'
@@ -45,6 +47,8 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     engineCredentials: noCredentials,
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
+    replicas: openMemoryReplicas(deps, tellerOf(deps)),
+    moves: openMemoryMoves(clock),
     gateways: openMemoryRegistry(clock),
     migrate: async () => undefined,
     unlock: async () => undefined,

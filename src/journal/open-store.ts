@@ -9,6 +9,7 @@ import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
 import { type EngineCredentials, openEngineCredentials } from '../store/engine-credentials.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
+import { type Moves, openMoves } from '../store/moves.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
@@ -16,10 +17,11 @@ import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
 import type { AdmissionMode } from '../topology/admission.ts'
 import { openPayloadStore } from './payload-store.ts'
-import type { Journal, LaneJournal } from './ports.ts'
+import type { Journal, LaneJournal, ReplicaJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
 import { openPostgresJournal } from './postgres-journal.ts'
-import { openPostgresLanes } from './postgres-lanes.ts'
+import { openPostgresLanes, tellerOf } from './postgres-lanes.ts'
+import { openPostgresReplicas } from './postgres-replicas.ts'
 import { placeSecrets, type ResealOutcome, reseal } from './reseal.ts'
 import { sweepBlobs } from './retention.ts'
 
@@ -30,6 +32,8 @@ export interface Store {
   readonly engineCredentials: EngineCredentials
   readonly journal: Journal
   readonly laneJournal: LaneJournal
+  readonly replicas: ReplicaJournal
+  readonly moves: Moves
   readonly gateways: GatewayRegistry
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
   migrate(): Promise<void>
@@ -113,6 +117,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     engineCredentials: openEngineCredentials({ database, sealing, signals }),
     journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
+    replicas: openPostgresReplicas({ database, sealing, clock, tell: tellerOf(signals) }),
+    moves: openMoves(database),
     gateways: openGatewayRegistry(database),
     async migrate() {
       await migrate(database, { masters: await masters(), ring: keys.ring, clock })

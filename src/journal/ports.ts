@@ -118,6 +118,55 @@ export interface Journal {
   onFinished(listener: (project: ProjectId) => void): Promise<() => Promise<void>>
 }
 
+// ---- Moving (orchestrator) ----
+
+/** What a move does to one replica; each safe to repeat. */
+export type ReplicaChange =
+  /** `copying` → `standby`: the node holds at least what the journal comes to at `applied`; its lane goes on from there. */
+  | { readonly kind: 'begin'; readonly applied: number }
+  /** `standby` → `joining`, or `active` at once when it holds everything that is completed. */
+  | { readonly kind: 'admit' }
+  /** `active` → `parting`. `needed` when those that are read do not hold its shards without it. */
+  | { readonly kind: 'part' }
+  /** To `standby`. `needed` when the rest of the in-sync set does not hold its shards. */
+  | { readonly kind: 'keep' }
+  /** To `leaving`. `needed` while it counts or is about to. */
+  | { readonly kind: 'leave' }
+
+export type ReplicaOutcome =
+  | 'done'
+  /** The index would not be whole without it. */
+  | 'needed'
+  /** It is not there, or not in a state that this can follow. */
+  | 'unsuited'
+
+export interface IndexStanding {
+  readonly index: IndexId
+  readonly project: ProjectId
+  /** Name as reads see it; null = deleted, or not created yet. */
+  readonly uid: string | null
+  readonly spread: Spread | null
+  readonly head: number
+  readonly completed: number
+  /** Payload bytes of its journal. */
+  readonly byteCount: number
+  readonly primaryKey: string | null
+  readonly replicas: readonly (Placement & {
+    /** Payload bytes that it has not applied. */
+    readonly pendingBytes: number
+    /** Epoch of the lease that adopted its disk: rises when the disk was replaced. */
+    readonly diskEpoch: number
+  })[]
+}
+
+export interface ReplicaJournal {
+  /** `undefined` = the index is deleted. */
+  standing(index: IndexId): Promise<IndexStanding | undefined>
+  /** Reserves a name for another replica, `copying`. The one that is there when it was added before; `undefined` = no such index or node. */
+  addReplica(index: IndexId, node: NodeId, shards: readonly number[]): Promise<Placement | undefined>
+  changeReplica(index: IndexId, node: NodeId, change: ReplicaChange): Promise<ReplicaOutcome>
+}
+
 // ---- Delivering (worker) ----
 
 /** One dispatcher per node holds that node's lease, and with it all its lanes. The epoch rises with every grant. */
@@ -299,6 +348,8 @@ export interface LaneJournal {
    * journal. `false` = the lease is lost.
    */
   restart(lease: NodeLease, placement: Placement): Promise<boolean>
+  /** What left its node (`leaving`) is placed there no more; its name is not used again. `false` = the lease is lost. */
+  removeReplica(lease: NodeLease, placement: Placement): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
   waitForWork(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 

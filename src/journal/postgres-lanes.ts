@@ -12,6 +12,7 @@ import { decodePlacement } from '../store/placement-row.ts'
 import type { Signals } from '../store/signals.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { againAfterConflict, recordEvents } from '../store/transaction.ts'
+import { isDelivered, isInSync, statesWhere } from '../topology/placement-states.ts'
 import type { Change } from './change.ts'
 import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
 import { noteSilence, releaseHeld } from './in-sync-set.ts'
@@ -28,6 +29,7 @@ import type {
   PlacementStanding,
   SettingsPrint,
 } from './ports.ts'
+import { removeReplica } from './postgres-replicas.ts'
 import { openProjectWork } from './project-work.ts'
 import { settingsTurns } from './report-rows.ts'
 import { openRetention } from './retention.ts'
@@ -46,11 +48,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
   const { database, sealing, payloads, signals, clock } = deps
   const waiter = openWorkWaiter(clock, (wake) => signals.listen('flapjack_work', wake))
   const sendFinished = (project: ProjectId) => signals.send('flapjack_finished', project)
-  const tell = ({ isCatalogueChanged, finished, woken }: ProgressEffects) => {
-    if (isCatalogueChanged) signals.send('flapjack_catalogue', '')
-    if (finished !== undefined) sendFinished(finished)
-    for (const node of woken) signals.send('flapjack_work', node)
-  }
+  const tell = tellerOf(signals)
   return {
     leaseNodes: (worker, leaseMs) => leaseNodes(database, sealing, worker, leaseMs),
     releaseNodes: (worker) => releaseNodes(database, worker),
@@ -146,10 +144,20 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       if (isRestarted) signals.send('flapjack_catalogue', '')
       return isRestarted
     },
+    removeReplica: (lease, placement) => removeReplica({ ...deps, tell }, lease, placement),
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
     waitForProjectWork: (timeoutMs, signal) => waiter.wait(projectWork, timeoutMs, signal),
     ...openProjectWork({ database, sealing, clock, sendFinished }),
     ...openRetention(deps),
+  }
+}
+
+/** Wakes those whom progress concerns, in every process. */
+export function tellerOf(signals: Pick<Signals, 'send'>) {
+  return ({ isCatalogueChanged, finished, woken }: ProgressEffects) => {
+    if (isCatalogueChanged) signals.send('flapjack_catalogue', '')
+    if (finished !== undefined) signals.send('flapjack_finished', finished)
+    for (const node of woken) signals.send('flapjack_work', node)
   }
 }
 
@@ -170,11 +178,11 @@ async function emptyPlacements(
   await client.query(
     `with emptied as (
        update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
-         state = case when p.state = 'active' and i.completed > 0 then 'filling' else p.state end
+         state = case when p.state = any($4::text[]) and i.completed > 0 then 'filling' else p.state end
        from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and i.id = any($3::uuid[])
      )
      update indexes i set behind_since = coalesce(behind_since, $2) where i.id = any($3::uuid[]) and i.head > 0`,
-    [node, now, rows.map(({ id }) => id)],
+    [node, now, rows.map(({ id }) => id), statesWhere(isInSync)],
   )
   return rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id }))
 }
@@ -204,9 +212,10 @@ async function lanesBehind(database: Database, node: NodeId, limit: number): Pro
   const { rows } = await reach(() =>
     database.pool.query<BehindRow>({
       name: 'lanes-behind',
-      text: `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone and p.applied < i.head
+      text: `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone
+          and (p.applied < i.head and p.state = any($3::text[]) or p.state = 'leaving')
         order by i.behind_since, i.id limit $2`,
-      values: [node, limit],
+      values: [node, limit, statesWhere(isDelivered)],
     }),
   )
   return rows.map(decodeLane)
@@ -215,10 +224,10 @@ async function lanesBehind(database: Database, node: NodeId, limit: number): Pro
 /** Served by the uniqueness of (node_id, physical_uid). */
 async function laneOn(database: Database, node: NodeId, physicalUid: string): Promise<LaneState | undefined> {
   const { rows } = await reach(() =>
-    database.pool.query<BehindRow>(`${selectLanes} where p.node_id = $1 and p.physical_uid = $2 and not p.is_gone`, [
-      node,
-      physicalUid,
-    ]),
+    database.pool.query<BehindRow>(
+      `${selectLanes} where p.node_id = $1 and p.physical_uid = $2 and not p.is_gone and p.state <> 'copying'`,
+      [node, physicalUid],
+    ),
   )
   return rows[0] && decodeLane(rows[0])
 }
@@ -232,7 +241,7 @@ async function lanesToAudit(
 ): Promise<readonly { readonly lane: LaneState; readonly print: SettingsPrint | null }[]> {
   const { rows } = await reach(() =>
     database.pool.query<BehindRow & { settings_print: string | null }>(
-      `${selectLanes} where p.node_id = $1 and p.physical_uid > $2 and not p.is_gone and i.spread is not null
+      `${selectLanes} where p.node_id = $1 and p.physical_uid > $2 and not p.is_gone and i.spread is not null and p.state <> 'copying'
        order by p.physical_uid limit $3`,
       [node, after, limit],
     ),

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
+import { isInSync, statesWhere } from '../topology/placement-states.ts'
 import type { Report } from './joint-progress.ts'
 import type { ChangeOutcome, LaneChange } from './ports.ts'
 
@@ -101,11 +102,11 @@ export async function settingsTurns(
     database.pool.query<{ node: NodeId | null; position: number | null; outcome: string | null }>(
       `select (
          select min(p.node_id) from placements p
-         where p.index_id = i.id and not p.is_gone and p.state in ('active', 'draining')
+         where p.index_id = i.id and not p.is_gone and p.state = any($3::text[])
        ) as node, r.position, r.outcome
        from indexes i left join reports r on r.index_id = i.id and r.position = any($2::bigint[])
        where i.id = $1 and i.spread is not null`,
-      [index, positions],
+      [index, positions, statesWhere(isInSync)],
     ),
   )
   if (found.length === 0) return new Map()

@@ -358,7 +358,9 @@ export class Dispatcher {
     const key = `${index}:${generation}`
     const running = lanes.get(key)
     if (running !== undefined) {
-      if (running.lane.revision !== state.placement.revision) running.lane.giveUp()
+      const isLeaving = state.placement.state === 'leaving'
+      if (running.lane.revision !== state.placement.revision || running.lane.isLeaving !== isLeaving)
+        running.lane.giveUp()
       return running.lane
     }
     const lane = new Lane(session, state)

@@ -125,6 +125,11 @@ export class Lane {
     return this.#placement.revision
   }
 
+  /** It takes the index off its node instead of delivering to it. */
+  get isLeaving(): boolean {
+    return this.#placement.state === 'leaving'
+  }
+
   /** Ends an idle lane; the next change of its index starts another. */
   retire(): void {
     this.#stop({ kind: 'ended' })
@@ -166,6 +171,7 @@ export class Lane {
     while (!signal.aborted) {
       try {
         // Whoever is told that the index is there can read it.
+        if (this.isLeaving) return await this.#leave()
         await deps.credentials?.ensure(this.#session.lease.node, this.#project, signal)
         mustResume ||= this.#hasStranger
         if (mustResume) await this.#resume()
@@ -208,6 +214,13 @@ export class Lane {
   #stop(halt: Halt): void {
     this.#halt ??= halt
     this.#flow.abort()
+  }
+
+  /** Twice: safe. */
+  async #leave(): Promise<void> {
+    const { journal } = this.#session.deps
+    await this.#onNode.drop()
+    if (!(await journal.removeReplica(this.#session.lease, this.#placement))) throw new LeaseLost()
   }
 
   // ---- Learning where the node stands ----

@@ -4,6 +4,7 @@ import type { Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { clientMessage } from '../search/refusals.ts'
 import type { IndexId, Placement } from '../store/catalogue.ts'
+import { isInSync } from '../topology/placement-states.ts'
 import { scratchPrefix } from './edit-resolution.ts'
 import { ask, LeaseLost, type NodeSession, sendAndWait } from './node-session.ts'
 import { resolveChange } from './resolution.ts'
@@ -32,6 +33,12 @@ function missingShards({ own }: ShardView, { partials }: LaneChange): readonly n
   return [...own].filter((shard) => !recorded.has(shard)).sort((a, b) => a - b)
 }
 
+/** Only replicas that count speak of an index that has more than one of them while it moves. */
+async function maySpeak({ deps, lease }: NodeSession, { physicalUid }: Placement): Promise<boolean> {
+  const lane = await deps.journal.laneOn(lease.node.id, physicalUid)
+  return lane !== undefined && isInSync(lane.placement)
+}
+
 /** A replica that differs from the others on an earlier change is built anew; what it resolved would stay. */
 async function isAgreed({ deps }: NodeSession, { change }: LaneChange): Promise<boolean> {
   const { completed } = await deps.journal.completedSettings(change.index)
@@ -53,13 +60,15 @@ async function cleared({ deps }: NodeSession, index: IndexId, resolution: Resolu
  */
 export async function recordResolution(
   session: NodeSession,
-  { index, physicalUid }: Placement,
+  placement: Placement,
   item: LaneChange,
   { tag, isSecondTry, flow, view }: ResolvingTerms,
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
+  const { index, physicalUid } = placement
   const shards = view === null ? null : missingShards(view, item)
-  if (shards !== null && (shards.length === 0 || !(await isAgreed(session, item)))) return { kind: 'waiting' }
+  const isMine = shards === null ? await maySpeak(session, placement) : shards.length > 0
+  if (!isMine || !(await isAgreed(session, item))) return { kind: 'waiting' }
   const resolving = resolveChange(
     {
       engine,

@@ -157,8 +157,23 @@ export interface NodeCapacity {
   readonly memoryBytes: number | null
 }
 
-/** `filling` = not read until it holds everything that is completed; a replica of a spread index leaves the in-sync set so. */
-export type PlacementState = 'filling' | 'active' | 'draining' | 'lost'
+/**
+ * `copying`: it has no lane yet, a move brings its first contents. `standby`: its lane goes on, and it is neither read nor
+ * counted: the target of a move until it is let in, and the source as long as the way back is open. `filling`: not read until
+ * it holds everything that is completed; a replica leaves the in-sync set so. `joining`: the same, and changes wait for it.
+ * `parting`: not read any more, and changes wait for it until every gateway knows. `leaving`: its lane takes the index off the
+ * node.
+ */
+export type PlacementState =
+  | 'copying'
+  | 'standby'
+  | 'filling'
+  | 'joining'
+  | 'active'
+  | 'parting'
+  | 'draining'
+  | 'leaving'
+  | 'lost'
 
 /** One replica: some shards of one generation of an index in one physical index on one node. */
 export interface Placement {

@@ -82,6 +82,26 @@ export interface Tables {
     key_sealed: Buffer
     made_at: number
   }
+  moves: {
+    id: string
+    project_id: string
+    index_id: string
+    source_node: string
+    target_node: string
+    step: string
+    wish: string | null
+    is_paused: boolean
+    /** JSON. */
+    options: string
+    /** JSON: how far the step is. */
+    progress: string
+    failure: string | null
+    owner: string
+    lease_until: number
+    created_at: number
+    updated_at: number
+    finished_at: number | null
+  }
   node_leases: { node_id: string; owner: string; epoch: number; until: number; trouble: string | null }
   indexes: {
     id: string

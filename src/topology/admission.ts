@@ -1,6 +1,7 @@
 /** Whether a write may be accepted, by which replicas of its index live (design 2, rule 2; C-07). Pure. */
 import { unreachable } from '../lib/assert.ts'
 import type { PlacementState } from '../store/catalogue.ts'
+import { isDelivered, isInSync } from './placement-states.ts'
 
 /**
  * `available`: every shard has a live replica in some group. `quorum`: every shard has ⌊RF/2⌋+1 live replicas in one group.
@@ -47,11 +48,8 @@ export function admits(
   for (const group of groups) {
     const members = replicas.filter((replica) => replica.group === group)
     const holders = countShards(members, shards)
-    const live = members.filter(({ isLive, state }) => isLive && state !== 'lost')
-    const counting = countShards(
-      live.filter(({ state }) => state !== 'filling'),
-      shards,
-    )
+    const live = members.filter((replica) => replica.isLive && isDelivered(replica))
+    const counting = countShards(live.filter(isInSync), shards)
     for (const { shards: held } of live) for (const shard of held) applying[shard] = 1
     let isWhole = true
     for (let shard = 0; shard < shards; shard += 1) {

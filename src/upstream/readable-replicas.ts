@@ -1,13 +1,12 @@
 /** The replicas of an index that may be read, as the routes show them. Pure. */
-import type { Node, NodeId, Placement, PlacementState } from '../store/catalogue.ts'
+import type { Node, NodeId, Placement } from '../store/catalogue.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { Replica } from './covering-set.ts'
 
 export interface ReadableReplica extends Replica {
   /** Position in the index's journal up to which it holds everything, at least. */
   readonly applied: number
 }
-
-const readable: Record<PlacementState, boolean> = { filling: false, active: true, draining: true, lost: false }
 
 /**
  * Of the newest generation that is read at all, ordered by node.
@@ -19,7 +18,7 @@ export function readableReplicas(
   node: (id: NodeId) => Pick<Node, 'group' | 'state'> | undefined,
 ): readonly ReadableReplica[] {
   const found = placements.flatMap((placement) => {
-    const home = readable[placement.state] ? node(placement.node) : undefined
+    const home = isRead(placement) ? node(placement.node) : undefined
     return home === undefined || home.state === 'lost' ? [] : [{ placement, group: home.group }]
   })
   const newest = Math.max(...found.map(({ placement }) => placement.generation))

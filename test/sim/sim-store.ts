@@ -202,6 +202,7 @@ export class SimStore {
       },
       markSent: (lease, index, positions, startedAt) =>
         commit(() => lanes.markSent(lease, index, positions, startedAt)),
+      removeReplica: (lease, placement) => commit(() => lanes.removeReplica(lease, placement)),
       recordResolution: (lease, index, position, resolution) =>
         commit(() => {
           const { putCount, deleteCount, error } = resolution

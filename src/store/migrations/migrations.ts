@@ -14,6 +14,7 @@ import { projectSettings } from './0012-project-settings.ts'
 import { spreadIndexes } from './0013-spread-indexes.ts'
 import { engineCredentials } from './0014-engine-credentials.ts'
 import { organisationKeys } from './0015-organisation-keys.ts'
+import { moves } from './0016-moves.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -38,4 +39,5 @@ export const migrations: readonly Migration[] = [
   spreadIndexes,
   engineCredentials,
   organisationKeys,
+  moves,
 ]

@@ -1,0 +1,86 @@
+/** How moves place replicas, in memory. */
+import type { NodeId } from '../store/catalogue.ts'
+import { physicalName } from '../topology/physical-name.ts'
+import type { MemoryDependencies } from './memory-journal.ts'
+import { type Effects, settleJointly } from './memory-progress.ts'
+import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
+import type { ReplicaJournal } from './ports.ts'
+import { changedReplica } from './replica-change.ts'
+
+export function openMemoryReplicas(
+  deps: MemoryDependencies,
+  tell: (index: StoredIndex, effects: Effects) => void,
+): ReplicaJournal {
+  const { state, memory } = deps
+  const found = (id: string) => {
+    const index = state.indexes.get(id)
+    return index === undefined || index.state.isGone ? undefined : index
+  }
+  const namesOn = (node: NodeId) =>
+    new Set(
+      [...state.indexes.values()].flatMap(({ placements }) =>
+        placements.flatMap((one) => (one.node === node ? [one.physicalUid] : [])),
+      ),
+    )
+  return {
+    async standing(id) {
+      const index = found(id)
+      if (index === undefined) return undefined
+      const { project, readUid, spread, head, completed, byteCount, primaryKey } = index.state
+      const replicas = index.placements.filter(({ isGone }) => !isGone)
+      return {
+        index: id,
+        project,
+        uid: readUid,
+        spread,
+        head,
+        completed,
+        byteCount,
+        primaryKey,
+        replicas: replicas.map((placement) => ({
+          ...placementOf(placement),
+          pendingBytes: byteCount - placement.appliedBytes,
+          diskEpoch: state.identities.get(placement.node)?.sinceEpoch ?? 0,
+        })),
+      }
+    },
+    async addReplica(id, node, shards) {
+      const index = found(id)
+      const uid = index?.state.readUid ?? index?.state.writeUid ?? null
+      const home = memory.nodes.get(node)
+      if (index === undefined || uid === null || home === undefined || home.state === 'lost') return undefined
+      const standing = index.placements.filter(({ isGone }) => !isGone)
+      const generation = Math.max(1, ...standing.map((one) => one.generation))
+      const known = standing.find((one) => one.node === node && one.generation === generation)
+      if (known !== undefined) return placementOf(known)
+      const ref = memory.projects.get(index.state.project)?.ref
+      if (ref === undefined) return undefined
+      const taken = namesOn(node)
+      let number = 1
+      while (taken.has(physicalName(ref, uid, number))) number += 1
+      const physicalUid = physicalName(ref, uid, number)
+      const fresh = newPlacement({ index: id, generation, shards, node, physicalUid, state: 'copying' })
+      const before = index.placements.findIndex((one) => one.node === node && one.generation === generation)
+      if (before >= 0) fresh.revision = (index.placements[before]?.revision ?? 0) + 1
+      index.placements.splice(before < 0 ? index.placements.length : before, before < 0 ? 0 : 1, fresh)
+      memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
+      return placementOf(fresh)
+    },
+    async changeReplica(id, node, change) {
+      const index = found(id)
+      if (index === undefined) return 'unsuited'
+      const next = changedReplica(standingsOf(deps, index), node, index.state.completed, change)
+      if (typeof next === 'string') return next
+      const placement = index.placements.find((one) => one.node === node && !one.isGone)
+      if (placement === undefined) return 'unsuited'
+      if (placement.state === next.state && placement.applied === next.applied) return 'done'
+      if (placement.applied !== next.applied) {
+        placement.appliedBytes = index.changes[next.applied - 1]?.bytesThrough ?? 0
+      }
+      Object.assign(placement, next)
+      const effects = settleJointly(deps, index, new Set(), true)
+      tell(index, { ...effects, woken: [...effects.woken, node] })
+      return 'done'
+    },
+  }
+}

@@ -1,0 +1,59 @@
+/** What a move does to one replica of an index, decided. Pure, shared by the PostgreSQL journal and its twin in memory. */
+import { unreachable } from '../lib/assert.ts'
+import type { NodeId, PlacementState } from '../store/catalogue.ts'
+import { isInSync, isRead } from '../topology/placement-states.ts'
+import { leavers } from './joint-progress.ts'
+import type { ReplicaChange, ReplicaOutcome } from './ports.ts'
+import type { ReplicaStanding } from './write-index.ts'
+
+export interface ChangedReplica {
+  readonly state: PlacementState
+  readonly applied: number
+}
+
+/** @param completed  position up to which the index is complete. */
+export function changedReplica(
+  replicas: readonly ReplicaStanding[],
+  node: NodeId,
+  completed: number,
+  change: ReplicaChange,
+): ChangedReplica | Exclude<ReplicaOutcome, 'done'> {
+  const own = replicas.find((replica) => replica.node === node)
+  if (own === undefined) return 'unsuited'
+  const { state, applied } = own
+  const unchanged = { state, applied }
+  const to = (next: PlacementState) => ({ state: next, applied })
+  switch (change.kind) {
+    case 'begin':
+      if (state === 'standby') return unchanged
+      return state === 'copying' ? { state: 'standby', applied: change.applied } : 'unsuited'
+    case 'admit':
+      if (state === 'filling' || (isInSync(own) && state !== 'parting')) return unchanged
+      if (state !== 'standby' && state !== 'parting') return 'unsuited'
+      return to(applied >= completed ? 'active' : 'joining')
+    case 'part':
+      if (state === 'parting') return unchanged
+      if (!isRead(own)) return 'unsuited'
+      return isSpared(replicas, node) ? to('parting') : 'needed'
+    case 'keep':
+      if (state === 'standby') return unchanged
+      if (state === 'filling') return to('standby')
+      if (!isInSync(own)) return 'unsuited'
+      return isSpared(replicas, node) ? to('standby') : 'needed'
+    case 'leave':
+      if (state === 'leaving') return unchanged
+      if (isInSync(own)) return 'needed'
+      return isSpared(replicas, node) ? to('leaving') : 'needed'
+    default:
+      return unreachable(change)
+  }
+}
+
+/** Replicas that are read hold all its shards without it. */
+function isSpared(replicas: readonly ReplicaStanding[], node: NodeId): boolean {
+  const read = replicas.filter((replica) => replica.node === node || isRead(replica))
+  const counted = read.map(
+    (replica): ReplicaStanding => (replica.node === node ? { ...replica, state: 'active' } : replica),
+  )
+  return leavers(counted, new Set([node])).length === 1
+}

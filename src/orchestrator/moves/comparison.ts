@@ -1,0 +1,131 @@
+/**
+ * Compares two replicas of an index while both are written to (P-30): settings, and every document whole, with its vectors.
+ *
+ * Two replicas are never read at one moment, so that a document may differ because one of them is ahead. What differs is
+ * looked at again in an order that decides: the source, the target once it has everything that the source may have had, the
+ * source again once it has everything that the target may have had. A source that shows the same both times shows what the
+ * target must show.
+ *
+ * Memory: the ids of both, and a page of each.
+ */
+import { createHash } from 'node:crypto'
+import type { IndexStanding } from '../../journal/ports.ts'
+import { canonicalJson } from '../../lib/json.ts'
+import { canonicalText } from '../../lib/json-cut.ts'
+import { documentId } from '../../replication/document-id.ts'
+import { answered, type Place, replicaOn, type StepContext } from './move-context.ts'
+import { listIds, readDocuments } from './streamed-copy.ts'
+
+export interface Comparison {
+  readonly documents: number
+  /** Ids whose documents differ; at most `differingMax`. */
+  readonly differing: readonly string[]
+  readonly settingsDiffer: boolean
+  /** Documents that were written whenever they were looked at. */
+  readonly unsettled: number
+}
+
+export const differingMax = 100
+
+const pageCount = 1_000
+const roundsMax = 20
+const waitMs = 20
+/** For a replica to take in what is appended. */
+const catchUpMsMax = 60_000
+
+type Digests = ReadonlyMap<string, string>
+
+/** @param onPage  told how many documents were compared so far. */
+export async function compareReplicas(
+  context: StepContext,
+  source: Place,
+  target: Place,
+  primaryKey: string | null,
+  onPage: (compared: number) => Promise<void>,
+): Promise<Comparison> {
+  const settingsDiffer = (await settingsOf(context, source)) !== (await settingsOf(context, target))
+  if (primaryKey === null) return { documents: 0, differing: [], settingsDiffer, unsettled: 0 }
+  const pair: Pair = { context, source, target, primaryKey }
+  const ids = [
+    ...new Set([...(await listIds(context, source, primaryKey)), ...(await listIds(context, target, primaryKey))]),
+  ]
+  let suspects: string[] = []
+  for (let start = 0; start < ids.length; start += pageCount) {
+    const page = ids.slice(start, start + pageCount)
+    const [here, there] = await Promise.all([digestsOf(pair, source, page), digestsOf(pair, target, page)])
+    suspects.push(...page.filter((id) => here.get(id) !== there.get(id)))
+    await onPage(Math.min(ids.length, start + pageCount))
+  }
+  const differing: string[] = []
+  for (let round = 0; round < roundsMax && suspects.length > 0 && differing.length < differingMax; round += 1) {
+    const open: string[] = []
+    for (let start = 0; start < suspects.length; start += pageCount) {
+      const verdict = await settle(pair, suspects.slice(start, start + pageCount))
+      differing.push(...verdict.differing)
+      open.push(...verdict.open)
+    }
+    suspects = open
+  }
+  return {
+    documents: ids.length,
+    differing: differing.slice(0, differingMax),
+    settingsDiffer,
+    unsettled: suspects.length,
+  }
+}
+
+interface Pair {
+  readonly context: StepContext
+  readonly source: Place
+  readonly target: Place
+  readonly primaryKey: string
+}
+
+async function settle(
+  pair: Pair,
+  ids: readonly string[],
+): Promise<{ readonly differing: readonly string[]; readonly open: readonly string[] }> {
+  const { context, source, target } = pair
+  const before = await digestsOf(pair, source, ids)
+  await holdsHead(context, target)
+  const there = await digestsOf(pair, target, ids)
+  await holdsHead(context, source)
+  const after = await digestsOf(pair, source, ids)
+  const steady = ids.filter((id) => before.get(id) === after.get(id))
+  return {
+    differing: steady.filter((id) => there.get(id) !== before.get(id)),
+    open: ids.filter((id) => before.get(id) !== after.get(id) && there.get(id) !== after.get(id)),
+  }
+}
+
+/** Waits until the replica holds everything that is appended by now. */
+async function holdsHead(context: StepContext, { replica }: Place): Promise<void> {
+  const { replicas, move, clock, signal } = context
+  const standing = await replicas.standing(move.index)
+  const head = standing?.head ?? 0
+  const deadline = clock.monotonic() + catchUpMsMax
+  for (let now: IndexStanding | undefined = standing; ; now = await replicas.standing(move.index)) {
+    const own = now && replicaOn(now, replica.node)
+    if (own === undefined || own.revision !== replica.revision)
+      throw new Error(`the replica on ${replica.node} is gone`)
+    if (own.applied >= head) return
+    if (clock.monotonic() > deadline) throw new Error(`${replica.node} does not get to position ${head}`)
+    await clock.sleep(waitMs, signal)
+  }
+}
+
+/** By id; documents that are not there are left out. */
+async function digestsOf({ context, primaryKey }: Pair, place: Place, ids: readonly string[]): Promise<Digests> {
+  const texts = await readDocuments(context, place, ids)
+  return new Map(
+    texts.map((text) => {
+      const id = documentId(JSON.parse(text), primaryKey) ?? ''
+      return [id, createHash('sha256').update(canonicalText(text)).digest('base64')]
+    }),
+  )
+}
+
+/** As the node shows them: secrets are masked, which the journal gave to both. */
+async function settingsOf({ signal }: StepContext, { engine, replica }: Place): Promise<string> {
+  return canonicalJson(answered('settings', await engine.settings(replica.physicalUid, signal)))
+}

@@ -1,0 +1,73 @@
+/** What the steps of a move work with. */
+import type { Engine, EngineReply, EngineTask } from '../../engine/engine.ts'
+import type { IndexStanding, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Node, NodeId } from '../../store/catalogue.ts'
+import type { GatewayRegistry } from '../../store/gateway-registry.ts'
+import type { Move, MoveProgress } from '../../store/moves.ts'
+import type { Catalogue } from '../../store/ports.ts'
+
+export interface MoveDeps {
+  readonly replicas: ReplicaJournal
+  readonly journal: Pick<LaneJournal, 'completedSettings'>
+  readonly catalogue: Pick<Catalogue, 'nodes' | 'version'>
+  readonly gateways: Pick<GatewayRegistry, 'list'>
+  readonly engineOf: (node: Node) => Engine
+  readonly clock: Clock
+}
+
+export interface StepContext extends MoveDeps {
+  readonly move: Move
+  readonly signal: AbortSignal
+  /** Shows how far the step is, and keeps it for whoever continues; with it what was kept before. */
+  readonly keep: (progress: ProgressChange) => Promise<void>
+}
+
+/** `undefined` takes a number away. */
+export type ProgressChange = { readonly [Name in keyof MoveProgress]?: MoveProgress[Name] | undefined }
+
+export function changedProgress(progress: MoveProgress, change: ProgressChange): MoveProgress {
+  const entries = Object.entries({ ...progress, ...change })
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined))
+}
+
+/** The step cannot be done, now or ever; the message is for operators. */
+export class MoveFailure extends Error {}
+
+export type Replica = IndexStanding['replicas'][number]
+
+export interface Place {
+  readonly replica: Replica
+  readonly engine: Engine
+}
+
+export function replicaOn({ replicas }: IndexStanding, node: NodeId): Replica | undefined {
+  return replicas.find((replica) => replica.node === node)
+}
+
+/** @throws when the node is gone. */
+export async function placeOf({ catalogue, engineOf }: MoveDeps, replica: Replica): Promise<Place> {
+  const node = (await catalogue.nodes()).find(({ id }) => id === replica.node)
+  if (node === undefined) throw new Error(`node ${replica.node} is not there`)
+  return { replica, engine: engineOf(node) }
+}
+
+/** @throws when the node did not answer or refused: the step is tried again. */
+export function answered<T>(what: string, reply: EngineReply<T>): T {
+  if (reply.kind === 'answered') return reply.value
+  const why = reply.kind === 'refused' ? reply.error.message : reply.reason
+  throw new Error(`${what}: ${why}`)
+}
+
+const taskPollMs = 20
+const taskPollMsMax = 500
+
+/** Waits until a task of the node has ended. */
+export async function ended({ clock, signal }: StepContext, engine: Engine, number: number): Promise<EngineTask> {
+  for (let pause = taskPollMs; ; pause = Math.min(taskPollMsMax, pause * 2)) {
+    const options = { endedOnly: true, waitSeconds: 1 }
+    const [task] = answered('a task of the node', await engine.tasks([number], signal, options))
+    if (task !== undefined && task.status !== 'enqueued' && task.status !== 'processing') return task
+    await clock.sleep(engine.capabilities.waits ? taskPollMs : pause, signal)
+  }
+}

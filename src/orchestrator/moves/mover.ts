@@ -1,0 +1,191 @@
+/** Carries out moves: takes the leases of open ones, and drives each through its steps until it ends. */
+import type { Move, Moves } from '../../store/moves.ts'
+import { isEnded, type MoveEvent, stepAfter } from '../../topology/move-steps.ts'
+import { changedProgress, type MoveDeps, MoveFailure, type StepContext } from './move-context.ts'
+import { acts, pauseOf } from './step-acts.ts'
+
+export interface MoverDeps extends MoveDeps {
+  readonly worker: string
+  readonly moves: Moves
+  readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void }
+}
+
+export interface Mover {
+  /** Moves stay where they are; another worker continues them at once. */
+  stop(): Promise<void>
+}
+
+const leaseMs = 15_000
+const lookMs = 500
+/** Moves that one worker drives at once. */
+const openMax = 16
+/** Moves that copy from or to a node at once (P-31). */
+const busyPerNodeMax = 2
+const retryMs = 1_000
+const retryMsMax = 15_000
+/** Progress is written this often at most; a step's end always is. */
+const saveMs = 500
+
+interface Driven {
+  move: Move
+  readonly ended: Promise<void>
+}
+
+export function startMover(deps: MoverDeps): Mover {
+  const { moves, worker, clock, log } = deps
+  const stopping = new AbortController()
+  const driven = new Map<string, Driven>()
+  const look = async () => {
+    const held = new Map((await moves.claim(worker, leaseMs, openMax)).map((move) => [move.id, move]))
+    for (const [id, running] of driven) {
+      const move = held.get(id)
+      if (move !== undefined) running.move = { ...running.move, wish: move.wish, isPaused: move.isPaused }
+    }
+    for (const [id, move] of held) {
+      if (driven.has(id) || stopping.signal.aborted) continue
+      const drive = new Drive(deps, move, () => driven.get(id)?.move ?? move, stopping.signal)
+      driven.set(id, { move, ended: drive.run().finally(() => driven.delete(id)) })
+    }
+  }
+  const run = async () => {
+    while (!stopping.signal.aborted) {
+      await look().catch((error) => log.warn({ err: error }, 'open moves were not looked for'))
+      await clock.sleep(lookMs, stopping.signal).catch(() => undefined)
+    }
+  }
+  const running = run()
+  return {
+    async stop() {
+      stopping.abort(new Error('the mover stops'))
+      await running
+      await Promise.all([...driven.values()].map(({ ended }) => ended))
+      await moves.release(worker).catch((error) => log.warn({ err: error }, 'the leases of moves expire'))
+    },
+  }
+}
+
+/** One move, as long as its lease is ours. */
+class Drive {
+  readonly #deps: MoverDeps
+  readonly #latest: () => Pick<Move, 'wish' | 'isPaused'>
+  readonly #signal: AbortSignal
+  #move: Move
+  #savedAt = Number.NEGATIVE_INFINITY
+
+  constructor(deps: MoverDeps, move: Move, latest: () => Pick<Move, 'wish' | 'isPaused'>, signal: AbortSignal) {
+    this.#deps = deps
+    this.#move = move
+    this.#latest = latest
+    this.#signal = signal
+  }
+
+  async run(): Promise<void> {
+    const { clock, log } = this.#deps
+    for (let failures = 0; !this.#signal.aborted && !isEnded(this.#move.step); ) {
+      const { wish, isPaused } = this.#latest()
+      this.#move = { ...this.#move, wish, isPaused }
+      try {
+        if (isPaused && this.#move.wish === null) {
+          await clock.sleep(lookMs, this.#signal)
+          continue
+        }
+        const event = await this.#act()
+        failures = 0
+        if (event === undefined) await clock.sleep(pauseOf(this.#move.step), this.#signal)
+        else if (!(await this.#follow(event))) return
+      } catch (error) {
+        if (this.#signal.aborted) return
+        if (error instanceof LeaseGone) return
+        if (error instanceof Paused) continue
+        failures += 1
+        const failure = error instanceof Error ? error.message : String(error)
+        log.warn({ move: this.#move.id, step: this.#move.step, err: error }, 'a step of a move is tried again')
+        await this.#save({ ...this.#move, failure }).catch(() => undefined)
+        await clock.sleep(Math.min(retryMsMax, retryMs * 2 ** (failures - 1)), this.#signal).catch(() => undefined)
+      }
+    }
+  }
+
+  async #act(): Promise<MoveEvent | undefined> {
+    const { wish, step, index } = this.#move
+    if (wish !== null && stepAfter(step, wish) !== undefined) return wish
+    const standing = await this.#deps.replicas.standing(index)
+    // With its index the move is over: whatever lay on nodes goes with it.
+    if (standing === undefined) return this.#end('the index was deleted')
+    const act = acts[step]
+    if (act === undefined) return undefined
+    const context = this.#context()
+    try {
+      return await act(context, standing)
+    } catch (error) {
+      if (!(error instanceof MoveFailure) || stepAfter(step, 'failed') === undefined) throw error
+      this.#move = { ...this.#move, failure: error.message }
+      return 'failed'
+    }
+  }
+
+  async #end(failure: string): Promise<undefined> {
+    if (!(await this.#save({ ...this.#move, step: 'failed', failure }))) throw new LeaseGone()
+    this.#move = { ...this.#move, step: 'failed', failure }
+    return undefined
+  }
+
+  /** `false` = the lease is another's. */
+  async #follow(event: MoveEvent): Promise<boolean> {
+    const { log, moves, worker, clock } = this.#deps
+    const step = stepAfter(this.#move.step, event)
+    if (step === undefined) throw new Error(`${event} has no place in ${this.#move.step}`)
+    const failure = step === 'failing' || step === 'failed' ? this.#move.failure : null
+    const next = {
+      ...this.#move,
+      step,
+      failure,
+      progress: changedProgress(this.#move.progress, { version: undefined }),
+    }
+    const isSaved =
+      step === 'copying' ? await moves.enter(worker, next.id, changeOf(next), busyPerNodeMax) : await this.#save(next)
+    if (!isSaved) {
+      if (step !== 'copying') return false
+      // Its nodes are busy, or the lease is gone, which the next look tells.
+      await clock.sleep(lookMs, this.#signal)
+      return true
+    }
+    this.#move = next
+    const { id, index, source, target } = next
+    log.info({ move: id, index, source, target, step, ...(failure === null ? {} : { failure }) }, 'a move goes on')
+    return true
+  }
+
+  #save(move: Move): Promise<boolean> {
+    this.#savedAt = this.#deps.clock.monotonic()
+    return this.#deps.moves.save(this.#deps.worker, move.id, changeOf(move))
+  }
+
+  #context(): StepContext {
+    const drive = this
+    return {
+      ...this.#deps,
+      get move() {
+        return drive.#move
+      },
+      signal: this.#signal,
+      async keep(progress) {
+        const isFirst = Object.keys(progress).some((name) => !(name in drive.#move.progress))
+        drive.#move = { ...drive.#move, progress: changedProgress(drive.#move.progress, progress) }
+        if (!isFirst && drive.#deps.clock.monotonic() - drive.#savedAt < saveMs) return
+        if (!(await drive.#save(drive.#move))) throw new LeaseGone()
+        if (drive.#latest().isPaused) throw new Paused()
+      },
+    }
+  }
+}
+
+/** Another worker drives the move, or somebody wants something else of it: the next look finds out. */
+class LeaseGone extends Error {}
+
+/** The step is taken up again where it is. */
+class Paused extends Error {}
+
+function changeOf({ step, progress, failure, wish }: Move) {
+  return { step, progress, failure, under: wish }
+}

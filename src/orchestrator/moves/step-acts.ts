@@ -1,0 +1,172 @@
+/**
+ * What is done at each step of a move. Every act may be cut off anywhere and begun again: it looks at what is there first.
+ *
+ * Before `switching` only the new replica is touched. From there on the old one goes on taking every change, so that undoing
+ * is the same switch the other way round.
+ */
+import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
+import type { NodeId } from '../../store/catalogue.ts'
+import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
+import { compareReplicas } from './comparison.ts'
+import { MoveFailure, placeOf, type Replica, replicaOn, type StepContext } from './move-context.ts'
+import { copyStreamed } from './streamed-copy.ts'
+
+/** Answers what came of it; `undefined` = it is not over, look again a moment later. */
+type Act = (context: StepContext, standing: IndexStanding) => Promise<MoveEvent | undefined>
+
+/** Copies that are begun before the move is given up. */
+const attemptsMax = 3
+/** The new lane is close enough behind the head to be compared. */
+const nearCount = 100
+const nearBytes = 1024 * 1024
+/** A gateway that has not shown itself for so long takes no requests (P-19). */
+const pollMs = 20
+
+async function plan(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const { move, replicas, keep, catalogue } = context
+  const source = replicaOn(standing, move.source)
+  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  const target = (await catalogue.nodes()).find(({ id }) => id === move.target)
+  if (target?.state !== 'active') throw new MoveFailure(`${move.target} takes no indexes`)
+  const held = replicaOn(standing, move.target)
+  if (held !== undefined && held.state !== 'copying') throw new MoveFailure(`the index is on ${move.target} already`)
+  const added = await replicas.addReplica(move.index, move.target, source.shards)
+  if (added === undefined) throw new MoveFailure(`${move.target} is not there`)
+  const attempts = (move.progress.attempts ?? 0) + 1
+  if (attempts > attemptsMax) throw new MoveFailure(`${attemptsMax} copies came to nothing`)
+  await keep({ attempts })
+  return 'done'
+}
+
+async function copy(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const { move, replicas, keep } = context
+  const source = replicaOn(standing, move.source)
+  const target = replicaOn(standing, move.target)
+  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  if (target?.state === 'standby') return 'done'
+  if (target?.state !== 'copying') return 'lost'
+  const { diskEpoch } = move.progress
+  if (diskEpoch !== undefined && diskEpoch !== target.diskEpoch) return 'lost'
+  await keep({ diskEpoch: target.diskEpoch })
+  await copyStreamed(context, await placeOf(context, source), await placeOf(context, target))
+  const { from } = context.move.progress
+  return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from ?? 0 }))
+}
+
+const begun = (outcome: string): MoveEvent => (outcome === 'done' ? 'done' : 'lost')
+
+/** `undefined` when what was copied is not there any more. */
+function copied({ move }: StepContext, standing: IndexStanding): Replica | undefined {
+  const target = replicaOn(standing, move.target)
+  const isKept = target?.diskEpoch === move.progress.diskEpoch && (target?.applied ?? 0) >= (move.progress.from ?? 0)
+  return isKept ? target : undefined
+}
+
+async function catchUp(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const target = copied(context, standing)
+  if (target === undefined) return 'lost'
+  const { trueFrom = 0 } = context.move.progress
+  const isNear = standing.head - target.applied <= nearCount && target.pendingBytes <= nearBytes
+  return target.applied >= trueFrom && isNear ? 'done' : undefined
+}
+
+async function verify(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const { move, keep } = context
+  const target = copied(context, standing)
+  const source = replicaOn(standing, move.source)
+  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  if (target === undefined) return 'lost'
+  const [from, to] = [await placeOf(context, source), await placeOf(context, target)]
+  const found = await compareReplicas(context, from, to, standing.primaryKey, (compared) => keep({ compared }))
+  await keep({ compared: found.documents, differing: found.differing })
+  if (found.differing.length === 0 && !found.settingsDiffer) return 'done'
+  return 'lost'
+}
+
+/** The new replica is let in; the old one is read no more, and counts until no gateway reads it. */
+async function switchOver(context: StepContext): Promise<MoveEvent | undefined> {
+  const { move, keep, clock } = context
+  if (!(await handOver(context, move.target, move.source))) return undefined
+  await keep({ keepUntil: clock.now() + move.options.keepMs })
+  return 'done'
+}
+
+async function handOver(context: StepContext, to: NodeId, from: NodeId): Promise<boolean> {
+  const { move, replicas, keep, catalogue } = context
+  const change = (node: NodeId, kind: 'admit' | 'part' | 'keep') => replicas.changeReplica(move.index, node, { kind })
+  const standing = await replicas.standing(move.index)
+  const [source, target] = standing === undefined ? [] : [replicaOn(standing, from), replicaOn(standing, to)]
+  if (target === undefined) throw new Error(`the replica on ${to} is gone`)
+  if (target.state !== 'active') {
+    await change(to, 'admit')
+    return false
+  }
+  if (source === undefined || source.state === 'standby') return true
+  if (source.state !== 'parting' || move.progress.version === undefined) {
+    if ((await change(from, 'part')) !== 'done') return false
+    await keep({ version: await catalogue.version() })
+  }
+  if (!(await isTakenOver(context))) return false
+  return (await change(from, 'keep')) === 'done'
+}
+
+/** Every gateway that lives routes by what was changed. */
+async function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
+  const live = await gateways.list()
+  return live.every(({ appliedVersion }) => appliedVersion >= (move.progress.version ?? 0))
+}
+
+async function keepBack({ move, clock }: StepContext): Promise<MoveEvent | undefined> {
+  return clock.now() >= (move.progress.keepUntil ?? 0) ? 'done' : undefined
+}
+
+/** Takes the replica off its node. */
+async function leave(context: StepContext, standing: IndexStanding, node: NodeId): Promise<MoveEvent | undefined> {
+  const { move, replicas } = context
+  const replica = replicaOn(standing, node)
+  if (replica === undefined) return 'done'
+  for (const kind of ['keep', 'leave'] as const satisfies readonly ReplicaChange['kind'][]) {
+    if (replica.state === 'leaving') return undefined
+    const outcome = await replicas.changeReplica(move.index, node, { kind })
+    if (outcome === 'needed') throw new Error(`the index would not be whole without its replica on ${node}`)
+  }
+  return undefined
+}
+
+async function undo(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const { move } = context
+  const target = replicaOn(standing, move.target)
+  const isBack = target === undefined || target.state === 'standby' || target.state === 'leaving'
+  if (!isBack && !(await handOver(context, move.source, move.target))) return undefined
+  return leave(context, standing, move.target)
+}
+
+/** What was copied goes away; the next attempt starts from nothing. */
+async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const event = await leave(context, standing, context.move.target)
+  if (event === 'done') await context.keep(nothingCopied)
+  return event
+}
+
+const nothingCopied = { from: undefined, trueFrom: undefined, diskEpoch: undefined, compared: undefined } as const
+
+const giveUp: Act = (context, standing) => leave(context, standing, context.move.target)
+
+export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
+  planned: plan,
+  copying: copy,
+  catching_up: catchUp,
+  verifying: verify,
+  switching: switchOver,
+  keeping_back: keepBack,
+  closing: (context, standing) => leave(context, standing, context.move.source),
+  undoing: undo,
+  clearing: clear,
+  cancelling: giveUp,
+  failing: giveUp,
+}
+
+/** How long to wait before a step that is not over is looked at again. */
+export function pauseOf(step: MoveStep): number {
+  return step === 'keeping_back' ? 25 * pollMs : pollMs
+}

@@ -1,0 +1,154 @@
+/**
+ * Copies an index from node to node while writes go on (NF-51, P-28): settings from the journal, then the list of ids in one
+ * request, then pages of documents by id in the order of the source, vectors included. What is written meanwhile the new lane
+ * delivers again from `from` on; puts, merges and deletions by id come to the same however often they are repeated (NF-20).
+ *
+ * Memory: the list of ids, and two pages.
+ */
+import type { JsonObject } from '../../lib/json.ts'
+import { documentId } from '../../replication/document-id.ts'
+import { nodeSettings } from '../../replication/node-settings.ts'
+import { answered, ended, MoveFailure, type Place, type StepContext } from './move-context.ts'
+
+/** Documents per request to the source (NF-50). */
+const pageCount = 1_000
+/** A request to the target closes when it has this many bytes (NF-18). */
+const putBytes = 4 * 1024 * 1024
+const listLimit = 2 ** 32 - 1
+
+/** The ids of all documents, in the order of the index. */
+export async function listIds(
+  { signal }: { readonly signal: AbortSignal },
+  { engine, replica }: Place,
+  primaryKey: string,
+): Promise<readonly string[]> {
+  const query = { fields: [primaryKey], limit: listLimit }
+  const { results } = answered('the list of ids', await engine.fetchDocuments(replica.physicalUid, query, signal))
+  return results.flatMap((document) => documentId(document, primaryKey) ?? [])
+}
+
+/** JSON texts, each with every digit and with its vectors. */
+export async function readDocuments(
+  { signal }: { readonly signal: AbortSignal },
+  { engine, replica }: Place,
+  ids: readonly string[],
+): Promise<readonly string[]> {
+  if (ids.length === 0) return []
+  const query = { ids, offset: 0, limit: ids.length }
+  return answered('documents', await engine.fetchDocumentTexts(replica.physicalUid, query, signal))
+}
+
+/**
+ * Twice: safe; what is on the target already is left out, since the lane brings what happened to it meanwhile.
+ *
+ * @throws MoveFailure when the target refuses what the source holds.
+ */
+export async function copyStreamed(context: StepContext, source: Place, target: Place): Promise<void> {
+  const { journal, move, keep, signal, replicas } = context
+  const { engine } = target
+  const uid = target.replica.physicalUid
+  const known = move.progress
+  if (known.from === undefined) {
+    const { completed, settings } = await journal.completedSettings(move.index)
+    const standing = await replicas.standing(move.index)
+    const primaryKey = standing?.primaryKey ?? null
+    await must(context, target, 'the index', await engine.createIndex(uid, primaryKey, signal))
+    const told = standing?.spread == null ? settings : nodeSettings(wholeSettings(settings))
+    if (Object.keys(told).length > 0) {
+      await must(context, target, 'the settings', await engine.applySettings(uid, told, signal))
+    }
+    await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: context.clock.now() })
+  }
+  const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
+  if (primaryKey !== null) await copyDocuments(context, source, target, primaryKey)
+  const after = await replicas.standing(move.index)
+  await keep({ trueFrom: after?.head ?? 0 })
+}
+
+/** A spread index starts with all that its nodes are told, whatever the client has set. */
+function wholeSettings(settings: JsonObject): JsonObject {
+  const whole = { filterableAttributes: null, sortableAttributes: null, rankingRules: null, faceting: null }
+  return { ...whole, ...settings }
+}
+
+async function copyDocuments(context: StepContext, source: Place, target: Place, primaryKey: string): Promise<void> {
+  const { move, keep, clock, signal } = context
+  const there = new Set(await listIds(context, target, primaryKey))
+  const ids = (await listIds(context, source, primaryKey)).filter((id) => !there.has(id))
+  let documents = there.size
+  let bytes = move.progress.bytes ?? 0
+  await keep({ documents, documentCount: documents + ids.length })
+  const startedAt = clock.monotonic()
+  let sent = 0
+  for await (const batch of batches(context, source, ids)) {
+    const options = { merge: false, primaryKey, mark: `fjmove:${move.id}` }
+    const reply = await target.engine.putDocuments(target.replica.physicalUid, options, once(batch.body), signal)
+    await must(context, target, 'documents', reply)
+    documents += batch.count
+    bytes += batch.body.byteLength
+    sent += batch.body.byteLength
+    await keep({ documents, bytes })
+    await throttle(context, sent, clock.monotonic() - startedAt)
+  }
+}
+
+interface Batch {
+  readonly body: Uint8Array
+  readonly count: number
+}
+
+/** The next page is read while the last one is written. */
+async function* batches(context: StepContext, source: Place, ids: readonly string[]): AsyncIterable<Batch> {
+  const pages = Math.ceil(ids.length / pageCount)
+  const read = (page: number) => readDocuments(context, source, ids.slice(page * pageCount, (page + 1) * pageCount))
+  let texts: string[] = []
+  let size = 0
+  let next = pages === 0 ? undefined : read(0)
+  for (let page = 0; page < pages; page += 1) {
+    const found = (await next) ?? []
+    next = page + 1 < pages ? read(page + 1) : undefined
+    // A failure shows at its turn; until then nobody waits for it.
+    next?.catch(() => undefined)
+    for (const text of found) {
+      texts.push(text)
+      size += text.length
+      if (size < putBytes) continue
+      yield batchOf(texts)
+      texts = []
+      size = 0
+    }
+  }
+  if (texts.length > 0) yield batchOf(texts)
+}
+
+function batchOf(texts: readonly string[]): Batch {
+  return { body: Buffer.from(`${texts.join('\n')}\n`), count: texts.length }
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes
+}
+
+/** Waits until the bytes so far fit the rate. */
+async function throttle({ move, clock, signal }: StepContext, bytes: number, tookMs: number): Promise<void> {
+  const { bytesPerSecond } = move.options
+  if (bytesPerSecond === null) return
+  const due = (bytes / bytesPerSecond) * 1_000
+  if (due > tookMs) await clock.sleep(due - tookMs, signal)
+}
+
+/** Waits for a task of the copy, which must succeed. */
+async function must(
+  context: StepContext,
+  { engine, replica }: Place,
+  what: string,
+  reply: Parameters<typeof answered<number>>[1],
+): Promise<void> {
+  if (reply.kind === 'refused' && reply.status !== 429) {
+    throw new MoveFailure(`${replica.node} refuses ${what}: ${reply.error.message}`)
+  }
+  const task = await ended(context, engine, answered(what, reply))
+  if (task.status === 'succeeded' || task.error?.code === 'index_already_exists') return
+  if (task.error?.type === 'internal') throw new Error(`${replica.node} could not take ${what}: ${task.error.message}`)
+  throw new MoveFailure(`${replica.node} refuses ${what}: ${task.error?.message ?? task.status}`)
+}

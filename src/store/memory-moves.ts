@@ -1,0 +1,82 @@
+/** Moves in memory: the twin of `openMoves`. */
+import type { Clock } from '../lib/clock.ts'
+import { isBusy, isEnded } from '../topology/move-steps.ts'
+import type { Move, MoveChange, Moves } from './moves.ts'
+
+interface StoredMove {
+  move: Move
+  owner: string
+  until: number
+}
+
+export function openMemoryMoves(clock: Pick<Clock, 'now'>): Moves {
+  const stored = new Map<string, StoredMove>()
+  const all = () => [...stored.values()].sort((a, b) => (a.move.id < b.move.id ? -1 : 1))
+  const isOpen = ({ move }: StoredMove) => move.finishedAt === null
+  const save = (worker: string, id: string, { under, ...change }: MoveChange) => {
+    const found = stored.get(id)
+    const now = clock.now()
+    if (found === undefined || found.owner !== worker || found.until <= now || found.move.wish !== under) return false
+    const wish = change.step === found.move.step ? found.move.wish : null
+    const finishedAt = isEnded(change.step) ? now : null
+    found.move = { ...found.move, ...change, wish, updatedAt: now, finishedAt }
+    return true
+  }
+  return {
+    async open(fresh) {
+      if (all().some((one) => isOpen(one) && one.move.index === fresh.index)) return undefined
+      const move: Move = {
+        ...fresh,
+        step: 'planned',
+        wish: null,
+        isPaused: false,
+        progress: {},
+        failure: null,
+        updatedAt: fresh.createdAt,
+        finishedAt: null,
+      }
+      stored.set(move.id, { move, owner: '', until: 0 })
+      return move
+    },
+    get: async (id) => stored.get(id)?.move,
+    list: async ({ project, isOpen: wanted }, limit) =>
+      all()
+        .filter((one) => wanted === undefined || isOpen(one) === wanted)
+        .map(({ move }) => move)
+        .filter((move) => project === undefined || move.project === project)
+        .reverse()
+        .slice(0, limit),
+    async wish(id, wish, steps) {
+      const found = stored.get(id)
+      if (found === undefined || !steps.includes(found.move.step)) return false
+      found.move = { ...found.move, wish, isPaused: false }
+      return true
+    },
+    async setPaused(id, isPaused) {
+      const found = stored.get(id)
+      if (found === undefined || !isOpen(found)) return false
+      found.move = { ...found.move, isPaused }
+      return true
+    },
+    async claim(worker, leaseMs, limit) {
+      const now = clock.now()
+      const due = all().filter((one) => isOpen(one) && (one.owner === worker || one.until <= now))
+      for (const one of due.slice(0, limit)) Object.assign(one, { owner: worker, until: now + leaseMs })
+      return due.slice(0, limit).map(({ move }) => move)
+    },
+    save: async (worker, id, change) => save(worker, id, change),
+    async enter(worker, id, change, perNode) {
+      const own = stored.get(id)?.move
+      if (own === undefined) return false
+      const nodes = [own.source, own.target]
+      const busy = all().filter(
+        ({ move }) =>
+          move.id !== id && isBusy(move.step) && (nodes.includes(move.source) || nodes.includes(move.target)),
+      )
+      return busy.length < perNode && save(worker, id, change)
+    },
+    async release(worker) {
+      for (const one of stored.values()) if (one.owner === worker) Object.assign(one, { owner: '', until: 0 })
+    },
+  }
+}

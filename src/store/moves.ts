@@ -1,0 +1,199 @@
+/** Moves of replicas from node to node, as rows: durable jobs with a lease, a step and a cursor. */
+import type { PoolClient } from 'pg'
+import type { Json, JsonObject } from '../lib/json.ts'
+import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../topology/move-steps.ts'
+import type { IndexId, NodeId, ProjectId } from './catalogue.ts'
+import { type Database, reach } from './database.ts'
+import type { Tables } from './tables.ts'
+import { transact } from './transaction.ts'
+
+export interface MoveOptions {
+  /** How long the old replica is kept up to date behind the switch, ms: until then the move can be undone. */
+  readonly keepMs: number
+  /** What a copy may carry per second; null = as much as the nodes take. */
+  readonly bytesPerSecond: number | null
+}
+
+/** How far a move is. Numbers are those of the present attempt. */
+export interface MoveProgress {
+  /** Position whose settings the copy began with, and behind which the new lane goes on. */
+  readonly from?: number
+  /** Only from this position on does the new replica hold what the old one does: the copy went on while writes came. */
+  readonly trueFrom?: number
+  /** Epoch of the target's disk that the copy is on. */
+  readonly diskEpoch?: number
+  readonly documents?: number
+  readonly documentCount?: number
+  readonly bytes?: number
+  readonly copyStartedAt?: number
+  readonly compared?: number
+  /** Catalogue version that gateways must have taken over. */
+  readonly version?: number
+  readonly keepUntil?: number
+  /** Copies that were begun. */
+  readonly attempts?: number
+  /** Documents that differ, at most a few. */
+  readonly differing?: readonly string[]
+}
+
+export interface Move {
+  /** UUID v7. */
+  readonly id: string
+  readonly project: ProjectId
+  readonly index: IndexId
+  readonly source: NodeId
+  readonly target: NodeId
+  readonly step: MoveStep
+  readonly wish: MoveWish | null
+  readonly isPaused: boolean
+  readonly options: MoveOptions
+  readonly progress: MoveProgress
+  /** Why it does not get on, or why it ended as it did; null = nothing is wrong. */
+  readonly failure: string | null
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly finishedAt: number | null
+}
+
+export type NewMove = Pick<Move, 'id' | 'project' | 'index' | 'source' | 'target' | 'options' | 'createdAt'>
+
+export interface MoveChange extends Pick<Move, 'step' | 'progress' | 'failure'> {
+  /** The wish that it was decided under: another one that came meanwhile must be looked at first. */
+  readonly under: MoveWish | null
+}
+
+/** Every method may throw `StoreUnavailable`. */
+export interface Moves {
+  /** `undefined` = the index has an open move. */
+  open(move: NewMove): Promise<Move | undefined>
+  get(id: string): Promise<Move | undefined>
+  /** Newest first, at most `limit`. */
+  list(filter: { readonly project?: ProjectId; readonly isOpen?: boolean }, limit: number): Promise<readonly Move[]>
+  /** Sets the wish where the step is one of these. `false` = it is at another one. */
+  wish(id: string, wish: MoveWish, steps: readonly MoveStep[]): Promise<boolean>
+  setPaused(id: string, isPaused: boolean): Promise<boolean>
+  /** Takes or renews the leases of open moves: those of this worker, and those that are free. Oldest first. */
+  claim(worker: string, leaseMs: number, limit: number): Promise<readonly Move[]>
+  /** Writes how far a move is. A new step ends the wish. `false` = the lease is another's, or another wish came: claim again. */
+  save(worker: string, id: string, change: MoveChange): Promise<boolean>
+  /** The same for the step into the copy, if fewer than `perNode` moves are busy on either of its nodes. */
+  enter(worker: string, id: string, change: MoveChange, perNode: number): Promise<boolean>
+  release(worker: string): Promise<void>
+}
+
+type Row = Tables['moves']
+
+const openText = 'finished_at is null'
+const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
+const busySteps = moveSteps.filter(isBusy)
+
+export function openMoves({ pool, ...rest }: Database): Moves {
+  const database = { pool, ...rest }
+  const one = async (text: string, values: readonly unknown[]): Promise<Move | undefined> => {
+    const { rows } = await reach(() => pool.query<Row>(text, [...values]))
+    return rows[0] && decodeMove(rows[0])
+  }
+  return {
+    open: (move) =>
+      one(
+        `insert into moves (id, project_id, index_id, source_node, target_node, step, options, progress, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, 'planned', $6, '{}', $7, $7)
+         on conflict (index_id) where ${openText} do nothing returning *`,
+        [move.id, move.project, move.index, move.source, move.target, JSON.stringify(move.options), move.createdAt],
+      ),
+    get: (id) => one('select * from moves where id = $1', [id]),
+    async list({ project, isOpen }, limit) {
+      const { rows } = await reach(() =>
+        pool.query<Row>(
+          `select * from moves where ($1::uuid is null or project_id = $1) and ($2::boolean is null or (${openText}) = $2)
+           order by id desc limit $3`,
+          [project ?? null, isOpen ?? null, limit],
+        ),
+      )
+      return rows.map(decodeMove)
+    },
+    async wish(id, wish, steps) {
+      const { rowCount } = await reach(() =>
+        pool.query('update moves set wish = $2, is_paused = false where id = $1 and step = any($3::text[])', [
+          ...[id, wish, steps],
+        ]),
+      )
+      return rowCount === 1
+    },
+    async setPaused(id, isPaused) {
+      const { rowCount } = await reach(() =>
+        pool.query(`update moves set is_paused = $2 where id = $1 and ${openText}`, [id, isPaused]),
+      )
+      return rowCount === 1
+    },
+    async claim(worker, leaseMs, limit) {
+      const { rows } = await reach(() =>
+        pool.query<Row>(
+          `update moves m set owner = $1, lease_until = ${nowMs} + $2 where id in (
+             select id from moves where ${openText} and (owner = $1 or lease_until <= ${nowMs})
+             order by id limit $3 for update skip locked
+           ) returning *`,
+          [worker, leaseMs, limit],
+        ),
+      )
+      return rows.map(decodeMove).sort((a, b) => (a.id < b.id ? -1 : 1))
+    },
+    save: (worker, id, change) => transact(database, (client) => save(client, worker, id, change)),
+    enter: (worker, id, change, perNode) =>
+      transact(database, async (client) => {
+        // Whoever enters on these nodes waits here.
+        await client.query(
+          `select n.id from nodes n join moves m on n.id in (m.source_node, m.target_node) where m.id = $1
+           order by n.id for no key update of n`,
+          [id],
+        )
+        const { rows } = await client.query<{ is_free: boolean }>(
+          `select coalesce(max(o.count), 0) < $2 as is_free from (
+             select count(*) as count from moves m
+             join moves other on other.id <> m.id and other.step = any($3::text[])
+               and (other.source_node in (m.source_node, m.target_node) or other.target_node in (m.source_node, m.target_node))
+             where m.id = $1
+           ) o`,
+          [id, perNode, busySteps],
+        )
+        return rows[0]?.is_free === true && (await save(client, worker, id, change))
+      }),
+    async release(worker) {
+      await reach(() => pool.query("update moves set owner = '', lease_until = 0 where owner = $1", [worker]))
+    },
+  }
+}
+
+async function save(client: PoolClient, worker: string, id: string, change: MoveChange): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `update moves set wish = case when step = $3 then wish end, step = $3, progress = $4, failure = $5,
+       updated_at = ${nowMs}, finished_at = case when $6 then ${nowMs} end
+     where id = $1 and owner = $2 and lease_until > ${nowMs} and wish is not distinct from $7`,
+    [id, worker, change.step, JSON.stringify(change.progress), change.failure, isEnded(change.step), change.under],
+  )
+  return rowCount === 1
+}
+
+function decodeMove(row: Row): Move {
+  return {
+    id: row.id,
+    project: row.project_id,
+    index: row.index_id,
+    source: row.source_node,
+    target: row.target_node,
+    step: row.step as MoveStep,
+    wish: row.wish as MoveWish | null,
+    isPaused: row.is_paused,
+    options: JSON.parse(row.options) as MoveOptions,
+    progress: JSON.parse(row.progress) as MoveProgress,
+    failure: row.failure,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    finishedAt: row.finished_at,
+  }
+}
+
+/** A move as operators see it. */
+export function moveView({ options, progress, ...move }: Move): JsonObject {
+  return { ...move, options: { ...options }, progress: { ...progress } as { [name: string]: Json } }
+}
