@@ -11,7 +11,7 @@ type TaskType = (typeof taskKindOf)[keyof typeof taskKindOf]
 export type IndexingStep = 'config' | 'payload' | 'documents' | 'embeddings' | 'words' | 'finalizing'
 const indexingSteps: readonly IndexingStep[] = ['config', 'payload', 'documents', 'embeddings', 'words', 'finalizing']
 
-interface IndexingPlace {
+export interface IndexingPlace {
   readonly step: IndexingStep
   readonly payloads: number
   readonly documents: number

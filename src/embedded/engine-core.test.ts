@@ -109,6 +109,56 @@ test('a document that was sent is found, and again after a restart', async () =>
   assert.equal((await run(again, 'books', put(), [{ id: 3 }])).uid, task.uid + 1)
 })
 
+/** More than is small, and long enough to be still under way after a small change. */
+const manyDocuments = (count: number) => {
+  const random = seededRandom(count)
+  const word = () => `w${Math.floor(5_000 ** random.float())}`
+  return Array.from({ length: count }, (_, id) => ({ id, text: Array.from({ length: 30 }, word).join(' ') }))
+}
+
+// Behind the backlog of a neighbour it would otherwise wait for seconds.
+test('a small change is applied while a large batch of another index runs, and stays when that is cancelled', async () => {
+  const engine = await start()
+  await run(engine, 'small', put(), [{ id: 0 }])
+  const { taskUid } = await enqueue(engine, 'big', put(), manyDocuments(20_000))
+  while (engine.task(taskUid)?.status === 'enqueued') await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await run(engine, 'small', put(), [{ id: 1 }])).status, 'succeeded')
+  assert.equal(engine.task(taskUid)?.status, 'processing')
+  const statuses = { statuses: ['processing'] } as const
+  const running = engine.batches({ filter: statuses, limit: 10, reverse: false })
+  assert.deepEqual(
+    running.results.map(({ stats }) => stats.indexUids),
+    [{ big: 1 }],
+  )
+  const cancel = await run(engine, null, { kind: 'task-cancel', filter: { uids: [taskUid] }, originalFilter: '' })
+  assert.deepEqual([cancel.status, engine.task(taskUid)?.status], ['succeeded', 'canceled'])
+  assert.equal((await documents(engine, 'small')).length, 2)
+  assert.equal(engine.index('big'), undefined)
+})
+
+test('changes of one index stay in their order, large or small', async () => {
+  const folder = newFolder()
+  const engine = await start(folder)
+  const other = await enqueue(engine, 'other', put(), manyDocuments(3_000))
+  const versions = [0, 1, 2, 3, 4, 5]
+  const sent = []
+  for (const version of versions) {
+    const filling = version % 2 === 0 ? [] : manyDocuments(600)
+    sent.push(await enqueue(engine, 'books', put(), [...filling, { id: 'one', version }, { id: `v${version}` }]))
+    if (version < 3) await engine.waitForTask(sent[version]!.taskUid, waitMsMax)
+  }
+  for (const { taskUid } of [...sent, other])
+    assert.equal((await engine.waitForTask(taskUid, waitMsMax))?.status, 'succeeded')
+  const last = (await documents(engine, 'books')).filter(({ id }) => typeof id === 'string')
+  assert.deepEqual(last.map(({ id, version }) => (id === 'one' ? version : id)).sort(), [
+    5,
+    ...versions.map((version) => `v${version}`),
+  ])
+  await stop(engine)
+  const again = await start(folder)
+  assert.equal((await documents(again, 'books')).length, 600 + 1 + versions.length)
+})
+
 test('a folder serves one engine at a time', async () => {
   const folder = newFolder()
   await start(folder)

@@ -14,7 +14,7 @@ import { type Clock, systemClock } from '../lib/clock.ts'
 import { type AllowedNetworks, createEgressPolicy } from '../lib/egress-policy.ts'
 import { collectGarbage } from '../lib/heap.ts'
 import type { JsonObject } from '../lib/json.ts'
-import { progressOf, SharedProgress } from './batch-progress.ts'
+import { progressOf } from './batch-progress.ts'
 import { type BatchRecord, viewOfBatch } from './batch-record.ts'
 import type {
   BatchView,
@@ -41,7 +41,7 @@ import { lockFolder } from './folder-lock.ts'
 import { IndexAnswers } from './index-answers.ts'
 import type { IndexState } from './index-batch.ts'
 import { IndexRegistry, withState } from './index-registry.ts'
-import { IndexingThread } from './indexing-thread.ts'
+import { IndexingThreads } from './indexing-threads.ts'
 import { EngineIntegrity } from './integrity/engine-integrity.ts'
 import { sealPages } from './integrity/page-sums.ts'
 import { checkTasks } from './integrity/tasks-check.ts'
@@ -123,10 +123,8 @@ class Engine implements EngineCore {
   readonly #open: OpenIndexes
   readonly #integrity: EngineIntegrity
   #checkingAhead: Promise<void> = Promise.resolve()
-  readonly #indexing: IndexingThread
+  readonly #indexing: IndexingThreads
   readonly #scheduler: Scheduler
-  readonly #abort = new Int32Array(new SharedArrayBuffer(4))
-  readonly #progress = new SharedProgress()
   #giveUpExport = () => {}
   #snapshotTimer: NodeJS.Timeout | undefined
   /** Tasks become visible in the order of their numbers. */
@@ -150,15 +148,13 @@ class Engine implements EngineCore {
       cacheBytesMax: options.cacheBytesMax ?? defaults.cacheBytesMax,
       vectorBytesMax: options.vectorBytesMax ?? defaults.vectorBytesMax,
       allowedNetworks: options.allowedNetworks ?? [],
-      abort: this.#abort.buffer as SharedArrayBuffer,
-      progress: this.#progress.buffer,
     }
     this.#reads = new ReadPool({
       workersMax: options.searchWorkersMax ?? Math.min(2, availableParallelism()),
       openMax: options.searchQueueMax ?? defaults.searchQueueMax,
       settings,
     })
-    this.#indexing = new IndexingThread(settings)
+    this.#indexing = new IndexingThreads(settings)
     this.#open = new OpenIndexes({
       clock,
       restMs: quietMs,
@@ -192,10 +188,9 @@ class Engine implements EngineCore {
         tasksMax: options.batchTasksMax ?? defaults.batchTasksMax,
         payloadBytesMax: options.batchBytesMax ?? indexingBytesMax,
       },
-      runInIndex: (folder, tasks) => {
-        Atomics.store(this.#abort, 0, 0)
-        this.#progress.begin('config')
-        return this.#open.use([folder], () => this.#indexing.run(folder, tasks), 'write')
+      runInIndex: (track, folder, tasks) => {
+        this.#indexing.on(track).begin()
+        return this.#open.use([folder], () => this.#indexing.run(track, folder, tasks), 'write')
       },
       compact: (folder, target) => this.#open.use([folder], () => this.#indexing.compact(folder, target), 'write'),
       payloadOf: (record) => this.#payloadOf(record),
@@ -373,7 +368,9 @@ class Engine implements EngineCore {
 
   #viewOfBatch(batch: BatchRecord): BatchView {
     if (batch.finishedAt !== null) return viewOfBatch(batch, null)
-    return viewOfBatch(batch, progressOf(batch, this.#scheduler.isStoring ? null : this.#progress.place))
+    const running = this.#scheduler.running.find(({ uid }) => uid === batch.uid)
+    const place = running === undefined || running.isStoring ? null : this.#indexing.on(running.track).place
+    return viewOfBatch(batch, progressOf(batch, place))
   }
 
   taskPayload(uid: number): AsyncIterable<Uint8Array> | undefined {
@@ -395,8 +392,8 @@ class Engine implements EngineCore {
   }
 
   async close(): Promise<void> {
-    // The running batch is rolled back and runs again at the next start.
-    Atomics.store(this.#abort, 0, 1)
+    // Batches that run are rolled back and run again at the next start.
+    this.#indexing.abort()
     this.#giveUpExport()
     clearInterval(this.#snapshotTimer)
     await Promise.all([this.#scheduler.close(), this.#integrity.close()])
@@ -437,7 +434,7 @@ class Engine implements EngineCore {
       { uid: 1, operation: { kind: 'settings', settings: decodeSettings(settings, everyFeature) }, payload: null },
       { uid: 2, operation: put, payload: { kind: 'file', path: documents } },
     ]
-    const outcome = await this.#open.use([folder], () => this.#indexing.run(folder, tasks), 'write')
+    const outcome = await this.#open.use([folder], () => this.#indexing.run('main', folder, tasks), 'write')
     assert(outcome !== 'aborted', 'nothing runs beside a load that could end it')
     const refused = outcome.outcomes.find(({ error }) => error !== null)
     if (refused?.error) throw new LoadRefused(`Index \`${uid}\` of the dump is refused: ${refused.error.message}`)
@@ -527,10 +524,12 @@ class Engine implements EngineCore {
   }
 
   #abortRunning(selected: readonly number[]): void {
-    const running = new Set(this.#scheduler.running)
-    if (!selected.some((uid) => running.has(uid))) return
-    Atomics.store(this.#abort, 0, 1)
-    this.#giveUpExport()
+    const wanted = new Set(selected)
+    for (const { track, tasks, isAlone } of this.#scheduler.running) {
+      if (!tasks.some((uid) => wanted.has(uid))) continue
+      this.#indexing.on(track).abort()
+      if (isAlone) this.#giveUpExport()
+    }
   }
 
   #cleanTasks(): void {

@@ -1,4 +1,4 @@
-/** Worker thread: the only writer of indexes. One batch at a time, each in one synced transaction. */
+/** Worker thread: writes indexes. One batch at a time, each in one synced transaction; no other thread writes to the index then. */
 import { mkdir, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -19,15 +19,15 @@ import {
   type CompactionSizes,
   errorReply,
   type IndexingMessage,
+  type IndexingSettings,
   type IndexingValue,
   type Reply,
   type SentTask,
-  type WorkerSettings,
 } from './worker-messages.ts'
 
 const port = parentPort
 assert(port !== null, 'the indexing worker runs as a worker thread')
-const settings = workerData as WorkerSettings
+const settings = workerData as IndexingSettings
 const abort = new Int32Array(settings.abort)
 const envs = new Map<string, IndexEnv>()
 const seals = new IndexSeals()
@@ -103,9 +103,15 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     }
     return null
   }
+  if (message.kind === 'hand-over') {
+    seals.drop(message.folder)
+    return null
+  }
   if (message.kind === 'compact') return compact(message.folder, message.target)
   seals.note(message.folder)
   const env = envOf(message.folder)
+  // Another thread may have written last.
+  env.root.resetReadTxn()
   const before = tableBytes(env)
   const sized = (outcome: BatchOutcome) => ({ ...outcome, sizes: sizesOf(before, tableBytes(env)) })
   if (message.kind === 'adopt') return sized(adoptIndex(env, message.adoption))

@@ -1,5 +1,5 @@
 /**
- * Runs waiting tasks, batch after batch (M-C5). Results become visible in one commit; after a crash, what was not
+ * Runs waiting tasks in batches (M-C5): one of whatever kind, and beside it a small one of another index. Results become visible in one commit; after a crash, what was not
  * committed waits again, and the index itself remembers what it already did.
  */
 
@@ -11,14 +11,17 @@ import type { Clock } from '../lib/clock.ts'
 import { type Batch, type BatchLimits, batchOf, globalKinds, isOfKind, type WaitingTask } from './auto-batch.ts'
 import { type BatchResult, type ExecutionDeps, executeBatch, failAll } from './batch-execution.ts'
 import { BatchTally, batchRecord } from './batch-record.ts'
+import type { EngineOperation } from './core.ts'
+import type { Track } from './indexing-threads.ts'
 import type { RegistryEntry } from './meta-env.ts'
 import { type TaskRecord, viewOf } from './task-record.ts'
 import type { TaskCommit } from './task-store.ts'
-import { nextTask } from './turn.ts'
+import { nextTask, reachesFar } from './turn.ts'
 
-export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks'> {
+export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks' | 'runInIndex'> {
   readonly limits: BatchLimits
   readonly clock: Clock
+  readonly runInIndex: (track: Track, ...batch: Parameters<ExecutionDeps['runInIndex']>) => RunInIndexAnswer
   /** Workers let go of a deleted index, then its folder goes. */
   readonly removeIndex: (entry: RegistryEntry) => Promise<void>
   /** The payload file of a task that has ended. */
@@ -26,19 +29,46 @@ export interface SchedulerDeps extends Omit<ExecutionDeps, 'endTasks'> {
   readonly onFinished: (tasks: readonly TaskView[]) => void
 }
 
+type RunInIndexAnswer = ReturnType<ExecutionDeps['runInIndex']>
+
+/** A batch that is to begin. */
+interface Start {
+  readonly batch: Batch
+  readonly track: Track
+  /** Nothing runs beside it. */
+  readonly isAlone: boolean
+}
+
+export interface RunningBatch {
+  readonly uid: number
+  readonly track: Track
+  readonly tasks: readonly number[]
+  readonly indexUid: string | null
+  readonly isAlone: boolean
+  /** It is done and its results are being stored. */
+  isStoring: boolean
+}
+
+/** What the quick thread takes: at most about as long as a request. */
+const quickLimits: BatchLimits = { tasksMax: 64, payloadBytesMax: 64 * 1024 }
+const quickKinds: ReadonlySet<EngineOperation['kind']> = new Set(['documents-put', 'documents-delete', 'index-create'])
+/** Indexes that are asked for a small batch while a large one runs. */
+const quickLooksMax = 16
+
 const commitRetryMs = 1000
 
 export class Scheduler {
   readonly #deps: SchedulerDeps
-  #running: readonly number[] = []
-  #wake: (() => void) | undefined
-  #isStoring = false
+  readonly #running = new Map<Track, RunningBatch>()
+  #wake = () => {}
   #isClosed = false
   #loop: Promise<void> | undefined
   readonly #waiters = new Set<(hasEnded: boolean) => void>()
-  /** Whose batch ran last. */
-  #lastIndex: string | null = null
-  /** Work that waits for the time between two batches. */
+  /** Whose batch ran last on the thread. */
+  readonly #lastIndexes: Record<Track, string | null> = { main: null, quick: null }
+  readonly #ends = new Set<Promise<void>>()
+  #failure: { readonly error: unknown } | undefined
+  /** Work that waits for a time without batches. */
   readonly #interludes: { readonly run: () => Promise<void>; readonly cancel: (reason: Error) => void }[] = []
 
   constructor(deps: SchedulerDeps) {
@@ -51,7 +81,7 @@ export class Scheduler {
 
   /** A task was enqueued. */
   wake(): void {
-    this.#wake?.()
+    this.#wake()
   }
 
   /** Runs `work` while no batch does. */
@@ -63,18 +93,19 @@ export class Scheduler {
     })
   }
 
-  /** Tasks of the batch that runs now. */
-  get running(): readonly number[] {
-    return this.#running
-  }
-
-  /** The batch is done and its results are being stored. */
-  get isStoring(): boolean {
-    return this.#isStoring
+  /** Batches that run now. */
+  get running(): readonly RunningBatch[] {
+    return [...this.#running.values()]
   }
 
   isIndexing(uid: string): boolean {
-    return this.#running.some((task) => this.#deps.store.get(task)?.indexUid === uid)
+    const { store } = this.#deps
+    return this.running.some(({ tasks }) =>
+      tasks.some((task) => {
+        const record = store.get(task)
+        return record?.indexUid === uid && record.status === 'processing'
+      }),
+    )
   }
 
   /** Waits until some task has ended; `false` = none did within `timeoutMs`, the signal aborted or the engine is closing. */
@@ -94,32 +125,73 @@ export class Scheduler {
     })
   }
 
-  /** After this no batch begins; the running one is finished or, when it was aborted, given up. */
+  /** After this no batch begins; those that run are finished or, when they were aborted, given up. */
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#wake?.()
+    this.#wake()
     await this.#loop
     for (const { cancel } of this.#interludes.splice(0)) cancel(new Error('the engine is closing'))
     for (const end of [...this.#waiters]) end(false)
   }
 
   async #run(): Promise<void> {
-    while (!this.#isClosed) {
-      for (const interlude of this.#interludes.splice(0)) await interlude.run()
-      const batch = this.#nextBatch()
-      if (batch !== undefined) await this.#runBatch(batch)
-      else
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve
-        })
-      this.#wake = undefined
+    while (!this.#isClosed && this.#failure === undefined) {
+      const woken = new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      if (this.#running.size === 0) for (const { run } of this.#interludes.splice(0)) await run()
+      const start = this.#interludes.length > 0 ? undefined : this.#next()
+      if (start === undefined) await woken
+      else this.#begin(start)
     }
+    await Promise.all(this.#ends)
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 
-  #nextBatch(): Batch | undefined {
+  #begin(start: Start): void {
+    const end = this.#runBatch(start)
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#running.delete(start.track)
+        this.#ends.delete(end)
+        this.#wake()
+      })
+    this.#ends.add(end)
+  }
+
+  /** What can begin now beside what runs. */
+  #next(): Start | undefined {
     const { store, registry, limits } = this.#deps
     const { waiting } = store
-    if (waiting.isEmpty()) return undefined
+    const { running } = this
+    if (waiting.isEmpty() || running.some(({ isAlone }) => isAlone)) return undefined
+    const alone = this.#nextGlobal()
+    if (alone !== undefined) return running.length > 0 ? undefined : { batch: alone, track: 'main', isAlone: true }
+    const isFree = { main: !this.#running.has('main'), quick: !this.#running.has('quick') }
+    if (!isFree.main && !isFree.quick) return undefined
+    const busy = running.flatMap(({ indexUid }) => indexUid ?? [])
+    for (let looks = 0; looks < quickLooksMax; looks += 1) {
+      const next = nextTask(store, this.#lastIndexes[isFree.main ? 'main' : 'quick'], busy)
+      if (next === undefined) return undefined
+      const first = this.#waitingTask(next)
+      const { indexUid } = first
+      const tasks = indexUid === null ? [next] : store.ofIndex(indexUid).and(waiting)
+      const index = indexUid === null ? undefined : registry.get(indexUid)
+      const batch = (terms: BatchLimits) => batchOf(this.#waitingTasks(tasks), index, terms, waiting.size)
+      if (reachesFar(first.kind)) return { batch: batch(limits), track: 'main', isAlone: true }
+      if (isFree.quick && this.#isQuick(tasks)) return { batch: batch(limits), track: 'quick', isAlone: false }
+      if (isFree.main) return { batch: batch(limits), track: 'main', isAlone: false }
+      if (indexUid === null) return undefined
+      busy.push(indexUid)
+    }
+    return undefined
+  }
+
+  #nextGlobal(): Batch | undefined {
+    const { store, limits } = this.#deps
+    const { waiting } = store
     for (const { kind, take } of globalKinds) {
       const found = store.ofKind(taskKindOf[kind]).and(waiting)
       if (found.isEmpty()) continue
@@ -127,11 +199,20 @@ export class Scheduler {
       const uid = take === 'newest' ? found.max()! : found.min()!
       return batchOf([this.#waitingTask(uid)], undefined, limits, waiting.size)
     }
-    const next = nextTask(store, this.#lastIndex)
-    const { indexUid } = this.#waitingTask(next)
-    const tasks = indexUid === null ? [next] : store.ofIndex(indexUid).and(waiting)
-    const index = indexUid === null ? undefined : registry.get(indexUid)
-    return batchOf(this.#waitingTasks(tasks), index, limits, waiting.size)
+    return undefined
+  }
+
+  /** All that waits for the index is small. */
+  #isQuick(tasks: Iterable<number>): boolean {
+    let count = 0
+    let byteCount = 0
+    for (const uid of tasks) {
+      const { kind, payloadBytes } = this.#waitingTask(uid)
+      count += 1
+      byteCount += payloadBytes
+      if (count > quickLimits.tasksMax || byteCount > quickLimits.payloadBytesMax || !quickKinds.has(kind)) return false
+    }
+    return true
   }
 
   *#waitingTasks(uids: Iterable<number>): Generator<WaitingTask> {
@@ -152,7 +233,7 @@ export class Scheduler {
     }
   }
 
-  async #runBatch(batch: Batch): Promise<void> {
+  async #runBatch({ batch, track, isAlone }: Start): Promise<void> {
     const { store, clock } = this.#deps
     const uid = store.takeBatchUid()
     const startedAt = clock.now()
@@ -162,14 +243,12 @@ export class Scheduler {
       return { ...record, status: 'processing', batchUid: uid, startedAt }
     })
     store.start(records, batchRecord(uid, records, { startedAt, finishedAt: null }, batch.strategy))
-    this.#running = batch.uids
-    this.#lastIndex = records[0]?.indexUid ?? null
-    const result = await this.#execute(records)
-    if (result === 'aborted') {
-      this.#running = []
-      store.stop()
-      return
-    }
+    const indexUid = records[0]?.indexUid ?? null
+    const running: RunningBatch = { uid, track, tasks: batch.uids, indexUid, isAlone, isStoring: false }
+    this.#running.set(track, running)
+    this.#lastIndexes[track] = indexUid
+    const result = await this.#execute(records, track)
+    if (result === 'aborted') return store.stop(uid)
     const finishedAt = clock.now()
     const finished = records.map((record): TaskRecord => {
       const { error, details } = result.results.get(record.uid) ?? {
@@ -188,7 +267,7 @@ export class Scheduler {
     const goneNames = [...deletedIndexes.map((entry) => entry.uid), ...(result.renamedIndexes ?? [])]
     const tally = result.ended ?? new BatchTally()
     for (const record of finished) tally.add(record)
-    this.#isStoring = true
+    running.isStoring = true
     await this.#commit({
       tasks: [...finished, ...others],
       deletedTasks: result.deletedTasks ?? [],
@@ -197,17 +276,20 @@ export class Scheduler {
       deletedIndexes: goneNames,
     })
     this.#deps.registry.apply(goneNames, result.putIndexes ?? [])
-    this.#isStoring = false
-    this.#running = []
     for (const name of files) this.#deps.removePayload(name)
     const canceled = others.filter(({ status }) => status === 'canceled')
     this.#tell([...finished, ...canceled])
     for (const entry of [...deletedIndexes, ...(result.replacedIndexes ?? [])]) await this.#deps.removeIndex(entry)
   }
 
-  async #execute(records: readonly TaskRecord[]): Promise<BatchResult | 'aborted'> {
+  async #execute(records: readonly TaskRecord[], track: Track): Promise<BatchResult | 'aborted'> {
+    const { runInIndex, ...deps } = this.#deps
     try {
-      return await executeBatch(records, { ...this.#deps, endTasks: (others) => this.#endTasks(others) })
+      return await executeBatch(records, {
+        ...deps,
+        runInIndex: (folder, tasks) => runInIndex(track, folder, tasks),
+        endTasks: (others) => this.#endTasks(others),
+      })
     } catch (error) {
       if (error instanceof ApiError) return failAll(records, error.body)
       const isFull = error instanceof Error && /ENOSPC|MDB_MAP_FULL|No space left/.test(error.message)

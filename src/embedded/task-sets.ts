@@ -18,6 +18,8 @@ export interface SavedSets {
   readonly waiting: readonly number[]
   /** Every task below this number is saved, or waiting. */
   readonly nextTask: number
+  /** Every batch below this number is saved. Batches may end in another order than they began. Absent = those up to the newest saved one. */
+  readonly nextBatch?: number
 }
 
 interface SavedState extends SavedSets {
@@ -99,7 +101,7 @@ export class TaskSets {
   }
 
   /** What to write so that `load` finds the ended tasks. The caller writes it before anything else changes. */
-  save(table: SavedTable, nextTask: number): Promise<unknown>[] {
+  save(table: SavedTable, nextTask: number, nextBatch: number): Promise<unknown>[] {
     const waiting = this.ofStatus('enqueued').or(this.ofStatus('processing'))
     const writes: Promise<unknown>[] = []
     const wanted = new Set<string>([stateKey])
@@ -124,7 +126,7 @@ export class TaskSets {
       writes.push(
         bytes === null ? table.remove(blockPrefix + number) : table.put(blockPrefix + number, Buffer.from(bytes)),
       )
-    const state: SavedState = { version: stateVersion, waiting: waiting.toArray(), nextTask }
+    const state: SavedState = { version: stateVersion, waiting: waiting.toArray(), nextTask, nextBatch }
     writes.push(table.put(stateKey, Buffer.from(JSON.stringify(state))))
     return writes
   }

@@ -63,6 +63,8 @@ test('tasks and batches are found by every filter as before, after an ordered en
     let env = openMetaEnv(folder)
     let store = new TaskStore(env)
     let now = 1_000
+    /** Batches that run: they end in any order. */
+    const running: { readonly uid: number; readonly records: readonly TaskRecord[] }[] = []
     for (let step = 0; step < 60; step += 1) {
       now += 5
       const what = random.integer(10)
@@ -77,10 +79,14 @@ test('tasks and batches are found by every filter as before, after an ordered en
           .slice(0, 2)
           .map((task): TaskRecord => ({ ...store.get(task)!, status: 'processing', batchUid: uid, startedAt: now }))
         store.start(records, batchRecord(uid, records, { startedAt: now, finishedAt: null }, ''))
+        running.push({ uid, records })
         if (random.integer(3) === 0) await store.save()
+        if (running.length === 1 && random.integer(2) === 0) continue
+        const [ending] = running.splice(random.integer(running.length), 1)
         const status = random.integer(2) === 0 ? 'succeeded' : 'failed'
-        const tasks = records.map((record): TaskRecord => ({ ...record, status, finishedAt: now }))
-        await store.commit({ tasks, batch: batchRecord(uid, tasks, { startedAt: now, finishedAt: now }, '') })
+        const tasks = ending!.records.map((record): TaskRecord => ({ ...record, status, finishedAt: now }))
+        const times = { startedAt: now, finishedAt: now }
+        await store.commit({ tasks, batch: batchRecord(ending!.uid, tasks, times, '') })
       } else if (what === 7) {
         const record = store.get(waiting[0]!)!
         await store.commit({ tasks: [{ ...record, status: 'canceled', canceledBy: 3, finishedAt: now }] })
@@ -91,6 +97,7 @@ test('tasks and batches are found by every filter as before, after an ordered en
       }
       if (random.integer(4) === 0) await store.save()
       if (random.integer(8) !== 0) continue
+      for (const { uid } of running.splice(0)) store.stop(uid)
       const expected = viewOf(store)
       await env.root.close()
       env = openMetaEnv(folder)
@@ -99,6 +106,7 @@ test('tasks and batches are found by every filter as before, after an ordered en
       // Numbers that were taken and not used are not remembered.
       assert.deepEqual({ ...found, next: 0 }, { ...expected, next: 0 }, `seed ${seed}, step ${step}`)
     }
+    for (const { uid } of running) store.stop(uid)
     const state = JSON.parse(Buffer.from(env.sets.get('state') ?? '{}').toString()) as object
     env.sets.putSync('state', Buffer.from(JSON.stringify({ ...state, version: 1 })))
     const upgraded = viewOf(new TaskStore(env))

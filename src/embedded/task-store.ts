@@ -23,9 +23,9 @@ const unsavedMax = 10_000
 export class TaskStore {
   readonly #env: MetaEnv
   readonly #sets = new TaskSets()
-  /** Records that differ from what is stored: tasks of the running batch. */
+  /** Records that differ from what is stored: tasks of running batches. */
   readonly #running = new Map<number, TaskRecord>()
-  #runningBatch: BatchRecord | undefined
+  readonly #runningBatches = new Map<number, BatchRecord>()
   /** Tasks that are being stored. */
   readonly #inserting = new Set<number>()
   #writeCount = 0
@@ -41,8 +41,10 @@ export class TaskStore {
       if (record !== undefined) this.#sets.note(record)
     }
     for (const { value } of env.tasks.getRange({ start: saved?.nextTask ?? 0 })) this.#sets.note(value)
-    const lastBatch = saved === undefined ? undefined : this.#sets.batches.all.max()
-    for (const { value } of env.batches.getRange(lastBatch === undefined ? {} : { start: lastBatch }))
+    const nextBatch = saved?.nextBatch ?? this.#sets.batches.all.max()
+    for (const { value } of env.batches.getRange(
+      saved === undefined || nextBatch === undefined ? {} : { start: nextBatch },
+    ))
       this.#sets.batches.note(value)
     this.#nextTask = (this.#sets.all.max() ?? -1) + 1
     this.#nextBatch = (this.#sets.batches.all.max() ?? -1) + 1
@@ -90,28 +92,28 @@ export class TaskStore {
     }
   }
 
-  /** Tasks of the running batch show as such, in memory alone: after a crash they wait again. */
+  /** Tasks of a running batch show as such, in memory alone: after a crash they wait again. */
   start(records: readonly TaskRecord[], batch: BatchRecord): void {
     for (const record of records) {
       this.#forget(this.get(record.uid))
       this.#running.set(record.uid, record)
       this.#sets.note(record)
     }
-    this.#runningBatch = batch
+    this.#runningBatches.set(batch.uid, batch)
     this.#sets.batches.note(batch)
   }
 
-  /** The running batch was given up: its tasks are as they are stored. */
-  stop(): void {
-    const records = [...this.#running.values()]
-    this.#running.clear()
-    for (const record of records) {
+  /** A running batch was given up: its tasks are as they are stored. */
+  stop(uid: number): void {
+    const batch = this.#runningBatches.get(uid)
+    for (const record of [...this.#running.values()].filter(({ batchUid }) => batchUid === uid)) {
+      this.#running.delete(record.uid)
       this.#forget(record)
       const stored = this.#env.tasks.get(record.uid)
       if (stored !== undefined) this.#sets.note(stored)
     }
-    if (this.#runningBatch !== undefined) this.#sets.batches.forget(this.#runningBatch)
-    this.#runningBatch = undefined
+    if (batch !== undefined) this.#sets.batches.forget(batch)
+    this.#runningBatches.delete(uid)
   }
 
   /** Writes what a batch came to, in one transaction. Durable when it resolves. */
@@ -142,10 +144,9 @@ export class TaskStore {
     }
     for (const each of emptied) this.#sets.batches.forget(each)
     if (batch !== undefined) {
-      if (this.#runningBatch?.uid === batch.uid) {
-        this.#sets.batches.forget(this.#runningBatch)
-        this.#runningBatch = undefined
-      }
+      const running = this.#runningBatches.get(batch.uid)
+      if (running !== undefined) this.#sets.batches.forget(running)
+      this.#runningBatches.delete(batch.uid)
       this.#sets.batches.note(batch)
     }
     this.#unsavedCount += commit.tasks.length + deletedTasks.length
@@ -159,9 +160,11 @@ export class TaskStore {
     const nextTask = Math.min(this.#nextTask, ...this.#inserting)
     await this.#write((writes) => {
       // A batch that runs may never end as it is.
-      if (this.#runningBatch !== undefined) this.#sets.batches.forget(this.#runningBatch)
-      writes.push(...this.#sets.save(this.#env.sets, nextTask))
-      if (this.#runningBatch !== undefined) this.#sets.batches.note(this.#runningBatch)
+      const running = [...this.#runningBatches.values()]
+      for (const batch of running) this.#sets.batches.forget(batch)
+      const nextBatch = Math.min(this.#nextBatch, ...running.map(({ uid }) => uid))
+      writes.push(...this.#sets.save(this.#env.sets, nextTask, nextBatch))
+      for (const batch of running) this.#sets.batches.note(batch)
     })
   }
 
@@ -193,7 +196,7 @@ export class TaskStore {
   }
 
   batch(uid: number): BatchRecord | undefined {
-    return this.#runningBatch?.uid === uid ? this.#runningBatch : this.#env.batches.get(uid)
+    return this.#runningBatches.get(uid) ?? this.#env.batches.get(uid)
   }
 
   /** Of all batches, ascending. */

@@ -27,6 +27,18 @@ test('a change of another index goes before what the last one still has queued',
   assert.equal(nextTask(waiting('big big'), 'big'), 0)
 })
 
+test('what runs already keeps its own index busy and no other', () => {
+  assert.equal(nextTask(waiting('big small other'), 'big', ['big']), 1)
+  assert.equal(nextTask(waiting('big small other'), null, ['big', 'small']), 2)
+  assert.equal(nextTask(waiting('big big'), null, ['big']), undefined)
+})
+
+test('a swap, a renaming or a change of rules waits for what runs, and what came later waits for it', () => {
+  assert.equal(nextTask(waiting('indexSwap:big,small other'), null, ['big']), undefined)
+  assert.equal(nextTask(waiting('indexSwap:big,small other'), null, ['third']), undefined)
+  assert.equal(nextTask(waiting('other indexSwap:big,small other'), null, ['big']), 0)
+})
+
 // A name may mean another index behind them.
 test('nothing overtakes a swap, a renaming or a change of rules, and they overtake nothing', () => {
   assert.equal(nextTask(waiting('big indexSwap:big,small small'), 'big'), 0)

@@ -93,6 +93,8 @@ export interface SentTask extends Omit<BatchTask, 'payload'> {
 export type IndexingMessage =
   | { readonly kind: 'batch'; readonly call: number; readonly folder: string; readonly tasks: readonly SentTask[] }
   | { readonly kind: 'forget'; readonly call: number; readonly folder: string }
+  /** Another thread writes to the index from now on. */
+  | { readonly kind: 'hand-over'; readonly call: number; readonly folder: string }
   /** Copies an index into a new folder, without its free pages. */
   | { readonly kind: 'compact'; readonly call: number; readonly folder: string; readonly target: string }
   | { readonly kind: 'adopt'; readonly call: number; readonly folder: string; readonly adoption: Adoption }
@@ -124,6 +126,10 @@ export interface WorkerSettings {
   readonly vectorBytesMax: number
   /** Embedders may be at private addresses. */
   readonly allowedNetworks: AllowedNetworks
+}
+
+/** Of an indexing thread. */
+export interface IndexingSettings extends WorkerSettings {
   /** One 32-bit number: not 0 = give the running batch up. */
   readonly abort: SharedArrayBuffer
   /** See `SharedProgress`. */

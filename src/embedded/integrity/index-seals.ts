@@ -1,5 +1,5 @@
-/** Which indexes were written to since their checksums were: the only writer keeps them up to date while it rests. */
-import { sealPages } from './page-sums.ts'
+/** Which indexes were written to since their checksums were: who wrote last keeps them up to date while it rests. */
+import { sealOpenPages, sealPages } from './page-sums.ts'
 
 /** A stop of the engine may not take much longer. */
 const closeMsMax = 5_000
@@ -12,7 +12,7 @@ export class IndexSeals {
     this.#stale.add(folder)
   }
 
-  /** Nobody asks for the index any more. */
+  /** Another thread writes to the index and sums it. */
   drop(folder: string): void {
     this.#stale.delete(folder)
   }
@@ -31,7 +31,8 @@ export class IndexSeals {
   async sealAll(isWanted: () => boolean): Promise<void> {
     for (const folder of [...this.#stale]) {
       if (isWanted()) return
-      const isDone = await sealPages(folder, isWanted).catch(() => true)
+      // Another thread may have begun to write, and this one not have heard of it.
+      const isDone = await sealOpenPages(folder, isWanted).catch(() => true)
       if (isDone) this.#stale.delete(folder)
     }
   }

@@ -55,8 +55,8 @@ export function sealPages(folder: string, isWanted: () => boolean = () => false)
  * The same, of a file that may be written to: answers false when it was. A page in use is not written before the commit that
  * frees it, so what was read is of one state as long as no transaction was committed.
  */
-export function sealOpenPages(folder: string): Promise<boolean> {
-  return seal(folder, () => false, true)
+export function sealOpenPages(folder: string, isWanted: () => boolean = () => false): Promise<boolean> {
+  return seal(folder, isWanted, true)
 }
 
 async function seal(folder: string, isWanted: () => boolean, isOpen: boolean): Promise<boolean> {
