@@ -57,6 +57,23 @@ test('a small change of another index goes out at once although the window is fu
   )
 })
 
+// There it runs beside the large batch; smaller batches would only make the neighbour slower.
+test('on the embedded engine a small change leaves its neighbour the whole window, a long one shares it', async () => {
+  const window = new SendWindow(still, 'embedded')
+  const { granted, ask, settle } = collect(window)
+  const alone = window.windowBytes
+  for (let at = 0; at < 100; at += 1) ask('big', megabyte)
+  for (let at = 0; at < 5; at += 1) {
+    ask(`small${at}`, 300)
+    await settle()
+    assert.equal(granted.at(-1)!.lane, `small${at}`)
+  }
+  for (const { ticket } of granted.splice(0)) ticket.release(undefined)
+  assert.equal(window.windowBytes, alone)
+  ask('other', megabyte)
+  assert.ok(window.windowBytes < alone / 4, `${window.windowBytes} of ${alone}`)
+})
+
 // Filling one index after the other is the usual import: each deserves large batches.
 test('lanes that follow each other have the whole window, lanes that wait for each other share a small one', async () => {
   const window = new SendWindow(still, 'meilisearch')

@@ -1,10 +1,11 @@
 /**
  * What a node has been sent and not finished, shared fairly among its lanes (NF-09, NF-18, NF-19).
  *
- * The node runs the oldest task first, whoever sent it: what is already there delays every later change. So the window is
+ * Meilisearch runs the oldest task first, whoever sent it: what is already there delays every later change. So the window is
  * the node's, in bytes that it finishes within a time, and lanes take turns for it (deficit round robin). A lone lane may
  * fill seconds, which makes large batches; once lanes wait for each other, about as long as a small change takes anyway:
- * mostly one slice at a time.
+ * mostly one slice at a time. The embedded engine runs small changes beside the large batches of other indexes, so that they
+ * take nothing from them: only long lanes share there.
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -17,27 +18,47 @@ interface Span {
   readonly msMax: number
 }
 
-/**
- * How long the node may be busy with what is open, in times of what any batch costs it, within bounds. A lane alone: half of
- * it is a batch, so that this cost is small against it. Who comes next waits for it once: on the embedded engine, where
- * indexes take turns, for the half that runs. Lanes that wait for each other: twice a small change.
- */
-const alone: Record<Node['engine'], Span> = {
-  embedded: { batchCosts: 16, msMin: 8_000, msMax: 16_000 },
-  meilisearch: { batchCosts: 16, msMin: 4_000, msMax: 12_000 },
+interface Terms {
+  /**
+   * How long the node may be busy with what is open, in times of what any batch costs it, within bounds. A lane alone: half
+   * of it is a batch, so that this cost is small against it. Who comes next waits for it once: on the embedded engine, where
+   * indexes take turns, for the half that runs.
+   */
+  readonly alone: Span
+  /** Lanes that wait for each other. */
+  readonly shared: Span
+  /** A lane without anything open may always send this much: behind the window it would wait longer. */
+  readonly reserveBytes: number
+  /** The node runs that much beside the batches of other indexes. */
+  readonly runsBeside: boolean
 }
-const shared: Span = { batchCosts: 2, msMin: 20, msMax: 1_000 }
+
+const termsOf: Record<Node['engine'], Terms> = {
+  embedded: {
+    alone: { batchCosts: 16, msMin: 8_000, msMax: 16_000 },
+    shared: { batchCosts: 4, msMin: 1_000, msMax: 2_000 },
+    reserveBytes: 64 * 1024,
+    runsBeside: true,
+  },
+  meilisearch: {
+    alone: { batchCosts: 16, msMin: 4_000, msMax: 12_000 },
+    // Twice a small change.
+    shared: { batchCosts: 2, msMin: 20, msMax: 1_000 },
+    reserveBytes: 16 * 1024,
+    runsBeside: false,
+  },
+}
 const windowBytesMax = 16 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
 export const windowTasksMax = 256
-/** A lane without anything open may always send this much: behind the window it would wait longer. */
-const reserveBytes = 16 * 1024
 /** Reserves end here, so that very many lanes together cannot flood the node. */
 const reserveTasksMax = 2 * windowTasksMax
 /** What a lane may send per turn. */
 const quantumBytes = 256 * 1024
 /** A change without payload costs the node about as much as this. */
 const costBytesMin = 512
+/** A batch before these is complete. */
+const openBatchesMax = 2
 /** For so long after a lane found something of another one before it, the window is shared. */
 const sharedForMs = 10_000
 
@@ -49,24 +70,29 @@ export interface Ticket {
 interface Waiter {
   readonly lane: string
   readonly cost: number
+  /** Nobody waits for it on the node. */
+  readonly isLight: boolean
   readonly grant: () => void
   deficit: number
 }
 
 export class SendWindow {
   readonly #clock: Clock
-  readonly #alone: Span
+  readonly #terms: Terms
   readonly #pace = new BatchPace()
   #openBytes = 0
   #openTasks = 0
   readonly #openOfLane = new Map<string, number>()
-  #batch = { uid: -1, byteCount: 0, tookMs: 0 }
+  /** Of them, those that other lanes may wait for on the node. */
+  readonly #heavyOfLane = new Map<string, number>()
+  /** Batches whose tasks are ending, by number; two may run at once. */
+  readonly #batches = new Map<number, { byteCount: number; readonly tookMs: number }>()
   #sharedUntil = 0
   #turns: Waiter[] = []
 
   constructor(clock: Clock, engine: Node['engine']) {
     this.#clock = clock
-    this.#alone = alone[engine]
+    this.#terms = termsOf[engine]
   }
 
   get openBytes(): number {
@@ -75,7 +101,8 @@ export class SendWindow {
 
   get windowBytes(): number {
     const isShared = this.#clock.monotonic() < this.#sharedUntil
-    const { batchCosts, msMin, msMax } = isShared ? shared : this.#alone
+    const { alone, shared, reserveBytes } = this.#terms
+    const { batchCosts, msMin, msMax } = isShared ? shared : alone
     const ms = Math.min(msMax, Math.max(msMin, batchCosts * this.#pace.batchMs))
     return Math.min(windowBytesMax, Math.max(isShared ? reserveBytes : aloneBytesMin, this.#pace.bytesIn(ms)))
   }
@@ -83,13 +110,15 @@ export class SendWindow {
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
   acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<Ticket | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
-    if (this.#isOpenForOthers(lane)) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
+    const cost = Math.max(costBytesMin, byteCount)
+    const isLight = this.#terms.runsBeside && cost <= this.#terms.reserveBytes && !this.#openOfLane.has(lane)
+    if (!isLight && this.#isOpenForOthers(lane)) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
     return new Promise((resolve) => {
       const end = (isGranted: boolean) => {
         signal.removeEventListener('abort', onAbort)
-        resolve(isGranted ? this.#ticket(lane, byteCount) : undefined)
+        resolve(isGranted ? this.#ticket(waiter, byteCount) : undefined)
       }
-      const waiter: Waiter = { lane, cost: Math.max(costBytesMin, byteCount), deficit: 0, grant: () => end(true) }
+      const waiter: Waiter = { lane, cost, isLight, deficit: 0, grant: () => end(true) }
       const onAbort = () => {
         this.#turns = this.#turns.filter((other) => other !== waiter)
         end(false)
@@ -103,40 +132,42 @@ export class SendWindow {
   /** Lanes one after the other do not share; lanes that wait for each other do. */
   #isOpenForOthers(lane: string): boolean {
     return (
-      this.#openOfLane.size > (this.#openOfLane.has(lane) ? 1 : 0) || this.#turns.some((other) => other.lane !== lane)
+      this.#heavyOfLane.size > (this.#heavyOfLane.has(lane) ? 1 : 0) ||
+      this.#turns.some((other) => other.lane !== lane && !other.isLight)
     )
   }
 
-  #ticket(lane: string, byteCount: number): Ticket {
+  #ticket(waiter: Waiter, byteCount: number): Ticket {
     let isOpen = true
     return {
       release: (task) => {
         if (!isOpen) return
         isOpen = false
         if (task !== undefined) this.#note(task, byteCount)
-        this.#release(lane, byteCount)
+        this.#release(waiter)
       },
     }
   }
 
-  #release(lane: string, byteCount: number): void {
-    const cost = Math.max(costBytesMin, byteCount)
+  #release({ lane, cost, isLight }: Waiter): void {
     this.#openBytes -= cost
     this.#openTasks -= 1
-    const left = (this.#openOfLane.get(lane) ?? 1) - 1
-    if (left > 0) this.#openOfLane.set(lane, left)
-    else this.#openOfLane.delete(lane)
+    count(this.#openOfLane, lane, -1)
+    if (!isLight) count(this.#heavyOfLane, lane, -1)
     this.#share()
   }
 
   /** The node's speed is that of whole batches: their payload bytes over the time that they ran. */
   #note({ batchUid, startedAt, finishedAt }: EngineTask, byteCount: number): void {
     if (batchUid === null || startedAt === null || finishedAt === null) return
-    if (batchUid !== this.#batch.uid) {
-      this.#pace.note(this.#batch)
-      this.#batch = { uid: batchUid, byteCount: 0, tookMs: finishedAt - startedAt }
+    const batch = this.#batches.get(batchUid) ?? { byteCount: 0, tookMs: finishedAt - startedAt }
+    batch.byteCount += byteCount
+    this.#batches.set(batchUid, batch)
+    for (const [uid, { byteCount, tookMs }] of this.#batches) {
+      if (this.#batches.size <= openBatchesMax) break
+      this.#pace.note({ byteCount, tookMs })
+      this.#batches.delete(uid)
     }
-    this.#batch = { ...this.#batch, byteCount: this.#batch.byteCount + byteCount }
   }
 
   #share(): void {
@@ -156,14 +187,22 @@ export class SendWindow {
     this.#turns = this.#turns.filter((other) => other !== waiter)
     this.#openBytes += waiter.cost
     this.#openTasks += 1
-    this.#openOfLane.set(waiter.lane, (this.#openOfLane.get(waiter.lane) ?? 0) + 1)
+    count(this.#openOfLane, waiter.lane, 1)
+    if (!waiter.isLight) count(this.#heavyOfLane, waiter.lane, 1)
     waiter.grant()
     return true
   }
 
   #hasRoom({ lane, cost }: Waiter): boolean {
     if (this.#openTasks === 0) return true
-    if (cost <= reserveBytes && !this.#openOfLane.has(lane) && this.#openTasks < reserveTasksMax) return true
+    if (cost <= this.#terms.reserveBytes && !this.#openOfLane.has(lane) && this.#openTasks < reserveTasksMax)
+      return true
     return this.#openTasks < windowTasksMax && this.#openBytes + cost <= this.windowBytes
   }
+}
+
+function count(lanes: Map<string, number>, lane: string, by: 1 | -1): void {
+  const left = (lanes.get(lane) ?? 0) + by
+  if (left > 0) lanes.set(lane, left)
+  else lanes.delete(lane)
 }
