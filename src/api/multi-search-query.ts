@@ -128,7 +128,13 @@ export function decodeMultiSearch(sent: Json, onRead: (read: MultiSearch) => voi
     })
   decoded.queries.forEach((query, position) => {
     rethrowInside(position, () => {
-      checkVectors(query)
+      try {
+        checkVectors(query)
+      } catch (error) {
+        // A filter that cannot be read is told first.
+        parseFilter(query.filter, 'invalid_search_filter')
+        throw error
+      }
       checkFederated(query, sentQueries[position] ?? {}, decoded.federation)
     })
   })

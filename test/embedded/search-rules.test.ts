@@ -68,7 +68,7 @@ test('rules hold within their time, for empty queries, and while they are active
   await clear()
 })
 
-test('a federated search shows pinned documents of each of its indexes once', async () => {
+test('a federated search shows what is pinned in each of its queries, as Meilisearch does', async () => {
   await put('r', { actions: [pin('4', 0, 'movies'), pin('3', 2, 'movies')] })
   const query = { indexUid: 'movies', q: 'invoice' }
   const found = await engine.post('/multi-search', {
@@ -79,8 +79,10 @@ test('a federated search shows pinned documents of each of its indexes once', as
     (found.hits as readonly JsonObject[]).map(({ id, _federation }) => [(_federation as JsonObject).indexUid, id]),
     [
       ['movies', 4],
-      ['movies', 1],
+      ['movies', 4],
       ['movies', 3],
+      ['movies', 3],
+      ['movies', 1],
       ['movies', 2],
       ['movies', 5],
       ['songs', 1],

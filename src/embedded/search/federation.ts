@@ -73,8 +73,8 @@ class FederatedRun {
   readonly #context: SearchContext
   readonly #order = new MergedFacetOrder()
   readonly #vectors: Record<string, Json> = {}
-  /** What rules put at fixed places, each document once. */
-  readonly #pins: { readonly docid: number; readonly position: number; readonly hit: RankedHit }[] = []
+  /** What rules put at fixed places: a document once for each query that it is pinned in, as in the reference. */
+  readonly #pins: { readonly position: number; readonly hit: RankedHit }[] = []
   #previous: QueryRules | null = null
   #hasSemantic = false
 
@@ -92,7 +92,7 @@ class FederatedRun {
       rethrowInside(first, () => this.#insideFacets(uid, () => this.#order.add(reader, uid, patterns)))
     const lists = queries.map((placed) => rethrowInside(placed.position, () => this.#searchQuery(reader, uid, placed)))
     let candidates = Bitmap.union(lists.map((list) => list.candidates))
-    const seen = new Set(this.#pins.flatMap(({ hit, docid }) => (hit.uid === uid ? [docid] : [])))
+    const seen = new Set<number>()
     const values = new Set<number | string>()
     const hits: RankedHit[] = []
     for (const entry of mergeSorted(lists.map((list) => list.hits))) {
@@ -251,8 +251,7 @@ class FederatedRun {
       }
       const [first] = details
       if (first?.kind !== 'pin') return [{ docid, hit }]
-      const isKnown = this.#pins.some((pin) => pin.docid === docid && pin.hit.uid === uid)
-      if (!isKnown) this.#pins.push({ docid, position: first.position, hit })
+      this.#pins.push({ position: first.position, hit })
       return []
     })
     return { hits, candidates: found.candidates }

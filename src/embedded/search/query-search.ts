@@ -99,11 +99,11 @@ export function runQuery(
   })
   const distinct = query.distinct ?? reader.settings.distinctAttribute
   const distinctField = distinct === null ? undefined : reader.fieldId(distinct)
-  const organic =
+  const all = pins.length === 0 ? sorted.candidates : sorted.candidates.or(pinned)
+  const candidates =
     options.isExhaustive && options.vector === null && distinctField !== undefined
-      ? keepDistinct(reader, distinctField, sorted.candidates).kept
-      : sorted.candidates
-  const candidates = pins.length === 0 ? organic : organic.or(pinned)
+      ? keepDistinct(reader, distinctField, all).kept
+      : all
   const shown = shownPins(pins, sorted.docids.length, options.from + options.length)
   // A list that pins are put into is whole; where none of them shows it is the page, as without pins.
   const dropped = pins.length > 0 && shown.length === 0 ? options.from : 0

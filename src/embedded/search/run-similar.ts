@@ -1,4 +1,5 @@
 /** `POST /indexes/{uid}/similar`: nearest neighbours of a document (M-F19). */
+import { isDocumentId, wrongDocumentId } from '../../api/document-id.ts'
 import { ApiError } from '../../api/errors.ts'
 import { defaultSearchQuery } from '../../api/search-query.ts'
 import type { SimilarQuery } from '../../api/similar-query.ts'
@@ -19,6 +20,11 @@ export function runSimilar(reader: IndexReader, query: SimilarQuery, context: Se
   const startedAt = context.clock.monotonic()
   const embedder = embedderOf(reader, query.embedder, 'invalid_similar_embedder')
   const filter = readFilter(query.filter, 'invalid_similar_filter', context.features)
+  if (!isDocumentId(query.id))
+    throw new ApiError(
+      'invalid_similar_id',
+      `Invalid value at \`.id\`: ${wrongDocumentId(JSON.stringify(query.id)).message}`,
+    )
   const docid = reader.docidOf(query.id)
   if (docid === undefined) throw new ApiError('not_found_similar_id', `Document \`${query.id}\` not found.`)
   const passing = filter === null ? reader.documentIds : evaluateFilter(reader, filter, 'invalid_similar_filter')
