@@ -295,8 +295,14 @@ export const sortParameter: ParameterDecoder<readonly string[]> = (text) => {
   return rules
 }
 
+const fieldNames = Object.keys(searchFields) as (keyof SearchQuery)[]
+
 /** The shortest body that asks for the same. */
 export function encodeSearchQuery(query: SearchQuery): JsonObject {
-  const wanted = Object.entries(query) as [keyof SearchQuery, Json][]
-  return Object.fromEntries(wanted.filter(([name, value]) => value !== defaultSearchQuery[name]))
+  const wanted: Record<string, Json> = {}
+  for (const name of fieldNames) {
+    const value = query[name] as Json
+    if (value !== defaultSearchQuery[name]) wanted[name] = value
+  }
+  return wanted
 }

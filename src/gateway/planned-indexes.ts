@@ -37,8 +37,12 @@ export function searchedIndex({ route, settings }: KnownIndex, { legs }: Coverin
 export const targetOf = (uid: string, { node }: ReadableReplica): string => `${uid}@${node}`
 
 /** All shards of an index. */
-export const shardsOf = ({ route }: KnownIndex): readonly number[] =>
-  Array.from({ length: route.index.spread?.shards ?? 1 }, (_, shard) => shard)
+export function shardsOf({ route }: KnownIndex): readonly number[] {
+  const count = route.index.spread?.shards ?? 1
+  const shards: number[] = []
+  for (let shard = 0; shard < count; shard += 1) shards.push(shard)
+  return shards
+}
 
 export class PlannedIndexes {
   readonly #names: NameMap
@@ -99,14 +103,15 @@ export class PlannedIndexes {
     return this.#plans.get(uid)
   }
 
-  readonly ask: Ask = async (leg) => {
+  readonly ask: Ask = (leg) => {
     const ask = this.#asks.get(leg.target)
     assert(ask !== undefined, `a leg goes to a target of its plan: ${leg.target}`)
     this.asked.add(leg.target)
-    const { status, body } = await ask(leg)
-    if (status >= 400) return { status, body: this.#refusal(body) }
-    const clear = leg.path === '/multi-search' ? translate(body, federatedPlaces, this.#names) : body
-    return { status, body: clear.toString('utf8') }
+    return ask(leg).then(({ status, body }) => {
+      if (status >= 400) return { status, body: this.#refusal(body) }
+      const clear = leg.path === '/multi-search' ? translate(body, federatedPlaces, this.#names) : body
+      return { status, body: clear.toString('utf8') }
+    })
   }
 
   /** With names as the client knows them. */

@@ -33,7 +33,7 @@ interface Question {
   readonly operation: ReadOperation
   readonly withMetadata?: boolean
   /** The decoded search, with the forced filter: identical ones may share an answer. */
-  readonly query?: Json
+  readonly query?: () => Json
   readonly answer: (index: SearchedIndex, options: ReadOptions) => Promise<string>
 }
 
@@ -91,7 +91,7 @@ async function questionOf(
       return {
         operation: 'search',
         withMetadata: true,
-        query: encodeSearchQuery(query),
+        query: () => encodeSearchQuery(query),
         answer: (index, options) => searchIndex(index, query, options),
       }
     }

@@ -31,7 +31,7 @@ export interface SpreadRead {
   readonly withMetadata: boolean
   readonly signal: AbortSignal
   /** The whole question, with forced filters. Identical ones share an answer; absent = nothing is shared. */
-  readonly question?: Json
+  readonly question?: () => Json
   /** Gives the body of the answer, as JSON text. */
   readonly answer: (find: FindIndex, options: ReadOptions, coverOf: CoverOf) => Promise<string>
 }
@@ -44,11 +44,14 @@ export async function readSpread(read: SpreadRead): Promise<Answer> {
   const { exchange, principal, signal } = read
   const { parts } = exchange
   // What a session wrote is not in a read that began before it was there.
-  const mayShare = !(await settleSession(read)) && read.question !== undefined
+  const hasSession = await settleSession(read)
   const known = await knownIndexes(exchange, principal, read.uids)
-  if (!mayShare) return answerOf(await runRead(read, known, signal))
+  const { question } = read
+  if (hasSession || question === undefined || !parts.spread.coalescing)
+    return answerOf(await runRead(read, known, signal))
   let isOwn = false
-  const shared = await parts.spread.replicas.coalescing.share(fingerprintOf(read, known), signal, (anybody) => {
+  const fingerprint = fingerprintOf(read, known, question())
+  const shared = await parts.spread.replicas.coalescing.share(fingerprint, signal, (anybody) => {
     isOwn = true
     return runRead(read, known, anybody)
   })
@@ -86,8 +89,9 @@ export async function knownIndexes(
 
 /** All that the answer depends on. A tenant token is what its key and its forced filters are. */
 function fingerprintOf(
-  { exchange, principal, operation, withMetadata, question }: SpreadRead,
+  { exchange, principal, operation, withMetadata }: SpreadRead,
   known: ReadonlyMap<string, KnownIndex>,
+  question: Json,
 ): string {
   return readFingerprint({
     project: principal.project.id,
@@ -101,7 +105,7 @@ function fingerprintOf(
     })),
     news: exchange.parts.spread.news.of(principal.project.id),
     routes: exchange.table.version,
-    query: [withMetadata, settingsFloor(exchange.headers?.minSettingsVersion) ?? null, question ?? null],
+    query: [withMetadata, settingsFloor(exchange.headers?.minSettingsVersion) ?? null, question],
   })
 }
 
@@ -121,7 +125,7 @@ async function runRead(
       (uid) => planned.find(uid),
       {
         ask: planned.ask,
-        signal: tools.signal,
+        signal,
         narrow: parts.spread.narrow,
         newUid() {
           const uid = parts.random.uuid()

@@ -46,14 +46,20 @@ interface Rules {
 /** Rules by their text. Hits of one question have most of them in common but for the sequence: each is read once. */
 export class KnownRules {
   readonly #known = new Map<string, Rules>()
+  #lastText = ''
+  #last: Rules | undefined
 
   /** @param text  of details, without the closing brace. */
   of(text: string): Rules {
+    // Most often the hit before has the same, and to compare texts costs less than to look one up.
+    if (this.#last !== undefined && text === this.#lastText) return this.#last
     let rules = this.#known.get(text)
     if (rules === undefined) {
       rules = rulesOf(orderedDetails(JSON.parse(`${text}}`) as JsonObject))
       this.#known.set(text, rules)
     }
+    this.#lastText = text
+    this.#last = rules
     return rules
   }
 }

@@ -38,8 +38,6 @@ export interface ReplicaReadOptions {
 
 /** What a run reads with. */
 export interface ReadRun {
-  /** Ends when another run was faster. */
-  readonly signal: AbortSignal
   /**
    * Who answers for shards of one index. `isWhole` legs need no filter on whichever replica answers them. Waits a moment when
    * the last replica of a shard went down just now, as another may be about to come back.
@@ -103,10 +101,10 @@ interface LegAbort {
   abort(reason: string): void
 }
 
-/** Of a run: its legs under way, its end, and whom it tells of slow nodes. */
+/** Of a run: its legs under way, why nobody wants it any more, and whom it tells of slow nodes. */
 interface Surroundings {
   readonly open: Set<LegAbort>
-  readonly signal: AbortSignal
+  unwanted: string | undefined
   readonly onSlow: (node: NodeId) => void
 }
 
@@ -237,11 +235,10 @@ class ReplicaRead<T> {
 
   #begin(view: NodeView, onSlow: (node: NodeId) => void): Running<T> {
     const { signal: client } = this.#options
-    const controller = new AbortController()
-    const open = new Set<LegAbort>()
+    const around: Surroundings = { open: new Set(), unwanted: undefined, onSlow }
     const abort = (reason: unknown) => {
-      controller.abort(reason)
-      for (const leg of [...open]) leg.abort(String(reason))
+      around.unwanted = String(reason)
+      for (const leg of [...around.open]) leg.abort(around.unwanted)
     }
     // One for all legs: each listener costs as much as half a leg.
     const onClientGone = () => abort(client.reason)
@@ -249,7 +246,6 @@ class ReplicaRead<T> {
     else client.addEventListener('abort', onClientGone, { once: true })
     const replans: Running<T>['replans'] = []
     const answer = this.#run({
-      signal: controller.signal,
       plan: async (replicas, targets) => {
         const cover = (other: NodeView) => coverShards(replicas, targets, other, this.#rule)
         replans.push(cover)
@@ -257,19 +253,19 @@ class ReplicaRead<T> {
         const isWhole = first.missing.length === 0
         const { group, legs, missing } = isWhole
           ? first
-          : await this.#waitFor(replicas, first, () => cover(view), controller.signal)
+          : await this.#waitFor(replicas, first, () => cover(view), around)
         const others = otherReplicas(replicas, view, this.#rule)
         return {
           group,
           missing,
           legs: legs.map((leg) => (leg.isWhole && !isWholeAnywhere(leg, replicas) ? { ...leg, isWhole: false } : leg)),
-          ask: (leg, request) => this.#ask(leg, others, request, { open, signal: controller.signal, onSlow }),
+          ask: (leg, request) => this.#ask(leg, others, request, around),
         }
       },
     }).finally(() => {
       client.removeEventListener('abort', onClientGone)
       // What it gave up waiting for is not wanted any more.
-      for (const leg of [...open]) leg.abort('the run is over')
+      for (const leg of [...around.open]) leg.abort('the run is over')
     })
     return { answer, replans, abort }
   }
@@ -279,11 +275,11 @@ class ReplicaRead<T> {
     replicas: readonly R[],
     first: CoveringSet<R>,
     cover: () => CoveringSet<R>,
-    signal: AbortSignal,
+    around: Surroundings,
   ): Promise<CoveringSet<R>> {
     const { clock, timers, health } = this.#deps
     let found = first
-    while (found.missing.length > 0 && !signal.aborted) {
+    while (found.missing.length > 0 && around.unwanted === undefined) {
       const { missing } = found
       const lost = replicas.filter(({ shards }) => missing.some((shard) => shards.includes(shard)))
       const lostAt = Math.max(...lost.map(({ node }) => health.downAt(node) ?? Number.NEGATIVE_INFINITY))
@@ -298,7 +294,7 @@ class ReplicaRead<T> {
     leg: Leg<R>,
     others: OtherReplicas<R>,
     request: (replica: R) => NodeRequest,
-    { open, signal, onSlow }: Surroundings,
+    around: Surroundings,
   ): Promise<HeldReply> {
     const { connect, operation, answerBytesMax, accepts = knowsIndex } = this.#options
     return new Promise((resolve, reject) => {
@@ -312,20 +308,20 @@ class ReplicaRead<T> {
           answerBytesMax,
           accepts,
           allowance: this.#allowance,
-          onSlow: () => onSlow(leg.replica.node),
+          onSlow: () => around.onSlow(leg.replica.node),
         },
         this.#deps,
         (end) => {
-          open.delete(asking)
+          around.open.delete(asking)
           if (end.kind === 'answered') resolve(end.reply)
           else reject(new LegLost(end.failure, leg.shards, end.asked, end.isDivisible))
         },
       )
-      if (signal.aborted) {
-        asking.abort(String(signal.reason))
+      if (around.unwanted !== undefined) {
+        asking.abort(around.unwanted)
         return
       }
-      open.add(asking)
+      around.open.add(asking)
       asking.start()
     })
   }
