@@ -30,6 +30,7 @@ const projects: Project[] = Array.from({ length: projectCount }, (_, at) => ({
   state: 'active',
   masterKey: `master-${at}`,
   features: {},
+  searchRules: [],
   tokens: noTokenRules,
   settings: defaultProjectSettings,
   createdAt: 1,

@@ -19,6 +19,8 @@ export const headerNames = {
   flapjackApiKey: 'X-Flapjack-API-Key',
   /** `db`: the store is away for a while, and this answer comes from what was known before (P-17). */
   flapjackDegraded: 'Flapjack-Degraded',
+  /** To nodes only: the body is `{rules, search}`, see `ruled-search.ts`. */
+  searchRules: 'X-Miroir-Search-Rules',
   /** Asks for `metadata` in search answers (M-A1). */
   includeMetadata: 'Meili-Include-Metadata',
 } as const

@@ -46,6 +46,20 @@ export interface RuleAction {
   readonly action: { readonly type: 'pin'; readonly position: number }
 }
 
+export interface NamedRule {
+  readonly uid: string
+  readonly rule: SearchRule
+}
+
+/** What changes rules. `change`: null = as if never set. */
+export type RuleOperation =
+  | { readonly kind: 'rule-put'; readonly rule: string; readonly change: JsonObject }
+  | { readonly kind: 'rule-delete'; readonly rule: string }
+  | { readonly kind: 'rules-clear' }
+
+/** The index that tasks of rules name, as in the reference. */
+export const rulesIndex = '.meili_dsr'
+
 /** undefined = unchanged, null = as if never set. */
 export type RuleChange = { readonly [K in keyof SearchRule]-?: SearchRule[K] | null | undefined }
 
@@ -176,6 +190,39 @@ export function isInTime({ conditions: when }: SearchRule, now: number): boolean
   const { start, end } = when?.time ?? {}
   return (start === undefined || (parseTime(start) ?? 0) <= now) && (end === undefined || (parseTime(end) ?? 0) >= now)
 }
+
+/** `before` with the fields of `change`. */
+export function changedRule(before: SearchRule | undefined, change: JsonObject): SearchRule {
+  const fields = Object.entries({ ...(before as JsonObject | undefined), ...change })
+  return Object.fromEntries(fields.filter(([, value]) => value !== null)) as SearchRule
+}
+
+/** Rules in the order in which they came, after the operation. */
+export function rulesAfter(rules: readonly NamedRule[], operation: RuleOperation): readonly NamedRule[] {
+  if (operation.kind === 'rules-clear') return []
+  const { rule: uid } = operation
+  if (operation.kind === 'rule-delete') return rules.filter((named) => named.uid !== uid)
+  const known = rules.find((named) => named.uid === uid)
+  const next = { uid, rule: changedRule(known?.rule, operation.change) }
+  return known === undefined ? [...rules, next] : rules.map((named) => (named === known ? next : named))
+}
+
+/** As in the reference: who says nothing is active, until some rule says something. */
+export function activeRules(rules: readonly NamedRule[]): readonly NamedRule[] {
+  const isSilentActive = rules.every(({ rule }) => rule.active === undefined)
+  return rules.filter(({ rule }) => rule.active ?? isSilentActive)
+}
+
+/** Rules that may change a search of one of these indexes now, lowest precedence number first. */
+export function rulesFor(rules: readonly NamedRule[], indexes: readonly string[], now: number): readonly SearchRule[] {
+  const found = activeRules(rules).flatMap(({ rule }) => {
+    const names = (rule.actions ?? []).map(({ selector }) => selector.indexUid)
+    return isInTime(rule, now) && names.some((uid) => uid === undefined || indexes.includes(uid)) ? [rule] : []
+  })
+  return found.sort((a, b) => precedence(a) - precedence(b))
+}
+
+const precedence = (rule: SearchRule): number => rule.precedence ?? Number.POSITIVE_INFINITY
 
 export const ruleNotFound = (uid: string): ApiError =>
   new ApiError('dynamic_search_rule_not_found', `Dynamic search rule \`${uid}\` not found.`)

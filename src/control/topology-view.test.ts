@@ -19,7 +19,14 @@ const nodes: readonly Node[] = ['a1', 'a2', 'b1'].map((id) => ({
 
 function project(id: string): Project {
   const ref = id.padEnd(12, 'x')
-  const rest = { state: 'active', masterKey: id, features: {}, tokens: noTokenRules, createdAt: 0 } as const
+  const rest = {
+    state: 'active',
+    masterKey: id,
+    features: {},
+    searchRules: [],
+    tokens: noTokenRules,
+    createdAt: 0,
+  } as const
   return { id, ref, name: id, organisation: 'us', settings: defaultProjectSettings, ...rest }
 }
 

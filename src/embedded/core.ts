@@ -160,7 +160,7 @@ export interface ReadOptions {
   readonly features: EngineFeatures
   /** Answers carry `metadata` (M-A1). */
   readonly withMetadata: boolean
-  /** The engine's own, put in by the engine: dynamic search rules that are active, by precedence. */
+  /** Dynamic search rules that are active, by precedence. Absent = the engine's own. */
   readonly rules?: readonly SearchRule[]
 }
 

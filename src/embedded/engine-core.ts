@@ -288,7 +288,8 @@ class Engine implements EngineCore {
   }
 
   #withRules(options: ReadOptions, uids: readonly string[]): ReadOptions {
-    return options.features.dynamicSearchRules ? { ...options, rules: this.rules.of(uids, this.#clock.now()) } : options
+    if (options.rules !== undefined || !options.features.dynamicSearchRules) return options
+    return { ...options, rules: this.rules.of(uids, this.#clock.now()) }
   }
 
   facetSearch(...sent: Parameters<EngineCore['facetSearch']>): Promise<Uint8Array> {

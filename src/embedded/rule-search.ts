@@ -1,6 +1,5 @@
 /** Words of dynamic search rules: which rules a list is asked for, and which hold for a query. */
-import type { RuleConditions } from '../api/search-rule.ts'
-import type { NamedRule } from './rule-book.ts'
+import { activeRules, type NamedRule, type RuleConditions, type RuleListQuery } from '../api/search-rule.ts'
 import { createTokenizer, type Tokenizer } from './text/tokenize.ts'
 
 /** As in the reference. */
@@ -13,8 +12,19 @@ function wordsOf(text: string): readonly string[] {
   return tokenizer.tokenize(text).flatMap(({ kind, normalised }) => (kind === 'word' ? [normalised] : []))
 }
 
+/** A page, and how many match. */
+export function listRules(
+  rules: readonly NamedRule[],
+  { offset, limit, query, active }: RuleListQuery,
+): { readonly results: readonly NamedRule[]; readonly total: number } {
+  const on = new Set(activeRules(rules))
+  const asked = rules.filter((named) => active === null || on.has(named) === active)
+  const found = query === null ? asked : rulesAbout(query, asked)
+  return { results: found.slice(offset, offset + limit), total: found.length }
+}
+
 /** Rules with the first words of `query`, as they are, in description or condition; those with more of them first. */
-export function rulesAbout(query: string, rules: readonly NamedRule[]): readonly NamedRule[] {
+function rulesAbout(query: string, rules: readonly NamedRule[]): readonly NamedRule[] {
   const asked = wordsOf(query)
   if (asked.length === 0) return rules
   const counted = rules.map((named) => {

@@ -4,6 +4,7 @@
  */
 import { ApiError } from '../api/errors.ts'
 import type { MultiSearch } from '../api/multi-search-query.ts'
+import { withPins } from '../embedded/search/pinned-hits.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { type Answer, json } from './answer.ts'
 import type { NameMap } from './name-map.ts'
@@ -35,6 +36,8 @@ interface MergedHit {
   readonly score: number
   readonly position: number
   readonly rank: number
+  /** Where a dynamic search rule puts it among all hits. */
+  readonly pinnedAt: number | null
 }
 
 export async function mergeFederated<L extends FederatedLeg>(merge: FederatedMerge<L>): Promise<Answer> {
@@ -67,9 +70,12 @@ export async function mergeFederated<L extends FederatedLeg>(merge: FederatedMer
       return { leg, answer: readAnswer(await send(leg, body)) }
     }),
   )
-  const merged = answers
-    .flatMap(({ leg, answer }) => answer.hits.map((hit, rank) => readHit(hit, rank, leg, query)))
-    .sort(compareHits)
+  const found = answers.flatMap(({ leg, answer }) => answer.hits.map((hit, rank) => readHit(hit, rank, leg, query)))
+  const pins = found.flatMap((hit) => (hit.pinnedAt === null ? [] : [{ position: hit.pinnedAt, hit }]))
+  const merged = withPins(
+    found.filter(({ pinnedAt }) => pinnedAt === null).sort(compareHits),
+    pins.sort((a, b) => a.position - b.position),
+  )
   const hits = merged.slice(first, first + count).map((item) => showHit(item, query, names))
   const total = answers.reduce((sum, { answer }) => sum + answer.total, 0)
   const facets = mergeFacets(
@@ -123,7 +129,13 @@ function readHit(hit: JsonObject, rank: number, leg: FederatedLeg, query: MultiS
     score,
     position,
     rank,
+    pinnedAt: pinnedAt(details),
   }
+}
+
+function pinnedAt(details: Json | undefined): number | null {
+  const pin = details !== undefined && isObject(details) ? details.pin : undefined
+  return pin !== undefined && isObject(pin) && typeof pin.position === 'number' ? pin.position : null
 }
 
 /** Details in the order of the rules, cut at every sort or geo rule; the score of a stretch is folded as M-F9 says. */

@@ -10,6 +10,7 @@ import { filterParameter } from '../api/filter-value.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { decodeSearchParameters, decodeSearchQuery } from '../api/search-query.ts'
+import type { SearchRule } from '../api/search-rule.ts'
 import { decodeSimilar, decodeSimilarParameters } from '../api/similar-query.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter } from '../control/principal.ts'
@@ -29,6 +30,7 @@ import { checkJsonType, collectBody } from './request-body.ts'
 import { asksMetadata } from './request-headers.ts'
 import { legSpan } from './request-spans.ts'
 import type { Method } from './route-policy.ts'
+import { ruledBody, ruledHeader, searchRulesOf } from './search-rules.ts'
 import { answerSpread } from './spread-handlers.ts'
 
 const searchPlaces = compilePlaces(answerPlaces.search)
@@ -81,7 +83,9 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   }
   if (sentBody === undefined) checkQueryFlags(path.search, principal.project.features)
   else checkBodyFlags(sentBody, principal.project.features)
-  const wantsPlan = policy.handler === 'search' && suffixOf(path.path) === '/search' && asksForPlan(path.search)
+  const isSearch = policy.handler === 'search' && suffixOf(path.path) === '/search'
+  const wantsPlan = isSearch && asksForPlan(path.search)
+  const rules = isSearch ? searchRulesOf({ project: principal.project, table, now: parts.clock.now() }, [uid]) : []
   if (wantsPlan || route.index.spread !== null) {
     const call = callOf(exchange)
     const answer = wantsPlan ? explainInstead(call, sentBody) : answerSpread(call, route.index, sentBody)
@@ -99,12 +103,14 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   }
   const forward = (foreign: ForeignRead) => {
     const leg = exchange.span && legSpan(exchange.span, uid, placement.node, placement.shards)
+    const ruled = rules.length === 0 ? undefined : ruledRead(exchange, rules, foreign, placement.physicalUid)
     relay(exchange, {
-      method: policy.method,
+      method: ruled === undefined ? policy.method : 'POST',
       path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${foreign.search === '' ? '' : `?${foreign.search}`}`,
-      body: foreign.body,
+      body: ruled ?? foreign.body,
+      ...(ruled === undefined ? {} : { moreHeaders: ruledHeader }),
       ...(foreign.finish === undefined ? {} : { finish: foreign.finish }),
-      contentType: sentBody === undefined ? undefined : headers.contentType,
+      contentType: ruled === undefined ? sentBody && headers.contentType : 'application/json',
       acceptEncoding: headers.acceptEncoding === undefined ? undefined : knownEncodings(headers.acceptEncoding),
       includeMetadata,
       connect: () => connectTo(parts.follower.table, parts.pools, placement, principal.project.id),
@@ -143,6 +149,22 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   })
   if (foreign === undefined) forward({ search, body })
   else foreign.then((read) => guarded(end, () => forward(read))).catch(end.onError)
+}
+
+/** The body of the search with its rules; the request's own must be in order, since it stands inside another. */
+function ruledRead(
+  exchange: Exchange,
+  rules: readonly SearchRule[],
+  { body }: ForeignRead,
+  physicalUid: string,
+): Buffer {
+  const { headers, uid } = bound(exchange)
+  const physical = new Map([[uid, physicalUid]])
+  if (body === null) return ruledBody(rules, null, physical)
+  checkJsonType(headers)
+  const text = Buffer.from(body)
+  parseJsonBody(text)
+  return ruledBody(rules, text.toString('utf8'), physical)
 }
 
 function movingIndex(): ApiError {

@@ -244,6 +244,7 @@ function projectBy(ref: string, masterKey: string): Project {
   const rest = {
     state: 'active',
     features: {},
+    searchRules: [],
     tokens: noTokenRules,
     settings: defaultProjectSettings,
     createdAt: 0,

@@ -42,6 +42,13 @@ import {
 import { createKey, deleteKey, listKeys, readKey, updateKey } from './key-handlers.ts'
 import { multiSearch } from './multi-search.ts'
 import type { HandlerName } from './route-policy.ts'
+import {
+  clearSearchRules,
+  deleteSearchRule,
+  listSearchRules,
+  readSearchRule,
+  updateSearchRule,
+} from './rule-handlers.ts'
 import { resetSettings, writeSettings } from './settings-handlers.ts'
 import { readMetrics, readStats } from './stats-handlers.ts'
 import {
@@ -84,6 +91,11 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   deleteIndex,
   compactIndex,
   swapIndexes,
+  listSearchRules,
+  clearSearchRules,
+  readSearchRule,
+  updateSearchRule,
+  deleteSearchRule,
   explain,
   multiSearch,
   renderTemplate,

@@ -15,6 +15,7 @@ import {
   missingIndexStatus,
 } from '../api/multi-search-query.ts'
 import { headerNames } from '../api/names.ts'
+import type { SearchRule } from '../api/search-rule.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
@@ -22,6 +23,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { multiSearch as searchTogether } from '../search/multi-search.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { askRead, jsonRequest } from '../upstream/ask.ts'
+import type { NodeRequest } from '../upstream/connection-pool.ts'
 import { type Answer, json } from './answer.ts'
 import type { Call, Handler } from './exchange.ts'
 import { mergeFederated } from './federated-merge.ts'
@@ -34,6 +36,7 @@ import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody, translate } from './relay.ts'
 import { checkJsonType, readBody } from './request-body.ts'
 import { asksMetadata } from './request-headers.ts'
+import { ruledBody, ruledHeader, searchRulesOf } from './search-rules.ts'
 import { readSpread } from './spread-read.ts'
 
 const plainPlaces = compilePlaces(answerPlaces.multiSearch)
@@ -52,6 +55,8 @@ interface PlacedQuery {
 /** One request to one node. */
 interface Leg {
   readonly placement: Placement
+  /** Those that may change its searches, by logical names. */
+  readonly rules: readonly SearchRule[]
   readonly queries: PlacedQuery[]
 }
 
@@ -85,6 +90,9 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
     throw new ApiError('bad_request', `A multi-search holds at most ${queriesMax} queries.`)
   }
   refuseRemotes(call, decoded)
+  const { table, parts } = call.exchange
+  const uids = [...new Set(decoded.queries.map(({ indexUid }) => indexUid))]
+  const rules = searchRulesOf({ project, table, now: parts.clock.now() }, uids)
   const spread = spreadAmong(call, decoded)
   if (spread !== undefined) return searchSpread(call, decoded, spread, foreign)
   const names = new NameMap(call.principal.project, call.exchange.table)
@@ -93,7 +101,7 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
     placeQuery(call, names, query.indexUid, position, bodies[position] ?? null),
   )
   const queries = foreign === undefined ? placed : await withoutForeign(placed, foreign, names)
-  const legs = groupByNode(queries)
+  const legs = groupByNode(queries, rules)
   const federation = sent.federation
   if (federation !== undefined && federation !== null && isObject(federation)) {
     const physical = physicalFederation(federation, names)
@@ -227,11 +235,11 @@ function inside(position: number, error: ErrorBody, status: number): EngineError
   return new EngineError(status, { ...error, message: `${insideQuery(position)}${error.message}` }, undefined)
 }
 
-function groupByNode(queries: readonly PlacedQuery[]): readonly Leg[] {
+function groupByNode(queries: readonly PlacedQuery[], rules: readonly SearchRule[]): readonly Leg[] {
   const legs = new Map<string, Leg>()
   for (const query of queries) {
     const leg = legs.get(query.placement.node)
-    if (leg === undefined) legs.set(query.placement.node, { placement: query.placement, queries: [query] })
+    if (leg === undefined) legs.set(query.placement.node, { placement: query.placement, rules, queries: [query] })
     else leg.queries.push(query)
   }
   return [...legs.values()]
@@ -299,13 +307,24 @@ function firstFailure(failures: readonly Error[]): Error {
   return [...failures].sort((a, b) => positionOf(a) - positionOf(b))[0]!
 }
 
+function legRequest(
+  { rules, queries }: Leg,
+  body: JsonObject,
+  names: NameMap,
+  headers: readonly string[],
+): NodeRequest {
+  if (rules.length === 0) return jsonRequest('POST', '/multi-search', body, headers)
+  const physical = new Map(queries.map(({ placement: { physicalUid } }) => [names.toLogical(physicalUid), physicalUid]))
+  const request = jsonRequest('POST', '/multi-search', null, [...headers, ...ruledHeader])
+  return { ...request, body: ruledBody(rules, JSON.stringify(body), physical) }
+}
+
 /** Sends the leg and gives its answer's bytes; errors name the queries by their places in the whole request. */
 async function ask(call: Call, leg: Leg, body: JsonObject, names: NameMap): Promise<Buffer> {
   const { parts } = call
-  const withMetadata = asksMetadata(call.headers)
   const outcome = await askRead(
     () => connectTo(parts.follower.table, parts.pools, leg.placement, call.principal.project.id),
-    jsonRequest('POST', '/multi-search', body, withMetadata ? ['meili-include-metadata', 'true'] : []),
+    legRequest(leg, body, names, asksMetadata(call.headers) ? ['meili-include-metadata', 'true'] : []),
     { signal: call.signal, answerBytesMax: heldBytesMax, clock: parts.clock },
   )
   if (outcome.kind !== 'answered') throw failureError(outcome)

@@ -25,6 +25,8 @@ export interface RelayPlan {
   /** Content type of `body`. */
   readonly contentType: string | undefined
   readonly acceptEncoding: string | undefined
+  /** Further ones, as pairs of name and value. */
+  readonly moreHeaders?: readonly string[]
   readonly includeMetadata: boolean
   /** Asked before each attempt; throws when there is no node. */
   readonly connect: () => NodeConnection
@@ -88,7 +90,8 @@ class Relay implements AnswerReceiver {
   }
 
   send(): void {
-    const { method, path, body, contentType, acceptEncoding, includeMetadata, connect, onError } = this.#plan
+    const { method, path, body, contentType, acceptEncoding, includeMetadata, moreHeaders, connect, onError } =
+      this.#plan
     let connection: NodeConnection
     try {
       connection = connect()
@@ -100,6 +103,7 @@ class Relay implements AnswerReceiver {
     if (contentType !== undefined) headers.push('content-type', contentType)
     if (acceptEncoding !== undefined && !this.#mustHold) headers.push('accept-encoding', acceptEncoding)
     if (includeMetadata) headers.push('meili-include-metadata', 'true')
+    if (moreHeaders !== undefined) headers.push(...moreHeaders)
     this.#pending = connection.send({ method, path, headers, body }, this)
   }
 

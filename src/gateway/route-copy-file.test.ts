@@ -27,6 +27,7 @@ const project: Project = {
   state: 'active',
   masterKey: 'the master key',
   features: { network: true },
+  searchRules: [],
   tokens: { ...noTokenRules, revoked: [{ jti: 't', until: 7 }] },
   settings: { ...defaultProjectSettings, hosts: ['search.example'] },
   createdAt: 1,

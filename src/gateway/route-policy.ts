@@ -30,6 +30,11 @@ export type HandlerName =
   | 'deleteIndex'
   | 'compactIndex'
   | 'swapIndexes'
+  | 'listSearchRules'
+  | 'clearSearchRules'
+  | 'readSearchRule'
+  | 'updateSearchRule'
+  | 'deleteSearchRule'
   | 'forwardRead'
   | 'search'
   | 'explain'
@@ -129,11 +134,8 @@ const settingsRoutes: readonly RoutePolicy[] = settingRoutes.flatMap(({ path, na
   ]
 })
 
-const noRules = (action = 'Using the `/dynamic-search-rules` routes'): Refusal => ({
-  kind: 'feature',
-  feature: 'dynamicSearchRules',
-  action,
-})
+const rules = (action = 'Using the `/dynamic-search-rules` routes') =>
+  ({ feature: 'dynamicSearchRules', action }) as const
 const chats = (action: string) => ({ feature: 'chatCompletions', action }) as const
 const notGranted: Refusal = { kind: 'action' }
 
@@ -241,21 +243,26 @@ export const routePolicies: readonly RoutePolicy[] = [
   route('DELETE', '/logs/stream', 'metrics.get', refuse(notGranted)),
   route('POST', '/logs/stderr', 'metrics.get', refuse(notGranted)),
 
-  route(
-    'POST',
-    '/dynamic-search-rules',
-    'dynamicSearchRules.get',
-    refuse(noRules('Calling the `POST /dynamic-search-rules` route')),
-  ),
-  route('DELETE', '/dynamic-search-rules', 'dynamicSearchRules.delete', refuse(noRules())),
-  route(
-    'GET',
-    '/dynamic-search-rules/{rule}',
-    'dynamicSearchRules.get',
-    refuse(noRules('Calling the `GET /dynamic-search-rules/{:ruleUid}` route')),
-  ),
-  route('PATCH', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.update', refuse(noRules())),
-  route('DELETE', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.delete', refuse(noRules())),
+  route('POST', '/dynamic-search-rules', 'dynamicSearchRules.get', {
+    ...emulate('listSearchRules', 'small'),
+    feature: rules('Calling the `POST /dynamic-search-rules` route'),
+  }),
+  route('DELETE', '/dynamic-search-rules', 'dynamicSearchRules.delete', {
+    ...write('clearSearchRules'),
+    feature: rules(),
+  }),
+  route('GET', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.get', {
+    ...emulate('readSearchRule'),
+    feature: rules('Calling the `GET /dynamic-search-rules/{:ruleUid}` route'),
+  }),
+  route('PATCH', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.update', {
+    ...write('updateSearchRule', 'small'),
+    feature: rules(),
+  }),
+  route('DELETE', '/dynamic-search-rules/{rule}', 'dynamicSearchRules.delete', {
+    ...write('deleteSearchRule'),
+    feature: rules(),
+  }),
 
   route('GET', '/chats', 'chats.get', { ...emulate('listChats'), feature: chats('listing the chats') }),
   route('GET', '/chats/{workspace}', 'chats.get', { ...emulate('readChat'), feature: chats('displaying a chat') }),

@@ -3,6 +3,7 @@
  * draft, decide each request in call order, and write the draft back.
  */
 import { type ErrorBody, errorBody } from '../api/errors.ts'
+import { rulesIndex } from '../api/search-rule.ts'
 import { foldedMistake, foldSettings } from '../api/settings.ts'
 import { unreachable } from '../lib/assert.ts'
 import { isSameJson, type JsonObject } from '../lib/json.ts'
@@ -58,7 +59,7 @@ const plainSpread = { shards: 1, replicationFactor: 1 }
 /** Edits the draft when, and only when, it answers `append`. */
 export function decideAppend(project: ProjectDraft, request: AppendRequest, context: DecisionContext): AppendDecision {
   const { operation, uid } = request
-  if (uid === null) return decideProjectChange(project, request, context)
+  if (uid === null || uid === rulesIndex) return decideProjectChange(project, request, context)
   const existing = project.indexByName(uid)
   const admission = existing && admits(existing.replicas, existing.spread ?? plainSpread, context.admission)
   if (admission?.admitted === false) return { kind: 'no-quorum', shards: admission.unmetShards }
@@ -187,6 +188,9 @@ function effectOf(project: ProjectDraft, index: WriteIndex, request: AppendReque
     case 'dump':
     case 'snapshot':
     case 'export':
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear':
       return request.refusal === null ? {} : { refusal: request.refusal }
     default:
       return unreachable(operation)
@@ -211,7 +215,7 @@ function effectOfPut(index: WriteIndex, request: AppendRequest): Effect {
   return adopted === null ? {} : { primaryKey: adopted }
 }
 
-/** Swap, dump, snapshot, export; cancel and delete of tasks, whose effects are carried out beside. */
+/** Swap, dump, snapshot, export, search rules; cancel and delete of tasks, whose effects are carried out beside. */
 function decideProjectChange(project: ProjectDraft, request: AppendRequest, context: DecisionContext): AppendDecision {
   if (request.refusal !== null) return withoutIndex(project, request, request.refusal, context)
   if (request.operation.kind !== 'index-swap') return withoutIndex(project, request, null, context)

@@ -5,6 +5,7 @@
  * (swap, cancel, dump …), and changes refused for want of an index, have none.
  */
 import type { ErrorBody } from '../api/errors.ts'
+import type { RuleOperation } from '../api/search-rule.ts'
 import type { TaskStatus } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, ProjectId } from '../store/catalogue.ts'
@@ -58,6 +59,8 @@ export type Operation =
       readonly payloadSize: string | null
       readonly indexes: JsonObject
     }
+  /** Carried out in the transaction that appends it. */
+  | RuleOperation
 
 export type OperationKind = Operation['kind']
 

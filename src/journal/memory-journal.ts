@@ -1,4 +1,5 @@
 /** The journal as gateways see it, in memory: decisions are those of the real one. */
+import { rulesAfter } from '../api/search-rule.ts'
 import { renderTask, type TaskFacts } from '../api/task-view.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -27,7 +28,7 @@ import {
 } from './memory-state.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type { AppendOutcome, AppendRequest, Journal } from './ports.ts'
-import { finishedDetails } from './task-details.ts'
+import { finishedDetails, ruleCounts } from './task-details.ts'
 import { isAuthorised, matches, pageOf } from './task-filter.ts'
 import { projectWork } from './work-waiter.ts'
 import type { NewChange, WriteIndex } from './write-index.ts'
@@ -297,6 +298,16 @@ function carryOut(
     case 'task-delete': {
       const ending = beginDeletion(state, stored, change.operation.tasks, now)
       if (ending !== undefined) saveEndings(state, project, [ending], now)
+      break
+    }
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear': {
+      const before = memory.projects.get(project)
+      assert(before !== undefined, 'a request names a project that exists')
+      memory.replaceProject({ ...before, searchRules: rulesAfter(before.searchRules, change.operation) })
+      const counts = ruleCounts(change.operation, before.searchRules)
+      saveEndings(state, project, [endingOf(change, now, 'succeeded', counts)], now)
       break
     }
     default:

@@ -1,5 +1,6 @@
 /** What changes of a whole project do in the transaction that appends them. */
 import type { PoolClient } from 'pg'
+import { type NamedRule, type RuleOperation, rulesAfter } from '../api/search-rule.ts'
 import type { ProjectId } from '../store/catalogue.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import { recordEvents } from '../store/transaction.ts'
@@ -11,6 +12,7 @@ import { lockIndexes, saveIndexes } from './index-rows.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import { completeSwaps, indexesOfSwaps, renameTasks, saveWaits } from './read-names.ts'
 import { beginDeletion, forgetDeletions } from './task-deletion.ts'
+import { ruleCounts } from './task-details.ts'
 import type { NewChange } from './write-index.ts'
 
 export interface Effects {
@@ -21,7 +23,7 @@ export interface Effects {
   readonly hasProjectWork: boolean
 }
 
-/** Carries out cancels, and deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
+/** Carries out cancels, changes of search rules, and deletes and swaps that wait for nothing; hands dumps, snapshots and exports to the workers. */
 export async function carryOut(
   client: PoolClient,
   sealing: Sealing,
@@ -48,6 +50,13 @@ export async function carryOut(
         isCatalogueChanged ||= isDone
         break
       }
+      case 'rule-put':
+      case 'rule-delete':
+      case 'rules-clear':
+        await changeRules(client, project, change, change.operation, now)
+        finished.add(project)
+        isCatalogueChanged = true
+        break
       default:
         hasProjectWork = true
         await client.query(
@@ -57,6 +66,26 @@ export async function carryOut(
     }
   }
   return { isCatalogueChanged, finished: [...finished], hasProjectWork }
+}
+
+async function changeRules(
+  client: PoolClient,
+  project: ProjectId,
+  change: NewChange,
+  operation: RuleOperation,
+  now: number,
+): Promise<void> {
+  const { rows } = await client.query<{ search_rules: string | null }>(
+    'select search_rules from projects where id = $1 for no key update',
+    [project],
+  )
+  const before: readonly NamedRule[] = JSON.parse(rows[0]?.search_rules ?? '[]')
+  await client.query('update projects set search_rules = $2 where id = $1', [
+    project,
+    JSON.stringify(rulesAfter(before, operation)),
+  ])
+  await recordEvents(client, [{ entity: 'project', project, entityId: project }])
+  await saveEndings(client, project, [endingOf(change, now, ruleCounts(operation, before))], now)
 }
 
 async function beginSwap(

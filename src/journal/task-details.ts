@@ -1,5 +1,6 @@
 /** `details` of tasks (M-C1), from the operation alone. Pure; secrets are masked (M-G6). */
 
+import type { NamedRule, RuleOperation } from '../api/search-rule.ts'
 import { maskSecret, maskSettings } from '../api/secrets.ts'
 import type { TaskStatus } from '../api/tasks.ts'
 import { unreachable } from '../lib/assert.ts'
@@ -54,6 +55,12 @@ export function initialDetails(operation: Operation, indexUid: string | null): J
         ...(operation.payloadSize === null ? {} : { payloadSize: operation.payloadSize }),
         indexes: operation.indexes,
       }
+    case 'rule-put':
+      return { rule: operation.change, updatedRules: 1 }
+    case 'rule-delete':
+      return { updatedRules: 1 }
+    case 'rules-clear':
+      return { deletedDocuments: null }
     default:
       return unreachable(operation)
   }
@@ -70,4 +77,9 @@ export function finishedDetails(operation: Operation, initial: Json, status: Tas
     details.indexedDocuments = operation.distinct
   }
   return details
+}
+
+/** What a change of search rules reports. */
+export function ruleCounts(operation: RuleOperation, before: readonly NamedRule[]): Readonly<Record<string, number>> {
+  return operation.kind === 'rules-clear' ? { deletedDocuments: before.length } : {}
 }

@@ -96,6 +96,9 @@ export function planDelivery(item: LaneChange, cut: Cut): Delivery {
     case 'dump':
     case 'snapshot':
     case 'export':
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear':
       // Changes of the whole project have no position; one that has is ours alone and leaves the node as it is.
       return nothing
     default:

@@ -82,6 +82,9 @@ function detailsOf(
     case 'dump':
     case 'snapshot':
     case 'export':
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear':
       return change.details
     default:
       return unreachable(operation)

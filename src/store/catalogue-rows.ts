@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import type { Network } from '../api/network-body.ts'
+import type { NamedRule } from '../api/search-rule.ts'
 import { SealBroken } from '../lib/seal.ts'
 import {
   type ApiKey,
@@ -47,6 +48,7 @@ export function decodeProject(sealing: Opener, row: Tables['projects']): Project
     features: JSON.parse(row.features) as Record<string, boolean>,
     tokens: row.token_rules === null ? noTokenRules : (JSON.parse(row.token_rules) as TokenRules),
     settings: decodeSettings(row.settings),
+    searchRules: row.search_rules === null ? [] : (JSON.parse(row.search_rules) as NamedRule[]),
     createdAt: row.created_at,
   }
 }

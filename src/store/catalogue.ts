@@ -1,4 +1,5 @@
 /** What the store knows besides the journal: who exists, what indexes they have, and where these live. */
+import type { NamedRule } from '../api/search-rule.ts'
 import type { JsonObject } from '../lib/json.ts'
 
 export type OrganisationId = string
@@ -33,6 +34,8 @@ export interface Project {
   readonly features: Readonly<Record<string, boolean>>
   readonly tokens: TokenRules
   readonly settings: ProjectSettings
+  /** Dynamic search rules, in the order in which they came. */
+  readonly searchRules: readonly NamedRule[]
   readonly createdAt: number
 }
 

@@ -34,6 +34,8 @@ export interface MemoryCatalogue {
   readonly catalogue: Catalogue
   readonly projects: ReadonlyMap<ProjectId, Project>
   readonly nodes: ReadonlyMap<NodeId, Node>
+  /** Records it too. */
+  replaceProject(project: Project): void
   /** Records events and wakes the followers. */
   record(events: readonly Omit<CatalogueEvent, 'version'>[]): void
 }
@@ -152,6 +154,7 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
         features: {},
         tokens: noTokenRules,
         settings: defaultProjectSettings,
+        searchRules: [],
         createdAt: clock.now(),
       })
       for (const key of [...defaultKeys].reverse()) {
@@ -245,5 +248,5 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
       record([{ entity: 'node', project: null, entityId: id }])
     },
   }
-  return { catalogue, projects, nodes, record }
+  return { catalogue, projects, nodes, replaceProject, record }
 }

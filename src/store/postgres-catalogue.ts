@@ -180,6 +180,7 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
           features: {},
           tokens: noTokenRules,
           settings: defaultProjectSettings,
+          searchRules: [],
           createdAt: clock.now(),
         }
         const seal = await sealing.ofOrganisation(client, organisation)

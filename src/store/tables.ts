@@ -35,6 +35,8 @@ export interface Tables {
     token_rules: string | null
     /** JSON: what differs from the defaults; null = nothing. */
     settings: string | null
+    /** JSON: a list of `NamedRule`; null = none. */
+    search_rules: string | null
     next_task: number
     created_at: number
   }

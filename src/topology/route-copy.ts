@@ -9,7 +9,7 @@ import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { RouteTable } from './route-table.ts'
 
 /** Raised whenever a line means something else: a copy of another format is not read. */
-const format = 4
+const format = 5
 
 type Line =
   | {

@@ -11,6 +11,7 @@ export function testProject(id: string, more: Partial<Project> = {}): Project {
     state: 'active',
     masterKey: `master-of-${id}`,
     features: {},
+    searchRules: [],
     tokens: noTokenRules,
     settings: defaultProjectSettings,
     createdAt: 1,

@@ -1,10 +1,10 @@
 /** A dump becomes the content of an empty engine, before it serves anything. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { rulesIndex } from '../../api/search-rule.ts'
 import { isObject, type Json, type JsonObject } from '../../lib/json.ts'
 import type { BatchRecord } from '../batch-record.ts'
 import type { EngineStore } from '../core.ts'
-import { rulesIndex } from '../rule-book.ts'
 import type { TaskRecord } from '../task-record.ts'
 import { type UnpackedDump, type UnpackedIndex, unpackDump } from './dump-reader.ts'
 import { importRules } from './dumped-rules.ts'

@@ -1,7 +1,8 @@
 /** Dynamic search rules in a dump: documents of an index of their own, as the reference keeps them. */
+import { rulesIndex } from '../../api/search-rule.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { EngineStore } from '../core.ts'
-import { RuleBook, rulesIndex } from '../rule-book.ts'
+import { RuleBook } from '../rule-book.ts'
 import type { UnpackedDump } from './dump-reader.ts'
 import type { DumpedIndex } from './dump-writer.ts'
 

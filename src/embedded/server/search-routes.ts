@@ -9,19 +9,28 @@ import {
   type MultiSearchQuery,
   rethrowInside,
 } from '../../api/multi-search-query.ts'
+import { headerNames } from '../../api/names.ts'
+import { decodeRuledSearch } from '../../api/ruled-search.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../../api/search-query.ts'
+import type { SearchRule } from '../../api/search-rule.ts'
 import { decodeSimilar, decodeSimilarParameters, type SimilarQuery } from '../../api/similar-query.ts'
 import type { Json, JsonObject } from '../../lib/json.ts'
+import type { ReadOptions } from '../core.ts'
 import { type Answer, type Call, pathUid, type Route, readJson, readOptions } from './call.ts'
 import { checkIndex, forcedFilter } from './key-ring.ts'
 import { storedNetwork } from './network-routes.ts'
+
+const rulesHeader = headerNames.searchRules.toLowerCase()
 
 export const searchRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/indexes/{uid}/search',
     action: 'search',
-    handle: async (call) => search(call, decodeSearchQuery(await readJson(call))),
+    async handle(call) {
+      const { sent, rules } = await readSearch(call)
+      return search(call, sent === undefined ? decodeSearchParameters(call.search) : decodeSearchQuery(sent), rules)
+    },
   },
   {
     method: 'GET',
@@ -55,7 +64,24 @@ export const searchRoutes: readonly Route[] = [
   },
 ]
 
-async function search(call: Call, query: SearchQuery): Promise<Answer> {
+interface SentSearch {
+  /** undefined = in the query string. */
+  readonly sent: Json | undefined
+  readonly rules?: readonly SearchRule[]
+}
+
+/** The body, which a gateway sends with rules of its own. */
+async function readSearch(call: Call): Promise<SentSearch> {
+  const sent = await readJson(call)
+  if (call.request.headers[rulesHeader] === undefined) return { sent }
+  const { rules, search } = decodeRuledSearch(sent)
+  return { sent: search, rules }
+}
+
+const withRules = (call: Call, rules: SentSearch['rules']): ReadOptions =>
+  rules === undefined ? readOptions(call) : { ...readOptions(call), rules }
+
+async function search(call: Call, query: SearchQuery, rules?: SentSearch['rules']): Promise<Answer> {
   checkFeatures(call, query)
   if (query.personalize !== null) {
     // The filter is read first, and its mistakes are told first.
@@ -64,7 +90,7 @@ async function search(call: Call, query: SearchQuery): Promise<Answer> {
   }
   checkRemote(call, query)
   const uid = pathUid(call)
-  return answer(await call.parts.core.search(uid, restrict(call, uid, query), readOptions(call)))
+  return answer(await call.parts.core.search(uid, restrict(call, uid, query), withRules(call, rules)))
 }
 
 async function similar(call: Call, query: SimilarQuery): Promise<Answer> {
@@ -73,7 +99,8 @@ async function similar(call: Call, query: SimilarQuery): Promise<Answer> {
 }
 
 async function multiSearch(call: Call): Promise<Answer> {
-  const { queries, federation } = decodeMultiSearch(await readJson(call), (read) =>
+  const { sent = null, rules } = await readSearch(call)
+  const { queries, federation } = decodeMultiSearch(sent, (read) =>
     checkFederatedIndexes(read, call.parts.features(), (uid, position) => {
       rethrowInside(position, () => checkIndex(call.access, uid))
       return call.parts.core.index(uid) !== undefined
@@ -94,7 +121,7 @@ async function multiSearch(call: Call): Promise<Answer> {
   )
   checkPersonalisation(federation?.personalize ?? null)
   for (const [position, query] of queries.entries()) rethrowInside(position, () => checkRemote(call, query))
-  return answer(await call.parts.core.multiSearch({ queries: allowed, federation }, readOptions(call)))
+  return answer(await call.parts.core.multiSearch({ queries: allowed, federation }, withRules(call, rules)))
 }
 
 function restrict<T extends { readonly filter: Json }>(call: Call, uid: string, query: T): T {

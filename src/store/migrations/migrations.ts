@@ -15,6 +15,7 @@ import { spreadIndexes } from './0013-spread-indexes.ts'
 import { engineCredentials } from './0014-engine-credentials.ts'
 import { organisationKeys } from './0015-organisation-keys.ts'
 import { moves } from './0016-moves.ts'
+import { searchRules } from './0017-search-rules.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -40,4 +41,5 @@ export const migrations: readonly Migration[] = [
   engineCredentials,
   organisationKeys,
   moves,
+  searchRules,
 ]

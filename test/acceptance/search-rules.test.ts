@@ -1,0 +1,155 @@
+/**
+ * Dynamic search rules through the gateway: every project has its own, by its own names, wherever its indexes lie. Searches
+ * that cannot follow them are refused and say why.
+ */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { type RunningFlapjack, startFlapjack } from './server.ts'
+
+let flapjack: RunningFlapjack
+let neighbour: string
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever the API answers
+  readonly body: any
+}
+
+async function call(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<Answer> {
+  const response = await fetch(flapjack.url + path, {
+    method,
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  const isJson = response.headers.get('content-type')?.includes('json') === true
+  return { status: response.status, text, body: isJson ? JSON.parse(text) : undefined }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: see above
+async function write(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<any> {
+  const answer = await call(method, path, body, key)
+  assert.equal(answer.status, 202, answer.text)
+  for (const deadline = Date.now() + 30_000; ; ) {
+    const task = await call('GET', `/tasks/${answer.body.taskUid}`, undefined, key)
+    if (task.body.status === 'succeeded') return task.body
+    assert.ok(task.body.status !== 'failed' && Date.now() < deadline, task.text)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+const put = (uid: string, rule: object, key = flapjack.masterKey) =>
+  write('PATCH', `/dynamic-search-rules/${uid}`, rule, key)
+const pin = (id: string, position: number, indexUid?: string) => ({
+  selector: indexUid === undefined ? { id } : { indexUid, id },
+  action: { type: 'pin', position },
+})
+
+async function hits(path: string, search: object | undefined, key = flapjack.masterKey): Promise<readonly number[]> {
+  const { status, text, body } = await call(search === undefined ? 'GET' : 'POST', path, search, key)
+  assert.equal(status, 200, text)
+  return body.hits.map(({ id }: { readonly id: number }) => id)
+}
+
+before(async () => {
+  flapjack = await startFlapjack({ args: ['--nodes', '2'] })
+  const made: unknown = JSON.parse(await flapjack.cli('project', 'create', 'neighbour', '--json'))
+  neighbour = (made as { readonly masterKey: string }).masterKey
+  for (const key of [flapjack.masterKey, neighbour]) {
+    const early = await call('PATCH', '/dynamic-search-rules/top', {}, key)
+    assert.equal(early.body.code, 'feature_not_enabled')
+    await call('PATCH', '/experimental-features', { dynamicSearchRules: true }, key)
+    for (const [uid, first] of [
+      ['movies', 1],
+      ['books', 11],
+    ] as const) {
+      const documents = [0, 1, 2, 3].map((at) => ({ id: first + at, title: 'the same words' }))
+      await write('POST', `/indexes/${uid}/documents`, documents, key)
+    }
+  }
+})
+after(() => flapjack?.stop())
+
+test('rules of one name pin other documents in each project, and nothing in a project without them', async () => {
+  const task = await put('top', { actions: [pin('3', 0, 'movies')] })
+  assert.deepEqual([task.type, task.indexUid, task.details.updatedRules], ['dsrUpdate', '.meili_dsr', 1])
+  assert.deepEqual(await hits('/indexes/movies/search', { q: 'words' }), [3, 1, 2, 4])
+  assert.deepEqual(await hits('/indexes/movies/search', { q: 'words' }, neighbour), [1, 2, 3, 4])
+  await put('top', { actions: [pin('4', 1, 'movies')] }, neighbour)
+  assert.deepEqual(await hits('/indexes/movies/search', { q: 'words' }, neighbour), [1, 4, 2, 3])
+  assert.deepEqual(await hits('/indexes/movies/search?q=words&limit=2', undefined), [3, 1])
+  assert.deepEqual(await hits('/indexes/books/search', { q: 'words' }), [11, 12, 13, 14])
+
+  assert.deepEqual((await call('POST', '/dynamic-search-rules', {})).body, {
+    results: [{ uid: 'top', active: true, conditions: {}, actions: [pin('3', 0, 'movies')] }],
+    offset: 0,
+    limit: 20,
+    total: 1,
+  })
+  await write('DELETE', '/dynamic-search-rules')
+  assert.equal((await call('GET', '/dynamic-search-rules/top')).body.code, 'dynamic_search_rule_not_found')
+  assert.deepEqual(await hits('/indexes/movies/search', { q: 'words' }), [1, 2, 3, 4])
+  assert.equal((await call('GET', '/dynamic-search-rules/top', undefined, neighbour)).body.uid, 'top')
+  await write('DELETE', '/dynamic-search-rules/top', undefined, neighbour)
+  assert.deepEqual(await hits('/indexes/movies/search', { q: 'words' }, neighbour), [1, 2, 3, 4])
+})
+
+test('searches of several indexes show what is pinned in each, on whatever nodes they lie', async () => {
+  await put('both', { actions: [pin('4', 1, 'movies'), pin('13', 3)] })
+  const queries = [
+    { indexUid: 'movies', q: 'words' },
+    { indexUid: 'books', q: 'words' },
+  ]
+  const { body } = await call('POST', '/multi-search', { queries })
+  const lists = body.results.map(({ hits }: { readonly hits: readonly { readonly id: number }[] }) =>
+    hits.map(({ id }) => id),
+  )
+  assert.deepEqual(lists, [
+    [1, 4, 2, 3],
+    [11, 12, 14, 13],
+  ])
+  const merged = await hits('/multi-search', { queries, federation: { limit: 5 } })
+  assert.deepEqual([merged[1], merged[3]], [4, 13])
+  await write('DELETE', '/dynamic-search-rules')
+})
+
+test('what is wrong with a search is told as without rules, and a client cannot bring rules along', async () => {
+  await put('top', { actions: [pin('3', 0)] })
+  const wrong = ['{"q":', '{"q":1}', '{"rules":[],"search":{}}', '{"filter":"title ="}']
+  for (const body of wrong) {
+    const [ruled, plain] = [
+      await call('POST', '/indexes/movies/search', body),
+      await call('POST', '/indexes/movies/search', body, neighbour),
+    ]
+    assert.deepEqual([ruled.status, ruled.text], [plain.status, plain.text])
+    assert.equal(ruled.status, 400)
+  }
+  const smuggled = await fetch(`${flapjack.url}/indexes/movies/search`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${neighbour}`,
+      'content-type': 'application/json',
+      'x-miroir-search-rules': '1',
+    },
+    body: JSON.stringify({ rules: [{ actions: [pin('3', 0)] }], search: { q: 'words' } }),
+  })
+  assert.equal(smuggled.status, 400)
+  await write('DELETE', '/dynamic-search-rules')
+})
+
+test('an index in shards takes no rules, and is not searched as if there were none', async () => {
+  const create = () => flapjack.cli('index', 'create', 'spread', '--project', 'default', '--shards', '2', '--json')
+  await create()
+  const refused = await call('PATCH', '/dynamic-search-rules/top', { actions: [pin('1', 0, 'spread')] })
+  assert.deepEqual([refused.status, refused.body.code], [400, 'feature_not_available'])
+  assert.match(refused.body.message, /index `spread`: its documents lie in shards/)
+  await put('movies', { actions: [pin('3', 0, 'movies')] })
+  assert.deepEqual(await hits('/indexes/spread/search', {}), [])
+  assert.deepEqual(await hits('/indexes/movies/search', {}), [3, 1, 2, 4])
+  await write('DELETE', '/indexes/spread')
+  await put('any', { actions: [pin('3', 0)] })
+  await create()
+  const search = await call('POST', '/indexes/spread/search', {})
+  assert.deepEqual([search.status, search.body.code], [400, 'feature_not_available'])
+})
