@@ -172,7 +172,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     clock,
     refusal: refuseRequest,
     handle: answer,
-    ...(options.tls === undefined ? { handlePlain: answer } : { tls: options.tls }),
+    ...(options.tls === undefined ? { handlePlain: answer } : { tls: options.tls, handleHttp2: answer }),
     log,
   }).catch(async (error: unknown) => {
     await follower.close()

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { get as getPlain, request as requestPlain } from 'node:http'
+import { connect as connectHttp2, type OutgoingHttpHeaders } from 'node:http2'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -195,6 +196,56 @@ test('answers are given over TLS 1.2 and newer, and a renewed certificate is use
   } finally {
     await gateway.close(0)
     await rm(folder, { recursive: true, force: true })
+  }
+})
+
+test('over HTTP/2 hosts, credentials, bodies and errors are as over HTTP/1.1', async () => {
+  const tls = { certFile: join(certificates, 'one.cert.pem'), keyFile: join(certificates, 'one.key.pem') }
+  const hosts = { baseDomain: 'flapjack.example', region: 'eu' }
+  const gateway = await startGateway({
+    ...base,
+    metrics: new Registry(),
+    tls,
+    hosts,
+    limits: { searchBytesMax: 1_000 },
+  })
+  const session = connectHttp2(gateway.url, { rejectUnauthorized: false })
+  const ask = (headers: OutgoingHttpHeaders, body?: string) =>
+    new Promise<readonly [number, string | undefined]>((resolve, reject) => {
+      const sent = { ':authority': 'eu.flapjack.example', authorization: `Bearer ${shop.masterKey}`, ...headers }
+      const asked = session.request(sent, { endStream: false })
+      let status = 0
+      let text = ''
+      asked.once('error', reject)
+      asked.once('response', (head) => {
+        status = head[':status'] ?? 0
+      })
+      asked.on('data', (piece) => {
+        text += String(piece)
+      })
+      asked.once('end', () => resolve([status, text.startsWith('{') ? JSON.parse(text).code : undefined]))
+      asked.end(body)
+    })
+  const post = { ':method': 'POST', 'content-type': 'application/json' }
+  try {
+    assert.deepEqual(await ask({ ':path': '/health' }), [200, undefined])
+    assert.deepEqual(await ask({ ':path': '/indexes' }), [200, undefined])
+    assert.deepEqual(await ask({ ':path': '/indexes', ':authority': 'x.example' }), [421, 'misdirected_request'])
+    const foreign = `${other.ref}.eu.flapjack.example`
+    assert.deepEqual(await ask({ ':path': '/indexes', ':authority': foreign }), [421, 'misdirected_request'])
+    assert.deepEqual(await ask({ ':path': '/indexes', host: 'x.example' }), [400, 'bad_request'], 'two hosts')
+    assert.deepEqual(await ask({ ':path': '/indexes', authorization: 'Bearer no' }), [403, 'invalid_api_key'])
+    assert.deepEqual(await ask({ ':path': '/indexes', 'x-meili-api-key': 'no' }), [400, 'ambiguous_credentials'])
+    assert.deepEqual(await ask({ ':path': '/nothing' }), [404, undefined])
+    const noNode = [503, 'miroir_no_quorum']
+    assert.deepEqual(await ask({ ...post, ':path': '/indexes' }, '{"uid":"books"}'), noNode, 'the body was read')
+    assert.deepEqual(await ask({ ...post, ':path': '/indexes' }, '{"uid":'), [400, 'malformed_payload'])
+    const large = JSON.stringify({ q: 'x'.repeat(2_000) })
+    assert.deepEqual(await ask({ ...post, ':path': '/multi-search' }, large), [413, 'payload_too_large'])
+    assert.deepEqual(await ask({ ':path': '/health' }), [200, undefined])
+  } finally {
+    session.destroy()
+    await gateway.close(0)
   }
 })
 

@@ -3,15 +3,18 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { assert } from './assert.ts'
 import type { Clock } from './clock.ts'
+import { Http2Listener } from './http2-listener.ts'
+import type { Http2Request } from './http2-request.ts'
 import { PlainListener, type PlainListenerOptions } from './plain-listener.ts'
 import type { PlainRequest } from './plain-request.ts'
 import type { HttpResponse } from './plain-response.ts'
 import { followTlsFiles, readTlsFiles, type TlsFiles, type TlsLog, tlsOptions } from './tls-files.ts'
 
-/** A request as it was read by `node:http`, or by the listener of plain requests. */
-export type HttpRequest = IncomingMessage | PlainRequest
+/** A request as it was read by `node:http`, by the listener of plain requests, or from a stream of HTTP/2. */
+export type HttpRequest = IncomingMessage | PlainRequest | Http2Request
 
 export interface HttpServerOptions {
   readonly host: string
@@ -24,6 +27,8 @@ export interface HttpServerOptions {
   readonly handlePlain?: (request: PlainRequest, response: HttpResponse) => void
   /** Answers over TLS (1.2 or newer), with the certificate that the files hold at any time. Absent = plain HTTP. */
   readonly tls?: TlsFiles
+  /** Answers clients that choose `h2` over TLS. Absent = HTTP/1.1 alone is offered. Must not reject either. */
+  readonly handleHttp2?: (request: Http2Request, response: HttpResponse) => void
   /** Told about certificates that cannot be used. */
   readonly log?: TlsLog
   /** JSON body for a request that never reached `handle`. */
@@ -57,7 +62,8 @@ export async function listenHttp(options: HttpServerOptions): Promise<HttpServer
   const { tls, log } = options
   if (tls === undefined) return listenOn(createServer(bounds, options.handle), options)
   const pair = await readTlsFiles(tls)
-  const server = createTlsServer({ ...bounds, ...tlsOptions, ...pair }, options.handle)
+  const ALPNProtocols = options.handleHttp2 === undefined ? ['http/1.1'] : ['h2', 'http/1.1']
+  const server = createTlsServer({ ...bounds, ...tlsOptions, ...pair, ALPNProtocols }, options.handle)
   const unfollow = followTlsFiles(tls, pair, {
     clock: options.clock,
     log,
@@ -86,7 +92,20 @@ function listenOn(server: Server, options: HttpServerOptions): Promise<HttpServe
     )
   }
 
-  const { handlePlain } = options
+  const { handlePlain, handleHttp2 } = options
+  const http2 =
+    handleHttp2 &&
+    listenForHttp2(
+      server,
+      new Http2Listener({
+        handle: handleHttp2,
+        refusal: options.refusal,
+        headersBytesMax,
+        headerCountMax,
+        keepAliveMs,
+      }),
+    )
+  const handshakes = options.tls === undefined ? undefined : followHandshakes(server)
   const plain =
     handlePlain &&
     listenBefore(server, (handOver) => ({
@@ -103,12 +122,15 @@ function listenOn(server: Server, options: HttpServerOptions): Promise<HttpServe
     const ended = new Promise<void>((resolve) => server.close(() => resolve()))
     server.closeIdleConnections()
     plain?.closeIdle()
+    http2?.closeIdle()
+    for (const socket of handshakes?.values() ?? []) socket.destroy()
     const waiting = new AbortController()
     const tooLate = options.clock.sleep(drainMs, waiting.signal).catch(() => undefined)
     await Promise.race([ended, tooLate])
     waiting.abort(new Error('closed'))
     server.closeAllConnections()
     plain?.closeAll()
+    http2?.closeAll()
     await ended
   }
 
@@ -140,4 +162,29 @@ function listenBefore(
   server.removeAllListeners('connection')
   server.on('connection', (socket) => plain.accept(socket))
   return plain
+}
+
+/** The server keeps the connections that did not choose `h2`. */
+function listenForHttp2(server: Server, http2: Http2Listener): Http2Listener {
+  const [own, ...others] = server.listeners('secureConnection')
+  assert(own !== undefined && others.length === 0, 'a server of node:https takes connections in one place')
+  server.removeAllListeners('secureConnection')
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (socket.alpnProtocol === 'h2') http2.accept(socket)
+    else Reflect.apply(own, server, [socket])
+  })
+  return http2
+}
+
+/** Connections that are none of HTTP yet, by where they come from: nobody else would end them. */
+function followHandshakes(server: Server): ReadonlyMap<string, Socket> {
+  const sockets = new Map<string, Socket>()
+  const placeOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`
+  server.prependListener('connection', (socket: Socket) => {
+    const place = placeOf(socket)
+    sockets.set(place, socket)
+    socket.once('close', () => sockets.get(place) === socket && sockets.delete(place))
+  })
+  server.prependListener('secureConnection', (socket: TLSSocket) => sockets.delete(placeOf(socket)))
+  return sockets
 }
