@@ -58,7 +58,7 @@ test('a search over shards is explained without asking any node', async () => {
   const clause = '_miroir_shard IN ["!!!!", "!!!("]'
   const common = {
     ...{ group: 0, health: 'up', score: 50, reason: 'the only replica of the group for some of these shards' },
-    ...{ estimated_p95_ms: null, method: 'POST', path: '/indexes/books/search' },
+    ...{ estimated_p95_ms: null, settings_version: 3, method: 'POST', path: '/indexes/books/search' },
   }
   const replica = { health: 'up', standing: 'good', score: 50, p95_ms: null }
   assert.deepEqual(body, {
@@ -66,6 +66,7 @@ test('a search over shards is explained without asking any node', async () => {
     plan: {
       route_version: 1,
       settings_version: 3,
+      broadcast_pending: false,
       spread: { shards: 4, replication_factor: 1 },
       kind: 'keyword',
       narrowed: false,

@@ -5,6 +5,7 @@
 import { queryPairs } from '../api/decode-query.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
+import { headerNames } from '../api/names.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../api/search-query.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { authorise, forcedFilter } from '../control/principal.ts'
@@ -13,7 +14,7 @@ import type { JsonObject } from '../lib/json.ts'
 import { explainSearch } from '../search/explain.ts'
 import { narrow } from '../search/narrowing.ts'
 import { searchIndex } from '../search/search-index.ts'
-import type { CoveringSet, Leg } from '../upstream/covering-set.ts'
+import type { AgreedCover, CoveringSet, Leg } from '../upstream/covering-set.ts'
 import type { ReplicaStanding } from '../upstream/read-preview.ts'
 import { type ReadableReplica, settingsFloor } from '../upstream/readable-replicas.ts'
 import { type Answer, json } from './answer.ts'
@@ -61,7 +62,7 @@ async function explained(call: Call, sent: SearchQuery): Promise<Answer> {
     const cover = parts.spread.replicas.preview(known.replicas, shardsOf(known))
     return json(200, explanation(call, known, cover, query))
   }
-  return readSpread({
+  const answer = await readSpread({
     ...{ exchange, principal, signal, uids: [uid], operation: 'search' },
     withMetadata: asksMetadata(headers),
     async answer(find, options, coverOf) {
@@ -72,15 +73,18 @@ async function explained(call: Call, sent: SearchQuery): Promise<Answer> {
       return `${plan.slice(0, -1)},"result":${await searchIndex(index, query, options)}}`
     },
   })
+  const isPending = known.route.placements.some(({ turn }) => turn !== undefined)
+  return isPending ? { ...answer, headers: { ...answer.headers, [headerNames.settingsPending]: 'true' } } : answer
 }
 
 function explanation(
   { exchange, parts, principal, headers }: Call,
   known: KnownIndex,
-  cover: CoveringSet<ReadableReplica>,
+  cover: AgreedCover<ReadableReplica>,
   query: SearchQuery,
 ): JsonObject {
-  const { index } = known.route
+  const { index, placements } = known.route
+  const isPending = placements.some(({ turn }) => turn !== undefined)
   const { replicas, coalescing } = parts.spread
   const { plan, warnings, resolved_uid } = explainSearch(searchedIndex(known, cover), query, narrow)
   const standings = replicas.standings(known.replicas)
@@ -93,6 +97,8 @@ function explanation(
     return {
       ...{ node, group, health, score: rounded(score), reason: legReason(known, cover, leg, standings) },
       ...{ estimated_p95_ms: rounded(p95Ms), hedge_trigger_ms: rounded(hedgeAfterMs) },
+      // null = it takes a settings change: of before or behind it.
+      settings_version: leg.replica.isTurning === true ? null : index.settingsPosition,
       ...asked,
     }
   })
@@ -103,6 +109,7 @@ function explanation(
     plan: {
       route_version: exchange.table.version,
       settings_version: index.settingsPosition,
+      broadcast_pending: isPending,
       spread: index.spread && { shards: index.spread.shards, replication_factor: index.spread.replicationFactor },
       ...{ kind: plan.kind, narrowed: plan.narrowed, narrowing_reason: plan.narrowing_reason },
       target_shards: plan.target_shards,
@@ -132,11 +139,17 @@ function explanation(
 function standingWarnings(
   headers: Call['exchange']['headers'],
   { route, replicas }: KnownIndex,
-  { missing }: CoveringSet<ReadableReplica>,
+  { missing, isMixed }: AgreedCover<ReadableReplica>,
 ): readonly JsonObject[] {
   const found: JsonObject[] = []
   if (missing.length > 0) {
     found.push({ type: 'ShardUnavailable', message: `No replica answers for shard ${missing.join(', ')}.` })
+  }
+  if (route.placements.some(({ turn }) => turn !== undefined)) {
+    const message = isMixed
+      ? 'A settings change is on its way, and the legs may follow different settings.'
+      : 'A settings change is on its way; the legs follow the settings of before.'
+    found.push({ type: 'settings_broadcast_in_flight', message })
   }
   const floor = settingsFloor(headers?.minSettingsVersion)
   if (floor !== undefined && floor > route.index.settingsPosition) {

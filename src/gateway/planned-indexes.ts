@@ -5,10 +5,10 @@ import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
-import type { IndexRoute } from '../topology/route-table.ts'
+import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
-import type { CoveringSet } from '../upstream/covering-set.ts'
+import type { AgreedCover, CoveringSet } from '../upstream/covering-set.ts'
 import type { HeldReply } from '../upstream/read-attempt.ts'
 import type { ReadableReplica } from '../upstream/readable-replicas.ts'
 import type { ReadPlan, ReadRun } from '../upstream/replica-read.ts'
@@ -45,6 +45,7 @@ export function shardsOf({ route }: KnownIndex): readonly number[] {
 }
 
 export class PlannedIndexes {
+  readonly #known: ReadonlyMap<string, KnownIndex>
   readonly #names: NameMap
   readonly #span: Span | undefined
   readonly #found = new Map<string, SearchedIndex>()
@@ -53,12 +54,15 @@ export class PlannedIndexes {
   readonly #asks = new Map<string, (leg: AskedLeg) => Promise<HeldReply>>()
   /** Shards that nobody answers for. */
   readonly missing = new Set<string>()
+  /** Some index was read from replicas that may follow different settings. */
+  isMixed = false
   /** Of some index, no shard is left. */
   isBlind = false
   /** Targets that were asked anything. */
   readonly asked = new Set<string>()
 
-  private constructor(names: NameMap, span: Span | undefined) {
+  private constructor(known: ReadonlyMap<string, KnownIndex>, names: NameMap, span: Span | undefined) {
+    this.#known = known
     this.#names = names
     this.#span = span
   }
@@ -70,7 +74,7 @@ export class PlannedIndexes {
     names: NameMap,
     span?: Span,
   ): Promise<PlannedIndexes> {
-    const planned = new PlannedIndexes(names, span)
+    const planned = new PlannedIndexes(known, names, span)
     for (const index of known.values()) planned.#add(index, await tools.plan(index.replicas, shardsOf(index)))
     return planned
   }
@@ -79,6 +83,7 @@ export class PlannedIndexes {
     const { uid } = index.route.index
     for (const shard of plan.missing) this.missing.add(`${shard}`)
     if (plan.legs.length === 0) this.isBlind = true
+    if (plan.isMixed) this.isMixed = true
     for (const leg of plan.legs) {
       this.#asks.set(targetOf(uid, leg.replica), (asked) => {
         const span = this.#span && legSpan(this.#span, uid, leg.replica.node, leg.shards)
@@ -99,7 +104,19 @@ export class PlannedIndexes {
     return this.#found.get(uid)
   }
 
-  coverOf(uid: string): CoveringSet<ReadableReplica> | undefined {
+  /** Since it was planned, its replicas or their settings have begun to differ from what the plan took for granted. */
+  isOutdated(table: RouteTable): boolean {
+    return [...this.#plans].some(([uid, { replicas, isMixed }]) => {
+      const before = this.#known.get(uid)?.route
+      const now = before && table.index(before.index.project, uid)
+      if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
+      if (now.index.settingsPosition !== before.index.settingsPosition) return true
+      const turning = new Set(now.placements.flatMap(({ node, turn }) => (turn === undefined ? [] : [node])))
+      return !isMixed && replicas.some(({ node }) => turning.has(node))
+    })
+  }
+
+  coverOf(uid: string): AgreedCover<ReadableReplica> | undefined {
     return this.#plans.get(uid)
   }
 

@@ -9,7 +9,7 @@ import type { Json } from '../lib/json.ts'
 import type { FindIndex } from '../search/federated-search.ts'
 import { NodesDisagree, type ReadOptions, RefusedByNode } from '../search/leg.ts'
 import { readFingerprint } from '../upstream/coalescing.ts'
-import type { CoveringSet } from '../upstream/covering-set.ts'
+import type { AgreedCover } from '../upstream/covering-set.ts'
 import type { ReadOperation } from '../upstream/read-attempt.ts'
 import { type ReadableReplica, readableReplicas, replicasAbove, settingsFloor } from '../upstream/readable-replicas.ts'
 import { LegLost, type ReadRun } from '../upstream/replica-read.ts'
@@ -37,7 +37,7 @@ export interface SpreadRead {
 }
 
 /** Who answers for the shards of an index. */
-export type CoverOf = (uid: string) => CoveringSet<ReadableReplica> | undefined
+export type CoverOf = (uid: string) => AgreedCover<ReadableReplica> | undefined
 
 /** @throws ApiError, EngineError */
 export async function readSpread(read: SpreadRead): Promise<Answer> {
@@ -109,10 +109,15 @@ function fingerprintOf(
   })
 }
 
+/** Times that a read is done again since settings changed meanwhile. */
+const rereadsMax = 2
+
+/** @param again  how often it was done before. */
 async function runRead(
   read: SpreadRead,
   known: ReadonlyMap<string, KnownIndex>,
   signal: AbortSignal,
+  again = 0,
 ): Promise<SharedAnswer> {
   const { exchange, principal } = read
   const { parts, table } = exchange
@@ -138,10 +143,11 @@ async function runRead(
     )
     const { missing, isBlind, asked } = planned
     if (missing.size > 0 && (policy === 'error' || isBlind)) throw shardsAway(missing)
-    return { text, uids, missing, nodeCount: asked.size }
+    const isOutdated = planned.isOutdated(parts.follower.table)
+    return { text, uids, missing, nodeCount: asked.size, isMixed: planned.isMixed, isOutdated }
   }
   try {
-    const { text, uids, missing, nodeCount } = await reader.read(run, {
+    const { text, uids, missing, nodeCount, isMixed, isOutdated } = await reader.read(run, {
       connect: (node) => {
         const home = table.node(node)
         return home && connectTo(parts.follower.table, parts.pools, { node }, principal.project.id)
@@ -153,7 +159,11 @@ async function runRead(
       allowsGaps: policy === 'partial',
     })
     metrics.onRead(nodeCount, missing.size > 0)
-    return { text, uids, headers: headersOf(known, missing) }
+    if (isOutdated && again < rereadsMax) {
+      exchange.table = parts.follower.table
+      return await runRead(read, await knownIndexes(exchange, principal, read.uids), signal, again + 1)
+    }
+    return { text, uids, headers: headersOf(known, missing, isMixed || isOutdated) }
   } catch (error) {
     throw told(error)
   }
@@ -180,11 +190,16 @@ async function settleSession({ exchange, principal, uids, signal }: SpreadRead):
   return true
 }
 
-function headersOf(known: ReadonlyMap<string, KnownIndex>, missing: ReadonlySet<string>): AnswerHeaders {
+function headersOf(
+  known: ReadonlyMap<string, KnownIndex>,
+  missing: ReadonlySet<string>,
+  isInconsistent: boolean,
+): AnswerHeaders {
   const [only, ...others] = known.values()
   const position = only?.route.index.settingsPosition
   return {
     ...(missing.size === 0 ? {} : { [headerNames.degraded]: `shards=${[...missing].join(',')}` }),
+    ...(isInconsistent ? { [headerNames.settingsInconsistent]: 'true' } : {}),
     ...(position === undefined || others.length > 0 ? {} : { [headerNames.settingsVersion]: `${position}` }),
   }
 }

@@ -71,6 +71,7 @@ export function freshReplicas(
     generation: 1,
     applied: 0,
     revision: 0,
+    turn: null,
     isLive: true,
   }))
 }

@@ -7,6 +7,7 @@ import type { Sealing } from '../store/data-keys.ts'
 import type { Opener } from '../store/key-ring.ts'
 import type { Tables } from '../store/tables.ts'
 import { openSettings, parseText, sealContexts, sealJson } from './change-row.ts'
+import { nowMs } from './lane-leases.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 /** A locked index: the draft, and what was loaded, so that only what changed is sealed and written. */
@@ -23,14 +24,16 @@ export interface LockedIndex {
 type Row = Selectable<Tables['indexes']> & { replicas: ReplicaStanding[] | null }
 
 /** Columns and joins of an index with its nodes; `where` and locking follow. Settings only where they are needed. */
-export function selectIndexes(withSettings: boolean): string {
+export function selectIndexes(withSettings: boolean, more?: string): string {
   return `select i.id, i.project_id, i.write_uid, i.read_uid, i.named_by, i.write_primary_key, i.primary_key, i.created_at,
       i.updated_at, i.head, i.completed, i.byte_count, i.behind_since, i.settings_version, i.may_hold_documents, i.is_gone,
       ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
-      i.spread, i.held_since, i.settings_position, p.replicas
+      i.spread, i.held_since, i.settings_position, p.replicas${more === undefined ? '' : `, ${more}`}
     from indexes i cross join lateral (
       select json_agg(json_build_object('node', p.node_id, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
-        'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null))) as replicas
+        'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
+        'turn', case when p.turn_position > 0 then json_build_object('position', p.turn_position, 'role', p.turn_role,
+          'ageMs', ${nowMs} - coalesce(p.turned_at, 0)) end)) as replicas
       from placements p join nodes n on n.id = p.node_id
       where p.index_id = i.id and not p.is_gone
     ) p`

@@ -7,6 +7,7 @@ import { isObject, type Json } from '../lib/json.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import { isInSync } from '../topology/placement-states.ts'
 import type { ChangeOutcome } from './ports.ts'
+import { isTaking, openTurn, type TurnVerdict } from './settings-turn.ts'
 import type { ReplicaStanding } from './write-index.ts'
 
 /** What one replica says of a change. */
@@ -41,11 +42,13 @@ export function leavers(replicas: readonly ReplicaStanding[], nodes: ReadonlySet
   return leaving
 }
 
-/** In-sync replicas that are behind others of the set. */
+/** In-sync replicas that are behind others of the set, but not since they wait for their turn. */
 export function laggards(replicas: readonly ReplicaStanding[]): ReadonlySet<NodeId> {
   const inSync = replicas.filter(isInSync)
   const foremost = Math.max(...inSync.map(({ applied }) => applied))
-  return new Set(inSync.filter(({ applied }) => applied < foremost).map(({ node }) => node))
+  const turn = openTurn(replicas)
+  const isBehind = (replica: ReplicaStanding) => replica.applied < foremost && (turn === 0 || isTaking(replica, turn))
+  return new Set(inSync.filter(isBehind).map(({ node }) => node))
 }
 
 /** One outcome out of all reports of a change. It failed when it failed anywhere: a client's batch is all or nothing. */
@@ -62,8 +65,38 @@ export function joinReports(reports: readonly Report[], replicas: readonly Repli
   }
 }
 
-/** Replicas that hold what a change did, although it failed on another: they are built anew. */
-export function holdersOfFailed(
+/** What became of changes that are complete. */
+export interface JointEnd {
+  readonly outcomes: readonly ChangeOutcome[]
+  /** Replicas that hold what a change did, although it failed on another: they are built anew. */
+  readonly odd: readonly NodeId[]
+  /** Position of a settings change that failed although somebody may have taken it; 0 = none did. */
+  readonly failedTurn: number
+}
+
+/** @param reports  by position, ascending. @param turn  at which replicas have their turn. */
+export function joinAll(
+  reports: ReadonlyMap<number, readonly Report[]>,
+  replicas: readonly ReplicaStanding[],
+  turn: { readonly position: number; readonly verdict: TurnVerdict },
+): JointEnd {
+  const outcomes: ChangeOutcome[] = []
+  const odd: NodeId[] = []
+  let failedTurn = 0
+  for (const [position, told] of reports) {
+    const isAccepted = position === turn.position && turn.verdict.kind === 'accepted'
+    const outcome = joinReports(isAccepted ? told.filter(isSuccess) : told, replicas)
+    outcomes.push(outcome)
+    if (outcome.status !== 'failed') continue
+    if (position === turn.position) failedTurn = position
+    else odd.push(...holdersOfFailed(position, told, replicas))
+  }
+  return { outcomes, odd, failedTurn }
+}
+
+const isSuccess = ({ outcome }: Report): boolean => outcome.status === 'succeeded'
+
+function holdersOfFailed(
   position: number,
   reports: readonly Report[],
   replicas: readonly ReplicaStanding[],

@@ -15,12 +15,14 @@ import {
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
-import { completedThrough, holdersOfFailed, joinReports, laggards, leavers } from './joint-progress.ts'
+import { completedThrough, joinAll, laggards, leavers } from './joint-progress.ts'
+import { nowMs } from './lane-leases.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof, ReplicaChange, ReplicaOutcome } from './ports.ts'
 import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
 import { changedReplica } from './replica-change.ts'
-import { deleteReports, isContradicted, saveReports, takeReports } from './report-rows.ts'
+import { deleteReports, isContradicted, reportsOf, saveReports, takeReports } from './report-rows.ts'
+import { endTurns, mayMix, openTurn, passTurn, turned, turnVerdict, withTurns } from './settings-turn.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 export interface Progress {
@@ -114,6 +116,61 @@ export async function changeStanding(
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
 }
 
+/** Replicas of a spread index are given turns at a settings change, as far as they need some (C-16). */
+export async function giveTurns(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  index: IndexId,
+  node: NodeId,
+  position: number,
+): Promise<ProgressEffects> {
+  const locked = await lockFresh(client, deps.sealing, index)
+  const state = locked.get(index)?.state
+  if (state === undefined || state.isGone || state.spread === null || state.completed !== position - 1) return nothing
+  const replicas = withTurns(state.replicas, position, { asking: node, mayMix: mayMix(state) })
+  if (!(await saveTurns(client, index, turned(state.replicas, replicas)))) return nothing
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+}
+
+/** A replica has the settings of before again. */
+export async function endTurn(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  { index, node, generation, revision }: Placement,
+): Promise<ProgressEffects> {
+  const locked = await lockFresh(client, deps.sealing, index)
+  const state = locked.get(index)?.state
+  if (state === undefined || state.isGone) return nothing
+  const isOwn = (one: ReplicaStanding) =>
+    one.node === node && one.generation === generation && one.revision === revision && one.turn?.role === 'undo'
+  const replicas = state.replicas.map((one): ReplicaStanding => (isOwn(one) ? { ...one, turn: null } : one))
+  if (!(await saveTurns(client, index, turned(state.replicas, replicas)))) return nothing
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+}
+
+/** @returns whether there are any. */
+async function saveTurns(client: PoolClient, index: IndexId, changed: readonly ReplicaStanding[]): Promise<boolean> {
+  if (changed.length === 0) return false
+  await client.query({
+    name: 'save-turns',
+    text: `update placements p set state = t.state, turn_position = t.turn_position, turn_role = t.turn_role,
+        turned_at = case when p.turn_position = t.turn_position and p.turn_role is not distinct from t.turn_role
+          then p.turned_at else ${nowMs} end
+      from unnest($2::text[], $3::int[], $4::text[], $5::bigint[], $6::text[])
+        as t (node_id, generation, state, turn_position, turn_role)
+      where p.index_id = $1 and p.node_id = t.node_id and p.generation = t.generation and not p.is_gone`,
+    values: [
+      index,
+      changed.map(({ node }) => node),
+      changed.map(({ generation }) => generation),
+      changed.map(({ state }) => state),
+      changed.map(({ turn }) => turn?.position ?? 0),
+      changed.map(({ turn }) => turn?.role ?? null),
+    ],
+  })
+  return true
+}
+
 /** What a move does to one replica of an index; what completes by that completes. */
 export async function editReplica(
   client: PoolClient,
@@ -172,20 +229,20 @@ async function settleJointly(
   state: IndexState,
   { replicas, restart, isChanged }: Standing & { readonly restart: Set<NodeId> },
 ): Promise<ProgressEffects> {
-  const completed = completedThrough(replicas, state.spread?.shards ?? 1, state.completed)
-  const outcomes: ChangeOutcome[] = []
-  for (const [position, reports] of await takeReports(client, state.id, state.completed, completed)) {
-    const outcome = joinReports(reports, replicas)
-    outcomes.push(outcome)
-    if (outcome.status === 'failed') {
-      for (const node of holdersOfFailed(position, reports, replicas)) restart.add(node)
-    }
-  }
+  const position = openTurn(replicas)
+  const verdict = turnVerdict(replicas, position, position === 0 ? [] : await reportsOf(client, state.id, position))
+  const passed = passTurn(replicas, position, verdict)
+  const completed = completedThrough(passed.replicas, state.spread?.shards ?? 1, state.completed)
+  const reports = await takeReports(client, state.id, state.completed, completed)
+  const { outcomes, odd, failedTurn } = joinAll(reports, replicas, { position, verdict })
+  const after = endTurns(passed.replicas, completed, failedTurn)
+  const hasTurned = await saveTurns(client, state.id, turned(replicas, after))
+  for (const node of [...odd, ...passed.deviant]) restart.add(node)
   const woken = [...restart]
   if (woken.length > 0) await putBack(client, state.id, woken)
-  const left = replicas.map(
+  const left = after.map(
     (replica): ReplicaStanding =>
-      restart.has(replica.node) ? { ...replica, applied: 0, state: emptiedState(replica) } : replica,
+      restart.has(replica.node) ? { ...replica, applied: 0, state: emptiedState(replica), turn: null } : replica,
   )
   const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
   state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null
@@ -193,7 +250,7 @@ async function settleJointly(
   const effects = await settle(client, deps, locked, state, {
     replicas: left,
     through,
-    isChanged: isChanged || woken.length > 0,
+    isChanged: isChanged || hasTurned || woken.length > 0,
   })
   if (state.isGone) await deleteReports(client, state.id)
   return { ...effects, woken }
@@ -229,7 +286,7 @@ async function settle(
     isCatalogueChanged ||= completion.isVisible || isJoint(state)
   }
   if (state.isGone) await removePlacements(client, id)
-  else if (!replicas.some((replica) => hasWork(replica, state.head))) state.behindSince = null
+  else if (!replicas.some((replica) => hasWork(replica, state.head) || replica.turn !== null)) state.behindSince = null
   else state.behindSince ??= now
   const swaps = await completeSwaps(client, sealing, state.project, locked, [id], now)
   endings.push(...swaps.endings)
@@ -288,6 +345,7 @@ async function movePlacement(
 async function putBack(client: PoolClient, index: IndexId, nodes: readonly NodeId[]): Promise<void> {
   await client.query(
     `update placements set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null, revision = revision + 1,
+       turn_position = 0, turn_role = null,
        state = case when state = any($3::text[]) then 'filling' else state end
      where index_id = $1 and node_id = any($2::text[]) and not is_gone`,
     [index, nodes, statesWhere(isInSync)],

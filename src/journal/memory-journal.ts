@@ -170,11 +170,12 @@ function append(deps: MemoryDependencies, request: AppendRequest): AppendOutcome
   }
 }
 
-function draftOf({ state, memory }: MemoryDependencies, id: ProjectId): ProjectDraft {
+function draftOf(deps: MemoryDependencies, id: ProjectId): ProjectDraft {
+  const { state, memory } = deps
   const known = memory.projects.get(id)
   assert(known !== undefined, 'a request names a project that exists')
   for (const index of state.indexes.values()) {
-    if (index.state.project === id) Object.assign(index.state, { replicas: standingsOf({ memory, state }, index) })
+    if (index.state.project === id) Object.assign(index.state, { replicas: standingsOf(deps, index) })
   }
   return {
     id,

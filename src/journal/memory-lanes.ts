@@ -1,12 +1,13 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId } from '../store/catalogue.ts'
-import { emptiedState, hasLane, hasWork, isDelivered, isInSync } from '../topology/placement-states.ts'
+import { emptiedState, hasLane, hasWork, isDelivered } from '../topology/placement-states.ts'
 import { laggards } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
-import { advance, comeBack, type Effects, isJoint, leave } from './memory-progress.ts'
+import { advance, comeBack, type Effects, endTurn, giveTurns, isJoint, leave } from './memory-progress.ts'
 import {
   changeOf,
+  emptied,
   placementOf,
   projectIn,
   type StoredChange,
@@ -16,7 +17,7 @@ import {
   standingsOf,
 } from './memory-state.ts'
 import type { LaneChange, LaneJournal, LaneState, NodeLease } from './ports.ts'
-import { settingsTurn } from './report-rows.ts'
+import { mayMix, settingsTurn } from './settings-turn.ts'
 import { finishedDetails } from './task-details.ts'
 import { troubleText } from './trouble-text.ts'
 import { projectWork, type WorkWaiter } from './work-waiter.ts'
@@ -80,7 +81,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     },
     lanesBehind: async (node, limit) =>
       placed(node)
-        .filter(({ index, placement }) => hasWork(placement, index.state.head))
+        .filter(({ index, placement }) => hasWork(placement, index.state.head) || placement.turn > 0)
         .sort((a, b) => (a.index.state.behindSince ?? 0) - (b.index.state.behindSince ?? 0) || byId(a.index, b.index))
         .slice(0, limit)
         .map(({ index, placement }) => laneOf(index, placement)),
@@ -95,7 +96,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const base = first.bytesThrough - first.byteCount
       return rows
         .filter((row) => row === first || row.bytesThrough - base <= byteCountMax)
-        .map((row) => laneChangeOf(row, state.indexes.get(id)))
+        .map((row) => laneChangeOf(deps, row, state.indexes.get(id)))
     },
     lanesToAudit: async (node, after, limit) =>
       placed(node)
@@ -172,6 +173,22 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (index === undefined || placement === undefined || index.state.isGone) return true
       if (placement.revision !== revision || !isDelivered(placement)) return 'restarted'
       tell(index, advance(deps, index, placement, { applied, outcomes, proof }))
+      return true
+    },
+    async giveTurns(lease, { index: id, node }, position) {
+      if (!isHeld(lease)) return false
+      const index = state.indexes.get(id)
+      if (index === undefined || index.state.isGone || index.state.spread === null) return true
+      tell(index, giveTurns(deps, index, node, position))
+      return true
+    },
+    async endTurn(lease, { index: id, node, generation, revision }) {
+      if (!isHeld(lease)) return false
+      const index = state.indexes.get(id)
+      const placement = index?.placements.find(
+        (one) => one.node === node && one.generation === generation && one.revision === revision && !one.isGone,
+      )
+      if (index !== undefined && placement !== undefined) tell(index, endTurn(deps, index, placement))
       return true
     },
     async noteSilence(lease, isSilent) {
@@ -314,9 +331,7 @@ function emptyPlacements(
   hosted: readonly { readonly index: StoredIndex; readonly placement: StoredPlacement }[],
 ): void {
   for (const { index, placement } of hosted) {
-    placement.applied = 0
-    placement.appliedBytes = 0
-    placement.proof = null
+    Object.assign(placement, emptied)
     if (index.state.completed > 0) placement.state = emptiedState(placement)
     if (index.state.head > 0) index.state.behindSince ??= clock.now()
   }
@@ -338,19 +353,20 @@ function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   }
 }
 
-function laneChangeOf(stored: StoredChange, on: StoredIndex | undefined): LaneChange {
+function laneChangeOf(deps: MemoryDependencies, stored: StoredChange, on: StoredIndex | undefined): LaneChange {
   const change = changeOf(stored)
-  const { index, position } = change
+  const { index, position, operation, status, refusal, finishedAt } = change
   assert(index !== null && position !== null && on !== undefined, 'a change in a lane has a position')
-  const isOpenSettings =
-    change.operation.kind === 'settings' && change.finishedAt === null && change.refusal === null && on.state.spread
-  const inSync = on.placements.filter((one) => !one.isGone && isInSync(one)).map(({ node }) => node)
-  const reports = (on.reports.get(position) ?? []).map(({ outcome }) => outcome)
+  const isTurning =
+    operation.kind === 'settings' && status !== 'canceled' && refusal === null && on.state.spread !== null
+  const terms = { isOver: finishedAt !== null, mayMix: mayMix(on.state) }
   return {
     change: { ...change, index, position },
     settings: stored.deliver,
     primaryKey: stored.primaryKey,
     partials: on.partials.get(position) ?? [],
-    ...(isOpenSettings ? settingsTurn(inSync.sort()[0] ?? null, reports) : {}),
+    ...(isTurning
+      ? { turn: settingsTurn(standingsOf(deps, on), position, on.reports.get(position) ?? [], terms) }
+      : {}),
   }
 }

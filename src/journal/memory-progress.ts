@@ -2,11 +2,12 @@
 import type { NodeId } from '../store/catalogue.ts'
 import { emptiedState, entersWhenWhole, hasWork, isInSync } from '../topology/placement-states.ts'
 import { complete } from './completion.ts'
-import { completedThrough, holdersOfFailed, joinReports, leavers } from './joint-progress.ts'
+import { completedThrough, joinAll, leavers } from './joint-progress.ts'
 import type { Progress } from './lane-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import {
   completeSwaps,
+  emptied,
   giveNames,
   openChanges,
   projectIn,
@@ -18,6 +19,8 @@ import {
   standingsOf,
 } from './memory-state.ts'
 import type { ChangeOutcome } from './ports.ts'
+import { endTurns, mayMix, openTurn, passTurn, turned, turnVerdict, withTurns } from './settings-turn.ts'
+import type { ReplicaStanding } from './write-index.ts'
 
 export interface Effects {
   readonly isFinished: boolean
@@ -82,21 +85,20 @@ export function settleJointly(
 ): Effects {
   const { state: one, reports } = index
   const replicas = standingsOf(deps, index)
-  const completed = completedThrough(replicas, one.spread?.shards ?? 1, one.completed)
-  const outcomes: ChangeOutcome[] = []
-  for (const [position, told] of [...reports].sort(([a], [b]) => a - b)) {
-    if (position > completed) continue
-    reports.delete(position)
-    if (position <= one.completed) continue
-    const outcome = joinReports(told, replicas)
-    outcomes.push(outcome)
-    if (outcome.status === 'failed') {
-      for (const node of holdersOfFailed(position, told, replicas)) restart.add(node)
-    }
-  }
+  const position = openTurn(replicas)
+  const verdict = turnVerdict(replicas, position, reports.get(position) ?? [])
+  const passed = passTurn(replicas, position, verdict)
+  const completed = completedThrough(passed.replicas, one.spread?.shards ?? 1, one.completed)
+  const over = [...reports].filter(([at]) => at <= completed).sort(([a], [b]) => a - b)
+  for (const [at] of over) reports.delete(at)
+  const ended = new Map(over.filter(([at]) => at > one.completed))
+  const { outcomes, odd, failedTurn } = joinAll(ended, replicas, { position, verdict })
+  const changed = turned(replicas, endTurns(passed.replicas, completed, failedTurn))
+  keepTurns(deps, index, changed)
+  for (const node of [...odd, ...passed.deviant]) restart.add(node)
   for (const placement of index.placements) {
     if (placement.isGone || !restart.has(placement.node)) continue
-    Object.assign(placement, { applied: 0, appliedBytes: 0, proof: null, state: emptiedState(placement) })
+    Object.assign(placement, { ...emptied, state: emptiedState(placement) })
     placement.revision += 1
   }
   const foremost = Math.max(
@@ -106,8 +108,36 @@ export function settleJointly(
       .map(({ applied }) => applied),
   )
   one.heldSince = foremost > completed ? (one.heldSince ?? deps.clock.now()) : null
-  const { isFinished } = settle(deps, index, { completed, outcomes }, isChanged || restart.size > 0)
+  const { isFinished } = settle(deps, index, { completed, outcomes }, isChanged || restart.size + changed.length > 0)
   return { isFinished, woken: [...restart] }
+}
+
+/** Replicas are given turns at a settings change, as far as they need some. */
+export function giveTurns(deps: MemoryDependencies, index: StoredIndex, node: NodeId, position: number): Effects {
+  const { state: one } = index
+  const before = standingsOf(deps, index)
+  const after =
+    one.completed === position - 1 ? withTurns(before, position, { asking: node, mayMix: mayMix(one) }) : before
+  const changed = turned(before, after)
+  keepTurns(deps, index, changed)
+  return changed.length === 0 ? nothing : settleJointly(deps, index, new Set(), true)
+}
+
+/** It has the settings of before again. */
+export function endTurn(deps: MemoryDependencies, index: StoredIndex, placement: StoredPlacement): Effects {
+  if (placement.role !== 'undo') return nothing
+  Object.assign(placement, { turn: 0, role: null })
+  return settleJointly(deps, index, new Set(), true)
+}
+
+function keepTurns({ clock }: MemoryDependencies, index: StoredIndex, changed: readonly ReplicaStanding[]): void {
+  for (const { node, generation, state, turn } of changed) {
+    const placement = index.placements.find((one) => !one.isGone && one.node === node && one.generation === generation)
+    if (placement === undefined) continue
+    const role = turn?.role ?? null
+    if (placement.role !== role || placement.turn !== turn?.position) placement.turnedAt = clock.now()
+    Object.assign(placement, { state, turn: turn?.position ?? 0, role })
+  }
 }
 
 /** Ends what is complete, and everything that waited for it. */
@@ -137,7 +167,8 @@ function settle(
     for (const gone of index.placements) gone.isGone = true
     Object.assign(one, { writeUid: null, readUid: null, behindSince: null, heldSince: null })
     index.reports.clear()
-  } else if (!index.placements.some((replica) => !replica.isGone && hasWork(replica, one.head))) one.behindSince = null
+  } else if (!index.placements.some((replica) => !replica.isGone && (hasWork(replica, one.head) || replica.turn > 0)))
+    one.behindSince = null
   else one.behindSince ??= now
   const swaps = completeSwaps(state, one.project, now)
   endings.push(...swaps.endings)

@@ -2,6 +2,7 @@
 import type { TaskFacts } from '../api/task-view.ts'
 import { taskKindOf } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
+import type { Clock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { MemoryCatalogue, MemoryPlaces } from '../store/memory-catalogue.ts'
@@ -9,6 +10,7 @@ import type { Change, PartialResolution } from './change.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import type { Report } from './joint-progress.ts'
 import type { LaneProof, SettingsPrint } from './ports.ts'
+import type { TurnRole } from './settings-turn.ts'
 import { finishedDetails } from './task-details.ts'
 import type { IndexState, NewPlacement, OpenChange, ReplicaStanding } from './write-index.ts'
 
@@ -31,6 +33,10 @@ export interface StoredPlacement extends Mutable<Placement> {
   appliedBytes: number
   proof: LaneProof | null
   print: SettingsPrint | null
+  turn: number
+  /** null = no turn. */
+  role: TurnRole | null
+  turnedAt: number
   isGone: boolean
 }
 
@@ -101,26 +107,41 @@ export function placesOf(index: StoredIndex): MemoryPlaces {
 
 /** The replicas of an index as they stand. */
 export function standingsOf(
-  { memory, state }: { readonly memory: Pick<MemoryCatalogue, 'nodes'>; readonly state: MemoryState },
+  {
+    memory,
+    state,
+    clock,
+  }: {
+    readonly memory: Pick<MemoryCatalogue, 'nodes'>
+    readonly state: MemoryState
+    readonly clock: Pick<Clock, 'now'>
+  },
   { state: index, placements }: StoredIndex,
 ): readonly ReplicaStanding[] {
   return placements
     .filter(({ isGone }) => !isGone)
-    .map(({ node, generation, shards, state: standing, applied, revision }) => {
+    .map(({ node, generation, shards, state: standing, applied, revision, turn, role, turnedAt }) => {
       const known = memory.nodes.get(node)
       const isSilent = index.spread !== null && state.silent.has(node)
       const isLive = known !== undefined && known.state !== 'lost' && !isSilent
-      return { node, generation, shards, state: standing, applied, revision, group: known?.group ?? 0, isLive }
+      return {
+        ...{ node, generation, shards, state: standing, applied, revision, group: known?.group ?? 0, isLive },
+        turn: role === null ? null : { position: turn, role, ageMs: clock.now() - turnedAt },
+      }
     })
 }
 
 export function placementOf(placement: StoredPlacement): Placement {
-  const { index, generation, shards, node, physicalUid, state, applied, revision } = placement
-  return { index, generation, shards, node, physicalUid, state, applied, revision }
+  const { index, generation, shards, node, physicalUid, state, applied, revision, turn } = placement
+  const known = { index, generation, shards, node, physicalUid, state, applied, revision }
+  return turn === 0 ? known : { ...known, turn }
 }
 
+/** Of a replica that holds nothing. */
+export const emptied = { applied: 0, appliedBytes: 0, proof: null, turn: 0, role: null, turnedAt: 0 } as const
+
 export function newPlacement(placement: NewPlacement): StoredPlacement {
-  return { ...placement, applied: 0, revision: 0, appliedBytes: 0, proof: null, print: null, isGone: false }
+  return { ...placement, ...emptied, revision: 0, print: null, isGone: false }
 }
 
 export function changeOf(stored: StoredChange): Change {

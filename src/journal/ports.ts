@@ -10,6 +10,7 @@ import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/task
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
+import type { SettingsTurn } from './settings-turn.ts'
 
 // ---- Appending (gateway) ----
 
@@ -219,10 +220,8 @@ export interface LaneChange {
   readonly primaryKey: string | null
   /** Of a spread index: what the change came to so far, in which shards. */
   readonly partials: readonly PartialResolution[]
-  /** Of a spread index: the node that must take this settings change before the others do; absent = none must. */
-  readonly firstOn?: NodeId
-  /** Why that node refused it: the others need not try. */
-  readonly refusedFirst?: ErrorBody
+  /** Of a settings change of a spread index: whose turn it is. */
+  readonly turn?: SettingsTurn
 }
 
 export interface ChangeOutcome {
@@ -332,6 +331,13 @@ export interface LaneJournal {
    * shards; when it is back, those return that hold everything that is completed. `false` = the lease is lost.
    */
   noteSilence(lease: NodeLease, isSilent: boolean): Promise<boolean>
+  /**
+   * The replica stands before a settings change of a spread index, and everything before that is complete: it and others are
+   * given their turn, as far as none have one. `false` = the lease is lost.
+   */
+  giveTurns(lease: NodeLease, placement: Placement, position: number): Promise<boolean>
+  /** The replica has the settings of before again, after a settings change failed that it may have taken. `false` = the lease is lost. */
+  endTurn(lease: NodeLease, placement: Placement): Promise<boolean>
   /** Replicas leave that hold back for longer than `lagMs` what others have applied. Any worker may ask. */
   releaseHeld(lagMs: number): Promise<void>
   /** `false` = the lease is lost. */

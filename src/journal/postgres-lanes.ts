@@ -17,7 +17,7 @@ import type { Change } from './change.ts'
 import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
 import { noteSilence, releaseHeld } from './in-sync-set.ts'
 import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
-import { type ProgressEffects, recordProgress } from './lane-progress.ts'
+import { endTurn, giveTurns, type ProgressEffects, recordProgress } from './lane-progress.ts'
 import { partialsOf, savePartial } from './partial-rows.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type {
@@ -33,6 +33,7 @@ import { removeReplica } from './postgres-replicas.ts'
 import { openProjectWork } from './project-work.ts'
 import { settingsTurns } from './report-rows.ts'
 import { openRetention } from './retention.ts'
+import type { SettingsTurn } from './settings-turn.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
 
 export interface LaneDependencies {
@@ -91,6 +92,18 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       if (effects === false || effects === 'restarted') return effects
       tell(effects)
       return true
+    },
+    async giveTurns(lease, { index }, position) {
+      const effects = await holding(database, lease, (client) =>
+        giveTurns(client, deps, index, lease.node.id, position),
+      )
+      if (effects !== false) tell(effects)
+      return effects !== false
+    },
+    async endTurn(lease, placement) {
+      const effects = await holding(database, lease, (client) => endTurn(client, deps, placement))
+      if (effects !== false) tell(effects)
+      return effects !== false
     },
     noteSilence: (lease, isSilent) => noteSilence({ ...deps, tell }, lease, isSilent),
     releaseHeld: (lagMs) => releaseHeld({ ...deps, tell }, lagMs),
@@ -178,6 +191,7 @@ async function emptyPlacements(
   await client.query(
     `with emptied as (
        update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
+         turn_position = 0, turn_role = null,
          state = case when p.state = any($4::text[]) and i.completed > 0 then 'filling' else p.state end
        from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and i.id = any($3::uuid[])
      )
@@ -196,6 +210,7 @@ type BehindRow = {
   state: PlacementState
   applied: number
   revision: number
+  turn_position: number
   spread: string | null
   project_id: string
   head: number
@@ -203,7 +218,7 @@ type BehindRow = {
   pending_bytes: number
 }
 
-const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, i.spread, p.settings_print, i.project_id,
+const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, p.turn_position, i.spread, p.settings_print, i.project_id,
     i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
   from indexes i join placements p on p.index_id = i.id`
 
@@ -213,7 +228,7 @@ async function lanesBehind(database: Database, node: NodeId, limit: number): Pro
     database.pool.query<BehindRow>({
       name: 'lanes-behind',
       text: `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone
-          and (p.applied < i.head and p.state = any($3::text[]) or p.state = 'leaving')
+          and (p.applied < i.head and p.state = any($3::text[]) or p.state = 'leaving' or p.turn_position > 0 and p.state = any($3::text[]))
         order by i.behind_since, i.id limit $2`,
       values: [node, limit, statesWhere(isDelivered)],
     }),
@@ -302,8 +317,13 @@ async function read(
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
     partials: partials.get(row.position ?? 0) ?? [],
-    ...turns.get(row.position ?? 0),
+    ...turnOf(turns, row.position),
   }))
+}
+
+function turnOf(turns: ReadonlyMap<number, SettingsTurn>, position: number | null): Pick<LaneChange, 'turn'> {
+  const turn = turns.get(position ?? 0)
+  return turn === undefined ? {} : { turn }
 }
 
 async function completedSettings(database: Database, sealing: Sealing, index: IndexId): Promise<CompletedSettings> {

@@ -3,9 +3,11 @@ import type { PoolClient } from 'pg'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
-import { isInSync, statesWhere } from '../topology/placement-states.ts'
+import { selectIndexes } from './index-rows.ts'
 import type { Report } from './joint-progress.ts'
-import type { ChangeOutcome, LaneChange } from './ports.ts'
+import type { ChangeOutcome } from './ports.ts'
+import { mayMix, type SettingsTurn, settingsTurn } from './settings-turn.ts'
+import type { ReplicaStanding } from './write-index.ts'
 
 /** Safe to repeat: the newest report of a replica counts. */
 export async function saveReports(
@@ -55,6 +57,16 @@ export async function takeReports(
   return reports
 }
 
+/** The reports of one position. */
+export async function reportsOf(client: PoolClient, index: IndexId, position: number): Promise<readonly Report[]> {
+  const { rows } = await client.query<{ node_id: string; outcome: string }>({
+    name: 'reports-of',
+    text: 'select node_id, outcome from reports where index_id = $1 and position = $2',
+    values: [index, position],
+  })
+  return rows.map((row) => ({ node: row.node_id, outcome: JSON.parse(row.outcome) as ChangeOutcome }))
+}
+
 export async function deleteReports(client: PoolClient, index: IndexId): Promise<void> {
   await client.query('delete from reports where index_id = $1', [index])
 }
@@ -75,45 +87,49 @@ export async function isContradicted(
   return rowCount !== 0
 }
 
-/** How a settings change of a spread index goes over its nodes: see `LaneChange`. */
-export type SettingsTurn = Pick<LaneChange, 'firstOn' | 'refusedFirst'>
-
-/** Pure. @param first  the node whose turn is first. @param reports  of the change, so far. */
-export function settingsTurn(first: NodeId | null, reports: readonly ChangeOutcome[]): SettingsTurn {
-  const refusal = reports.find(({ error }) => error !== null)?.error ?? null
-  if (refusal !== null) return { refusedFirst: refusal }
-  return first === null || reports.length > 0 ? {} : { firstOn: first }
-}
-
 /**
- * One replica of a spread index takes a settings change before the others, so that what a node refuses never reaches them.
- * Asks only when the page has such a change that is not finished.
+ * How the settings changes of a page of a spread index go over its replicas, by position. Asks only when the page has some
+ * that may reach a node.
  */
 export async function settingsTurns(
   database: Database,
   index: IndexId,
   rows: readonly ChangeRow[],
 ): Promise<ReadonlyMap<number, SettingsTurn>> {
-  const isOpen = ({ operation, finished_at, refusal }: ChangeRow) =>
-    operation === 'settings' && finished_at === null && refusal === null
-  const positions = rows.filter(isOpen).map(({ position }) => position)
+  const turning = rows.filter(
+    ({ operation, status, refusal }) => operation === 'settings' && status !== 'canceled' && refusal === null,
+  )
+  const positions = turning.flatMap(({ position }) => position ?? [])
   if (positions.length === 0) return new Map()
   const { rows: found } = await reach(() =>
-    database.pool.query<{ node: NodeId | null; position: number | null; outcome: string | null }>(
-      `select (
-         select min(p.node_id) from placements p
-         where p.index_id = i.id and not p.is_gone and p.state = any($3::text[])
-       ) as node, r.position, r.outcome
-       from indexes i left join reports r on r.index_id = i.id and r.position = any($2::bigint[])
-       where i.id = $1 and i.spread is not null`,
-      [index, positions, statesWhere(isInSync)],
-    ),
+    database.pool.query<{
+      replicas: ReplicaStanding[] | null
+      created_at: number | null
+      may_hold_documents: boolean
+      reports: { position: number; node: NodeId; outcome: string }[] | null
+    }>({
+      name: 'settings-turns',
+      text: `${selectIndexes(
+        false,
+        `(
+          select json_agg(json_build_object('position', r.position, 'node', r.node_id, 'outcome', r.outcome))
+          from reports r where r.index_id = i.id and r.position = any($2::bigint[])
+        ) as reports`,
+      )} where i.id = $1 and i.spread is not null`,
+      values: [index, positions],
+    }),
   )
-  if (found.length === 0) return new Map()
-  const reportsAt = (position: number | null) =>
-    found.flatMap(({ position: at, outcome }) =>
-      at !== null && at === position && outcome !== null ? [JSON.parse(outcome) as ChangeOutcome] : [],
-    )
-  const first = found[0]?.node ?? null
-  return new Map(positions.map((position) => [position ?? 0, settingsTurn(first, reportsAt(position))]))
+  const [one] = found
+  if (one === undefined) return new Map()
+  const terms = { mayMix: mayMix({ createdAt: one.created_at, mayHoldDocuments: one.may_hold_documents }) }
+  const reportsAt = (at: number) =>
+    (one.reports ?? [])
+      .filter(({ position }) => position === at)
+      .map(({ node, outcome }) => ({ node, outcome: JSON.parse(outcome) as ChangeOutcome }))
+  return new Map(
+    turning.map(({ position, finished_at }) => {
+      const at = position ?? 0
+      return [at, settingsTurn(one.replicas ?? [], at, reportsAt(at), { ...terms, isOver: finished_at !== null })]
+    }),
+  )
 }

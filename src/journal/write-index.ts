@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, PlacementState, ProjectId, Spread } from '../store/catalogue.ts'
 import type { AdmissionReplica } from '../topology/admission.ts'
 import type { Operation, Payload } from './change.ts'
+import type { Turn } from './settings-turn.ts'
 
 /** The part that appending needs. */
 export interface WriteIndex {
@@ -39,6 +40,7 @@ export interface ReplicaStanding extends AdmissionReplica {
   readonly generation: number
   readonly applied: number
   readonly revision: number
+  readonly turn: Turn | null
 }
 
 /** With what reads see. */

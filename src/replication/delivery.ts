@@ -58,7 +58,8 @@ export function planDelivery(item: LaneChange, cut: Cut): Delivery {
   const isOver = change.status === 'failed' || change.status === 'canceled'
   if (isOver) return { kind: 'skip', ends: null }
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
-  if (item.refusedFirst !== undefined) return { kind: 'skip', ends: { error: item.refusedFirst } }
+  const refusal = item.turn?.refusal ?? null
+  if (refusal !== null) return { kind: 'skip', ends: { error: refusal } }
   if (change.resolution !== null) return planResolved([change.resolution], cut)
   if (isResolved(item, cut)) return planParts(item.partials, cut)
   const { operation, payload } = change

@@ -96,6 +96,8 @@ export class Dispatcher {
         await pulse.run(this.#stop.signal, async () => {
           if (!pulse.isSilent || this.#isSilent === true) return
           log.warn({ node: this.#lease.node.id }, 'the node is silent; its replicas hold nobody up')
+          // Told or not, if the answer is lost: the node is called well again in either case.
+          this.#isSilent = undefined
           if (await journal.noteSilence(this.#lease, true)) this.#isSilent = true
         })
       } catch (error) {

@@ -49,6 +49,12 @@ export class IndexOnNode {
     )
   }
 
+  async holdsDocuments(): Promise<boolean> {
+    const { engine } = this.#session
+    const reply = await ask(this.#session, (signal) => engine.fetchDocuments(this.#uid, { limit: 0 }, signal))
+    return reply.kind === 'answered' && reply.value.total > 0
+  }
+
   /** The settings hold when this resolves. */
   async configure(settings: JsonObject): Promise<void> {
     const { engine } = this.#session

@@ -20,6 +20,7 @@ import { DocumentPlaces } from './document-places.ts'
 import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
 import { type Existence, resumeLane } from './lane-resumption.ts'
+import { LaneTurns } from './lane-turns.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { isNoOp } from './no-op.ts'
 import { LeaseLost, type NodeSession, send } from './node-session.ts'
@@ -53,6 +54,7 @@ export class Lane {
   readonly #tag: string
   readonly #onNode: IndexOnNode
   readonly #cut: Cut
+  readonly #turns: LaneTurns
   /** Of an index whose documents keep the place of their first insertion. */
   readonly #places: DocumentPlaces | undefined
   #primaryKey = ''
@@ -92,6 +94,7 @@ export class Lane {
     this.#tag = laneTag(placement, session.marker)
     this.#ahead = new ReadAhead(session, placement)
     this.#onNode = new IndexOnNode(session, placement.physicalUid, this.#tag)
+    this.#turns = new LaneTurns(session, placement, this.#onNode)
     this.#project = project
     this.#cut = { sliceBytes: sliceBytes(session.deps, session.lease.node), view: viewOf(spread, placement) }
     this.#places = this.#cut.view?.exactTies
@@ -118,7 +121,9 @@ export class Lane {
 
   /** Nothing is open and nothing waits. */
   get isIdle(): boolean {
-    return this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined
+    return (
+      this.#applied >= this.#head && this.#open.length === 0 && this.#halt === undefined && this.#turns.position === 0
+    )
   }
 
   get revision(): number {
@@ -256,6 +261,7 @@ export class Lane {
     this.#seenThrough = found.seenThrough
     this.#open = [...found.open]
     this.#blindUntil = this.#open.at(-1)?.item.change.position ?? 0
+    for (const entry of this.#open) this.#turns.note(entry)
     for (const number of this.#open.flatMap(({ numbers }) => numbers)) this.#session.watch.follow(number)
     this.#existence = found.existence
   }
@@ -276,6 +282,7 @@ export class Lane {
     this.#applied = 0
     this.#settled = 0
     this.#sent = 0
+    this.#turns.forget()
     this.#existence = 'missing'
     await this.#onNode.drop()
     this.#wentBack = undefined
@@ -314,6 +321,12 @@ export class Lane {
     const flow = this.#flow.signal
     while (!flow.aborted) {
       await this.#session.probe.well(flow)
+      if (this.#sent >= this.#turns.position && this.#turns.position > 0) {
+        if (this.#open.length > 0) await this.#sendWake.wait(flow)
+        else if ((await this.#turns.end(this.#sent, flow)) === 'rebuild') return this.#stop({ kind: 'rebuild' })
+        this.#ahead.forget()
+        continue
+      }
       const item = await this.#ahead.first(this.#sent, () => this.#head)
       if (flow.aborted) return
       if (item === undefined) {
@@ -331,6 +344,12 @@ export class Lane {
       const delivery = planDelivery(item, this.#cut)
       if (this.#existence === 'missing' && !makesIndex(delivery, this.#cut)) {
         await this.#create()
+        continue
+      }
+      if (this.#turns.mustUndo(item)) {
+        if (this.#open.length > 0) await this.#sendWake.wait(flow)
+        else if (!(await this.#turns.undo(position, this.#sent))) return this.#stop({ kind: 'rebuild' })
+        this.#ahead.forget()
         continue
       }
       if (delivery.kind === 'lost') {
@@ -355,11 +374,6 @@ export class Lane {
         await this.#ahead.claim()
         continue
       }
-      if (item.firstOn !== undefined && item.firstOn !== this.#placement.node) {
-        await this.#session.deps.clock.sleep(othersPollMs, flow).catch(() => {})
-        this.#ahead.forget()
-        continue
-      }
       if (delivery.kind === 'resolve') {
         await this.#resolve(item)
         continue
@@ -368,6 +382,11 @@ export class Lane {
         if (flow.aborted) return
         // Nothing overtakes it: what was sent behind it would look as if it had been forgotten.
         this.#take({ ...skipped(item, { error: null }), isSingle: true })
+        continue
+      }
+      if (item.turn !== undefined && !item.turn.takers.includes(this.#placement.node)) {
+        await this.#turns.wait(item, item.turn, flow)
+        this.#ahead.forget()
         continue
       }
       const { version } = this.#ahead
@@ -397,6 +416,7 @@ export class Lane {
 
   #take(entry: OpenChange): void {
     this.#sent = entry.item.change.position
+    this.#turns.note(entry)
     this.#open.push(entry)
     this.#settleWake.ring()
   }
@@ -536,6 +556,7 @@ export class Lane {
     this.#giveBack()
     this.#halt = undefined
     this.#sent = position - 1
+    this.#turns.goBack(position - 1)
     this.#settled = Math.min(this.#settled, position - 1)
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
     // Other replicas may have ended meanwhile as failed what has left a part of itself here.

@@ -34,6 +34,12 @@ function wholeSettings(folded: JsonObject, shown: JsonObject): JsonObject {
   return nodeSettings(whole)
 }
 
+/** Gives an index on its node all settings of before again. @param folded  the client's, with secrets. */
+export async function restoreSettings(onNode: IndexOnNode, folded: JsonObject, applied: number): Promise<void> {
+  await onNode.configure(wholeSettings(folded, await onNode.settings()))
+  await onNode.separate(applied)
+}
+
 export interface AuditDeps {
   readonly session: NodeSession
   readonly placement: Placement

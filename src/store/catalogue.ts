@@ -192,6 +192,11 @@ export interface Placement {
   readonly applied: number
   /** Rises whenever the replica is put back to the beginning. */
   readonly revision: number
+  /**
+   * Position of a settings change that it takes or takes back, so that its answers may show settings of before or behind it;
+   * absent = none. Others that agree are read first.
+   */
+  readonly turn?: number
 }
 
 /** Webhook of M-C10. Header values are sealed at rest. */

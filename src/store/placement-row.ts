@@ -5,7 +5,7 @@ import type { Tables } from './tables.ts'
 export type PlacementRow = Pick<
   Tables['placements'],
   'index_id' | 'generation' | 'shards' | 'node_id' | 'physical_uid' | 'state' | 'applied'
-> & { readonly revision: number }
+> & { readonly revision: number; readonly turn_position: number }
 
 export function decodePlacement(row: PlacementRow): Placement {
   return {
@@ -17,5 +17,6 @@ export function decodePlacement(row: PlacementRow): Placement {
     state: row.state,
     applied: row.applied,
     revision: row.revision,
+    ...(row.turn_position === 0 ? {} : { turn: row.turn_position }),
   }
 }

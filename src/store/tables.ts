@@ -147,6 +147,10 @@ export interface Tables {
     revision: Generated<number>
     /** JSON: how the node showed its settings behind the last change of them; null = nobody looked yet. */
     settings_print: string | null
+    /** Position of the settings change that the replica's turn is about; 0 = none. */
+    turn_position: Generated<number>
+    turn_role: string | null
+    turned_at: number | null
     proof_task: number | null
     proof_mark: string | null
     /** The row stays after the index is gone, so that a physical name is never used twice on a node. */

@@ -15,6 +15,8 @@ export interface Replica {
   readonly shards: readonly number[]
   /** The index's name on the node. */
   readonly physicalUid: string
+  /** It takes a settings change, or takes one back: what it answers may follow other settings than what the others do. */
+  readonly isTurning?: boolean
 }
 
 /** One request to one node. */
@@ -100,6 +102,35 @@ export function coverShards<R extends Replica>(
     }
   }
   return { group, legs, missing: open.rest() }
+}
+
+/** Who may answer for the legs of a plan: only replicas that agree on the settings, where those hold every shard. */
+export interface AgreedCover<R extends Replica = Replica> extends CoveringSet<R> {
+  readonly replicas: readonly R[]
+  /** Some of them may follow other settings than others. */
+  readonly isMixed: boolean
+}
+
+/** As `coverShards`, of replicas with the same settings as long as those that do not have to be tried hold every shard. */
+export function coverInAgreement<R extends Replica>(
+  replicas: readonly R[],
+  targets: readonly number[],
+  view: NodeView,
+  rule?: GroupRule,
+): AgreedCover<R> {
+  const all = () => coverShards(replicas, targets, view, rule)
+  if (!replicas.some(({ isTurning }) => isTurning)) return { ...all(), replicas, isMixed: false }
+  const agreeing = replicas.filter(({ isTurning }) => isTurning !== true)
+  const untried: NodeView = {
+    ...{ turn: view.turn, cost: (node) => view.cost(node) },
+    standing(node) {
+      const standing = view.standing(node)
+      return standing === 'trial' ? undefined : standing
+    },
+  }
+  const cover = coverShards(agreeing, targets, untried, rule)
+  if (cover.missing.length === 0) return { ...cover, replicas: agreeing, isMixed: false }
+  return { ...all(), replicas, isMixed: true }
 }
 
 /** Shards without a replica yet. */

@@ -1,7 +1,7 @@
 /** What the next read would choose, and why: for explanations (C-46). No turn is taken and nobody is asked. */
 import type { Config } from '../config/config.ts'
 import type { NodeId } from '../store/catalogue.ts'
-import { type CoveringSet, coverShards, type GroupRule, type Replica, type Standing } from './covering-set.ts'
+import { type AgreedCover, coverInAgreement, type GroupRule, type Replica, type Standing } from './covering-set.ts'
 import type { FleetHealth, HealthState } from './node-health.ts'
 import type { ReplicaChoice } from './replica-choice.ts'
 import { isWholeAnywhere } from './replica-read.ts'
@@ -35,9 +35,9 @@ export function coverNext<R extends Replica>(
   replicas: readonly R[],
   targets: readonly number[],
   { choice, rule }: ReadPreviewDeps,
-): CoveringSet<R> {
-  const cover = coverShards(replicas, targets, choice.peek(), rule)
-  const legs = cover.legs.map((leg) => ({ ...leg, isWhole: leg.isWhole && isWholeAnywhere(leg, replicas) }))
+): AgreedCover<R> {
+  const cover = coverInAgreement(replicas, targets, choice.peek(), rule)
+  const legs = cover.legs.map((leg) => ({ ...leg, isWhole: leg.isWhole && isWholeAnywhere(leg, cover.replicas) }))
   return { ...cover, legs }
 }
 

@@ -24,12 +24,13 @@ export function readableReplicas(
   const newest = Math.max(...found.map(({ placement }) => placement.generation))
   return found
     .filter(({ placement }) => placement.generation === newest)
-    .map(({ placement: { node: id, shards, physicalUid, applied }, group }) => ({
+    .map(({ placement: { node: id, shards, physicalUid, applied, turn }, group }) => ({
       node: id,
       group,
       shards,
       physicalUid,
       applied,
+      ...(turn === undefined ? {} : { isTurning: true }),
     }))
     .sort((a, b) => (a.node < b.node ? -1 : 1))
 }

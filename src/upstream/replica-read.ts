@@ -6,7 +6,15 @@
  */
 import type { NodeId } from '../store/catalogue.ts'
 import type { NodeRequest } from './connection-pool.ts'
-import { type CoveringSet, coverShards, type GroupRule, type Leg, type NodeView, type Replica } from './covering-set.ts'
+import {
+  type AgreedCover,
+  type CoveringSet,
+  coverInAgreement,
+  type GroupRule,
+  type Leg,
+  type NodeView,
+  type Replica,
+} from './covering-set.ts'
 import { type AskDeps, LegAsk, type LegFailure, type ReadAllowance, readAllowance } from './hedged-ask.ts'
 import { holdsAll, type OtherReplicas, otherReplicas, without } from './other-replicas.ts'
 import type { HeldReply, NodeLink, ReadOperation } from './read-attempt.ts'
@@ -46,7 +54,7 @@ export interface ReadRun {
   plan<R extends Replica>(replicas: readonly R[], targets: readonly number[]): Promise<ReadPlan<R>>
 }
 
-export interface ReadPlan<R extends Replica> extends CoveringSet<R> {
+export interface ReadPlan<R extends Replica> extends AgreedCover<R> {
   /** Asks one of its legs. Rejects with `LegLost`. */
   ask(leg: Leg<R>, request: (replica: R) => NodeRequest): Promise<HeldReply>
 }
@@ -247,18 +255,21 @@ class ReplicaRead<T> {
     const replans: Running<T>['replans'] = []
     const answer = this.#run({
       plan: async (replicas, targets) => {
-        const cover = (other: NodeView) => coverShards(replicas, targets, other, this.#rule)
+        const cover = (other: NodeView) => coverInAgreement(replicas, targets, other, this.#rule)
         replans.push(cover)
         const first = cover(view)
         const isWhole = first.missing.length === 0
-        const { group, legs, missing } = isWhole
-          ? first
-          : await this.#waitFor(replicas, first, () => cover(view), around)
-        const others = otherReplicas(replicas, view, this.#rule)
+        const chosen = isWhole ? first : await this.#waitFor(replicas, first, () => cover(view), around)
+        const { group, legs, missing, isMixed, replicas: able } = chosen
+        const all = otherReplicas(replicas, view, this.#rule)
+        // A plan made anew may fall back on replicas that do not agree; one that goes on does not.
+        const others = able === replicas ? all : { ...otherReplicas(able, view, this.#rule), several: all.several }
         return {
           group,
           missing,
-          legs: legs.map((leg) => (leg.isWhole && !isWholeAnywhere(leg, replicas) ? { ...leg, isWhole: false } : leg)),
+          isMixed,
+          replicas: able,
+          legs: legs.map((leg) => (leg.isWhole && !isWholeAnywhere(leg, able) ? { ...leg, isWhole: false } : leg)),
           ask: (leg, request) => this.#ask(leg, others, request, around),
         }
       },
@@ -273,10 +284,10 @@ class ReplicaRead<T> {
   /** Covers again and again for a short time after the last replica of a shard went down. */
   async #waitFor<R extends Replica>(
     replicas: readonly R[],
-    first: CoveringSet<R>,
-    cover: () => CoveringSet<R>,
+    first: AgreedCover<R>,
+    cover: () => AgreedCover<R>,
     around: Surroundings,
-  ): Promise<CoveringSet<R>> {
+  ): Promise<AgreedCover<R>> {
     const { clock, timers, health } = this.#deps
     let found = first
     while (found.missing.length > 0 && around.unwanted === undefined) {

@@ -5,7 +5,7 @@ import type { Clock, Timers } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import { Coalescing } from './coalescing.ts'
-import type { CoveringSet, Replica } from './covering-set.ts'
+import type { AgreedCover, Replica } from './covering-set.ts'
 import { HedgeBudget } from './hedge-budget.ts'
 import type { FleetHealth } from './node-health.ts'
 import type { AttemptDeps } from './read-attempt.ts'
@@ -32,7 +32,7 @@ export interface ReplicaReader<T> {
   read<A>(run: (tools: ReadRun) => Promise<A>, options: ReplicaReadOptions): Promise<A>
   readonly choice: ReplicaChoice
   /** What the next read would choose; no turn is taken and nobody is asked. */
-  preview<R extends Replica>(replicas: readonly R[], targets: readonly number[]): CoveringSet<R>
+  preview<R extends Replica>(replicas: readonly R[], targets: readonly number[]): AgreedCover<R>
   standings(replicas: readonly Replica[]): readonly ReplicaStanding[]
   /** Of whole answers. */
   readonly coalescing: Coalescing<T>

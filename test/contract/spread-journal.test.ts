@@ -13,11 +13,12 @@ import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 const spread = { shards: 4, replicationFactor: 2, exactTies: false }
 const clear: Operation = { kind: 'documents-clear' }
 
-/** Three nodes in one group, one lease each. */
+/** Nodes, and one lease on each. */
 class Fleet {
   readonly store: Store
   readonly project: Project
   readonly leases: ReadonlyMap<string, NodeLease>
+  replicationFactor = spread.replicationFactor
 
   constructor(store: Store, project: Project, leases: readonly NodeLease[]) {
     this.store = store
@@ -25,11 +26,13 @@ class Fleet {
     this.leases = new Map(leases.map((lease) => [lease.node.id, lease]))
   }
 
-  static async open(store: Store): Promise<Fleet> {
+  /** @param groups  replica groups of the nodes `n0`, `n1` … */
+  static async open(store: Store, groups: readonly number[] = [0, 0, 0]): Promise<Fleet> {
     const organisation = await store.catalogue.createOrganisation('Acme')
     const project = await store.catalogue.createProject({ organisation: organisation.id, name: 'books' })
-    for (const id of ['n0', 'n1', 'n2']) {
-      await store.catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'local', key: null })
+    for (const [at, group] of groups.entries()) {
+      const id = `n${at}`
+      await store.catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'local', key: null, group })
     }
     return new Fleet(store, project, await store.laneJournal.leaseNodes('worker', 600_000))
   }
@@ -44,7 +47,7 @@ class Fleet {
       mayCreateIndex: true,
       refusal: null,
       inferred: { primaryKey: 'id' },
-      spread,
+      spread: { ...spread, replicationFactor: this.replicationFactor },
     })
   }
 
@@ -92,6 +95,7 @@ for (const source of [memorySource(), await postgresSource()]) {
     completion(source)
     inSync(source)
     disagreement(source)
+    settingsInTurns(source)
   })
 }
 
@@ -233,25 +237,6 @@ function disagreement(source: StoreSource) {
     assert.equal((await fleet.states()).n2, 'filling 0')
   })
 
-  test('one replica takes a settings change first, and what it refuses does not reach the others', async () => {
-    const fleet = await Fleet.open(await source.open())
-    await fleet.write()
-    for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
-    const task = await fleet.write({ kind: 'settings', settings: { stopWords: ['a'] } })
-    const { laneJournal } = fleet.store
-    const { placement } = await fleet.lane('n1')
-    const item = async () => (await laneJournal.read(placement.index, 1, 10, 1e6))[0]
-    assert.equal((await item())?.firstOn, 'n0')
-    await laneJournal.noteSilence(fleet.lease('n0'), true)
-    assert.equal((await item())?.firstOn, 'n1')
-    await fleet.apply('n1', 2, outcomeAt(2, true))
-    assert.equal((await item())?.firstOn, undefined)
-    assert.equal((await item())?.refusedFirst?.code, outcomeAt(2, true).error?.code)
-    await fleet.apply('n2', 2, outcomeAt(2, true))
-    assert.equal(await fleet.status(task), 'failed')
-    assert.equal((await item())?.refusedFirst, undefined)
-  })
-
   test('what a change came to in each shard is recorded once and read by every lane', async () => {
     const fleet = await Fleet.open(await source.open())
     await fleet.write()
@@ -295,5 +280,132 @@ function disagreement(source: StoreSource) {
     for (const node of ['n1', 'n2']) await fleet.apply(node, 1)
     assert.equal(await record(), true)
     assert.equal(await partials(), 1)
+  })
+}
+
+const settings: Operation = { kind: 'settings', settings: { stopWords: ['a'] } }
+
+/** One document everywhere; a settings change waits at position 2. By default two groups of two nodes. */
+async function openGroups(source: StoreSource, groups = [0, 0, 1, 1], replicationFactor = 1) {
+  const fleet = await Fleet.open(await source.open(), groups)
+  fleet.replicationFactor = replicationFactor
+  const nodes = groups.map((_, at) => `n${at}`)
+  await fleet.write()
+  for (const node of nodes) await fleet.apply(node, 1)
+  const task = await fleet.write(settings)
+  const { placement } = await fleet.lane('n0')
+  const { laneJournal } = fleet.store
+  await laneJournal.markSent(fleet.lease('n0'), placement.index, [2], 1)
+  const turn = async () => {
+    const found = (await laneJournal.read(placement.index, 1, 10, 1e6))[0]?.turn
+    must(found !== undefined, 'a settings change has turns')
+    return found
+  }
+  /** Takers at the moment, sorted, when there are as many or a second has passed. */
+  const takers = async (count: number) => {
+    for (let look = 0; look < 100; look += 1) {
+      const found = (await turn()).takers
+      if (found.length === count) return [...found].sort()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    return (await turn()).takers
+  }
+  const give = async (node: string) => laneJournal.giveTurns(fleet.lease(node), (await fleet.lane(node)).placement, 2)
+  const turning = async () => {
+    const { placements } = await fleet.store.catalogue.snapshot()
+    return placements.flatMap(({ node, turn: position = 0 }) => (position > 0 ? [node] : [])).sort()
+  }
+  return { fleet, nodes, task, turn, takers, give, turning }
+}
+
+function settingsInTurns(source: StoreSource) {
+  test('one group takes a settings change while the other is read, then they change places', async () => {
+    const { fleet, task, turn, takers, give, turning } = await openGroups(source)
+    assert.deepEqual(await turn(), { takers: [], isOpen: true, refusal: null, undoers: [] })
+    await give('n3')
+    assert.deepEqual(await turning(), ['n2', 'n3'])
+    assert.deepEqual((await turn()).takers, [], 'gateways learn of it first')
+    assert.deepEqual(await takers(1), ['n3'], 'the one that asked leads')
+    await fleet.apply('n3', 2)
+    assert.deepEqual(await takers(2), ['n2', 'n3'])
+    assert.equal(await fleet.status(task), 'processing')
+    await fleet.apply('n2', 2)
+    assert.equal(await fleet.status(task), 'succeeded')
+    assert.deepEqual(await fleet.states(), { n0: 'filling 1', n1: 'filling 1', n2: 'active 2', n3: 'active 2' })
+    assert.deepEqual(await takers(4), ['n0', 'n1', 'n2', 'n3'])
+    for (const node of ['n0', 'n1']) await fleet.apply(node, 2)
+    assert.deepEqual(Object.values(await fleet.states()), Array(4).fill('active 2'))
+    assert.deepEqual(await turning(), [])
+  })
+
+  test('the next settings change waits for those that follow the last one late', async () => {
+    const { fleet, takers, give } = await openGroups(source)
+    await give('n0')
+    await takers(1)
+    for (const node of ['n0', 'n1']) await fleet.apply(node, 2)
+    await fleet.write(settings)
+    const { placement } = await fleet.lane('n0')
+    await fleet.store.laneJournal.giveTurns(fleet.lease('n0'), placement, 3)
+    const isOpen = async () => (await fleet.store.laneJournal.read(placement.index, 2, 1, 1e6))[0]?.turn?.isOpen
+    assert.equal(await isOpen(), false)
+    for (const node of ['n2', 'n3']) await fleet.apply(node, 2)
+    assert.equal(await isOpen(), true)
+  })
+
+  test('what the first replica refuses reaches nobody else', async () => {
+    const { fleet, task, turn, takers, give, turning } = await openGroups(source)
+    await give('n0')
+    assert.deepEqual(await takers(1), ['n0'])
+    await fleet.apply('n0', 2, outcomeAt(2, true))
+    assert.deepEqual((await turn()).takers, [])
+    assert.equal((await turn()).refusal?.code, outcomeAt(2, true).error?.code)
+    for (const node of ['n1', 'n2', 'n3']) await fleet.apply(node, 2, outcomeAt(2, true))
+    assert.equal(await fleet.status(task), 'failed')
+    assert.deepEqual(Object.values(await fleet.states()), Array(4).fill('active 2'), 'nobody starts anew')
+    assert.deepEqual(await turning(), ['n0', 'n1'])
+  })
+
+  test('what one refuses and others took for all of its shards is its own fault: it begins anew', async () => {
+    const { fleet, task, takers, give, turning } = await openGroups(source, [0, 0, 0], 2)
+    await give('n1')
+    assert.deepEqual(await turning(), ['n0', 'n1', 'n2'], 'two of three nodes would not hold everything twice')
+    assert.deepEqual(await takers(1), ['n1'])
+    await fleet.apply('n1', 2)
+    assert.deepEqual(await takers(3), ['n0', 'n1', 'n2'])
+    await fleet.apply('n0', 2, outcomeAt(2, true))
+    assert.equal(await fleet.status(task), 'processing')
+    await fleet.apply('n2', 2)
+    assert.equal(await fleet.status(task), 'succeeded')
+    assert.deepEqual(await fleet.states(), { n0: 'filling 0', n1: 'active 2', n2: 'active 2' })
+  })
+
+  test('with one copy of each shard a refusal behind the first replica starts nobody anew', async () => {
+    const { fleet, task, turn, takers, give, turning } = await openGroups(source, [0, 0, 0])
+    await give('n1')
+    assert.deepEqual(await turning(), ['n0', 'n1', 'n2'])
+    await fleet.apply('n1', 2)
+    assert.deepEqual(await takers(3), ['n0', 'n1', 'n2'])
+    await fleet.apply('n0', 2, outcomeAt(2, true))
+    assert.equal(await fleet.status(task), 'processing')
+    await fleet.apply('n2', 2)
+    assert.equal(await fleet.status(task), 'failed')
+    assert.deepEqual(Object.values(await fleet.states()), Array(3).fill('active 2'))
+    assert.deepEqual((await turn()).undoers.toSorted(), ['n0', 'n1', 'n2'])
+    const { placement } = await fleet.lane('n1')
+    await fleet.store.laneJournal.endTurn(fleet.lease('n1'), placement)
+    assert.deepEqual(await turning(), ['n0', 'n2'])
+  })
+
+  test('when those whose turn it is do not answer any more, others take theirs', async () => {
+    const { fleet, task, turn, takers, give } = await openGroups(source)
+    await give('n0')
+    await takers(1)
+    await fleet.apply('n0', 2)
+    await fleet.store.laneJournal.noteSilence(fleet.lease('n1'), true)
+    assert.equal((await turn()).isOpen, true)
+    await give('n2')
+    assert.deepEqual(await takers(3), ['n0', 'n2', 'n3'])
+    for (const node of ['n2', 'n3']) await fleet.apply(node, 2)
+    assert.equal(await fleet.status(task), 'succeeded')
   })
 }

@@ -190,6 +190,14 @@ export class SimStore {
       laneOn: (node, physicalUid) => commit(() => lanes.laneOn(node, physicalUid)),
       standingsOn: (node, physicalUids) => commit(() => lanes.standingsOn(node, physicalUids)),
       read: (index, after, limit, byteCountMax) => commit(() => lanes.read(index, after, limit, byteCountMax)),
+      giveTurns: (lease, placement, position) =>
+        commit(() =>
+          progress(`gives turns at ${position}, ${placement.node} asks`, () =>
+            lanes.giveTurns(lease, placement, position),
+          ),
+        ),
+      endTurn: (lease, placement) =>
+        commit(() => progress(`${placement.node} has taken settings back`, () => lanes.endTurn(lease, placement))),
       completedSettings: (index) => commit(() => lanes.completedSettings(index)),
       async *open(payload) {
         await commit(async () => {})

@@ -29,6 +29,8 @@ export interface SpreadGateway {
   readonly masterKey: string
   readonly searchKey: string
   readonly searchKeyUid: string
+  /** These nodes take a settings change of `books` from now on, and no others do. */
+  readonly turn: (nodes: readonly string[]) => void
 }
 
 export interface SpreadGatewayOptions {
@@ -56,7 +58,11 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     const times = { createdAt: 1, updatedAt: 2 }
     return { id: `i-${uid}`, project: project.id, uid, primaryKey: 'id', ...times, settingsPosition, spread }
   }
+  let turning: readonly string[] = []
+  let version = 1
+  let tell = () => {}
   const placement = (uid: string, node: string, held: readonly number[]): Placement => ({
+    ...(turning.includes(node) ? { turn: 9 } : {}),
     ...{ index: `i-${uid}`, generation: 1, shards: held, node },
     ...{ physicalUid: physicalName(project.ref, uid, 1), state: 'active', applied: 5, revision: 0 },
   })
@@ -83,8 +89,22 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
       })),
       credentials: [],
     }),
-    changesAfter: async () => ({ version: 1, changes: [] }),
-    onChange: async () => async () => undefined,
+    changesAfter: async () => ({
+      version,
+      changes: [
+        {
+          event: { version, entity: 'index', project: project.id, entityId: 'i-books' },
+          now: {
+            index: entry('books', { shards, replicationFactor: 1, exactTies: false }),
+            placements: holders.map((node) => placement('books', node.id, node.shards)),
+          },
+        },
+      ],
+    }),
+    async onChange(listener) {
+      tell = listener
+      return async () => undefined
+    },
   }
   const journal: Pick<Journal, 'completedSettings' | 'task'> = {
     completedSettings: async () => settings,
@@ -100,7 +120,14 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     cluster: loadConfig({ env, flags: {} }).cluster,
     ...more,
   })
-  return { gateway, registry, masterKey: project.masterKey, searchKey, searchKeyUid }
+  return {
+    ...{ gateway, registry, masterKey: project.masterKey, searchKey, searchKeyUid },
+    turn(nodes) {
+      turning = nodes
+      version += 1
+      tell()
+    },
+  }
 }
 
 function finishedTask(uid: number): TaskView {

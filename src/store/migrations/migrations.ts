@@ -16,6 +16,7 @@ import { engineCredentials } from './0014-engine-credentials.ts'
 import { organisationKeys } from './0015-organisation-keys.ts'
 import { moves } from './0016-moves.ts'
 import { searchRules } from './0017-search-rules.ts'
+import { settingsTurns } from './0018-settings-turns.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -42,4 +43,5 @@ export const migrations: readonly Migration[] = [
   organisationKeys,
   moves,
   searchRules,
+  settingsTurns,
 ]
