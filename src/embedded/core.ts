@@ -18,6 +18,7 @@ import type { LoadRequest } from './engine-loading.ts'
 import type { RuleBook } from './rule-book.ts'
 import type { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import type { SnapshotFolder } from './snapshot/snapshot-folder.ts'
+import type { CompactionSizes } from './worker-messages.ts'
 
 /** What a task does. Document payloads are NDJSON, one object a line; id payloads NDJSON of JSON strings. */
 export type EngineOperation =
@@ -277,6 +278,8 @@ export interface EngineCore {
   readonly store: EngineStore
   /** Single indexes as files. */
   readonly snapshots: SnapshotStore
+  /** Gives the free pages of the file of tasks back to the disk. Waits for running batches; new tasks wait for it. */
+  compactTasks(): Promise<CompactionSizes>
   integrity(): IntegrityReport
   /** Ends running work cleanly; unfinished tasks run at the next open. */
   close(): Promise<void>

@@ -56,7 +56,7 @@ import { IndexSnapshots } from './snapshot/index-snapshots.ts'
 import { sync } from './snapshot/snapshot-folder.ts'
 import { firstDetails, isEnded, type TaskRecord, viewOf } from './task-record.ts'
 import { TaskStore } from './task-store.ts'
-import type { Adoption, SentPayload, SentTask, WorkerSettings } from './worker-messages.ts'
+import type { Adoption, CompactionSizes, SentPayload, SentTask, WorkerSettings } from './worker-messages.ts'
 
 const defaults = {
   indexingBytesMax: 256 * 2 ** 20,
@@ -409,6 +409,10 @@ class Engine implements EngineCore {
     // Without them the tasks cannot be checked at the next start, and are believed.
     await sealPages(join(this.#dbPath, 'tasks')).catch(() => undefined)
     this.#unlock()
+  }
+
+  compactTasks(): Promise<CompactionSizes> {
+    return this.#scheduler.between(() => this.#integrity.whileTasksAreReplaced(() => this.#meta.compact()))
   }
 
   integrity(): IntegrityReport {

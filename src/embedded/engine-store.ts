@@ -4,25 +4,25 @@ import type { EngineStore } from './core.ts'
 import type { MetaEnv } from './meta-env.ts'
 
 /** Keys that begin with NUL are the engine's own. */
-export function storeOf({ root, store }: MetaEnv): EngineStore {
+export function storeOf(env: MetaEnv): EngineStore {
   return {
-    get: (key) => store.get(key),
+    get: (key) => env.store.get(key),
     list: (prefix) => {
       const entries: { key: string; value: Json }[] = []
-      for (const { key, value } of store.getRange(prefix === '' ? {} : { start: prefix })) {
+      for (const { key, value } of env.store.getRange(prefix === '' ? {} : { start: prefix })) {
         if (!key.startsWith(prefix)) break
         if (!key.startsWith('\0')) entries.push({ key, value })
       }
       return entries
     },
     put: async (key, value) => {
-      await store.put(key, value)
-      root.resetReadTxn()
+      await env.write(() => env.store.put(key, value))
+      env.root.resetReadTxn()
     },
     delete: async (key) => {
-      const isKnown = store.get(key) !== undefined
-      await store.remove(key)
-      root.resetReadTxn()
+      const isKnown = env.store.get(key) !== undefined
+      await env.write(() => env.store.remove(key))
+      env.root.resetReadTxn()
       return isKnown
     },
   }

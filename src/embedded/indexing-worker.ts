@@ -13,7 +13,7 @@ import { type IndexEnv, openIndexEnv, tableBytes } from './index-env.ts'
 import { adoptIndex, BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { IndexSeals } from './integrity/index-seals.ts'
 import { sealPages } from './integrity/page-sums.ts'
-import { openPayloadReader, type PayloadReader } from './meta-env.ts'
+import { PayloadReader } from './meta-env.ts'
 import { evaluateFilter } from './search/filter-evaluation.ts'
 import {
   type CompactionSizes,
@@ -53,7 +53,7 @@ function envOf(folder: string): IndexEnv {
   return env
 }
 
-let payloadReader: PayloadReader | undefined
+const payloadReader = new PayloadReader(settings.metaFolder)
 
 function received(task: SentTask): BatchTask {
   const { payload, uid } = task
@@ -63,9 +63,7 @@ function received(task: SentTask): BatchTask {
     payload: {
       kind: 'inline',
       get bytes() {
-        payloadReader ??= openPayloadReader(settings.metaFolder)
-        payloadReader.root.resetReadTxn()
-        const bytes = payloadReader.payloads.getBinary(uid)
+        const bytes = payloadReader.read(uid)
         assert(bytes !== undefined, `task ${uid} waits and its payload is not stored`)
         return bytes
       },
@@ -97,10 +95,7 @@ async function perform(message: IndexingMessage): Promise<IndexingValue> {
     envs.delete(message.folder)
     await seals.seal(message.folder)
     await env?.root.close()
-    if (envs.size === 0) {
-      await payloadReader?.root.close()
-      payloadReader = undefined
-    }
+    if (envs.size === 0) await payloadReader.close()
     return null
   }
   if (message.kind === 'hand-over') {

@@ -232,11 +232,13 @@ export class TaskStore {
 
   /** One transaction; durable when it resolves. */
   async #write(enter: (writes: Promise<unknown>[]) => void): Promise<void> {
-    const writes: Promise<unknown>[] = []
     this.#writeCount += 1
     try {
-      writes.push(this.#env.root.batch(() => enter(writes)))
-      await Promise.all(writes)
+      await this.#env.write(async () => {
+        const writes: Promise<unknown>[] = []
+        writes.push(this.#env.root.batch(() => enter(writes)))
+        await Promise.all(writes)
+      })
     } finally {
       this.#writeCount -= 1
     }

@@ -47,6 +47,11 @@ export class EngineIntegrity {
     return this.#scrub.close()
   }
 
+  /** See `TasksCheck`. */
+  whileTasksAreReplaced<T>(work: () => Promise<T>): Promise<T> {
+    return this.#tasks.alone(work)
+  }
+
   /** Of an index. */
   tell(damage: Damage): void {
     this.#options.onDamage?.(this.#indexView(damage))

@@ -23,6 +23,8 @@ const messageOf = (error: FileDamaged): string => `The file of the engine's task
 
 export class TasksCheck {
   readonly #folder: string
+  #isHeld = false
+  #running: Promise<unknown> = Promise.resolve()
   #damage: { readonly message: string; readonly foundAt: number } | undefined
 
   constructor(folder: string) {
@@ -33,11 +35,32 @@ export class TasksCheck {
     return this.#damage
   }
 
+  /** Runs `work`, which puts another file in its place, while nobody looks through it. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#isHeld = true
+    await this.#running
+    try {
+      return await work()
+    } finally {
+      this.#isHeld = false
+    }
+  }
+
   /** Compares the open file with its sums, or brings those up to date. Answers whether damage was found now. */
   async run(now: number, pause: (byteCount: number) => Promise<void>): Promise<boolean> {
-    if (this.#damage !== undefined) return false
+    if (this.#damage !== undefined || this.#isHeld) return false
+    const run = this.#check(now, pause)
+    this.#running = run.catch(() => undefined)
+    return run
+  }
+
+  async #check(now: number, pause: (byteCount: number) => Promise<void>): Promise<boolean> {
+    const pauseOrEnd = async (byteCount: number) => {
+      if (this.#isHeld) throw new Error('the file is replaced')
+      await pause(byteCount)
+    }
     try {
-      const { kind } = await checkSlowly(this.#folder, pause)
+      const { kind } = await checkSlowly(this.#folder, pauseOrEnd)
       let isSealed = kind === 'sound'
       for (let seals = 0; !isSealed && seals < sealsMax; seals += 1) isSealed = await sealOpenPages(this.#folder)
       return false

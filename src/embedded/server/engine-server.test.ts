@@ -39,6 +39,7 @@ function stubCore(): EngineCore {
     return bytes({})
   }
   return {
+    compactTasks: async () => ({ bytesBefore: 2048, bytesAfter: 1024 }),
     integrity: () => ({ checkedBytes: 0, lastPassAt: null, damaged: [] }),
     rules: { get: () => undefined, list: () => ({ results: [], total: 0 }) },
     indexes: () => [index, { ...index, uid: 'other' }],
