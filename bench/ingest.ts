@@ -24,6 +24,8 @@ export interface IngestResult {
   readonly cpuMsPerThousand: Readonly<Record<'journal' | 'alone', Partial<Record<ServerPart, number>>>>
   readonly visibleMsP50: { readonly journal: number; readonly alone: number; readonly added: number }
   readonly behindBacklogMsP50: number
+  /** Of the same index just before the backlog came. */
+  readonly idleMsP50: number
   readonly behindBacklogRatio: number
   readonly backlogBytes: number
 }
@@ -129,6 +131,9 @@ export async function benchIngest(
   await createIndex(journal, 'backlog')
   await createIndex(journal, 'small')
   await visibleAfterMs(journal, 'small', 0)
+  const before: number[] = []
+  for (let sample = 1; sample <= visibleSamples; sample += 1)
+    before.push(await visibleAfterMs(journal, 'small', sample))
   let sentBytes = 0
   let count = 0
   for (let first = 0; sentBytes < options.backlogBytes; first += payloadDocuments) {
@@ -142,10 +147,10 @@ export async function benchIngest(
   }
   const behind: number[] = []
   for (let sample = 1; sample <= visibleSamples; sample += 1)
-    behind.push(await visibleAfterMs(journal, 'small', sample))
+    behind.push(await visibleAfterMs(journal, 'small', visibleSamples + sample))
   const waiting = await call(journal, 'GET', '/tasks?indexUids=backlog&statuses=enqueued,processing&limit=1')
   say(
-    `${engine}: behind ${Math.round(sentBytes / 1e6)} MB (${waiting.total} of its ${count} tasks still wait at the end): ${median(behind).toFixed(1)} ms`,
+    `${engine}: behind ${Math.round(sentBytes / 1e6)} MB (${waiting.total} of its ${count} tasks still wait at the end): ${median(behind).toFixed(1)} ms, before it ${median(before).toFixed(1)} ms, first ${behind[0]?.toFixed(0)} ms`,
   )
 
   const [through, straight] = [median(speeds.journal), median(speeds.alone)]
@@ -156,7 +161,8 @@ export async function benchIngest(
     cpuMsPerThousand: cpuMs,
     visibleMsP50: { journal: shown, alone: idle, added: shown - idle },
     behindBacklogMsP50: median(behind),
-    behindBacklogRatio: median(behind) / shown,
+    idleMsP50: median(before),
+    behindBacklogRatio: median(behind) / median(before),
     backlogBytes: sentBytes,
   }
 }

@@ -210,7 +210,7 @@ export class Dispatcher {
       engine,
       marker: disk.marker,
       leftovers: new Set(indexes.value.map((index) => index.uid)),
-      window: new SendWindow(clock, this.#lease.node.engine),
+      window: new SendWindow(clock, this.#lease.node.engine, over.signal),
       watch,
       ledger,
       probe,

@@ -1,10 +1,45 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { EngineTask } from '../engine/engine.ts'
+import type { Clock } from '../lib/clock.ts'
 import { SendWindow, type Ticket, windowTasksMax } from './send-window.ts'
 
 const megabyte = 1024 * 1024
-const still = { now: () => 0, monotonic: () => 0, sleep: async () => {} }
+const still = { now: () => 0, monotonic: () => 0, sleep: () => new Promise<void>(() => {}) }
 const never = new AbortController().signal
+
+const endedTask: Omit<EngineTask, 'batchUid' | 'startedAt' | 'finishedAt'> = {
+  uid: 0,
+  indexUid: null,
+  status: 'succeeded',
+  type: '',
+  error: null,
+  details: null,
+  customMetadata: null,
+}
+
+class ManualClock implements Clock {
+  #now = 0
+  #sleeping: { readonly until: number; readonly wake: () => void }[] = []
+
+  now(): number {
+    return this.#now
+  }
+
+  monotonic(): number {
+    return this.#now
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((wake) => this.#sleeping.push({ until: this.#now + ms, wake }))
+  }
+
+  pass(ms: number): void {
+    this.#now += ms
+    for (const { wake } of this.#sleeping.filter(({ until }) => until <= this.#now)) wake()
+    this.#sleeping = this.#sleeping.filter(({ until }) => until > this.#now)
+  }
+}
 
 /** What was granted so far, in order. */
 function collect(window: SendWindow) {
@@ -20,14 +55,14 @@ function collect(window: SendWindow) {
 }
 
 test('nothing is held back while the node is idle, however long it is', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   ask('a', 100 * megabyte)
   await settle()
   assert.equal(granted.length, 1)
 })
 
 test('a lane with a backlog fills the window and no more', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 100; at += 1) ask('a', megabyte)
   await settle()
   assert.ok(granted.length > 2 && granted.length <= 16, `${granted.length}`)
@@ -37,7 +72,7 @@ test('a lane with a backlog fills the window and no more', async () => {
 })
 
 test('very many small changes are bounded by their count', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 1000; at += 1) ask('a', 10)
   await settle()
   assert.equal(granted.length, windowTasksMax)
@@ -45,7 +80,7 @@ test('very many small changes are bounded by their count', async () => {
 
 // Behind the window a small index would wait for the whole backlog of another.
 test('a small change of another index goes out at once although the window is full', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 100; at += 1) ask('big', megabyte)
   await settle()
   granted.splice(0)
@@ -59,7 +94,7 @@ test('a small change of another index goes out at once although the window is fu
 
 // There it runs beside the large batch; smaller batches would only make the neighbour slower.
 test('on the embedded engine a small change leaves its neighbour the whole window, a long one shares it', async () => {
-  const window = new SendWindow(still, 'embedded')
+  const window = new SendWindow(still, 'embedded', never)
   const { granted, ask, settle } = collect(window)
   const alone = window.windowBytes
   for (let at = 0; at < 100; at += 1) ask('big', megabyte)
@@ -76,7 +111,7 @@ test('on the embedded engine a small change leaves its neighbour the whole windo
 
 // Filling one index after the other is the usual import: each deserves large batches.
 test('lanes that follow each other have the whole window, lanes that wait for each other share a small one', async () => {
-  const window = new SendWindow(still, 'meilisearch')
+  const window = new SendWindow(still, 'meilisearch', never)
   const { granted, ask, settle } = collect(window)
   const alone = window.windowBytes
   for (const lane of ['a', 'b']) {
@@ -90,7 +125,7 @@ test('lanes that follow each other have the whole window, lanes that wait for ea
 })
 
 test('two lanes with a backlog take turns', async () => {
-  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch'))
+  const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)
   await settle()
   const count = { a: 0, b: 0 }
@@ -106,7 +141,7 @@ test('two lanes with a backlog take turns', async () => {
 })
 
 test('who stops waiting takes nothing', async () => {
-  const window = new SendWindow(still, 'meilisearch')
+  const window = new SendWindow(still, 'meilisearch', never)
   const { ask, granted, settle } = collect(window)
   ask('a', 50 * megabyte)
   await settle()
@@ -116,4 +151,45 @@ test('who stops waiting takes nothing', async () => {
   assert.equal(await waiting, undefined)
   granted[0]!.ticket.release(undefined)
   assert.equal(window.openBytes, 0)
+})
+
+// The next one comes only when the last is seen: it would find a long batch that has just begun, every time.
+test('between small changes that follow each other no long one begins, for about as long as a long one takes', async () => {
+  const clock = new ManualClock()
+  const window = new SendWindow(clock, 'meilisearch', never)
+  const { granted, ask, settle } = collect(window)
+  const end = (lane: string, batchUid: number, tookMs: number) => {
+    const at = granted.findIndex((one) => one.lane === lane)
+    const [{ ticket }] = granted.splice(at, 1) as [(typeof granted)[0]]
+    ticket.release({ ...endedTask, batchUid, startedAt: 0, finishedAt: tookMs })
+  }
+  const step = async (ms: number) => {
+    clock.pass(ms)
+    await settle()
+  }
+  ask('big', 100 * 1024)
+  ask('small', 300)
+  for (let at = 0; at < 20; at += 1) ask('big', 100 * 1024)
+  await settle()
+  for (const { lane } of [...granted]) if (lane === 'big') end('big', 1, 400)
+  await settle()
+  let longCount = 0
+  let shortCount = 0
+  for (let batch = 2; batch < 42; batch += 1) {
+    const isLong = granted.some(({ lane }) => lane === 'big')
+    if (isLong) {
+      longCount += 1
+      await step(400)
+      end('big', batch, 400)
+    }
+    await step(40)
+    if (granted.some(({ lane }) => lane === 'small')) end('small', batch + 100, 10)
+    await step(30)
+    ask('small', 300)
+    await settle()
+    assert.ok(granted.some(({ lane }) => lane === 'small'))
+    shortCount += 1
+  }
+  assert.ok(longCount >= 3, `the long lane stands still: ${longCount}`)
+  assert.ok(shortCount > 3 * longCount, `${longCount} of ${shortCount} small changes meet a long one`)
 })

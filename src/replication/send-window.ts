@@ -4,13 +4,14 @@
  * Meilisearch runs the oldest task first, whoever sent it: what is already there delays every later change. So the window is
  * the node's, in bytes that it finishes within a time, and lanes take turns for it (deficit round robin). A lone lane may
  * fill seconds, which makes large batches; once lanes wait for each other, about as long as a small change takes anyway:
- * mostly one slice at a time. The embedded engine runs small changes beside the large batches of other indexes, so that they
+ * mostly one slice at a time, with quiet times in between. The embedded engine runs small changes beside the large batches of other indexes, so that they
  * take nothing from them: only long lanes share there.
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Node } from '../store/catalogue.ts'
 import { BatchPace } from './batch-pace.ts'
+import { QuietTime } from './quiet-time.ts'
 
 interface Span {
   readonly batchCosts: number
@@ -70,8 +71,8 @@ export interface Ticket {
 interface Waiter {
   readonly lane: string
   readonly cost: number
-  /** Nobody waits for it on the node. */
-  readonly isLight: boolean
+  /** Within the reserve. */
+  readonly isShort: boolean
   readonly grant: () => void
   deficit: number
 }
@@ -80,17 +81,23 @@ export class SendWindow {
   readonly #clock: Clock
   readonly #terms: Terms
   readonly #pace = new BatchPace()
+  readonly #quiet = new QuietTime()
+  /** Ends with the session. */
+  readonly #signal: AbortSignal
+  /** When it is looked at again. */
+  #shareAt = Number.POSITIVE_INFINITY
   #openBytes = 0
   #openTasks = 0
   readonly #openOfLane = new Map<string, number>()
-  /** Of them, those that other lanes may wait for on the node. */
+  /** Of them, those that other lanes wait for on the node. */
   readonly #heavyOfLane = new Map<string, number>()
   /** Batches whose tasks are ending, by number; two may run at once. */
   readonly #batches = new Map<number, { byteCount: number; readonly tookMs: number }>()
   #sharedUntil = 0
   #turns: Waiter[] = []
 
-  constructor(clock: Clock, engine: Node['engine']) {
+  constructor(clock: Clock, engine: Node['engine'], signal: AbortSignal) {
+    this.#signal = signal
     this.#clock = clock
     this.#terms = termsOf[engine]
   }
@@ -111,14 +118,15 @@ export class SendWindow {
   acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<Ticket | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
     const cost = Math.max(costBytesMin, byteCount)
-    const isLight = this.#terms.runsBeside && cost <= this.#terms.reserveBytes && !this.#openOfLane.has(lane)
-    if (!isLight && this.#isOpenForOthers(lane)) this.#sharedUntil = this.#clock.monotonic() + sharedForMs
+    const isShort = cost <= this.#terms.reserveBytes && !this.#openOfLane.has(lane)
+    if (!this.#isLight({ isShort }) && this.#isOpenForOthers(lane))
+      this.#sharedUntil = this.#clock.monotonic() + sharedForMs
     return new Promise((resolve) => {
       const end = (isGranted: boolean) => {
         signal.removeEventListener('abort', onAbort)
         resolve(isGranted ? this.#ticket(waiter, byteCount) : undefined)
       }
-      const waiter: Waiter = { lane, cost, isLight, deficit: 0, grant: () => end(true) }
+      const waiter: Waiter = { lane, cost, isShort, deficit: 0, grant: () => end(true) }
       const onAbort = () => {
         this.#turns = this.#turns.filter((other) => other !== waiter)
         end(false)
@@ -133,8 +141,13 @@ export class SendWindow {
   #isOpenForOthers(lane: string): boolean {
     return (
       this.#heavyOfLane.size > (this.#heavyOfLane.has(lane) ? 1 : 0) ||
-      this.#turns.some((other) => other.lane !== lane && !other.isLight)
+      this.#turns.some((other) => other.lane !== lane && !this.#isLight(other))
     )
+  }
+
+  /** Nobody waits for it on the node. */
+  #isLight({ isShort }: Pick<Waiter, 'isShort'>): boolean {
+    return isShort && this.#terms.runsBeside
   }
 
   #ticket(waiter: Waiter, byteCount: number): Ticket {
@@ -143,23 +156,26 @@ export class SendWindow {
       release: (task) => {
         if (!isOpen) return
         isOpen = false
-        if (task !== undefined) this.#note(task, byteCount)
+        if (task !== undefined) this.#note(task, waiter, byteCount)
         this.#release(waiter)
       },
     }
   }
 
-  #release({ lane, cost, isLight }: Waiter): void {
+  #release(waiter: Waiter): void {
+    const { lane, cost } = waiter
     this.#openBytes -= cost
     this.#openTasks -= 1
     count(this.#openOfLane, lane, -1)
-    if (!isLight) count(this.#heavyOfLane, lane, -1)
+    if (!this.#isLight(waiter)) count(this.#heavyOfLane, lane, -1)
+    if (waiter.isShort) this.#quiet.end(lane, this.#clock.monotonic(), this.#pace.batchMs)
     this.#share()
   }
 
   /** The node's speed is that of whole batches: their payload bytes over the time that they ran. */
-  #note({ batchUid, startedAt, finishedAt }: EngineTask, byteCount: number): void {
+  #note({ batchUid, startedAt, finishedAt }: EngineTask, waiter: Waiter, byteCount: number): void {
     if (batchUid === null || startedAt === null || finishedAt === null) return
+    if (this.#isLong(waiter)) this.#quiet.noteLong(finishedAt - startedAt)
     const batch = this.#batches.get(batchUid) ?? { byteCount: 0, tookMs: finishedAt - startedAt }
     batch.byteCount += byteCount
     this.#batches.set(batchUid, batch)
@@ -173,24 +189,52 @@ export class SendWindow {
   #share(): void {
     // Each pass gives every waiting lane a quantum; a pass that grants nothing while there is room goes on, since the
     // deficits grow until the cheapest fits. Bounded: a cost is at most some hundred quanta.
-    for (;;) {
+    while (this.#turns.length > 0) {
       const granted = this.#turns.filter((waiter) => this.#takeTurn(waiter))
-      if (granted.length === 0 && !this.#turns.some((waiter) => this.#hasRoom(waiter))) return
-      if (this.#turns.length === 0) return
+      if (granted.length === 0 && !this.#turns.some((waiter) => this.#mayGo(waiter))) break
     }
+    this.#shareLater()
   }
 
   #takeTurn(waiter: Waiter): boolean {
-    if (!this.#hasRoom(waiter)) return false
+    if (!this.#mayGo(waiter)) return false
     waiter.deficit += quantumBytes
     if (waiter.deficit < waiter.cost) return false
     this.#turns = this.#turns.filter((other) => other !== waiter)
     this.#openBytes += waiter.cost
     this.#openTasks += 1
     count(this.#openOfLane, waiter.lane, 1)
-    if (!waiter.isLight) count(this.#heavyOfLane, waiter.lane, 1)
+    if (!this.#isLight(waiter)) count(this.#heavyOfLane, waiter.lane, 1)
+    if (waiter.isShort) this.#quiet.begin(waiter.lane)
+    if (this.#isLong(waiter)) this.#quiet.beginLong()
     waiter.grant()
     return true
+  }
+
+  #mayGo(waiter: Waiter): boolean {
+    return this.#hasRoom(waiter) && this.#heldUntil(waiter) === undefined
+  }
+
+  /** See `QuietTime`. */
+  #heldUntil(waiter: Waiter): number | undefined {
+    return this.#isLong(waiter) ? this.#quiet.heldUntil(waiter.lane, this.#clock.monotonic()) : undefined
+  }
+
+  #isLong({ cost }: Waiter): boolean {
+    return cost > this.#terms.reserveBytes && !this.#terms.runsBeside
+  }
+
+  /** When the quiet time of those who have room is over. */
+  #shareLater(): void {
+    const ends = this.#turns.flatMap((waiter) => (this.#hasRoom(waiter) ? (this.#heldUntil(waiter) ?? []) : []))
+    const at = Math.min(...ends)
+    if (at >= this.#shareAt) return
+    this.#shareAt = at
+    const again = () => {
+      if (this.#shareAt === at) this.#shareAt = Number.POSITIVE_INFINITY
+      if (!this.#signal.aborted) this.#share()
+    }
+    this.#clock.sleep(Math.max(1, at - this.#clock.monotonic()), this.#signal).then(again, again)
   }
 
   #hasRoom({ lane, cost }: Waiter): boolean {
