@@ -114,14 +114,19 @@ async function checkEngine({ config, env }: CommandContext): Promise<Finding> {
   }
 }
 
-/** Lanes and gateways need keys of their own on it (P-22). */
+const rightsTexts = {
+  'makes-keys': 'and lets us make keys',
+  'one-key': 'and its key is used for everything, as it may make no others',
+  keyless: 'and runs without a master key',
+}
+
+/** What lanes and gateways need of it (P-22). */
 async function checkEngineRights(url: string, key: string | null): Promise<Finding> {
   try {
-    await checkEngineKey(url, key)
-    const keys = key === null ? 'and runs without a master key' : 'and lets us make keys'
-    return { check: 'Engine', state: 'good', found: `${url} is healthy ${keys}` }
+    const rights = await checkEngineKey(url, key)
+    return { check: 'Engine', state: 'good', found: `${url} is healthy ${rightsTexts[rights]}` }
   } catch (error) {
-    const advice = 'Give its master key with --engine-key.'
+    const advice = 'Give its master key with --engine-key, or a key with all that is needed.'
     return { check: 'Engine', state: 'bad', found: error instanceof Error ? error.message : String(error), advice }
   }
 }

@@ -106,7 +106,7 @@ async function listNodes({ config, terminal, programs }: CommandContext): Promis
 }
 
 async function showNode({ config, terminal, programs }: CommandContext, id: string): Promise<void> {
-  await withStore(programs, config, async ({ catalogue, laneJournal }) => {
+  await withStore(programs, config, async ({ catalogue, laneJournal, engineCredentials }) => {
     const snapshot = await catalogue.snapshot()
     const node = snapshot.nodes.find((candidate) => candidate.id === id)
     if (node === undefined) throw new CommandFailed('notFound', `no node \`${id}\`; \`flapjack node list\` shows all`)
@@ -118,6 +118,8 @@ async function showNode({ config, terminal, programs }: CommandContext, id: stri
       isHealthy: await isHealthy(node.url),
       trouble,
       replicas: replicas.length,
+      /** Gateways use the node's own key, which may make no others. */
+      hasOneKey: (await engineCredentials.ofNode(id)).some(({ generation }) => generation === 0),
       shards: replicas.reduce((sum, { shards }) => sum + shards.length, 0),
       filling: replicas.filter(({ state }) => state === 'filling').length,
       /** The longest waiting, at most 100. */
@@ -178,6 +180,7 @@ function nodeLines(
     readonly isHealthy: boolean
     readonly trouble: string | null
     readonly replicas: number
+    readonly hasOneKey: boolean
     readonly shards: number
     readonly filling: number
     readonly behind: readonly BehindView[]
@@ -193,6 +196,7 @@ function nodeLines(
     `Group     ${group}`,
     `Capacity  ${room(capacity?.diskBytes)} disk, ${room(capacity?.memoryBytes)} memory`,
     `Replicas  ${replicas}, with ${shards} shards${filling === 0 ? '' : `, ${filling} of them being filled`}`,
+    ...(view.hasOneKey ? ['Key       one for everything: it may make no others for gateways'] : []),
     ...(trouble === null ? [] : [`Trouble   ${trouble}`]),
   ]
   if (behind.length === 0) return lines.join('\n')

@@ -125,7 +125,10 @@ export interface Engine {
     EngineReply<readonly { readonly uid: string; readonly primaryKey: string | null; readonly createdAt: string }[]>
   >
   indexStats(uid: string, signal: AbortSignal): Promise<EngineReply<JsonObject>>
-  /** The node's marker key (NF-31): created once, read at every reconnect. */
+  /**
+   * The node's marker key (NF-31): created once, read at every reconnect. `refused` = our key may not see keys, or the
+   * engine has none.
+   */
   readMarker(
     signal: AbortSignal,
   ): Promise<EngineReply<{ readonly name: string; readonly description: string; readonly createdAt: string } | null>>

@@ -25,6 +25,8 @@ export type CallBody =
   | { readonly kind: 'ndjson'; readonly chunks: AsyncIterable<Uint8Array>; readonly gzip: boolean }
 
 export interface Call {
+  /** That our key may not do this is an answer (`refused`), and no failure. */
+  readonly mayRefuseKey?: boolean
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** With query string. */
   readonly path: string
@@ -72,7 +74,7 @@ export async function callEngine(
     call.onHeaders?.(answer.headers)
     const text = await answer.body.text()
     if (call.isText && answer.statusCode === 200) return answered(text)
-    return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text)
+    return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text, call.mayRefuseKey)
   } catch (error) {
     const reason = describe(error)
     const isUnsent = unsentCodes.has(codeOf(error)) || !sending.isComplete()
@@ -80,7 +82,7 @@ export async function callEngine(
   }
 }
 
-function classify(status: number, text: string): EngineReply<Json> {
+function classify(status: number, text: string, mayRefuseKey = false): EngineReply<Json> {
   const value = parse(text)
   if (status >= 200 && status < 300) {
     return value === undefined && text !== ''
@@ -90,7 +92,8 @@ function classify(status: number, text: string): EngineReply<Json> {
   const error = errorOf(value)
   if (status >= 500 || error === undefined)
     return failed(error ? `${status} ${error.code}: ${error.message}` : `${status}`)
-  if (status === 408 || status === 429 || setUpCodes.has(error.code)) return failed(`${status} ${error.code}`)
+  const isSetUp = setUpCodes.has(error.code) && !(mayRefuseKey && error.code === 'invalid_api_key')
+  if (status === 408 || status === 429 || isSetUp) return failed(`${status} ${error.code}`)
   return { kind: 'refused', status, error }
 }
 

@@ -3,6 +3,8 @@
  * nothing else, so that no gateway needs a master key. They are made before the project's first index on the node is, made
  * again where a disk lost them, and replaced every 90 days: the one before goes on working until the next replacement.
  *
+ * Where the key of a node may make no others, gateways get that one key for everything.
+ *
  * Several workers may do all of it at once: a key's uid follows from what it is for, and with it its value.
  */
 import { createHash } from 'node:crypto'
@@ -66,6 +68,8 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
   const stopping = new AbortController()
   /** What this process knows to be there: ids of credentials, and of projects that share one. */
   const known = new Set<string>()
+  /** Nodes of which the log said that there is one key for everything. */
+  const told = new Set<NodeId>()
 
   async function provide(
     node: Node,
@@ -73,11 +77,11 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
     before: KeptCredential | undefined,
     present: ReadonlyMap<string, string>,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<'made' | 'refused'> {
     const keys = keysOf(node)
     const id = credentialId(node.id, wanted.purpose)
     const isDue = before !== undefined && clock.now() - before.madeAt >= lastsMs
-    const generation = (before?.generation ?? 1) + (isDue ? 1 : 0)
+    const generation = Math.max(1, (before?.generation ?? 1) + (isDue ? 1 : 0))
     const uid = keyUid(id, generation)
     const grant = {
       uid,
@@ -86,7 +90,7 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
       indexes: wanted.indexes,
     }
     const value = present.get(uid) ?? (await keys.make(grant, signal))
-    if (value === 'refused') throw new Error('the engine lets us make no keys')
+    if (value === 'refused') return 'refused'
     if (before?.key !== value || before.generation !== generation) {
       const madeAt = before === undefined || isDue ? clock.now() : before.madeAt
       await credentials.put({ id, node: node.id, project: wanted.project, key: value, generation, madeAt })
@@ -94,14 +98,34 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
     // Gateways have the new one within a second, and their requests under way end with the one before.
     if (isDue && generation > 2) await keys.remove(keyUid(id, generation - 2), signal)
     known.add(id)
+    return 'made'
   }
+
+  /** The node's own key, for everything. */
+  async function shareOwnKey(node: Node, kept: ReadonlyMap<string, KeptCredential>): Promise<void> {
+    const { key } = node
+    if (key === null) return
+    if (!told.has(node.id)) {
+      told.add(node.id)
+      log.warn({ node: node.id }, 'the key of the node may make no others: gateways use it itself, for all projects')
+    }
+    for (const purpose of ['reads', 'flags'] as const) {
+      const id = credentialId(node.id, purpose)
+      const before = kept.get(id)
+      const isOurs = before !== undefined && before.generation > 0
+      if (isOurs || before?.key === key) continue
+      await credentials.put({ id, node: node.id, project: null, key, generation: 0, madeAt: clock.now() })
+    }
+  }
+
+  const keptOf = async (node: Node) => new Map((await credentials.ofNode(node.id)).map((one) => [one.id, one]))
 
   async function settle(node: Node, signal: AbortSignal): Promise<void> {
     if (node.key === null) return
     const present = await keysOf(node).list(signal)
     if (present === 'keyless') return
-    if (present === 'refused') throw new Error('the engine refuses its master key')
-    const kept = new Map((await credentials.ofNode(node.id)).map((one) => [one.id, one]))
+    const kept = await keptOf(node)
+    if (present === 'refused') return shareOwnKey(node, kept)
     const projects = await credentials.projectsOn(node.id)
     const isKept = (id: ProjectId) => kept.has(credentialId(node.id, id))
     const old = projects.filter(({ id }) => isKept(id))
@@ -111,7 +135,8 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
     const needsShared = fresh.length > room || kept.has(credentialId(node.id, 'reads'))
     for (const wanted of [...own, ...(needsShared ? [reads] : []), flags]) {
       signal.throwIfAborted()
-      await provide(node, wanted, kept.get(credentialId(node.id, wanted.purpose)), present, signal)
+      const before = kept.get(credentialId(node.id, wanted.purpose))
+      if ((await provide(node, wanted, before, present, signal)) === 'refused') return shareOwnKey(node, kept)
     }
   }
 
@@ -123,7 +148,8 @@ export function keepEngineCredentials(deps: CredentialKeeperDeps): CredentialKee
       const hasRoom = (await credentials.count(node.id)) < projectsMax[node.engine]
       const wanted = hasRoom ? readsOf(named) : reads
       if (hasRoom || !(await credentials.has(credentialId(node.id, 'reads')))) {
-        await provide(node, wanted, undefined, new Map(), signal)
+        const outcome = await provide(node, wanted, undefined, new Map(), signal)
+        if (outcome === 'refused') await shareOwnKey(node, await keptOf(node))
       }
     }
     known.add(id)

@@ -16,7 +16,7 @@ export type DiskFinding =
 
 type Ask = <T>(call: (signal: AbortSignal) => Promise<EngineReply<T>>) => Promise<EngineReply<T>>
 
-/** How the marker of a node begins that has no keys, because it runs without a master key: there, only the proof tells. */
+/** How the marker of a node begins that has no keys, or whose key may not manage them: there, only the proof tells. */
 export const keylessMarker = 'keyless'
 
 export async function findDisk(

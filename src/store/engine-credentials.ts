@@ -10,7 +10,7 @@ import { recordEvents, transact } from './transaction.ts'
 
 /** With what is needed to make it again. */
 export interface KeptCredential extends Credential {
-  /** 1 or more. */
+  /** 1 or more; 0 = it is the node's own key, which may make no others. */
   readonly generation: number
   readonly madeAt: number
 }

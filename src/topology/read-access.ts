@@ -4,7 +4,7 @@ import type { RouteTable } from './route-table.ts'
 
 /**
  * - a project's id: reads that project's indexes.
- * - `reads`: reads every index, where a node has too many projects for a key each.
+ * - `reads`: reads every index, where a node has too many projects for a key each, or its key makes none.
  * - `flags`: switches experimental features on.
  */
 export type CredentialPurpose = ProjectId | 'reads' | 'flags'
