@@ -53,6 +53,7 @@ import { resetSettings, writeSettings } from './settings-handlers.ts'
 import { readMetrics, readStats } from './stats-handlers.ts'
 import {
   cancelTasks,
+  compactTasks,
   deleteTasks,
   listBatches,
   listTasks,
@@ -112,6 +113,7 @@ export const handlers: Record<Exclude<HandlerName, OpenName | RelayedName>, Hand
   readTaskDocuments,
   cancelTasks,
   deleteTasks,
+  compactTasks,
   listBatches,
   readBatch,
   listKeys,

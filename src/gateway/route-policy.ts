@@ -54,6 +54,7 @@ export type HandlerName =
   | 'readTaskDocuments'
   | 'cancelTasks'
   | 'deleteTasks'
+  | 'compactTasks'
   | 'listBatches'
   | 'readBatch'
   | 'listKeys'
@@ -197,7 +198,10 @@ export const routePolicies: readonly RoutePolicy[] = [
   route('GET', '/tasks', 'tasks.get', emulate('listTasks')),
   route('DELETE', '/tasks', 'tasks.delete', write('deleteTasks')),
   route('POST', '/tasks/cancel', 'tasks.cancel', write('cancelTasks')),
-  route('POST', '/tasks/compact', 'tasks.compact', refuse(notGranted)),
+  route('POST', '/tasks/compact', 'tasks.compact', {
+    ...emulate('compactTasks'),
+    feature: { feature: 'taskQueueCompactionRoute', action: 'Using the /tasks/compact route' },
+  }),
   route('GET', '/tasks/{task}', 'tasks.get', emulate('readTask')),
   route('GET', '/tasks/{task}/documents', 'tasks.get', {
     ...emulate('readTaskDocuments'),

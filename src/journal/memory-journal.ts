@@ -100,6 +100,8 @@ export function openMemoryJournal(deps: MemoryDependencies): Journal {
         .filter((index) => index.state.project === project && index.state.completed < index.state.head)
         .flatMap((index) => index.state.readUid ?? [])
         .sort(),
+    taskBytes: async (project) =>
+      factsIn(project).reduce((sum, task) => sum + Buffer.byteLength(JSON.stringify(task)), 0),
     async change(project, task) {
       const change = visible(project, task)
       return change && changeOf(change)

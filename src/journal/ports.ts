@@ -105,6 +105,8 @@ export interface Journal {
   matchingTasks(project: ProjectId, filter: TaskFilter, authorised?: readonly string[]): Promise<readonly number[]>
   /** Indexes of the project with a change that is enqueued or processing, as reads name them (`isIndexing` of stats). */
   busyIndexes(project: ProjectId): Promise<readonly string[]>
+  /** What the tasks of the project take in the store, payloads that lie outside apart. Reads them all. */
+  taskBytes(project: ProjectId): Promise<number>
   /** The change itself, with payload, for `/tasks/{uid}/documents`. */
   change(project: ProjectId, task: number): Promise<Change | undefined>
   /** Tasks that finished behind `cursor` (0 = from the first), at most `limit`. For webhooks and metering. */

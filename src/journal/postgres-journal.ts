@@ -53,6 +53,15 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
       )
       return rows.map((row) => row.read_uid)
     },
+    async taskBytes(project) {
+      const { rows } = await reachInTime(() =>
+        pool.query<{ bytes: number }>(
+          'select coalesce(sum(pg_column_size(c)), 0)::float8 as bytes from changes c where project_id = $1',
+          [project],
+        ),
+      )
+      return rows[0]?.bytes ?? 0
+    },
     async change(project, task) {
       const { rows } = await reachInTime(() =>
         pool.query<ChangeRow>('select * from changes where project_id = $1 and task = $2 and not is_hidden', [

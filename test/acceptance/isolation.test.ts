@@ -226,6 +226,20 @@ inEveryLayout((layout) => {
     }
   })
 
+  test("compacting tasks is behind its flag, and tells of the project's own tasks alone", async () => {
+    const [mine, other] = projects as [TestProject, TestProject]
+    const compact = async ({ masterKey }: TestProject) => (await call(masterKey, 'POST', '/tasks/compact')).body
+    assert.equal((await compact(mine)).code, 'feature_not_enabled')
+    for (const { masterKey } of [mine, other])
+      await call(masterKey, 'PATCH', '/experimental-features', { taskQueueCompactionRoute: true })
+    const before = await compact(other)
+    assert.deepEqual([before.status, before.preSize], ['succeeded', before.postSize])
+    const { preSize } = await compact(mine)
+    await done(mine.masterKey, await call(mine.masterKey, 'DELETE', '/indexes/products/documents/0'))
+    assert.notEqual((await compact(mine)).preSize, preSize)
+    assert.deepEqual(await compact(other), before)
+  })
+
   test("a tenant token finds only its rule's documents, whatever filter the caller sends", async () => {
     const [mine] = projects as [TestProject]
     const search = (await call(mine.masterKey, 'GET', '/keys?limit=1000')).body.results.find(

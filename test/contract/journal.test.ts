@@ -758,7 +758,9 @@ function work(source: StoreSource) {
     assert.deepEqual(await journal.batch(id, batch?.uid ?? -1), batch)
     assert.deepEqual(await uids({ batchUids: [batch?.uid] }), [1, 0])
     assert.deepEqual(await journal.busyIndexes(id), [])
+    const bytesBefore = await journal.taskBytes(id)
     await world.put('a')
+    assert.ok((await journal.taskBytes(id)) > bytesBefore && bytesBefore > 0)
     assert.deepEqual(await journal.busyIndexes(id), ['a'])
   })
 

@@ -63,17 +63,6 @@ test('a batch tells which tables it changed, in sizes for people', async () => {
   }
 })
 
-test('the list of tasks is not compacted', async () => {
-  const engine = await startEngine()
-  try {
-    assert.equal((await engine.post('/tasks/compact')).code, 'feature_not_enabled')
-    await engine.patch('/experimental-features', { taskQueueCompactionRoute: true })
-    assert.equal((await engine.post('/tasks/compact')).code, 'feature_not_available')
-  } finally {
-    await engine.close()
-  }
-})
-
 test('while a batch runs, it tells how far it is; cancelled tasks are in the batch of what cancelled them', async () => {
   const engine = await startEngine()
   try {
