@@ -14,11 +14,20 @@ const closeObject = 125
 
 /** @param text  a valid JSON object. */
 export function splitMembers(text: string): Members {
+  const members: Members = new Map()
+  cutMembers(text, firstMember(text), (name, value) => members.set(name, value))
+  return members
+}
+
+/** Every member in turn, where they need not be kept. @param text  a valid JSON object. */
+export function forEachMember(text: string, take: (name: string, value: string) => void): void {
+  cutMembers(text, firstMember(text), take)
+}
+
+function firstMember(text: string): number {
   const at = skipSpace(text, 0)
   assert(text.charCodeAt(at) === openObject, 'a document is a JSON object')
-  const members: Members = new Map()
-  cutMembers(text, skipSpace(text, at + 1), members)
-  return members
+  return skipSpace(text, at + 1)
 }
 
 /**
@@ -38,7 +47,8 @@ export function splitAround(
   if (at > 0) {
     const members: Members = new Map()
     // Were it a member of something within the list, more than one object would end behind it.
-    if (cutMembers(text, at + 2, members) === text.length - 1) return { members, items: cutItems(text, first.length) }
+    const end = cutMembers(text, at + 2, (name, value) => members.set(name, value))
+    if (end === text.length - 1) return { members, items: cutItems(text, first.length) }
   }
   const members = splitMembers(text)
   const items = members.get(list)
@@ -47,7 +57,7 @@ export function splitAround(
 }
 
 /** Behind the last member. @param from  where the first name begins, or what follows the last one. */
-function cutMembers(text: string, from: number, members: Members): number {
+function cutMembers(text: string, from: number, take: (name: string, value: string) => void): number {
   let at = from
   while (text.charCodeAt(at) === quote) {
     const nameEnd = stringEnd(text, at)
@@ -55,7 +65,7 @@ function cutMembers(text: string, from: number, members: Members): number {
     const name = raw.includes('\\') ? (JSON.parse(text.slice(at, nameEnd)) as string) : raw
     const start = skipSpace(text, skipSpace(text, nameEnd) + 1)
     const end = valueEnd(text, start)
-    members.set(name, text.slice(start, end))
+    take(name, text.slice(start, end))
     at = skipSpace(text, end)
     if (text.charCodeAt(at) !== comma) break
     at = skipSpace(text, at + 1)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { completeSettings } from '../api/settings.ts'
 import type { JsonObject } from '../lib/json.ts'
+import { seededRandom } from '../lib/random.ts'
 import { distributionText, mergeFacetCounts, statsText } from './facet-counts.ts'
 
 const leg = (distribution: string, stats = '{}', total = 10) => ({ total, facets: { distribution, stats } })
@@ -29,6 +30,21 @@ test('by count: the greater count first, of equal ones the greater value, cut to
   const faceting = settings({ maxValuesPerFacet: 3, sortFacetValuesBy: { '*': 'count' } })
   const legs = [leg('{"g":{"c":3,"a":1}}'), leg('{"g":{"b":3,"a":1,"d":1}}')]
   assert.equal(distributionText(mergeFacetCounts(legs, faceting, 20)), '{"g":{"c":3,"b":3,"a":2}}')
+})
+
+test('of many values the first ones are those of the whole list, in its order', () => {
+  const random = seededRandom(5)
+  const values = Array.from({ length: 500 }, (_, at) => [`v${at}`, 1 + random.integer(20)] as const)
+  const legs = [leg(JSON.stringify({ g: Object.fromEntries(values) }))]
+  const shown = (maxValuesPerFacet: number, order: string) => {
+    const faceting = settings({ maxValuesPerFacet, sortFacetValuesBy: { '*': order } })
+    return [...(mergeFacetCounts(legs, faceting, 500).distribution.get('g') ?? [])]
+  }
+  for (const order of ['alpha', 'count']) {
+    const whole = shown(1_000, order)
+    assert.equal(whole.length, 500)
+    for (const count of [1, 7, 100, 250, 499, 500]) assert.deepEqual(shown(count, order), whole.slice(0, count))
+  }
 })
 
 test('spellings of one value are one value, shown the same whichever leg is first', () => {

@@ -1,7 +1,7 @@
 /** Facets of several nodes as one: counts summed by value, put in order and cut as one node does (merge findings, 6 and 7). */
 import type { IndexSettings } from '../api/index-settings.ts'
 import { normaliseFacet } from '../embedded/text/normalise.ts'
-import { type Members, splitMembers } from '../lib/json-cut.ts'
+import { forEachMember, type Members, splitMembers } from '../lib/json-cut.ts'
 import { hiddenDistinct } from './hidden-distinct.ts'
 import { isReservedName } from './reserved-names.ts'
 import { compareBytes } from './score-keys.ts'
@@ -52,14 +52,13 @@ export function mergeFacetCounts(legs: readonly FacetLeg[], settings: IndexSetti
       if (!isClients(field)) continue
       const values = fields.get(field) ?? new Map<string, Value>()
       fields.set(field, values)
-      addValues(values, numbersFirst(splitMembers(text), ranges.get(field), orderOf(field), total), sign)
+      addValues(values, text, { range: ranges.get(field), order: orderOf(field), candidates: total, sign })
     }
     for (const [field, range] of ranges) if (isClients(field)) stats.set(field, join(stats.get(field), range))
   }
   const distribution = sortedFields(fields).map(([field, values]) => {
-    const all = [...values.values()].filter(({ count }) => count > 0)
     const shown =
-      orderOf(field) === 'count' ? byCount(all, maxValuesPerFacet) : byValue(all, maxValuesPerFacet, candidates)
+      orderOf(field) === 'count' ? byCount(values, maxValuesPerFacet) : byValue(values, maxValuesPerFacet, candidates)
     return [field, new Map(shown.map((value) => [value.shown, value.count]))] as const
   })
   return { distribution: new Map(distribution), stats: new Map(sortedFields(stats)) }
@@ -92,52 +91,44 @@ function join(known: Range | undefined, { min, max }: Range): Range {
 
 const numeric = /^-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/
 
-interface Listed {
-  readonly key: string
-  readonly count: number
-  readonly isNumber: boolean
+interface LegValues {
+  readonly range: Range | undefined
+  readonly order: Order
+  readonly candidates: number
+  readonly sign: 1 | -1
 }
 
 /**
- * One leg's values of a field. Numbers come before strings, and a string may read like a number: one that lies outside the
- * range of the numbers, or breaks their order, is the first of the strings.
+ * Adds one leg's values of a field. Numbers come before strings, and a string may read like a number: one that lies outside
+ * the range of the numbers, or breaks their order, is the first of the strings.
+ *
+ * @param text  value → count, as the node wrote it.
  */
-function* numbersFirst(
-  listed: ReadonlyMap<string, string>,
-  range: Range | undefined,
-  order: Order,
-  candidates: number,
-): Generator<Listed> {
-  let before: Listed | undefined
-  let isAmongNumbers = range !== undefined
-  for (const [key, text] of listed) {
-    const number = Number(key)
-    const count = Number(text)
-    isAmongNumbers &&=
-      range !== undefined && numeric.test(key) && number >= Number(range.min) && number <= Number(range.max)
-    if (isAmongNumbers && before !== undefined) {
-      const value = { form: key, count, shown: key, isNumber: true }
-      const last = { form: before.key, count: before.count, shown: before.key, isNumber: true }
-      isAmongNumbers = (order === 'count' ? compareCounts(last, value) : compareNumbers(last, value, candidates)) <= 0
+function addValues(values: Map<string, Value>, text: string, { range, order, candidates, sign }: LegValues): void {
+  let before: Value | undefined
+  let isNumber = range !== undefined
+  forEachMember(text, (key, countText) => {
+    const found = Number(countText)
+    if (isNumber && range !== undefined) {
+      const number = Number(key)
+      const value = { shown: key, isNumber, form: key, count: found }
+      isNumber = numeric.test(key) && number >= Number(range.min) && number <= Number(range.max)
+      if (isNumber && before !== undefined)
+        isNumber = (order === 'count' ? compareCounts(before, value) : compareNumbers(before, value, candidates)) <= 0
+      before = value
     }
-    before = { key, count, isNumber: isAmongNumbers }
-    yield before
-  }
-}
-
-function addValues(values: Map<string, Value>, listed: Iterable<Listed>, sign: 1 | -1): void {
-  for (const { key, count: found, isNumber } of listed) {
     const count = sign * found
     const form = isNumber ? key : normaliseFacet(key)
     const known = values.get(form)
-    if (known === undefined) values.set(form, { shown: key, isNumber, form, count })
-    else {
-      known.count += count
-      known.isNumber &&= isNumber
-      // Of several spellings, the same one whichever leg answers first (F8).
-      if (compareBytes(key, known.shown) < 0) known.shown = key
+    if (known === undefined) {
+      values.set(form, { shown: key, isNumber, form, count })
+      return
     }
-  }
+    known.count += count
+    known.isNumber &&= isNumber
+    // Of several spellings, the same one whichever leg answers first (F8).
+    if (key !== known.shown && compareBytes(key, known.shown) < 0) known.shown = key
+  })
 }
 
 const compareNumbers = (a: Value, b: Value, candidates: number): number =>
@@ -145,22 +136,53 @@ const compareNumbers = (a: Value, b: Value, candidates: number): number =>
 
 const compareCounts = (a: Value, b: Value): number => b.count - a.count || Number(b.form) - Number(a.form)
 
-function byValue(values: readonly Value[], valuesMax: number, candidates: number): readonly Value[] {
-  const numbers = values.filter(({ isNumber }) => isNumber)
-  const strings = values.filter(({ isNumber }) => !isNumber)
-  numbers.sort((a, b) => compareNumbers(a, b, candidates))
-  strings.sort((a, b) => compareBytes(a.form, b.form))
-  return [...numbers, ...strings].slice(0, valuesMax)
+type Values = ReadonlyMap<string, Value>
+
+function byValue(values: Values, valuesMax: number, candidates: number): readonly Value[] {
+  const { numbers, strings } = byKind(values)
+  const first = firstInOrder(numbers, valuesMax, (a, b) => compareNumbers(a, b, candidates))
+  return [...first, ...firstInOrder(strings, valuesMax - first.length, (a, b) => compareBytes(a.form, b.form))]
 }
 
 /** As in the engine, numbers that fill the list exactly leave no end to the strings (R5). */
-function byCount(values: readonly Value[], valuesMax: number): readonly Value[] {
-  const numbers = values.filter(({ isNumber }) => isNumber)
-  const strings = values.filter(({ isNumber }) => !isNumber)
-  numbers.sort(compareCounts)
-  strings.sort((a, b) => b.count - a.count || compareBytes(b.form, a.form))
-  if (numbers.length >= valuesMax) return [...numbers.slice(0, valuesMax), ...strings]
-  return [...numbers, ...strings.slice(0, valuesMax - numbers.length)]
+function byCount(values: Values, valuesMax: number): readonly Value[] {
+  const { numbers, strings } = byKind(values)
+  const first = firstInOrder(numbers, valuesMax, compareCounts)
+  const stringsMax = numbers.length >= valuesMax ? Number.POSITIVE_INFINITY : valuesMax - first.length
+  return [...first, ...firstInOrder(strings, stringsMax, (a, b) => b.count - a.count || compareBytes(b.form, a.form))]
+}
+
+function byKind(values: Values): { readonly numbers: readonly Value[]; readonly strings: readonly Value[] } {
+  const numbers: Value[] = []
+  const strings: Value[] = []
+  for (const value of values.values()) {
+    if (value.count <= 0) continue
+    if (value.isNumber) numbers.push(value)
+    else strings.push(value)
+  }
+  return { numbers, strings }
+}
+
+/** The first ones, without putting what is far behind them in order. */
+function firstInOrder(
+  values: readonly Value[],
+  countMax: number,
+  compare: (a: Value, b: Value) => number,
+): readonly Value[] {
+  if (countMax === 0) return []
+  let first: Value[] = []
+  let last: Value | undefined
+  const cut = () => {
+    first = first.sort(compare).slice(0, countMax)
+    last = first[countMax - 1]
+  }
+  for (const value of values) {
+    if (last !== undefined && compare(value, last) >= 0) continue
+    first.push(value)
+    if (first.length >= 2 * countMax) cut()
+  }
+  cut()
+  return first
 }
 
 /** `{"genre":{"Fantasy":2}}`. */
