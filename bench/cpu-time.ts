@@ -45,6 +45,11 @@ export function cpuMsByPart(pid: number): ReadonlyMap<ServerPart, number> {
   return spent
 }
 
+/** The process and all that it started. */
+export function pidsOf(pid: number): readonly number[] {
+  return familyOf(pid).map(([at]) => at)
+}
+
 function familyOf(pid: number): readonly (readonly [number, Row])[] {
   const all = rows()
   const isOurs = (at: number): boolean => at === pid || (all.has(at) && isOurs(all.get(at)!.parent))

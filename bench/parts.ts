@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
+import { pidsOf } from './cpu-time.ts'
 
 const run = promisify(execFile)
 
@@ -14,11 +15,11 @@ const run = promisify(execFile)
  * pinned.
  */
 export type Side = 'measured' | 'load'
-const isPinned = process.platform === 'linux' && availableParallelism() > 1
+const canPin = process.platform === 'linux' && availableParallelism() > 1
 const cores: Readonly<Record<Side, string>> = { measured: '0', load: '1' }
 
 function pinned(side: Side | undefined, command: string, args: readonly string[]): [string, readonly string[]] {
-  return isPinned && side !== undefined ? ['taskset', ['-c', cores[side], command, ...args]] : [command, args]
+  return canPin && side !== undefined ? ['taskset', ['-c', cores[side], command, ...args]] : [command, args]
 }
 
 export interface Part {
@@ -40,6 +41,8 @@ export interface Load {
 export class Bench {
   readonly folder = mkdtempSync(join(tmpdir(), 'flapjack-bench-'))
   readonly #children: ChildProcess[] = []
+  readonly #sides = new Map<number, Side>()
+  #isPinned = true
   #go: string | undefined
 
   /** Builds the Go parts once; needs Go on the PATH. */
@@ -60,7 +63,7 @@ export class Bench {
     { side }: { readonly side?: Side } = {},
   ): Promise<Part> {
     const child = spawn(...pinned(side, command, args), { stdio: ['ignore', 'pipe', 'inherit'] })
-    this.#children.push(child)
+    this.#add(child, side)
     const address = await new Promise<string>((resolve, reject) => {
       createInterface({ input: child.stdout }).once('line', resolve)
       child.once('exit', (code) => reject(new Error(`${name} ended with ${code} before it gave its address`)))
@@ -79,8 +82,28 @@ export class Bench {
       stdio: ['ignore', 'ignore', 'inherit'],
       ...(cwd === undefined ? {} : { cwd }),
     })
-    this.#children.push(child)
+    this.#add(child, side)
     return child.pid ?? 0
+  }
+
+  #add(child: ChildProcess, side: Side | undefined): void {
+    this.#children.push(child)
+    if (side !== undefined && child.pid !== undefined) this.#sides.set(child.pid, side)
+  }
+
+  /**
+   * Lets all run on any core, or each side on its own again. On one core, a process with threads waits for its own: for
+   * whole slices of the system's scheduler, milliseconds, which is right for what it can do at most and wrong for how long
+   * a request takes while there is time enough.
+   */
+  async pin(isPinned: boolean): Promise<void> {
+    this.#isPinned = isPinned
+    if (!canPin) return
+    for (const [pid, side] of this.#sides) {
+      const list = isPinned ? cores[side] : `0-${availableParallelism() - 1}`
+      // One may have ended meanwhile.
+      for (const each of pidsOf(pid)) await run('taskset', ['-a', '-p', '-c', list, String(each)]).catch(() => {})
+    }
   }
 
   startScript(name: string, script: string, args: readonly string[], side?: Side): Promise<Part> {
@@ -124,7 +147,7 @@ http { access_log off; client_body_temp_path ${this.folder}/b; proxy_temp_path $
       ...(request.body === undefined ? [] : ['-body', request.body]),
       ...(request.key === undefined ? [] : ['-key', request.key]),
     ]
-    const { stdout } = await run(...pinned('load', await this.goBinary(), args))
+    const { stdout } = await run(...pinned(this.#isPinned ? 'load' : undefined, await this.goBinary(), args))
     return JSON.parse(stdout) as Load
   }
 
