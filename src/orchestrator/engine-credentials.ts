@@ -39,8 +39,9 @@ const everyMsDefault = 60_000
 /** P-22. */
 const lastsMs = 90 * 86_400_000
 /**
- * Projects of one node that have a key each; further ones share one that reads everything. Meilisearch compares a
- * credential with every key that it has, about a microsecond each, on every request.
+ * Projects of one node that have a key each; further ones share one that reads everything. Meilisearch finds the key of a
+ * request by computing one HMAC after the other, 0.8 µs each (measured with 1.50): with 200 keys 0.2 ms at worst. The indexes
+ * of a key are immutable there, and tenant tokens open searches alone, so that neither gives many projects a bounded cost.
  */
 const projectsMax: Record<EngineKind, number> = { embedded: 10_000, meilisearch: 200 }
 
