@@ -7,6 +7,8 @@ import { acts, pauseOf } from './step-acts.ts'
 export interface MoverDeps extends MoveDeps {
   readonly worker: string
   readonly moves: Moves
+  /** How long a move is left to a worker that shows no sign of life. Default 15 s. */
+  readonly leaseMs?: number
   readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void }
 }
 
@@ -15,7 +17,7 @@ export interface Mover {
   stop(): Promise<void>
 }
 
-const leaseMs = 15_000
+const leaseMsDefault = 15_000
 const lookMs = 500
 /** Moves that one worker drives at once. */
 const openMax = 16
@@ -32,7 +34,8 @@ interface Driven {
 }
 
 export function startMover(deps: MoverDeps): Mover {
-  const { moves, worker, clock, log } = deps
+  const { moves, worker, clock, log, leaseMs = leaseMsDefault } = deps
+  const pauseMs = Math.min(lookMs, leaseMs / 3)
   const stopping = new AbortController()
   const driven = new Map<string, Driven>()
   const look = async () => {
@@ -50,7 +53,7 @@ export function startMover(deps: MoverDeps): Mover {
   const run = async () => {
     while (!stopping.signal.aborted) {
       await look().catch((error) => log.warn({ err: error }, 'open moves were not looked for'))
-      await clock.sleep(lookMs, stopping.signal).catch(() => undefined)
+      await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
     }
   }
   const running = run()

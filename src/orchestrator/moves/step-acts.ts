@@ -9,6 +9,7 @@ import type { NodeId } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { compareReplicas } from './comparison.ts'
 import { MoveFailure, placeOf, type Replica, replicaOn, type StepContext } from './move-context.ts'
+import { canCopySnapshot, copySnapshot, dropSnapshots } from './snapshot-copy.ts'
 import { copyStreamed } from './streamed-copy.ts'
 
 /** Answers what came of it; `undefined` = it is not over, look again a moment later. */
@@ -16,8 +17,8 @@ type Act = (context: StepContext, standing: IndexStanding) => Promise<MoveEvent 
 
 /** Copies that are begun before the move is given up. */
 const attemptsMax = 3
-/** The new lane is close enough behind the head to be compared. */
-const nearCount = 100
+/** The new replica is close enough behind the old one: so much has to be waited for at the switch. */
+const nearCount = 50
 const nearBytes = 1024 * 1024
 /** A gateway that has not shown itself for so long takes no requests (P-19). */
 const pollMs = 20
@@ -47,8 +48,11 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   if (target?.state !== 'copying') return 'lost'
   const { diskEpoch } = move.progress
   if (diskEpoch !== undefined && diskEpoch !== target.diskEpoch) return 'lost'
-  await keep({ diskEpoch: target.diskEpoch })
-  await copyStreamed(context, await placeOf(context, source), await placeOf(context, target))
+  const places = [await placeOf(context, source), await placeOf(context, target)] as const
+  const copy = move.progress.copy ?? ((await canCopySnapshot(context, ...places)) ? 'snapshot' : 'streamed')
+  await keep({ diskEpoch: target.diskEpoch, copy })
+  if (copy === 'streamed') await copyStreamed(context, ...places)
+  else if ((await copySnapshot(context, ...places)) === 'lost') return 'lost'
   const { from } = context.move.progress
   return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from ?? 0 }))
 }
@@ -66,7 +70,8 @@ async function catchUp(context: StepContext, standing: IndexStanding): Promise<M
   const target = copied(context, standing)
   if (target === undefined) return 'lost'
   const { trueFrom = 0 } = context.move.progress
-  const isNear = standing.head - target.applied <= nearCount && target.pendingBytes <= nearBytes
+  const aheadBytes = replicaOn(standing, context.move.source)?.pendingBytes ?? 0
+  const isNear = standing.completed - target.applied <= nearCount && target.pendingBytes - aheadBytes <= nearBytes
   return target.applied >= trueFrom && isNear ? 'done' : undefined
 }
 
@@ -143,14 +148,21 @@ async function undo(context: StepContext, standing: IndexStanding): Promise<Move
 
 /** What was copied goes away; the next attempt starts from nothing. */
 async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
-  const event = await leave(context, standing, context.move.target)
+  const event = await giveUp(context, standing)
   if (event === 'done') await context.keep(nothingCopied)
   return event
 }
 
-const nothingCopied = { from: undefined, trueFrom: undefined, diskEpoch: undefined, compared: undefined } as const
+const nothingCopied = {
+  ...{ copy: undefined, from: undefined, trueFrom: undefined, diskEpoch: undefined, compared: undefined },
+  ...{ sourceRevision: undefined, snapshotAt: undefined, byteCount: undefined, bytes: undefined, corrupt: undefined },
+} as const
 
-const giveUp: Act = (context, standing) => leave(context, standing, context.move.target)
+async function giveUp(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const event = await leave(context, standing, context.move.target)
+  if (event === 'done') await dropSnapshots(context)
+  return event
+}
 
 export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
   planned: plan,
