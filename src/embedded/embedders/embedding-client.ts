@@ -2,7 +2,7 @@
  * Texts to vectors over HTTP. Requests are repeated with growing pauses as Meilisearch repeats them; the pauses together
  * are bounded, since other indexes wait while one is embedded. Where requests may go is the egress policy's affair.
  */
-import { Agent, request } from 'undici'
+import type { Agent } from 'undici'
 import { extract, InjectionFault, inject, notNumbers, placeholders } from '../../api/injected-value.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { EgressPolicy } from '../../lib/egress-policy.ts'
@@ -53,7 +53,13 @@ const replyCharactersMax = 10_000
 export const takesSeveral = ({ request: template }: HttpSource): boolean => template.kind === 'array'
 
 export function createEmbeddingClient({ egress, clock, random }: EmbeddingClientDeps): EmbeddingClient {
-  const agent = new Agent({ connect: { lookup: egress.lookup }, keepAliveTimeout: 10_000 })
+  // Loaded with the first request: it takes as long as all else that a search thread needs to start.
+  let agent: Agent | undefined
+  const connect = async () => {
+    const { Agent, request } = await import('undici')
+    agent ??= new Agent({ connect: { lookup: egress.lookup }, keepAliveTimeout: 10_000 })
+    return { request, dispatcher: agent }
+  }
 
   async function embedOnce(source: HttpSource, inputs: readonly Json[], options: EmbeddingOptions): Promise<Outcome> {
     const left = options.deadlineMs === null ? requestMsMax : options.deadlineMs - clock.monotonic()
@@ -62,6 +68,7 @@ export function createEmbeddingClient({ egress, clock, random }: EmbeddingClient
       AbortSignal.timeout(Math.max(1, Math.ceil(Math.min(left, requestMsMax)))),
     ])
     try {
+      const { request, dispatcher } = await connect()
       const answer = await request(source.url, {
         method: 'POST',
         headers: {
@@ -70,7 +77,7 @@ export function createEmbeddingClient({ egress, clock, random }: EmbeddingClient
           ...source.headers,
         },
         body: JSON.stringify(inject(source.request, inputs)),
-        dispatcher: agent,
+        dispatcher,
         signal,
       })
       const body = await readText(answer.body)
@@ -150,7 +157,7 @@ export function createEmbeddingClient({ egress, clock, random }: EmbeddingClient
       }
       return vectors
     },
-    close: () => agent.destroy(),
+    close: async () => agent?.destroy(),
   }
 }
 
