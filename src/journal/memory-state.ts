@@ -145,9 +145,27 @@ export function newPlacement(placement: NewPlacement): StoredPlacement {
 }
 
 export function changeOf(stored: StoredChange): Change {
-  const { byteCount, bytesThrough, primaryKey, mayCreate, naming, deliver, finishSeq, isHidden, claim, ...change } =
-    stored
-  return change
+  // Field by field: leaving some out of a copy costs ten times as much, and the simulator does little else.
+  return {
+    project: stored.project,
+    task: stored.task,
+    index: stored.index,
+    position: stored.position,
+    indexUid: stored.indexUid,
+    operation: stored.operation,
+    payload: stored.payload,
+    refusal: stored.refusal,
+    resolution: stored.resolution,
+    customMetadata: stored.customMetadata,
+    status: stored.status,
+    error: stored.error,
+    details: stored.details,
+    batch: stored.batch,
+    canceledBy: stored.canceledBy,
+    enqueuedAt: stored.enqueuedAt,
+    startedAt: stored.startedAt,
+    finishedAt: stored.finishedAt,
+  }
 }
 
 export function factsOf(stored: StoredChange): TaskFacts {

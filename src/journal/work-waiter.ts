@@ -9,6 +9,9 @@ export interface WorkWaiter {
   wait(node: NodeId, timeoutMs: number, signal: AbortSignal): Promise<void>
 }
 
+/** Without it every wake would make an error of its own, with its stack. */
+const woken = new Error('woken')
+
 /** @param listen  called once, at the first wait. An empty payload wakes everybody. */
 export function openWorkWaiter(clock: Clock, listen: (wake: (node: NodeId) => void) => void): WorkWaiter {
   /** Nodes that were waited for; true = called since the last wait. */
@@ -31,7 +34,7 @@ export function openWorkWaiter(clock: Clock, listen: (wake: (node: NodeId) => vo
       }
       called.set(node, false)
       const ended = new AbortController()
-      const end = () => ended.abort()
+      const end = () => ended.abort(woken)
       const group = sleepers.get(node) ?? new Set()
       sleepers.set(node, group)
       group.add(end)

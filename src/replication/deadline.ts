@@ -9,7 +9,10 @@ export function manyWaiting(): AbortController {
   return controller
 }
 
-/** Runs `run` with a signal that aborts after `ms` or with `parent`. */
+/** Why what nobody needs any more is aborted. Without it every abort would make an error of its own, with its stack. */
+export const notNeeded = new Error('not needed any more')
+
+/** Runs `run` with a signal that aborts after `ms` or with `parent`, and when `run` has ended. */
 export async function withDeadline<T>(
   clock: Clock,
   ms: number,
@@ -17,19 +20,19 @@ export async function withDeadline<T>(
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const over = new AbortController()
-  const timer = new AbortController()
+  const { signal } = over
   const onParent = () => over.abort(parent.reason)
   if (parent.aborted) onParent()
   parent.addEventListener('abort', onParent, { once: true })
-  clock.sleep(ms, timer.signal).then(
+  clock.sleep(ms, signal).then(
     () => over.abort(new Error(`no answer within ${ms} ms`)),
     () => {},
   )
   try {
-    return await run(over.signal)
+    return await run(signal)
   } finally {
-    timer.abort()
     parent.removeEventListener('abort', onParent)
+    over.abort(notNeeded)
   }
 }
 

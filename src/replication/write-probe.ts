@@ -8,6 +8,7 @@
  */
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
+import { notNeeded } from './deadline.ts'
 import { type NodeSession, sendAndWait } from './node-session.ts'
 import { isNodeTrouble } from './node-trouble.ts'
 import { Wake } from './wake.ts'
@@ -44,14 +45,14 @@ export class WriteProbe {
     this.#wroteAt = this.#clock.monotonic()
     if (this.#trouble !== null || this.#pauseMs === quietMsMin) return
     this.#pauseMs = quietMsMin
-    this.#pause.abort()
+    this.#pause.abort(notNeeded)
   }
 
   /** A write of a lane went wrong in a way that may be the disk's. */
   suspect(): void {
     if (this.#trouble !== null || this.#isSuspected) return
     this.#isSuspected = true
-    this.#pause.abort()
+    this.#pause.abort(notNeeded)
   }
 
   /** Resolves when the disk takes writes as far as we know, or when the signal aborts. */
@@ -84,7 +85,7 @@ export class WriteProbe {
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
     this.#pause = new AbortController()
-    const end = () => this.#pause.abort()
+    const end = () => this.#pause.abort(notNeeded)
     signal.addEventListener('abort', end, { once: true })
     await this.#clock.sleep(ms, this.#pause.signal).catch(() => {})
     signal.removeEventListener('abort', end)
@@ -103,7 +104,7 @@ export class WriteProbe {
         () => this.#set(`a write of a few bytes has not ended for ${endMsMax / 1000} s`),
         () => {},
       )
-    const trouble = troubleOf(await reply.finally(() => ended.abort()))
+    const trouble = troubleOf(await reply.finally(() => ended.abort(notNeeded)))
     if (trouble !== undefined) this.#set(trouble)
   }
 

@@ -23,7 +23,13 @@ async function open() {
     worker: process.name,
     journal: store.side({ random, faults: { unavailable: 0, lostReply: 0 }, process }),
     engineOf: () =>
-      createSimEngine({ node, scheduler, random, faults: { lostRequest: 0, lostReply: 0, late: 0 }, process }),
+      createSimEngine({
+        node,
+        scheduler,
+        random,
+        faults: { lostRequest: 0, lostReply: 0, late: 0, underway: 0 },
+        process,
+      }),
     clock: process.clock,
     random,
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
@@ -34,7 +40,8 @@ async function open() {
     const change = await store.append({ uid, operation: put, lines: [{ id: 1 }], spread: null, isRefused: false })
     if (change !== undefined) written.push(change.task)
   }
-  const tasksOf = (isProbe: boolean) => node.rows().filter(({ indexUid }) => (indexUid === probeUid) === isProbe)
+  const tasksOf = (isProbe: boolean) =>
+    [...node.newestRows()].filter(({ indexUid }) => (indexUid === probeUid) === isProbe)
   const troubles = () => trace.filter((line) => line.startsWith('trouble'))
   return { scheduler, node, store, troubles, written, write, tasksOf }
 }

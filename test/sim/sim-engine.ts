@@ -8,14 +8,19 @@ import type { Random } from '../../src/lib/random.ts'
 import { linesOf } from '../../src/replication/ndjson.ts'
 import * as rules from './document-rules.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { SimNode, TaskBody } from './sim-node.ts'
+import { isOpen, type SimNode, type TaskBody } from './sim-node.ts'
 import type { SimProcess } from './sim-process.ts'
 
 export interface NetworkFaults {
   lostRequest: number
   lostReply: number
   late: number
+  /** Late requests that have not arrived yet. */
+  underway: number
 }
+
+/** Longer than it takes to notice another disk. */
+const lateMsMax = 15_000
 
 export function createSimEngine(options: {
   readonly node: SimNode
@@ -54,18 +59,22 @@ export function createSimEngine(options: {
         if (node.isStopped) return node.whenResumed(run)
         if (!node.isUp) return end({ kind: 'failed', reason: 'connection refused' })
         const reply = execute()
-        if (link === 'deaf') return
+        if (link === 'deaf') return process.noteUnanswered(() => end(silent))
         if (luck > 1 - faults.lostReply) scheduler.after(back, () => end(silent))
         else scheduler.after(back, () => end(reply))
       }
-      if (link === 'cut') return
+      if (link === 'cut') return process.noteUnanswered(() => end(silent))
       if (luck < faults.lostRequest) {
         scheduler.after(there, () => end(silent))
         return
       }
       if (luck < faults.lostRequest + faults.late) {
         scheduler.after(there, () => end(silent))
-        scheduler.after(200 + random.integer(30_000), run)
+        faults.underway += 1
+        scheduler.after(200 + random.integer(lateMsMax), () => {
+          faults.underway -= 1
+          run()
+        })
         return
       }
       scheduler.after(there, run)
@@ -124,24 +133,26 @@ export function createSimEngine(options: {
     clearDocuments: (uid, mark, signal) => write(uid, { kind: 'clear' }, mark, signal),
     editDocuments: (uid, { filter }, mark, signal) => write(uid, { kind: 'edit', filter }, mark, signal),
     applySettings: (uid, settings, signal) => write(uid, { kind: 'settings', settings }, null, signal),
-    tasks: (uids, signal, { endedOnly = false } = {}) => {
-      const wanted = new Set(uids)
-      const isOpen = ({ status }: EngineTask) => status === 'enqueued' || status === 'processing'
-      return read(signal, () => node.rows().filter((task) => wanted.has(task.uid) && !(endedOnly && isOpen(task))))
-    },
-    newestTasks: (uid, limit, from, signal) =>
-      read(signal, (): readonly EngineTask[] =>
-        node
-          .rows()
-          .filter(
-            (task) => (uid === undefined || task.indexUid === uid) && task.uid <= (from ?? Number.POSITIVE_INFINITY),
-          )
-          .reverse()
-          .slice(0, limit),
+    tasks: (uids, signal, { endedOnly = false } = {}) =>
+      read(signal, () =>
+        uids.flatMap((uid) => {
+          const task = node.row(uid)
+          return task === undefined || (endedOnly && isOpen(task)) ? [] : [task]
+        }),
       ),
+    newestTasks: (uid, limit, from, signal) =>
+      read(signal, (): readonly EngineTask[] => {
+        const found: EngineTask[] = []
+        for (const task of node.newestRows(from)) {
+          if (uid !== undefined && task.indexUid !== uid) continue
+          found.push(task)
+          if (found.length === limit) break
+        }
+        return found
+      }),
     endedTasks: (from, limit, signal) =>
       read(signal, () => {
-        const ended = node.rows().filter(({ status }) => status !== 'enqueued' && status !== 'processing')
+        const ended = node.endedRows()
         return { tasks: ended.filter(({ uid }) => uid >= from).slice(0, limit), total: ended.length }
       }),
     deleteTasks: (uids, signal) => write('', { kind: 'forget', uids }, null, signal),

@@ -122,7 +122,7 @@ export function endFaults({ nodes, workers, startWorker }: FaultOptions): void {
   }
   for (const worker of workers) {
     worker.isCutOff = false
-    worker.links.clear()
+    worker.mendLinks()
     if (worker.isStopped) worker.resume()
   }
   if (workers.every(({ isDead }) => isDead)) startWorker()

@@ -122,20 +122,24 @@ export class SimNode {
     return uid
   }
 
-  rows(): EngineTask[] {
-    const shown = this.disk.tasks.filter(({ isDeleted }) => !isDeleted)
-    return shown.map((task) => ({
-      uid: task.uid,
-      batchUid: task.batchUid,
-      indexUid: task.indexUid,
-      status: task.status,
-      type: typeOf[task.body.kind],
-      error: task.error,
-      details: task.details,
-      startedAt: task.startedAt,
-      finishedAt: task.finishedAt,
-      customMetadata: task.mark,
-    }))
+  /** The task of this number as the node shows it; `undefined` = it does not know it. */
+  row(uid: number): EngineTask | undefined {
+    const task = this.disk.tasks[uid]
+    return task === undefined || task.isDeleted ? undefined : rowOf(task)
+  }
+
+  /** What the node shows of its tasks, newest first, from `from` down. */
+  *newestRows(from = Number.POSITIVE_INFINITY): Generator<EngineTask> {
+    const { tasks } = this.disk
+    for (let at = Math.min(from, tasks.length - 1); at >= 0; at -= 1) {
+      const task = tasks[at]!
+      if (!task.isDeleted) yield rowOf(task)
+    }
+  }
+
+  /** The same of those that have ended, oldest first. */
+  endedRows(): EngineTask[] {
+    return this.disk.tasks.filter((task) => !task.isDeleted && !isOpen(task)).map(rowOf)
   }
 
   /** Stops at once; the batch in work is rolled back. With `damage`, payloads of waiting tasks may turn out empty (NF-30). */
@@ -200,12 +204,7 @@ export class SimNode {
   }
 
   get isQuiet(): boolean {
-    return (
-      this.isUp &&
-      !this.#isStopped &&
-      !this.#isBusy &&
-      this.disk.tasks.every(({ status }) => status !== 'enqueued' && status !== 'processing')
-    )
+    return this.isUp && !this.#isStopped && !this.#isBusy && !this.disk.tasks.some(isOpen)
   }
 
   #cancel(indexUid: string, by: number): void {
@@ -376,6 +375,25 @@ export class SimNode {
       task.finishedAt = this.#time()
     }
     this.#trace(`${this.id} batch ${batch.map(({ uid }) => uid).join(',')} ${error?.code ?? 'done'}`)
+  }
+}
+
+export function isOpen({ status }: Pick<EngineTask, 'status'>): boolean {
+  return status === 'enqueued' || status === 'processing'
+}
+
+function rowOf(task: Task): EngineTask {
+  return {
+    uid: task.uid,
+    batchUid: task.batchUid,
+    indexUid: task.indexUid,
+    status: task.status,
+    type: typeOf[task.body.kind],
+    error: task.error,
+    details: task.details,
+    startedAt: task.startedAt,
+    finishedAt: task.finishedAt,
+    customMetadata: task.mark,
   }
 }
 

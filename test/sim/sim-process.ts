@@ -12,6 +12,7 @@ export class SimProcess {
   isCutOff = false
   /** Nodes that it does not reach at all, or that do not reach it although they hear it. */
   readonly links = new Map<string, 'cut' | 'deaf'>()
+  readonly #unanswered: (() => void)[] = []
 
   constructor(name: string, scheduler: Scheduler) {
     this.name = name
@@ -37,6 +38,17 @@ export class SimProcess {
   resume(): void {
     this.#isStopped = false
     for (const run of this.#waiting.splice(0)) this.#scheduler.after(0, run)
+  }
+
+  /** Nobody answers this request while the link lasts; `fail` = its connection breaks. */
+  noteUnanswered(fail: () => void): void {
+    this.#unanswered.push(fail)
+  }
+
+  /** It reaches every node again, and notices that connections are gone. */
+  mendLinks(): void {
+    this.links.clear()
+    for (const fail of this.#unanswered.splice(0)) fail()
   }
 
   get clock(): Clock {
