@@ -43,6 +43,13 @@ export function shardText(shard: number): string {
   return separatorText(shard, shardDigits)
 }
 
+/** The position that a text of `sequenceText` names. */
+export function positionOf(sequence: string): number {
+  let position = 0
+  for (const digit of sequence.slice(0, positionDigits)) position = position * 8 + digits.indexOf(digit)
+  return position
+}
+
 /**
  * 22 characters.
  *

@@ -128,6 +128,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const { completed, settingsPosition: position, settingsDone: settings } = index.state
       return { completed, position, settings }
     },
+    async failedOn({ index: id, node }, positions) {
+      const index = state.indexes.get(id)
+      return positions.filter((position) => {
+        const change = index?.changes[position - 1]
+        const told = index?.reports.get(position)?.find((report) => report.node === node)
+        return (change?.finishedAt != null && change.status === 'failed') || told?.outcome.status === 'failed'
+      })
+    },
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
     async markSent(lease, index, positions, startedAt) {

@@ -290,6 +290,8 @@ export interface LaneJournal {
   savePrint(lease: NodeLease, placement: Placement, print: SettingsPrint): Promise<boolean>
   /** The settings that hold up to the last completed position, folded from those that succeeded, with secrets. */
   completedSettings(index: IndexId): Promise<CompletedSettings>
+  /** Those of these positions that ended as failed, or that the replica has told to have failed. */
+  failedOn(placement: Placement, positions: readonly number[]): Promise<readonly number[]>
   /** Payload as a stream of bytes. */
   open(payload: Payload): AsyncIterable<Uint8Array>
   /** Stores bytes for a resolution; durable when it resolves. */

@@ -31,7 +31,7 @@ import type {
 } from './ports.ts'
 import { removeReplica } from './postgres-replicas.ts'
 import { openProjectWork } from './project-work.ts'
-import { settingsTurns } from './report-rows.ts'
+import { failedOn, settingsTurns } from './report-rows.ts'
 import { openRetention } from './retention.ts'
 import type { SettingsTurn } from './settings-turn.ts'
 import { openWorkWaiter, projectWork } from './work-waiter.ts'
@@ -70,6 +70,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         )
         return true
       }),
+    failedOn: (placement, positions) => failedOn(database, placement, positions),
     open: (payload) => payloads.open(payload),
     stage: (bytes) => payloads.stage(bytes),
     markSent: (lease, index, positions, startedAt) => markSent(database, lease, index, positions, startedAt),

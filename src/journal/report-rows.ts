@@ -87,6 +87,28 @@ export async function isContradicted(
   return rowCount !== 0
 }
 
+/** Served by changes_position (index_id, position) and the key of reports. */
+export async function failedOn(
+  database: Database,
+  { index, generation, node }: Placement,
+  positions: readonly number[],
+): Promise<readonly number[]> {
+  if (positions.length === 0) return []
+  const { rows } = await reach(() =>
+    database.pool.query<{ position: number }>({
+      name: 'failed-on',
+      text: `select position from changes
+        where index_id = $1 and position = any($2::bigint[]) and finished_at is not null and status = 'failed'
+        union
+        select position from reports
+        where index_id = $1 and position = any($2::bigint[]) and generation = $3 and node_id = $4
+          and outcome::json->>'status' = 'failed'`,
+      values: [index, positions, generation, node],
+    }),
+  )
+  return rows.map(({ position }) => position)
+}
+
 /**
  * How the settings changes of a page of a spread index go over its replicas, by position. Asks only when the page has some
  * that may reach a node.

@@ -42,7 +42,7 @@ function entry(parts: OpenChange['parts'] = [{ part: put, number: 1 }]): OpenCha
 
 function verdict(tasks: readonly EngineTask[], around?: readonly EngineTask[], goneBack = 0) {
   const taskOf = (number: number) => tasks.find(({ uid }) => uid === number)
-  return judge(entry(), { taskOf, goneBack: () => goneBack, around })
+  return judge(entry(), { taskOf, goneBack: () => goneBack, around, isApplied: false })
 }
 
 test('a refusal is final only when the change was alone in its batch, or others in it succeeded', () => {
@@ -75,6 +75,13 @@ test('internal is tried once more alone before it counts', () => {
 test('a success that wrote fewer documents than were sent is delivered again', () => {
   assert.equal(reasonOf(verdict([task(1, { details: { indexedDocuments: 0 } })])), 'short-count')
   assert.equal(verdict([task(1)]).kind, 'done')
+})
+
+// Replicas of one index end a change together: until then the journal does not say what became of it on this one.
+test('what a replica has told to be good and then fails on it makes the lane build the index anew', () => {
+  const failed = task(1, { status: 'failed', error: refusal('invalid_document_geo_field'), details: null })
+  const view = { taskOf: () => failed, goneBack: () => 0, around: [failed], isApplied: true }
+  assert.equal(reasonOf(judge(entry(), view)), 'failed-replay')
 })
 
 test('a change waits while any of its tasks is open', () => {

@@ -16,7 +16,7 @@ const goneBackMax = {
   'failed-replay': 2,
 }
 
-export type GoBackReason = 'cancelled' | 'node-trouble' | 'failed-batch' | keyof typeof goneBackMax
+export type GoBackReason = 'cancelled' | 'node-trouble' | 'failed-batch' | 'failed-place' | keyof typeof goneBackMax
 
 export type Verdict =
   | { readonly kind: 'open' }
@@ -45,6 +45,8 @@ export type Verdict =
 export interface JudgementView {
   /** `undefined` = still open. */
   readonly taskOf: (number: number) => EngineTask | undefined
+  /** The replica has told that it was good. */
+  readonly isApplied: boolean
   /** How often the lane went back for this change and reason. */
   readonly goneBack: (reason: GoBackReason) => number
   /** The tasks of the index around this change, read after it had ended; `undefined` = not read. */
@@ -103,7 +105,7 @@ function judgeTask(
   if (error.code === 'internal' && mayGoBack('internal')) return again('internal', position, false)
   // Where another task of the batch is good, this one failed by itself.
   if (beside.length === 0 || beside.some(({ status }) => status === 'succeeded')) {
-    const isReplay = entry.item.change.status === 'succeeded'
+    const isReplay = entry.item.change.status === 'succeeded' || view.isApplied
     return isReplay && mayGoBack('failed-replay') ? again('failed-replay', position, true) : { error }
   }
   const last = Math.max(position, ...beside.map((other) => parseMark(other.customMetadata)?.position ?? 0))

@@ -2,6 +2,7 @@
 import type { Placement } from '../store/catalogue.ts'
 import { planDelivery } from './delivery.ts'
 import type { IndexOnNode } from './index-on-node.ts'
+import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { resumeFrom } from './resume.ts'
@@ -26,6 +27,12 @@ export interface LaneStanding {
   readonly head: number
   readonly seenThrough: number
   readonly wentBack: { readonly position: number; readonly number: number } | undefined
+  /** Of requests of the lane that came late, up to what is applied. */
+  readonly latePositions: readonly number[]
+  /** An attempt to send it ended without an answer. */
+  readonly isUncertain: (position: number) => boolean
+  /** The lane has sent it in places that were on the way. */
+  readonly relies: (position: number) => boolean
 }
 
 export interface Resumed {
@@ -35,27 +42,43 @@ export interface Resumed {
   /** Sent and not settled, in order. */
   readonly open: readonly OpenChange[]
   readonly existence: Existence
+  /** The highest position that a task of the index is marked with, by whichever lane. */
+  readonly reached: number
 }
+
+/** A change that takes the place of one on the way is at most so many positions behind it. */
+export const heirReach = 1_000
 
 /** Nothing of the lane may be open. `rebuild` = only from the beginning is the index as it must be. */
 export async function resumeLane(
   { session, onNode, placement, tag, cut }: ResumptionDeps,
-  { applied, settled: settledBefore, head, seenThrough, wentBack }: LaneStanding,
+  { applied, settled: settledBefore, head, seenThrough, wentBack, latePositions, isUncertain, relies }: LaneStanding,
 ): Promise<Resumed | 'rebuild'> {
   const { deps, leftovers } = session
   const { index, physicalUid } = placement
   const tasks = await onNode.newestTasks(applied)
-  const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough }
+  const mayBeSent = (position: number) => seenThrough < 0 || isUncertain(position)
+  const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough, mayBeSent }
   const changes = await readSent(view)
   const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
   const isLate = await isStrange(view, found.unmarkedTypes)
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
-  const settled = Math.min(trusted, found.sent, await firstDoubtful(view))
-  const isBehind = settled < applied
-  const sent = isBehind ? settled : found.sent
-  const onNodeByPosition = new Map((isBehind ? [] : found.open).map((entry) => [entry.position, entry]))
+  const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
+  const certain = Math.min(trusted, found.sent, await firstDoubtful(view))
+  // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
+  const late = Math.min(...latePositions)
+  const isRepeating = certain < applied || late <= applied
+  // What another worker has sent may have relied on anything.
+  const isHeir = ({ position }: { readonly position: number }) => seenThrough < 0 || relies(position)
+  const mayBeHeirs = cut.view?.exactTies === true && (isRepeating || found.open.some(isHeir))
+  const near = mayBeHeirs ? positionsFrom(Math.max(1, Math.min(certain, late) - heirReach), reached) : []
+  const failed = near.length === 0 ? [] : await deps.journal.failedOn(placement, near)
+  const settled = isRepeating ? Math.min(certain, ...failed) : certain
+  const mustRepeat = settled < applied || failed.length > 0
+  const sent = mustRepeat ? settled : found.sent
+  const onNodeByPosition = new Map((mustRepeat ? [] : found.open).map((entry) => [entry.position, entry]))
   const open: OpenChange[] = []
   for (const item of changes) {
     const { position } = item.change
@@ -76,5 +99,9 @@ export async function resumeLane(
   // A deletion of the index that came late may have taken what a spread one must have before anything else.
   const mayLackSettings = cut.view !== null && sent === 0
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
-  return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence }
+  return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached }
+}
+
+function positionsFrom(first: number, last: number): readonly number[] {
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at)
 }

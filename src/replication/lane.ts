@@ -9,17 +9,19 @@
  * What always holds: a position is sent only after all before it were sent, `applied` moves only over positions that ended
  * on the node or are skipped, and what the node holds in the end is what it numbered last.
  */
+
+import { positionOf } from '../api/reserved-fields.ts'
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneState, SettingsPrint } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement, ProjectId } from '../store/catalogue.ts'
-import { backoffMs, manyWaiting } from './deadline.ts'
+import { backoffMs, manyWaiting, notNeeded } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
 import { DocumentPlaces } from './document-places.ts'
 import { IndexOnNode } from './index-on-node.ts'
 import { type GoBackReason, judge, type Verdict } from './judgement.ts'
-import { type Existence, resumeLane } from './lane-resumption.ts'
+import { type Existence, heirReach, resumeLane } from './lane-resumption.ts'
 import { LaneTurns } from './lane-turns.ts'
 import { laneTag, parseMark } from './mark.ts'
 import { isNoOp } from './no-op.ts'
@@ -60,6 +62,10 @@ export class Lane {
   #primaryKey = ''
   /** What was sent up to here by somebody else is on the way, and where it puts documents is not known. */
   #blindUntil = 0
+  /** From here on changes took places of one that failed: they are delivered again. */
+  #redoFrom = Number.POSITIVE_INFINITY
+  /** Changes up to here may be on the node already, in places of changes that failed. */
+  #repeatUntil = 0
   #audit: { readonly print: SettingsPrint | null } | undefined
   readonly #project: ProjectId
   #head: number
@@ -84,6 +90,8 @@ export class Lane {
   #seenThrough = -1
   /** A late request was noticed and the marks were not read since, whatever else the lane is doing. */
   #hasStranger = false
+  /** Of requests of the lane that came late, up to what is applied, since the marks were read. */
+  readonly #latePositions: number[] = []
   #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
@@ -97,9 +105,7 @@ export class Lane {
     this.#turns = new LaneTurns(session, placement, this.#onNode)
     this.#project = project
     this.#cut = { sliceBytes: sliceBytes(session.deps, session.lease.node), view: viewOf(spread, placement) }
-    this.#places = this.#cut.view?.exactTies
-      ? new DocumentPlaces((ids) => this.#onNode.places(ids, this.#primaryKey))
-      : undefined
+    this.#places = this.#cut.view?.exactTies ? new DocumentPlaces((ids) => this.#readPlaces(ids)) : undefined
     this.#head = head
     this.#applied = placement.applied
     this.#sent = placement.applied
@@ -162,8 +168,11 @@ export class Lane {
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
     if (task.uid <= this.#seenThrough || this.#open.some((entry) => entry.numbers.includes(task.uid))) return
-    // A mark of another life of the disk still tells the position; without one it may be any.
-    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, (mark?.position ?? 1) - 1))
+    // A mark of another life of the disk still tells the position; without one it may be any. Where it puts documents was
+    // found out on another disk, and how long ago they were inserted here is not known any more.
+    const position = this.#places === undefined ? (mark?.position ?? 1) : 1
+    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, position - 1))
+    else if (mark.position <= this.#applied) this.#latePositions.push(mark.position)
     this.#hasStranger = true
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
@@ -218,7 +227,7 @@ export class Lane {
 
   #stop(halt: Halt): void {
     this.#halt ??= halt
-    this.#flow.abort()
+    this.#flow.abort(notNeeded)
   }
 
   /** Twice: safe. */
@@ -235,6 +244,7 @@ export class Lane {
     this.#halt = undefined
     this.#hasStranger = false
     if (this.#mustRebuild) return this.#startAnew()
+    const latePositions = [...this.#latePositions]
     const found = await resumeLane(
       {
         session: this.#session,
@@ -249,12 +259,16 @@ export class Lane {
         head: this.#head,
         seenThrough: this.#seenThrough,
         wentBack: this.#wentBack,
+        latePositions,
+        isUncertain: (position) => this.#setbacks.isUncertain(position),
+        relies: (position) => this.#places?.relies(position) === true,
       },
     )
     if (found === 'rebuild') {
       this.#mustRebuild = true
       return this.#startAnew()
     }
+    this.#latePositions.splice(0, latePositions.length)
     this.#sent = found.sent
     // Never more: a late request may have been noticed meanwhile.
     this.#settled = Math.min(this.#settled, found.settled)
@@ -262,6 +276,7 @@ export class Lane {
     this.#open = [...found.open]
     this.#blindUntil = this.#open.at(-1)?.item.change.position ?? 0
     for (const entry of this.#open) this.#turns.note(entry)
+    this.#repeatUntil = Math.max(this.#repeatUntil, this.#head, found.reached)
     for (const number of this.#open.flatMap(({ numbers }) => numbers)) this.#session.watch.follow(number)
     this.#existence = found.existence
   }
@@ -301,12 +316,12 @@ export class Lane {
   async #deliver(): Promise<Halt> {
     if (this.#halt !== undefined) return this.#halt
     this.#flow = manyWaiting()
-    const stopWithSession = () => this.#flow.abort()
+    const stopWithSession = () => this.#flow.abort(notNeeded)
     this.#session.signal.addEventListener('abort', stopWithSession, { once: true })
     if (this.#session.signal.aborted) stopWithSession()
     const guarded = (loop: Promise<void>) =>
       loop.finally(() => {
-        this.#flow.abort()
+        this.#flow.abort(notNeeded)
       })
     try {
       const ends = await Promise.allSettled([guarded(this.#sendAll()), guarded(this.#settleAll())])
@@ -362,10 +377,17 @@ export class Lane {
         this.#take(skipped(item, delivery.ends))
         continue
       }
+      if (await this.#isToldFailed(item)) {
+        this.#take(skipped(item, null))
+        continue
+      }
       const isSingle = position <= this.#singleUntil
       const isBlind =
         this.#places !== undefined && (this.#open[0]?.item.change.position ?? Infinity) <= this.#blindUntil
-      const mustWait = delivery.kind === 'resolve' || delivery.isAlone || isSingle || isBlind
+      // Who took a place is looked for no further back.
+      const isFar =
+        this.#places !== undefined && (this.#open[0]?.item.change.position ?? position) < position - heirReach
+      const mustWait = delivery.kind === 'resolve' || delivery.isAlone || isSingle || isBlind || isFar
       if (this.#open.length > 0 && (mustWait || this.#open.some((entry) => entry.isSingle))) {
         await this.#sendWake.wait(flow)
         continue
@@ -414,6 +436,21 @@ export class Lane {
     }
   }
 
+  /** A repeat must come to what the replica has told already, while others are still to tell what it came to there. */
+  async #isToldFailed({ change: { position, finishedAt } }: LaneChange): Promise<boolean> {
+    if (this.#cut.view === null || position > this.#applied || finishedAt !== null) return false
+    return (await this.#session.deps.journal.failedOn(this.#placement, [position])).length > 0
+  }
+
+  /** Where documents stand on the node; a place of a change that failed is none. */
+  async #readPlaces(ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const places = await this.#onNode.places(ids, this.#primaryKey)
+    if (this.#sent >= this.#repeatUntil) return places
+    const named = [...new Set([...places.values()].map(positionOf))]
+    const failed = new Set(await this.#session.deps.journal.failedOn(this.#placement, named))
+    return new Map([...places].filter(([, place]) => !failed.has(positionOf(place))))
+  }
+
   #take(entry: OpenChange): void {
     this.#sent = entry.item.change.position
     this.#turns.note(entry)
@@ -457,13 +494,20 @@ export class Lane {
         await this.#settleWake.wait(flow)
         continue
       }
-      await watch.settled(first.numbers, flow)
+      if (first.item.change.position < this.#redoFrom) await watch.settled(first.numbers, flow)
       if (flow.aborted) return
       const done: Settled[] = []
       let problem: Extract<Verdict, { readonly kind: 'again' }> | undefined
+      let isUnfounded = false
       for (const entry of this.#open) {
+        const { position } = entry.item.change
+        if (position >= this.#redoFrom) {
+          problem = { kind: 'again', position, singleUntil: 0, reason: 'failed-place', isTrouble: false }
+          break
+        }
         const verdict = await this.#judge(entry)
         if (verdict.kind === 'done') done.push({ entry, verdict })
+        if (verdict.kind === 'done' && verdict.error !== null) isUnfounded = this.#disinherit(entry) || isUnfounded
         if (verdict.kind === 'again') problem = verdict
         if (verdict.kind !== 'done') break
       }
@@ -471,7 +515,7 @@ export class Lane {
         if (done.some(settlesIndex)) this.#existence = 'sure'
         else await this.#create()
       }
-      const mustRebuild = done.some((one) => isPartial(one, this.#setbacks))
+      const mustRebuild = isUnfounded || done.some((one) => isPartial(one, this.#setbacks))
       // Before it is told, so that a successor knows as well.
       if (mustRebuild) await this.#onNode.announceRebuild()
       if (done.length > 0) await this.#advance(done)
@@ -481,6 +525,24 @@ export class Lane {
     }
   }
 
+  /**
+   * A change failed: those that took its places are delivered again, all that are on the node from somebody else as well.
+   *
+   * @returns true = where they would have to go instead is on the node no more.
+   */
+  #disinherit({ item, parts }: OpenChange): boolean {
+    const { position } = item.change
+    if (this.#places === undefined) return false
+    const heir =
+      position < this.#blindUntil
+        ? this.#open.find((entry) => entry.item.change.position > position && entry.parts.length > 0)?.item.change
+            .position
+        : this.#places.fail(position)
+    if (heir === undefined) return false
+    this.#redoFrom = Math.min(this.#redoFrom, heir)
+    return parts.some(({ part }) => part.kind === 'delete')
+  }
+
   async #judge(entry: OpenChange): Promise<Verdict> {
     const { watch } = this.#session
     const { position } = entry.item.change
@@ -488,6 +550,7 @@ export class Lane {
       taskOf: (number: number) => watch.ended(number),
       goneBack: (reason: GoBackReason) => this.#setbacks.timesGoneBack(position, reason),
       around: undefined,
+      isApplied: position <= this.#applied,
     }
     const verdict = judge(entry, view)
     return verdict.kind === 'unsure'
@@ -542,6 +605,7 @@ export class Lane {
       this.#mustRebuild = true
       return false
     }
+    this.#repeatUntil = Math.max(this.#repeatUntil, this.#sent)
     const reply = await send(this.#session, 0, (limit) => engine.cancelTasks(this.physicalUid, limit))
     if (reply.kind !== 'answered') return false
     this.#wentBack = { position, number: reply.value }
@@ -551,6 +615,9 @@ export class Lane {
     for (const entry of this.#open) {
       const tasks = entry.parts.flatMap(({ number }) => watch.ended(number) ?? [])
       this.#setbacks.noteRemoved(entry.item.change.position, removedBy(tasks))
+      // What was good once and fails now is on the node all the same.
+      const isGood = tasks.some(({ status }) => status === 'succeeded')
+      if (isGood && reason === 'failed-place') this.#setbacks.noteUncertain(entry.item.change.position)
     }
     watch.forget([reply.value])
     this.#giveBack()
@@ -559,6 +626,7 @@ export class Lane {
     this.#turns.goBack(position - 1)
     this.#settled = Math.min(this.#settled, position - 1)
     this.#singleUntil = Math.max(this.#singleUntil, verdict.singleUntil)
+    this.#redoFrom = Number.POSITIVE_INFINITY
     // Other replicas may have ended meanwhile as failed what has left a part of itself here.
     return this.#cut.view === null
   }
@@ -567,6 +635,7 @@ export class Lane {
   #giveBack(): void {
     this.#places?.clear()
     this.#blindUntil = 0
+    this.#redoFrom = Number.POSITIVE_INFINITY
     for (const entry of this.#open) this.#session.watch.forget(entry.numbers)
     this.#open = []
     this.#ahead.forget()

@@ -193,7 +193,9 @@ function lateFrom(found: readonly FoundMark[]): number | undefined {
   for (const [at, { position, task }] of inOrder.entries()) {
     const before = inOrder[at - 1]
     if (before === undefined || task.uid > before.task.uid) continue
-    const isCut = before.position === position || before.part !== before.parts
+    // An empty mark says nothing of what stands in front of it: that may have come late by itself.
+    const isEmptyMark = before.task.type === taskTypeOf.delete
+    const isCut = before.position === position || before.part !== before.parts || isEmptyMark
     return isCut ? before.position : before.position + 1
   }
   return undefined

@@ -36,7 +36,12 @@ async function* markedInTurns(
   places: DocumentPlaces,
 ): AsyncGenerator<string> {
   async function* mark(group: readonly OwnLine[]): AsyncGenerator<string> {
-    const known = new Map(await places.of(group.map(({ id }) => id)))
+    const known = new Map(
+      await places.of(
+        lines.position,
+        group.map(({ id }) => id),
+      ),
+    )
     for (const found of group) {
       const before = known.get(found.id)
       const place = before !== undefined && before < found.sequence ? before : found.sequence

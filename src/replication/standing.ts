@@ -22,6 +22,8 @@ export interface StandingView {
   readonly tasks: readonly EngineTask[]
   /** Tasks up to this number were looked at before. */
   readonly seenThrough: number
+  /** Something of the change at this position may have been sent without the lane's knowing its task. */
+  readonly mayBeSent: (position: number) => boolean
 }
 
 /** The changes behind `applied`, as far as marks reach. */
@@ -39,7 +41,7 @@ export async function readSent({ journal, index, applied, head, tasks }: Standin
 
 /**
  * An unmarked task behind all marks is what was sent last, if it can be: such changes go out alone, right behind what is
- * applied. Anything else came late and may be of any age.
+ * applied, and a lane that has looked before knows whether it sent one since without an answer. Anything else came late and may be of any age.
  *
  * @param types  task types of what stands unmarked behind the newest mark.
  */
@@ -51,6 +53,7 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
     for (const item of page) {
       const delivery = planDelivery(item, view.cut)
       if (delivery.kind === 'skip') continue
+      if (!view.mayBeSent(item.change.position)) return true
       const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
       return types.some((type) => !expected.includes(type))
     }

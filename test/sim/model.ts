@@ -2,7 +2,7 @@
  * What must be there: every index folded from what was acknowledged, change by change, one after the other; looked at
  * whenever something completes, at random moments, and in the end.
  */
-import { sequenceField, shardField, shardText } from '../../src/api/reserved-fields.ts'
+import { sequenceField, sequenceText, shardField, shardText } from '../../src/api/reserved-fields.ts'
 import type { Change } from '../../src/journal/change.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import type { Placement, Spread } from '../../src/store/catalogue.ts'
@@ -25,6 +25,8 @@ interface ModelIndex {
   /** Documents that a failed change named: some of it may be on a node until it is built anew. */
   readonly tainted: Set<string>
   readonly physical: Map<string, string>
+  /** Where documents stand that keep the place of their first insertion. */
+  readonly places: Map<string, string>
 }
 
 const rankOf: Record<Change['status'], number> = { enqueued: 0, processing: 1, succeeded: 2, failed: 2, canceled: 2 }
@@ -70,6 +72,7 @@ export class Model {
       isGone: false,
       tainted: new Set(),
       physical: new Map(),
+      places: new Map(),
     }
     this.#indexes.set(id, index)
     return index
@@ -111,6 +114,7 @@ export class Model {
       const name = `${index.id}:${change.position} ${change.operation.kind} (task ${task})`
       const before = rules.copyIndex(index.state)
       const expected = fold(index.state, change)
+      foldPlaces(index, change)
       if (change.status !== expected.status)
         this.#note(`${name} is ${change.status} (${change.error?.code}), not ${expected.status}`)
       if (change.status === 'failed')
@@ -235,6 +239,11 @@ export class Model {
       const [isSet, mustSet] = [rules.documentText(settings), rules.documentText(state.settings)]
       if (isSet !== mustSet) this.#note(`${name} has the settings ${isSet}, not ${mustSet}`)
       if (spread !== null) this.#checkFields(name, spread, stored.documents, sequences)
+      if (spread?.exactTies)
+        for (const [key, document] of stored.documents) {
+          const [stands, mustStand] = [document[sequenceField], index.places.get(key)]
+          if (stands !== mustStand) this.#note(`${name}: document ${key} stands at ${stands}, not ${mustStand}`)
+        }
     }
   }
 
@@ -348,6 +357,16 @@ function fold(state: rules.IndexState, change: Change): Folded {
       return rules.applySettings(state, operation.settings) === undefined ? done : failed
     default:
       return done
+  }
+}
+
+/** A document stands where the first write put it that found none of its id. */
+function foldPlaces({ places, state: { documents } }: ModelIndex, change: Change): void {
+  for (const id of places.keys()) if (!documents.has(id)) places.delete(id)
+  if (change.operation.kind !== 'documents-put') return
+  for (const [line, { id }] of (linesOf(change) as JsonObject[]).entries()) {
+    const key = String(id)
+    if (documents.has(key) && !places.has(key)) places.set(key, sequenceText(change.position ?? 0, line))
   }
 }
 

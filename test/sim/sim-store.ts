@@ -199,6 +199,7 @@ export class SimStore {
       endTurn: (lease, placement) =>
         commit(() => progress(`${placement.node} has taken settings back`, () => lanes.endTurn(lease, placement))),
       completedSettings: (index) => commit(() => lanes.completedSettings(index)),
+      failedOn: (placement, positions) => commit(() => lanes.failedOn(placement, positions)),
       async *open(payload) {
         await commit(async () => {})
         yield* lanes.open(payload)

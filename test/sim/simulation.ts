@@ -38,8 +38,8 @@ export interface SimulationOptions {
 
 const stormMs = 20_000
 const calmMsMax = 400_000
-/** After the storm: longer than a late request can be late, or than two identity checks, where there are such. */
-const restMs = { late: 45_000, wiped: 25_000, other: 1_000 }
+/** After the storm: longer than a request can be late, than it takes to notice one that was, and than two identity checks. */
+const restMs = { late: 20_000, noticed: 11_000, wiped: 25_000, other: 1_000 }
 const settledPollMs = 500
 
 /** Which nodes there are, in which replica group, and how indexes lie on them. */
@@ -55,7 +55,7 @@ function drawWorld(random: Random, isSpread: boolean): World {
   const spread = (): Spread | null => {
     if (!isSpread || random.float() < 0.25) return null
     const replicationFactor = 1 + random.integer(3)
-    return { shards: 1 + random.integer(4), replicationFactor, exactTies: false }
+    return { shards: 1 + random.integer(4), replicationFactor, exactTies: random.float() < 0.7 }
   }
   return { groups, spreads: new Map(['a', 'b', 'c'].map((uid) => [uid, spread()])) }
 }
@@ -68,14 +68,15 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     trace.push(`${scheduler.now.toFixed(0)} ${text}`)
   }
   const luck = random.float()
-  const world = drawWorld(random, options.isSpread ?? luck < 0.65)
+  const world = drawWorld(random, options.isSpread ?? luck < 0.5)
   note(JSON.stringify([world.groups, ...world.spreads]))
   const nodeIds = Object.keys(world.groups)
   const nodes = new Map(nodeIds.map((id) => [id, new SimNode(id, scheduler, random, note)]))
   const store = await SimStore.open({ scheduler, trace: note, seed, groups: world.groups })
-  const isCalm = options.isCalm ?? false
+  // A quarter of spread worlds, unless somebody asks for one kind.
+  const isCalm = options.isCalm ?? (options.isSpread === undefined && luck < 0.125)
   const chance = (most: number) => (random.float() < 0.5 || isCalm ? 0 : random.float() * most)
-  const network: NetworkFaults = { lostRequest: chance(0.1), lostReply: chance(0.1), late: chance(0.05) }
+  const network: NetworkFaults = { lostRequest: chance(0.1), lostReply: chance(0.1), late: chance(0.05), underway: 0 }
   const mayBeLate = network.late > 0
   const storeFaults: StoreFaults = { unavailable: chance(0.1), lostReply: chance(0.1) }
   for (const node of nodes.values()) {
@@ -124,7 +125,9 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   Object.assign(storeFaults, { unavailable: 0, lostReply: 0 })
   endFaults(faults)
   const isWiped = [...nodes.values()].some(({ disksLost }) => disksLost > 0)
-  await scheduler.run(stormMs + restMs[mayBeLate ? 'late' : isWiped ? 'wiped' : 'other'])
+  if (mayBeLate) await scheduler.run(stormMs + restMs.late, () => network.underway === 0)
+  const rested = scheduler.now + (mayBeLate ? restMs.noticed : restMs.other)
+  await scheduler.run(isWiped ? Math.max(rested, stormMs + restMs.wiped) : rested)
   let isDone = false
   // What is told as applied may still be about to be built anew.
   const poll = async (timesSettled: number) => {
