@@ -223,8 +223,8 @@ export interface DamagedFile {
 }
 
 /** Snapshots of single indexes and their files. */
-export interface SnapshotStore extends Pick<IndexSnapshots, 'create' | 'restore' | 'job'> {
-  readonly files: Pick<SnapshotFolder, 'list' | 'find' | 'read' | 'write' | 'remove'>
+export interface SnapshotStore extends Pick<IndexSnapshots, 'create' | 'restore' | 'job' | 'byteCount'> {
+  readonly files: Omit<SnapshotFolder, 'draft' | 'findWhole'>
 }
 
 export interface EngineCore {

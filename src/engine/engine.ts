@@ -4,6 +4,7 @@
  */
 import type { ErrorBody } from '../api/errors.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
+import type { EngineSnapshots } from './engine-snapshots.ts'
 
 /** The world may fail; the caller chooses between retry, degrade and give up. */
 export type EngineReply<T> =
@@ -30,8 +31,8 @@ export interface EngineTask {
 }
 
 export interface EngineCapabilities {
-  /** Native single-index snapshots (P-27). */
-  readonly snapshots: boolean
+  /** It is, or may be, on another machine. */
+  readonly isRemote: boolean
   /** The engine holds an answer about tasks that would list nothing, as it said last. */
   readonly waits: boolean
 }
@@ -45,6 +46,7 @@ export interface TasksRead {
 
 export interface Engine {
   readonly capabilities: EngineCapabilities
+  readonly snapshots: EngineSnapshots
   health(signal: AbortSignal): Promise<EngineReply<'available'>>
   version(signal: AbortSignal): Promise<EngineReply<string>>
   createIndex(uid: string, primaryKey: string | null, signal: AbortSignal): Promise<EngineReply<number>>

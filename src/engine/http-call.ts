@@ -57,7 +57,7 @@ export async function callEngine(
   try {
     sending = await outgoing(call.body)
   } catch (error) {
-    return { kind: 'failed', reason: describe(error) }
+    return { kind: 'failed', reason: describeFailure(error) }
   }
   try {
     const answer = await pool.request({
@@ -74,15 +74,16 @@ export async function callEngine(
     call.onHeaders?.(answer.headers)
     const text = await answer.body.text()
     if (call.isText && answer.statusCode === 200) return answered(text)
-    return classify(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text, call.mayRefuseKey)
+    return replyOf(answer.statusCode, call.hasExactIds ? quoteLongIntegers(text) : text, call.mayRefuseKey)
   } catch (error) {
-    const reason = describe(error)
+    const reason = describeFailure(error)
     const isUnsent = unsentCodes.has(codeOf(error)) || !sending.isComplete()
     return call.isRead || isUnsent ? { kind: 'failed', reason } : { kind: 'unknown', reason }
   }
 }
 
-function classify(status: number, text: string, mayRefuseKey = false): EngineReply<Json> {
+/** What a status with a body means. */
+export function replyOf(status: number, text: string, mayRefuseKey = false): EngineReply<Json> {
   const value = parse(text)
   if (status >= 200 && status < 300) {
     return value === undefined && text !== ''
@@ -205,7 +206,8 @@ function codeOf(error: unknown): string {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
 }
 
-function describe(error: unknown): string {
+/** With the code of the system or of the client that sends. */
+export function describeFailure(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const code = codeOf(error)
   return code === '' || error.message.includes(code) ? error.message : `${code}: ${error.message}`

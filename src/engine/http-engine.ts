@@ -6,6 +6,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { joinMembers, splitItems, splitMembers } from '../lib/json-cut.ts'
 import type { Engine, EngineReply, EngineTask } from './engine.ts'
 import { type Call, type CallBody, callEngine } from './http-call.ts'
+import { createHttpSnapshots } from './http-snapshots.ts'
 import { decodeTask } from './task-row.ts'
 
 export interface HttpEngineOptions {
@@ -71,11 +72,12 @@ export function createHttpEngine(options: HttpEngineOptions): HttpEngine {
 
   return {
     capabilities: {
-      snapshots: false,
+      isRemote,
       get waits() {
         return waits
       },
     },
+    snapshots: createHttpSnapshots(pool, prefix, headers),
     async health(signal) {
       return map(await get('/health', signal), (value) =>
         isObject(value) && value.status === 'available' ? 'available' : undefined,

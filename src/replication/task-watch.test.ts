@@ -23,7 +23,7 @@ async function follow(waits: boolean) {
   const stop = new AbortController()
   const watch = new TaskWatch({
     engine: {
-      capabilities: { snapshots: false, waits },
+      capabilities: { isRemote: false, waits },
       tasks: async (_uids, _signal, options) => {
         reads.push(options)
         return { kind: 'answered', value: reads.length < 4 ? [] : [succeeded(7)] }

@@ -22,6 +22,16 @@ export interface MoveProgress {
   readonly trueFrom?: number
   /** Epoch of the target's disk that the copy is on. */
   readonly diskEpoch?: number
+  /** How the index is copied; chosen once for an attempt. */
+  readonly copy?: 'snapshot' | 'streamed'
+  /** Of the source's placement when `from` was read. */
+  readonly sourceRevision?: number
+  /** When the snapshot was made, as its engine writes it. */
+  readonly snapshotAt?: string
+  /** Size of the snapshot's file, of which `bytes` are on the target. */
+  readonly byteCount?: number
+  /** Times that the file came over with a wrong checksum. */
+  readonly corrupt?: number
   readonly documents?: number
   readonly documentCount?: number
   readonly bytes?: number

@@ -3,6 +3,7 @@
  * request long after its sender gave up (NF-43).
  */
 import type { Engine, EngineReply, EngineTask } from '../../src/engine/engine.ts'
+import { noSnapshots } from '../../src/engine/engine-snapshots.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import type { Random } from '../../src/lib/random.ts'
 import { linesOf } from '../../src/replication/ndjson.ts'
@@ -107,7 +108,8 @@ export function createSimEngine(options: {
     })
 
   return {
-    capabilities: { snapshots: false, waits: false },
+    capabilities: { isRemote: false, waits: false },
+    snapshots: noSnapshots,
     health: (signal) => read(signal, () => 'available' as const),
     version: (signal) => read(signal, () => '1.50.0'),
     createIndex: (uid, primaryKey, signal) => write(uid, { kind: 'create', primaryKey }, null, signal),

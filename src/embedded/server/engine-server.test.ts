@@ -104,7 +104,11 @@ function stubCore(): EngineCore {
       create: notAsked,
       restore: notAsked,
       job: notAsked,
-      files: { list: notAsked, find: notAsked, read: notAsked, write: notAsked, remove: notAsked },
+      byteCount: notAsked,
+      files: {
+        ...{ list: notAsked, find: notAsked, size: notAsked, read: notAsked, write: notAsked, remove: notAsked },
+        ...{ freeBytes: notAsked, addPart: notAsked },
+      },
     },
     close: async () => undefined,
   }

@@ -2,11 +2,14 @@
  * Snapshots of single indexes (P-27): routes of this engine alone, which no gateway passes on. All need the action
  * `snapshots.create`, since a file holds an index with the secrets of its settings.
  */
+import { createHash } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import { ApiError } from '../../api/errors.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
-import { bodyStream } from '../../lib/http-body.ts'
+import { bodyStream, readBody } from '../../lib/http-body.ts'
 import { isObject } from '../../lib/json.ts'
-import type { RestoreMode, SnapshotJob } from '../snapshot/index-snapshots.ts'
+import { indexFormat } from '../index-env.ts'
+import type { RestoreMode, SnapshotJob, SnapshotOrder } from '../snapshot/index-snapshots.ts'
 import type { StoredSnapshot } from '../snapshot/snapshot-folder.ts'
 import { accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
 
@@ -18,9 +21,16 @@ const route = (method: Route['method'], path: string, handle: Route['handle']): 
 })
 
 export const snapshotRoutes: readonly Route[] = [
-  route('POST', '/sis/indexes/{uid}/snapshots', (call) =>
-    accepted(viewOfJob(call.parts.core.snapshots.create(checkIndexUid(param(call))))),
+  route('GET', '/sis', async ({ parts }) =>
+    json({ indexFormat, freeBytes: await parts.core.snapshots.files.freeBytes() }),
   ),
+  route('GET', '/sis/indexes/{uid}', async ({ parts, params: [uid = ''] }) =>
+    json({ uid, byteCount: await parts.core.snapshots.byteCount(uid) }),
+  ),
+  route('POST', '/sis/indexes/{uid}/snapshots', async (call) => {
+    const order = await readOrder(call)
+    return accepted(viewOfJob(call.parts.core.snapshots.create(checkIndexUid(param(call)), order)))
+  }),
   route('GET', '/sis/jobs/{id}', (call) => {
     const job = call.parts.core.snapshots.job(param(call))
     if (job === undefined) throw new ApiError('not_found', `Job \`${param(call)}\` not found.`)
@@ -32,6 +42,8 @@ export const snapshotRoutes: readonly Route[] = [
   route('GET', '/sis/files/{name}', download),
   route('PUT', '/sis/files/{name}', async (call) => {
     const { files } = call.parts.core.snapshots
+    const range = call.request.headers['content-range']
+    if (range !== undefined) return receivePart(call, range)
     await files.write(param(call), bodyStream(call.request, Number.MAX_SAFE_INTEGER))
     return json(viewOfFile(await files.find(param(call))))
   }),
@@ -44,6 +56,51 @@ export const snapshotRoutes: readonly Route[] = [
     return accepted(viewOfJob(await call.parts.core.snapshots.restore(name, uid, mode)))
   }),
 ]
+
+/** Bytes of one part of an upload at most. */
+const partBytesMax = 16 * 2 ** 20
+/** Longer ranges are sent without a digest. */
+const digestBytesMax = partBytesMax
+
+async function readOrder(call: Call): Promise<SnapshotOrder> {
+  const body = call.request.headers['content-type'] === undefined ? {} : await readJson(call)
+  const { name = null, isCompressed = true, ...others } = isObject(body) ? body : { others: body }
+  const isName = name === null || typeof name === 'string'
+  if (!isName || typeof isCompressed !== 'boolean' || Object.keys(others).length > 0)
+    throw new ApiError('bad_request', 'Expected `{"name": a file name or null, "isCompressed": true or false}`.')
+  return { name, isCompressed }
+}
+
+/**
+ * One part of an upload: `Content-Range: bytes <start>-<end>/<size of the file>`, with a `Content-Digest` (RFC 9530) that it
+ * must have. `bytes *` in the place of the range asks how much is here.
+ */
+async function receivePart(call: Call, header: string) {
+  const match = /^bytes (?:(\d{1,15})-(\d{1,15})|\*)\/(\d{1,15})$/.exec(header)
+  const [, start, end, byteCount] = (match ?? []).map(Number)
+  if (byteCount === undefined || !(byteCount > 0))
+    throw new ApiError('bad_request', 'Expected `Content-Range: bytes <start>-<end>/<size>` or `bytes */<size>`.')
+  const { files } = call.parts.core.snapshots
+  const bytes = await readPart(call)
+  if (match?.[1] === undefined || start === undefined || end === undefined)
+    return json(await files.addPart(param(call), byteCount, undefined))
+  if (bytes.length !== end - start + 1)
+    throw new ApiError('bad_request', `The part has ${bytes.length} bytes, its range ${end - start + 1}.`)
+  const digest = call.request.headers['content-digest']
+  if (digest !== digestOf(bytes))
+    throw new ApiError('bad_request', 'The part does not have the SHA-256 of its `Content-Digest`.', { status: 422 })
+  return json(await files.addPart(param(call), byteCount, { start, bytes }))
+}
+
+async function readPart({ request }: Call): Promise<Uint8Array> {
+  try {
+    return await readBody(request, partBytesMax)
+  } catch (error) {
+    throw new ApiError('bad_request', `A part is whole and has at most ${partBytesMax} bytes.`, { cause: error })
+  }
+}
+
+const digestOf = (bytes: Uint8Array): string => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`
 
 const param = ({ params }: Call): string => params[0] ?? ''
 
@@ -63,21 +120,23 @@ async function readImport(
   return { name, uid, mode }
 }
 
-/** The file, or the bytes of one `Range`. */
+/** The file, or the bytes of one `Range`; those of a short one with a `Content-Digest`. */
 async function download(call: Call) {
   const { files } = call.parts.core.snapshots
-  const { byteCount } = await files.find(param(call))
+  const byteCount = await files.size(param(call))
   const range = rangeOf(call.request.headers.range, byteCount)
   if (range === 'unsatisfiable')
     throw new ApiError('bad_request', `The range does not lie within the ${byteCount} bytes of the file.`, {
       status: 416,
       headers: { 'content-range': `bytes */${byteCount}` },
     })
-  const body = await files.read(param(call), range)
+  const stream = await files.read(param(call), range)
   const { start, end } = range ?? { start: 0, end: byteCount - 1 }
+  const body = range === undefined || end - start >= digestBytesMax ? stream : await buffer(stream)
   const headers = {
     'content-type': 'application/octet-stream',
     'content-length': String(end - start + 1),
+    ...(body instanceof Uint8Array ? { 'content-digest': digestOf(body) } : {}),
     'accept-ranges': 'bytes',
     ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end}/${byteCount}` }),
   }

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { ApiError, type ErrorBody, errorBody } from '../../api/errors.ts'
@@ -15,7 +15,7 @@ import { indexFormat, mainKeys, openIndexEnv, readBitmap, readFacts, readJson } 
 import { type IndexRegistry, withState } from '../index-registry.ts'
 import type { RegistryEntry } from '../meta-env.ts'
 import { readSnapshot, type SnapshotHeader, SnapshotInvalid, sectionName, writeSnapshot } from './snapshot-file.ts'
-import { SnapshotFolder, sync } from './snapshot-folder.ts'
+import { checkFileName, SnapshotFolder, sync } from './snapshot-folder.ts'
 
 export type RestoreMode = 'create' | 'replace'
 
@@ -36,6 +36,12 @@ export interface SnapshotJob {
 export interface JobError {
   readonly code: 'snapshot_invalid' | 'snapshot_incompatible'
   readonly message: string
+}
+
+export interface SnapshotOrder {
+  /** Name of the file. Asked for again under the same name, it is the same snapshot; null = one of the engine's own choice. */
+  readonly name: string | null
+  readonly isCompressed: boolean
 }
 
 export interface IndexSnapshotsDeps {
@@ -68,16 +74,26 @@ export class IndexSnapshots {
 
   constructor(deps: IndexSnapshotsDeps) {
     this.#deps = deps
-    this.files = new SnapshotFolder(deps.folder)
+    this.files = new SnapshotFolder(deps.folder, deps.clock.now())
   }
 
   /** @throws ApiError `index_not_found`, `shutting_down`. */
-  create(uid: string): SnapshotJob {
+  create(uid: string, order: SnapshotOrder = { name: null, isCompressed: true }): SnapshotJob {
     const { registry, clock } = this.#deps
+    if (order.name !== null) checkFileName(order.name)
+    const known = [...this.#jobs.values()].find((job) => job.name === order.name && isOpen(job))
+    if (known !== undefined) return known
     if (registry.get(checkIndexUid(uid)) === undefined) throw notFound(uid)
     // The name of an index may be longer than that of a file.
-    const name = `${uid.slice(0, 150)}-${timeName(clock.now())}-${randomUUID().slice(0, 8)}.fjsis`
-    return this.#enqueue('create', name, uid, () => this.#make(name, uid))
+    const name = order.name ?? `${uid.slice(0, 150)}-${timeName(clock.now())}-${randomUUID().slice(0, 8)}.fjsis`
+    return this.#enqueue('create', name, uid, () => this.#make(name, uid, order.isCompressed))
+  }
+
+  /** Size of the index's file: what a snapshot takes at most, and what it will take when it is restored. @throws ApiError `index_not_found`. */
+  async byteCount(uid: string): Promise<number> {
+    const entry = this.#deps.registry.get(checkIndexUid(uid))
+    if (entry === undefined) throw notFound(uid)
+    return (await stat(join(this.#deps.registry.folderOf(entry), 'data.mdb'))).size
   }
 
   /** @throws ApiError `not_found`, `index_already_exists`, `shutting_down`. */
@@ -126,27 +142,40 @@ export class IndexSnapshots {
     this.#jobs.set(job.id, job)
     if (this.#jobs.size <= jobsMax) return
     for (const { id, state } of this.#jobs.values()) {
-      if (state === 'waiting' || state === 'running') continue
+      if (isOpen({ state })) continue
       this.#jobs.delete(id)
       return
     }
   }
 
-  async #make(name: string, uid: string): Promise<SnapshotHeader> {
+  async #make(name: string, uid: string, isCompressed: boolean): Promise<SnapshotHeader> {
     const { registry, copy, clock } = this.#deps
+    const stored = await this.files.findWhole(name)
+    if (stored?.header) return stored.header
     const entry = registry.get(uid)
     if (entry === undefined) throw notFound(uid)
+    await this.#checkSpace(uid)
     const madeAt = clock.now()
     const draft = this.files.draft(name)
     try {
       await copy(registry.folderOf(entry), draft)
       const header = await headerOf(draft, uid, madeAt)
       const bytes = createReadStream(join(draft, 'data.mdb'), { highWaterMark: readBytes })
-      await this.files.write(name, writeSnapshot(header, [{ name: sectionName, bytes }]))
+      await this.files.write(name, writeSnapshot(header, [{ name: sectionName, bytes }], isCompressed))
       return header
     } finally {
       await rm(draft, { recursive: true, force: true })
     }
+  }
+
+  async #checkSpace(uid: string): Promise<void> {
+    const wanted = Math.ceil((await this.byteCount(uid)) * spaceFactor)
+    const freeBytes = await this.files.freeBytes()
+    if (freeBytes < wanted)
+      throw new ApiError(
+        'no_space_left_on_device',
+        `A snapshot of \`${uid}\` may take ${wanted} bytes; ${freeBytes} are free.`,
+      )
   }
 
   async #restore(name: string, uid: string, mode: RestoreMode): Promise<SnapshotHeader> {
@@ -176,6 +205,10 @@ export class IndexSnapshots {
 }
 
 const readBytes = 4 * 2 ** 20
+/** Free space that is asked for, to the size of an index: its copy and the file that is made of it lie side by side (P-29). */
+const spaceFactor = 2.2
+
+const isOpen = ({ state }: Pick<SnapshotJob, 'state'>): boolean => state === 'waiting' || state === 'running'
 
 /** What the copy in `folder` holds. */
 async function headerOf(folder: string, uid: string, madeAt: number): Promise<SnapshotHeader> {

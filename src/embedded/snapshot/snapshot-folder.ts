@@ -1,6 +1,6 @@
 /** Snapshot files by name, in one folder. A name shows a whole file or none. */
-import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync } from 'node:fs'
-import { open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -14,19 +14,46 @@ export interface StoredSnapshot {
   readonly header: SnapshotHeader | null
 }
 
+/** Where an upload in parts stands. */
+export interface UploadStanding {
+  readonly name: string
+  /** The file's bytes from its beginning that are here. */
+  readonly receivedBytes: number
+  readonly byteCount: number
+}
+
 const ending = '.fjsis'
 const partialEnding = '.partial'
+/** What was received of an upload in parts; unlike a draft it survives a restart. */
+const uploadEnding = '.upload'
+/** An upload that nobody goes on with is given up (P-29). */
+const uploadMsMax = 24 * 3_600_000
+/** Files that are made only to be brought elsewhere, and are removed by whoever does so. One that was forgotten goes. */
+const transferBeginning = 'transfer-'
+const transferMsMax = 7 * 24 * 3_600_000
 const namePattern = /^[A-Za-z0-9_-]{1,200}\.fjsis$/
 
 export class SnapshotFolder {
   readonly #path: string
+  /** One part after the other, by name. */
+  readonly #uploads = new Map<string, Promise<unknown>>()
 
-  /** Makes the folder; what a crash left half written goes. */
-  constructor(path: string) {
+  /** Makes the folder; what a crash left half written goes, and what was forgotten. */
+  constructor(path: string, now: number) {
     this.#path = path
     mkdirSync(path, { recursive: true, mode: 0o700 })
-    for (const name of readdirSync(path))
-      if (name.endsWith(partialEnding)) rmSync(join(path, name), { recursive: true })
+    for (const name of readdirSync(path)) {
+      const age = now - statSync(join(path, name)).mtimeMs
+      const isForgotten =
+        (name.endsWith(uploadEnding) && age > uploadMsMax) ||
+        (name.startsWith(transferBeginning) && age > transferMsMax)
+      if (name.endsWith(partialEnding) || isForgotten) rmSync(join(path, name), { recursive: true })
+    }
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#path)
+    return bavail * bsize
   }
 
   /** A folder for work in progress, removed at the next start. The caller removes it before. */
@@ -43,14 +70,19 @@ export class SnapshotFolder {
 
   /** @throws ApiError `not_found`. */
   async find(name: string): Promise<StoredSnapshot> {
-    const byteCount = await this.#size(name)
+    const byteCount = await this.size(name)
     const header = await readSnapshotHeader(createReadStream(this.#file(name))).catch(() => null)
     return { name, byteCount, header }
   }
 
+  /** `undefined` = there is no such file. */
+  async findWhole(name: string): Promise<StoredSnapshot | undefined> {
+    return (await stat(this.#file(name)).catch(() => undefined)) && this.find(name)
+  }
+
   /** Bytes `start` to `end` of the file, the end included. @throws ApiError `not_found`. */
   async read(name: string, range?: { readonly start: number; readonly end: number }): Promise<Readable> {
-    await this.#size(name)
+    await this.size(name)
     return createReadStream(this.#file(name), range)
   }
 
@@ -69,12 +101,57 @@ export class SnapshotFolder {
     }
   }
 
-  async remove(name: string): Promise<void> {
-    await this.#size(name)
-    await rm(this.#file(name))
+  /**
+   * Adds the next part of a file of `byteCount` bytes, in the order of their calls, and answers what is here now: a part that
+   * does not begin where the file ends so far adds nothing. With the last one the name shows the file. What a power cut may
+   * have taken from the middle shows in the checksums of the file when it is restored.
+   *
+   * @param part  `undefined` = only asks.
+   */
+  addPart(
+    name: string,
+    byteCount: number,
+    part: { readonly start: number; readonly bytes: Uint8Array } | undefined,
+  ): Promise<UploadStanding> {
+    const path = this.#file(name)
+    const adding = (this.#uploads.get(name) ?? Promise.resolve()).then(async () => {
+      const whole = await stat(path).catch(() => undefined)
+      if (whole !== undefined) return { name, receivedBytes: whole.size, byteCount: whole.size }
+      const draft = `${path}${uploadEnding}`
+      const handle = await open(draft, 'a', 0o600)
+      try {
+        const before = (await handle.stat()).size
+        if (before > byteCount) throw new ApiError('bad_request', `${before} bytes of \`${name}\` are here already.`)
+        const isNext = part !== undefined && part.start === before && before + part.bytes.length <= byteCount
+        if (isNext) await handle.appendFile(part.bytes)
+        const receivedBytes = before + (isNext ? part.bytes.length : 0)
+        if (receivedBytes < byteCount) return { name, receivedBytes, byteCount }
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await rename(draft, path)
+      await sync(this.#path)
+      return { name, receivedBytes: byteCount, byteCount }
+    })
+    const settled = adding.catch(() => undefined)
+    this.#uploads.set(name, settled)
+    void settled.then(() => this.#uploads.get(name) === settled && this.#uploads.delete(name))
+    return adding
   }
 
-  async #size(name: string): Promise<number> {
+  /** With what was received of it, if it is not whole. @throws ApiError `not_found`. */
+  async remove(name: string): Promise<void> {
+    const path = this.#file(name)
+    await this.#uploads.get(name)
+    const isUpload = (await stat(`${path}${uploadEnding}`).catch(() => undefined)) !== undefined
+    if (isUpload) return rm(`${path}${uploadEnding}`)
+    await this.size(name)
+    await rm(path)
+  }
+
+  /** @throws ApiError `not_found`. */
+  async size(name: string): Promise<number> {
     try {
       return (await stat(this.#file(name))).size
     } catch (error) {
@@ -84,13 +161,17 @@ export class SnapshotFolder {
   }
 
   #file(name: string): string {
-    if (!namePattern.test(name))
-      throw new ApiError(
-        'bad_request',
-        `\`${name}\` is not a name of a snapshot: letters, digits, \`-\`, \`_\`, then \`.fjsis\`.`,
-      )
-    return join(this.#path, name)
+    return join(this.#path, checkFileName(name))
   }
+}
+
+/** @throws ApiError `bad_request`. */
+export function checkFileName(name: string): string {
+  if (namePattern.test(name)) return name
+  throw new ApiError(
+    'bad_request',
+    `\`${name}\` is not a name of a snapshot: letters, digits, \`-\`, \`_\`, then \`.fjsis\`.`,
+  )
 }
 
 export async function sync(path: string): Promise<void> {

@@ -1,0 +1,78 @@
+/** Snapshots of single indexes as engines offer them (P-27), the embedded one or a build of Meilisearch with its routes. */
+import type { EngineReply } from './engine.ts'
+
+export interface SnapshotOffer {
+  /** A snapshot can be restored by an engine that reads the same format. */
+  readonly indexFormat: number
+  readonly freeBytes: number
+}
+
+export interface EngineSnapshotJob {
+  readonly id: string
+  readonly state: 'waiting' | 'running' | 'succeeded' | 'failed'
+  readonly error: { readonly code: string; readonly message: string } | null
+}
+
+export interface SnapshotFile {
+  readonly name: string
+  readonly byteCount: number
+  /** When the snapshot was made, as the engine writes it: two files of one name that differ in it are different. */
+  readonly madeAt: string
+}
+
+/** A part of a file. */
+export interface SnapshotPart {
+  readonly start: number
+  readonly bytes: Uint8Array
+  /** `Content-Digest` of the bytes (RFC 9530), as the engine that has the file computed it. */
+  readonly digest: string
+}
+
+export interface EngineSnapshots {
+  /** null = the engine has no such routes. */
+  offer(signal: AbortSignal): Promise<EngineReply<SnapshotOffer | null>>
+  /** Size of an index as it is stored. */
+  indexBytes(uid: string, signal: AbortSignal): Promise<EngineReply<number>>
+  /** Begins to make `name`. Twice is safe: what is there under this name, or being made, is not made again. */
+  create(
+    uid: string,
+    order: { readonly name: string; readonly isCompressed: boolean },
+    signal: AbortSignal,
+  ): Promise<EngineReply<EngineSnapshotJob>>
+  /** Jobs are forgotten at a restart: refused with `not_found`. */
+  job(id: string, signal: AbortSignal): Promise<EngineReply<EngineSnapshotJob>>
+  /** null = there is no whole file of this name. */
+  find(name: string, signal: AbortSignal): Promise<EngineReply<SnapshotFile | null>>
+  /**
+   * Bytes `start` to `end`, the end not included, at most 16 MiB. What a break of the connection cut off is asked for again;
+   * whether they have their digest is for whoever receives them to say.
+   */
+  read(name: string, start: number, end: number, signal: AbortSignal): Promise<EngineReply<SnapshotPart>>
+  /**
+   * Adds a part where it follows what the engine has; answers how much that is now. Without a part it only asks. Refused
+   * with 422 when the part does not have its digest.
+   */
+  write(name: string, byteCount: number, part: SnapshotPart | null, signal: AbortSignal): Promise<EngineReply<number>>
+  /** Begins to restore `name` as a new index. The job fails with `index_already_exists` where there is one. */
+  restore(name: string, uid: string, signal: AbortSignal): Promise<EngineReply<EngineSnapshotJob>>
+  /** Twice is safe; takes an upload that is not whole as well. */
+  remove(name: string, signal: AbortSignal): Promise<EngineReply<'removed'>>
+}
+
+const notOffered = async (): Promise<{ readonly kind: 'failed'; readonly reason: string }> => ({
+  kind: 'failed',
+  reason: 'the engine has no snapshots of single indexes',
+})
+
+/** Those of an engine that has none. */
+export const noSnapshots: EngineSnapshots = {
+  offer: async () => ({ kind: 'answered', value: null }),
+  indexBytes: notOffered,
+  create: notOffered,
+  job: notOffered,
+  find: notOffered,
+  read: notOffered,
+  write: notOffered,
+  restore: notOffered,
+  remove: notOffered,
+}
