@@ -285,7 +285,7 @@ async function settle(
     // Sessions wait for positions, whatever came of them.
     isCatalogueChanged ||= completion.isVisible || isJoint(state)
   }
-  if (state.isGone) await removePlacements(client, id)
+  if (state.isGone) await removePlacements(client, state)
   else if (!replicas.some((replica) => hasWork(replica, state.head) || replica.turn !== null)) state.behindSince = null
   else state.behindSince ??= now
   const swaps = await completeSwaps(client, sealing, state.project, locked, [id], now)
@@ -352,14 +352,14 @@ async function putBack(client: PoolClient, index: IndexId, nodes: readonly NodeI
   )
 }
 
-/** The rows stay, so that their physical names are never used again. */
-async function removePlacements(client: PoolClient, index: IndexId): Promise<void> {
+/** The rows stay, so that their physical names are never used again. Who was away has the deletion before it. */
+async function removePlacements(client: PoolClient, { id, head }: IndexState): Promise<void> {
   await client.query(
     `with gone as (
-       update placements set is_gone = true where index_id = $1 and not is_gone returning node_id
+       update placements set is_gone = true, must_drop = applied < $2 where index_id = $1 and not is_gone returning node_id
      )
      update nodes n set index_count = greatest(0, n.index_count - c.count)
      from (select node_id, count(*) as count from gone group by node_id) c where n.id = c.node_id`,
-    [index],
+    [id, head],
   )
 }

@@ -199,6 +199,22 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (index !== undefined && placement !== undefined) tell(index, endTurn(deps, index, placement))
       return true
     },
+    async dueDrops(node, limit) {
+      return [...state.indexes.values()]
+        .flatMap(({ placements }) => placements.filter((one) => one.node === node && one.mustDrop))
+        .map(({ physicalUid }) => physicalUid)
+        .sort()
+        .slice(0, limit)
+    },
+    async noteDropped(lease, physicalUid) {
+      if (!isHeld(lease)) return false
+      for (const { placements } of state.indexes.values()) {
+        for (const one of placements) {
+          if (one.node === lease.node.id && one.physicalUid === physicalUid) one.mustDrop = false
+        }
+      }
+      return true
+    },
     async noteSilence(lease, isSilent) {
       if (!isHeld(lease)) return false
       const node = lease.node.id

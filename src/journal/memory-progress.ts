@@ -164,7 +164,9 @@ function settle(
     }
   }
   if (one.isGone) {
-    for (const gone of index.placements) gone.isGone = true
+    for (const one of index.placements) {
+      if (!one.isGone) Object.assign(one, { isGone: true, mustDrop: one.applied < index.state.head })
+    }
     Object.assign(one, { writeUid: null, readUid: null, behindSince: null, heldSince: null })
     index.reports.clear()
   } else if (!index.placements.some((replica) => !replica.isGone && (hasWork(replica, one.head) || replica.turn > 0)))

@@ -38,6 +38,8 @@ export interface StoredPlacement extends Mutable<Placement> {
   role: TurnRole | null
   turnedAt: number
   isGone: boolean
+  /** The index is gone, and its node has not deleted its part of it. */
+  mustDrop: boolean
 }
 
 export interface StoredIndex {
@@ -141,7 +143,7 @@ export function placementOf(placement: StoredPlacement): Placement {
 export const emptied = { applied: 0, appliedBytes: 0, proof: null, turn: 0, role: null, turnedAt: 0 } as const
 
 export function newPlacement(placement: NewPlacement): StoredPlacement {
-  return { ...placement, ...emptied, revision: 0, print: null, isGone: false }
+  return { ...placement, ...emptied, revision: 0, print: null, isGone: false, mustDrop: false }
 }
 
 export function changeOf(stored: StoredChange): Change {

@@ -342,6 +342,10 @@ export interface LaneJournal {
   giveTurns(lease: NodeLease, placement: Placement, position: number): Promise<boolean>
   /** The replica has the settings of before again, after a settings change failed that it may have taken. `false` = the lease is lost. */
   endTurn(lease: NodeLease, placement: Placement): Promise<boolean>
+  /** Names of indexes that are gone and that the node has not deleted, at most `limit`. */
+  dueDrops(node: NodeId, limit: number): Promise<readonly string[]>
+  /** The node has deleted it. `false` = the lease is lost. */
+  noteDropped(lease: NodeLease, physicalUid: string): Promise<boolean>
   /** Replicas leave that hold back for longer than `lagMs` what others have applied. Any worker may ask. */
   releaseHeld(lagMs: number): Promise<void>
   /** `false` = the lease is lost. */

@@ -106,6 +106,24 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       if (effects !== false) tell(effects)
       return effects !== false
     },
+    async dueDrops(node, limit) {
+      const { rows } = await reach(() =>
+        database.pool.query<{ physical_uid: string }>({
+          name: 'due-drops',
+          text: 'select physical_uid from placements where node_id = $1 and must_drop order by physical_uid limit $2',
+          values: [node, limit],
+        }),
+      )
+      return rows.map((row) => row.physical_uid)
+    },
+    noteDropped: (lease, physicalUid) =>
+      holding(database, lease, async (client) => {
+        await client.query('update placements set must_drop = false where node_id = $1 and physical_uid = $2', [
+          lease.node.id,
+          physicalUid,
+        ])
+        return true
+      }),
     noteSilence: (lease, isSilent) => noteSilence({ ...deps, tell }, lease, isSilent),
     releaseHeld: (lagMs) => releaseHeld({ ...deps, tell }, lagMs),
     identity: (lease) =>

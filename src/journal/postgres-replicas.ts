@@ -118,7 +118,7 @@ async function addReplica(
     `insert into placements (index_id, generation, shards, node_id, physical_uid, state)
      values ($1, $2, $3, $4, $5, 'copying')
      on conflict (index_id, generation, node_id) do update set
-       shards = excluded.shards, physical_uid = excluded.physical_uid, state = excluded.state, is_gone = false, applied = 0,
+       shards = excluded.shards, physical_uid = excluded.physical_uid, state = excluded.state, is_gone = false, must_drop = false, applied = 0,
        applied_bytes = 0, proof_task = null, proof_mark = null, settings_print = null, revision = placements.revision + 1
      returning *`,
     [index, generation, shards, node, physicalUid],

@@ -11,6 +11,7 @@ import type { LaneProof, LaneState, NodeLease } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
+import { IndexOnNode } from './index-on-node.ts'
 import { Lane } from './lane.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
 import { NodePulse } from './node-pulse.ts'
@@ -30,6 +31,8 @@ const lanesPerLook = 256
 const auditMsDefault = 60_000
 const auditsPerLook = 10
 const auditPauseMs = 1_000
+const dropPauseMs = 5_000
+const dropsPerLook = 100
 /** Newest tasks read at the start of a session. */
 const earlierPage = 200
 const earlierPagesMax = 20
@@ -282,6 +285,7 @@ export class Dispatcher {
       }),
       this.#untilOver(over, () => watch.run(over.signal)),
       this.#untilOver(over, () => this.#auditAll(session, lanes)),
+      this.#untilOver(over, () => this.#dropGone(session, lanes)),
       this.#untilOver(over, checkAgain),
       this.#untilOver(over, async () => {
         if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.met)
@@ -322,6 +326,24 @@ export class Dispatcher {
     journal.noteTrouble(this.#lease, trouble).catch((error: unknown) => {
       log.warn({ node, error: String(error) }, 'operators are not shown how the node is')
     })
+  }
+
+  /** Deletes what is left of indexes that were deleted while the node was away, or far behind. */
+  async #dropGone(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
+    const { journal, clock } = this.#deps
+    while (!session.signal.aborted) {
+      for (const uid of await journal.dueDrops(this.#lease.node.id, dropsPerLook)) {
+        // A lane that is still on its way there goes first.
+        const lane = laneOn(lanes, uid)
+        if (lane !== undefined) {
+          lane.retire()
+          continue
+        }
+        await new IndexOnNode(session, uid, '').drop()
+        if (!(await journal.noteDropped(this.#lease, uid))) throw new LeaseLost()
+      }
+      await clock.sleep(dropPauseMs, session.signal).catch(() => {})
+    }
   }
 
   /** Goes round the node's spread indexes, so that each is audited in every interval as far as the pace allows. */

@@ -151,6 +151,8 @@ export interface Tables {
     turn_position: Generated<number>
     turn_role: string | null
     turned_at: number | null
+    /** The index is gone, and its node has not deleted its part of it. */
+    must_drop: Generated<boolean>
     proof_task: number | null
     proof_mark: string | null
     /** The row stays after the index is gone, so that a physical name is never used twice on a node. */

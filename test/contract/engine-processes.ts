@@ -15,6 +15,9 @@ export interface EngineProcess {
   /** Base URL, for what the port does not offer. */
   readonly url: string
   readonly key: string
+  /** It is away until `resume`, and keeps its folder. */
+  halt(): Promise<void>
+  resume(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -48,11 +51,13 @@ async function run(
   const folder = await mkdtemp(join(tmpdir(), 'flapjack-contract-'))
   const port = await freePort()
   const [program, args] = command(folder, `127.0.0.1:${port}`)
-  const child = spawn(program, args, {
-    cwd: folder,
-    stdio: 'ignore',
-    env: { ...process.env, MEILI_MASTER_KEY: masterKey },
-  })
+  const start = () =>
+    spawn(program, args, {
+      cwd: folder,
+      stdio: 'ignore',
+      env: { ...process.env, MEILI_MASTER_KEY: masterKey },
+    })
+  let child = start()
   const url = `http://127.0.0.1:${port}`
   const engine = createHttpEngine({ url, key: masterKey })
   const stop = async () => {
@@ -66,7 +71,14 @@ async function run(
     await stop()
     throw error
   }
-  return { engine, url, key: masterKey, stop }
+  return {
+    ...{ engine, url, key: masterKey, stop },
+    halt: () => ended(child),
+    async resume() {
+      child = start()
+      await healthy(engine, child)
+    },
+  }
 }
 
 async function healthy(engine: HttpEngine, child: ChildProcess): Promise<void> {

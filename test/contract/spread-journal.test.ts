@@ -165,6 +165,22 @@ function inSync(source: StoreSource) {
     assert.equal((await fleet.states()).n2, 'active 1')
   })
 
+  test('a node that was away when an index was deleted is to delete it', async () => {
+    const fleet = await Fleet.open(await source.open())
+    const { laneJournal } = fleet.store
+    await fleet.write()
+    for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
+    await laneJournal.noteSilence(fleet.lease('n2'), true)
+    const task = await fleet.write({ kind: 'index-delete' })
+    const { physicalUid } = (await fleet.lane('n2')).placement
+    for (const node of ['n0', 'n1']) await fleet.apply(node, 2)
+    assert.equal(await fleet.status(task), 'succeeded')
+    assert.deepEqual(await laneJournal.dueDrops('n0', 10), [])
+    assert.deepEqual(await laneJournal.dueDrops('n2', 10), [physicalUid])
+    await laneJournal.noteDropped(fleet.lease('n2'), physicalUid)
+    assert.deepEqual(await laneJournal.dueDrops('n2', 10), [])
+  })
+
   test('a node that misses nothing when it is back is read again at once', async () => {
     const fleet = await Fleet.open(await source.open())
     await fleet.write()

@@ -205,7 +205,7 @@ export class Model {
         if (own.length > 0) this.#note(`${index.id} was deleted and is shown`)
         for (const [node, physicalUid] of index.physical) {
           const lingers = this.#nodes.get(node)?.disk.indexes.has(physicalUid)
-          if (lingers && !mayLinger && index.spread === null) this.#note(`${index.id} was deleted and is on ${node}`)
+          if (lingers && !mayLinger) this.#note(`${index.id} was deleted and is on ${node}`)
         }
         continue
       }

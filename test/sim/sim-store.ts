@@ -133,6 +133,9 @@ export class SimStore {
 
   async isSettled(): Promise<boolean> {
     if ((await this.placementsBehind()).length > 0) return false
+    for (const id of this.nodes.keys()) {
+      if ((await this.#store.laneJournal.dueDrops(id, 1)).length > 0) return false
+    }
     return (await this.placements()).every(({ state }) => state === 'active')
   }
 
@@ -190,6 +193,12 @@ export class SimStore {
       laneOn: (node, physicalUid) => commit(() => lanes.laneOn(node, physicalUid)),
       standingsOn: (node, physicalUids) => commit(() => lanes.standingsOn(node, physicalUids)),
       read: (index, after, limit, byteCountMax) => commit(() => lanes.read(index, after, limit, byteCountMax)),
+      dueDrops: (node, limit) => commit(() => lanes.dueDrops(node, limit)),
+      noteDropped: (lease, physicalUid) =>
+        commit(async () => {
+          note(`dropped ${lease.node.id} ${physicalUid}`)
+          return lanes.noteDropped(lease, physicalUid)
+        }),
       giveTurns: (lease, placement, position) =>
         commit(() =>
           progress(`gives turns at ${position}, ${placement.node} asks`, () =>

@@ -17,6 +17,7 @@ import { organisationKeys } from './0015-organisation-keys.ts'
 import { moves } from './0016-moves.ts'
 import { searchRules } from './0017-search-rules.ts'
 import { settingsTurns } from './0018-settings-turns.ts'
+import { dueDrops } from './0019-due-drops.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -44,4 +45,5 @@ export const migrations: readonly Migration[] = [
   moves,
   searchRules,
   settingsTurns,
+  dueDrops,
 ]
