@@ -94,7 +94,7 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
   const uids = [...new Set(decoded.queries.map(({ indexUid }) => indexUid))]
   const rules = searchRulesOf({ project, table, now: parts.clock.now() }, uids)
   const spread = spreadAmong(call, decoded)
-  if (spread !== undefined) return searchSpread(call, decoded, spread, foreign)
+  if (spread !== undefined) return searchSpread(call, sent, decoded, spread, foreign)
   const names = new NameMap(call.principal.project, call.exchange.table)
   const bodies: readonly Json[] = sent.queries
   const placed = decoded.queries.map((query, position) =>
@@ -130,6 +130,7 @@ function spreadAmong({ exchange, principal }: Call, { queries }: MultiSearch): r
 /** Several shards answer some query: every query is a read of its own, put together by `search`. */
 async function searchSpread(
   call: Call,
+  sent: Json,
   decoded: MultiSearch,
   uids: readonly string[],
   foreign: ForeignDocuments | undefined,
@@ -150,6 +151,8 @@ async function searchSpread(
   const withMetadata = asksMetadata(headers)
   const answer = await readSpread({
     ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
+    // Conditions on other indexes stand in the filters as what they came to.
+    question: () => ({ multiSearch: sent, filters: queries.map(({ filter }) => filter) }),
     answer: (find, options) => searchTogether(find, { ...decoded, queries }, options),
   })
   if (answer.headers?.[headerNames.degraded] !== undefined) metrics.onPartialMultiSearch()

@@ -1,7 +1,7 @@
 /** Reads of one spread index: what `forward-read.ts` does for plain ones. */
 import { decodeDocumentParameters, decodeDocumentsParameters, decodeDocumentsQuery } from '../api/documents-query.ts'
 import type { ErrorCode } from '../api/errors.ts'
-import { decodeFacetSearch } from '../api/facet-search-query.ts'
+import { decodeFacetSearch, encodeFacetSearch } from '../api/facet-search-query.ts'
 import { completeFeatures } from '../api/features.ts'
 import { decodeFieldsQuery } from '../api/index-body.ts'
 import { parseJsonBody } from '../api/json-text.ts'
@@ -97,7 +97,11 @@ async function questionOf(
     }
     case 'POST /facet-search': {
       const query = await resolved(within(decodeFacetSearch(body())), 'invalid_search_filter')
-      return { operation: 'facet_search', answer: (index, options) => searchFacet(index, query, options) }
+      return {
+        operation: 'facet_search',
+        query: () => encodeFacetSearch(query),
+        answer: (index, options) => searchFacet(index, query, options),
+      }
     }
     case 'GET /similar':
     case 'POST /similar': {

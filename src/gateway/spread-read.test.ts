@@ -9,14 +9,18 @@ let spread: SpreadGateway
 /** Nodes answer when it is settled. */
 let held: Promise<void> = Promise.resolve()
 
-before(async () => {
-  engines = [await startFakeEngine(), await startFakeEngine()]
+function answerSearches() {
   engines.forEach((engine, at) => {
     engine.answer = async () => {
       await held
       return { status: 200, body: legAnswer(at, 3) }
     }
   })
+}
+
+before(async () => {
+  engines = [await startFakeEngine(), await startFakeEngine()]
+  answerSearches()
   spread = await startSpreadGateway({
     nodes: engines.map(({ url }, at) => ({ id: `n${at + 1}`, url, shards: [at] })),
     env: { FLAPJACK_CLUSTER_QUERY_COALESCING_WINDOW_MS: '10000', FLAPJACK_CLUSTER_HEDGING_ENABLED: 'false' },
@@ -28,8 +32,11 @@ after(async () => {
   for (const { server } of engines) server.close()
 })
 
-async function search(key: string, body: object, headers: Record<string, string> = {}) {
-  const answer = await fetch(`${spread.gateway.url}/indexes/books/search`, {
+const search = (key: string, body: object, headers: Record<string, string> = {}) =>
+  post('/indexes/books/search', key, body, headers)
+
+async function post(path: string, key: string, body: object, headers: Record<string, string> = {}) {
+  const answer = await fetch(`${spread.gateway.url}${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
     body: JSON.stringify(body),
@@ -94,6 +101,43 @@ test('metadata of searches that are shared names each query by an id of its own'
   assert.equal(new Set(uids).size, 4)
 })
 
+test('identical multi-searches and facet searches are one for the nodes as well, and others are not', async () => {
+  const queries = { queries: [{ indexUid: 'books', q: 'tin' }, { indexUid: 'books' }] }
+  const multi = (key: string, body: object) => post('/multi-search', key, body)
+  const { texts, legs } = await together(2, () => [
+    multi(spread.searchKey, queries),
+    multi(spread.searchKey, queries),
+    multi(spread.searchKey, queries),
+  ])
+  assert.equal(legs, 4)
+  const uids = texts.flatMap((text) => JSON.parse(text).results.map((one: { requestUid: string }) => one.requestUid))
+  assert.equal(new Set(uids).size, uids.length)
+  const federated = { queries: [{ indexUid: 'books', q: 'tin' }], federation: {} }
+  const apart = await together(1, () => [
+    multi(spread.searchKey, { queries: [{ indexUid: 'books', q: 'tin' }] }),
+    multi(spread.searchKey, federated),
+    multi(tokenOf('tenant = 1'), federated),
+    multi(tokenOf('tenant = 2'), federated),
+    multi(tokenOf('tenant = 2'), federated),
+  ])
+  assert.equal(apart.legs, 8)
+  for (const engine of engines) {
+    engine.answer = async () => {
+      await held
+      return {
+        status: 200,
+        body: JSON.stringify({ facetHits: [{ value: 'a', count: 1 }], facetQuery: 'a', processingTimeMs: 1 }),
+      }
+    }
+  }
+  const facet = (facetQuery: string) =>
+    post('/indexes/books/facet-search', spread.searchKey, { facetName: 'genre', facetQuery })
+  const facets = await together(1, () => [facet('a'), facet('a'), facet('b')])
+  assert.equal(facets.legs, 4)
+  assert.deepEqual(JSON.parse(facets.texts[0]!).facetHits, [{ value: 'a', count: 2 }])
+  answerSearches()
+})
+
 test('tenants with different filters, other keys and other questions never share an answer', async () => {
   const one = tokenOf('tenant = 1')
   const body = { q: 'red' }
@@ -135,9 +179,9 @@ test('who was told that a task finished does not share a search that began befor
 
 test('what searches over shards do is told to operators', async () => {
   const fanOut = await spread.registry.getSingleMetricAsString('miroir_scatter_fan_out_size')
-  assert.match(fanOut, /_sum 24\n/)
+  assert.match(fanOut, /_sum 38\n/)
   const requests = await spread.registry.getSingleMetricAsString('miroir_node_request_duration_seconds')
-  assert.match(requests, /_count\{node_id="n1",operation="search"\} 12\n/)
+  assert.match(requests, /_count\{node_id="n1",operation="search"\} 18\n/)
   const before = await metric('miroir_query_plan_narrowable_total')
   assert.equal((await search(spread.searchKey, { filter: 'id = 7' })).status, 200)
   assert.equal((await metric('miroir_query_plan_narrowable_total')) - before, 1)
