@@ -38,6 +38,7 @@ import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
 import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
+import { startDrainer } from './orchestrator/moves/drainer.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
@@ -456,6 +457,11 @@ export async function startWorker(
       await mover.stop()
       await engines.close()
     },
+  )
+  await supervisor.start(
+    'draining of nodes',
+    async () => startDrainer({ catalogue, replicas, moves, clock, random, log: logger }),
+    (drainer) => drainer.stop(),
   )
 }
 

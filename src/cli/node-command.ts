@@ -6,6 +6,7 @@ import type { LaneJournal } from '../journal/ports.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { localRegion } from '../orchestrator/local-driver.ts'
+import { drainPlanOf } from '../orchestrator/moves/drainer.ts'
 import type { EngineKind, Node, Placement } from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
@@ -59,10 +60,45 @@ export function addNodeCommands(program: Command, run: RunCommand): void {
     .action((_: object, command: Command) => run(command, listNodes))
 
   node
+    .command('drain')
+    .argument('<id>', 'its id')
+    .description('Takes no new indexes, and moves those that it holds elsewhere while they serve.')
+    .action((id: string, _: object, command: Command) => run(command, (context) => setDraining(context, id, true)))
+
+  node
+    .command('undrain')
+    .argument('<id>', 'its id')
+    .description('Takes indexes again. What has left stays where it is.')
+    .action((id: string, _: object, command: Command) => run(command, (context) => setDraining(context, id, false)))
+
+  node
     .command('show')
     .argument('<id>', 'its id')
     .description('Prints one node: its state, what it holds, and which of its indexes are behind.')
     .action((id: string, _: object, command: Command) => run(command, (context) => showNode(context, id)))
+}
+
+async function setDraining(context: CommandContext, id: string, isDraining: boolean): Promise<void> {
+  const { terminal } = context
+  await withStore(context.programs, context.config, async ({ catalogue, replicas }) => {
+    const nodes = await catalogue.nodes()
+    const node = nodes.find((candidate) => candidate.id === id)
+    if (node === undefined) throw new CommandFailed('notFound', `no node \`${id}\`; \`flapjack node list\` shows all`)
+    if (node.state === 'lost') throw new CommandFailed('failed', `node \`${id}\` is lost`)
+    await catalogue.setNodeState(id, isDraining ? 'draining' : 'active')
+    if (!isDraining) return terminal.answer({ id, state: 'active' }, `${id} takes indexes again.`)
+    const { orders, stuck } = await drainPlanOf({ catalogue, replicas }, node)
+    const left = (await replicas.loads()).get(id) ?? 0
+    const view = {
+      ...{ id, state: 'draining', replicas: left },
+      stuck: stuck.map(({ leaver, reason }) => ({ index: leaver.uid, reason })),
+    }
+    const lines = [
+      `${id} drains: ${left} replicas leave it, ${orders.length} of them next. \`flapjack move list --open\` shows them.`,
+      ...stuck.map(({ leaver, reason }) => `${leaver.uid} stays: ${reason}.`),
+    ]
+    terminal.answer(view, lines.join('\n'))
+  })
 }
 
 function parseWhole(text: string): number {

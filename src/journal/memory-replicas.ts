@@ -1,15 +1,19 @@
 /** How moves place replicas, in memory. */
 import type { NodeId } from '../store/catalogue.ts'
+import type { MemoryMoves } from '../store/memory-moves.ts'
 import { physicalName } from '../topology/physical-name.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
 import type { ReplicaJournal } from './ports.ts'
+import { coolDownMs } from './postgres-replicas.ts'
 import { changedReplica } from './replica-change.ts'
 
 export function openMemoryReplicas(
   deps: MemoryDependencies,
   tell: (index: StoredIndex, effects: Effects) => void,
+  moves: Pick<MemoryMoves, 'isBusy'>,
 ): ReplicaJournal {
   const { state, memory } = deps
   const found = (id: string) => {
@@ -65,6 +69,29 @@ export function openMemoryReplicas(
       index.placements.splice(before < 0 ? index.placements.length : before, before < 0 ? 0 : 1, fresh)
       memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
       return placementOf(fresh)
+    },
+    leavers: async (node, limit) =>
+      [...state.indexes.values()]
+        .filter(({ state: one }) => !one.isGone && one.readUid !== null && !moves.isBusy(one.id, coolDownMs))
+        .filter(({ placements }) =>
+          placements.some((one) => one.node === node && !one.isGone && (isRead(one) || one.state === 'filling')),
+        )
+        .sort((a, b) => a.state.byteCount - b.state.byteCount || (a.state.id < b.state.id ? -1 : 1))
+        .slice(0, limit)
+        .map(({ state: { id, readUid, project, spread }, placements }) => ({
+          index: id,
+          uid: readUid ?? '',
+          project,
+          spread,
+          node,
+          holders: placements.filter(({ isGone }) => !isGone).map((one) => one.node),
+        })),
+    async loads() {
+      const counts = new Map<NodeId, number>()
+      for (const { placements } of state.indexes.values()) {
+        for (const one of placements) if (!one.isGone) counts.set(one.node, (counts.get(one.node) ?? 0) + 1)
+      }
+      return counts
     },
     async changeReplica(id, node, change) {
       const index = found(id)

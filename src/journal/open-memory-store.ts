@@ -41,14 +41,15 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     wakeNode: (node: NodeId) => wakeNode(node),
     finished: new Set<(project: ProjectId) => void>(),
   }
+  const moves = openMemoryMoves(clock)
   return {
     catalogue: memory.catalogue,
     gatewayCatalogue: memory.catalogue,
     engineCredentials: noCredentials,
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
-    replicas: openMemoryReplicas(deps, tellerOf(deps)),
-    moves: openMemoryMoves(clock),
+    replicas: openMemoryReplicas(deps, tellerOf(deps), moves),
+    moves,
     gateways: openMemoryRegistry(clock),
     migrate: async () => undefined,
     unlock: async () => undefined,

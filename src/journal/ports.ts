@@ -9,6 +9,7 @@ import type { ErrorBody } from '../api/errors.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
+import type { Leaver } from '../topology/drain-plan.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
 import type { SettingsTurn } from './settings-turn.ts'
 
@@ -168,6 +169,10 @@ export interface ReplicaJournal {
   /** Reserves a name for another replica, `copying`. The one that is there when it was added before; `undefined` = no such index or node. */
   addReplica(index: IndexId, node: NodeId, shards: readonly number[]): Promise<Placement | undefined>
   changeReplica(index: IndexId, node: NodeId, change: ReplicaChange): Promise<ReplicaOutcome>
+  /** Replicas on a node whose index has no open move, and none that came to nothing lately; smallest index first, at most `limit`. */
+  leavers(node: NodeId, limit: number): Promise<readonly Leaver[]>
+  /** How many indexes each node holds. */
+  loads(): Promise<ReadonlyMap<NodeId, number>>
 }
 
 // ---- Delivering (worker) ----

@@ -9,7 +9,12 @@ interface StoredMove {
   until: number
 }
 
-export function openMemoryMoves(clock: Pick<Clock, 'now'>): Moves {
+export interface MemoryMoves extends Moves {
+  /** Has an open move, or one that came to nothing within `coolDownMs`. */
+  isBusy(index: string, coolDownMs: number): boolean
+}
+
+export function openMemoryMoves(clock: Pick<Clock, 'now'>): MemoryMoves {
   const stored = new Map<string, StoredMove>()
   const all = () => [...stored.values()].sort((a, b) => (a.move.id < b.move.id ? -1 : 1))
   const isOpen = ({ move }: StoredMove) => move.finishedAt === null
@@ -22,9 +27,16 @@ export function openMemoryMoves(clock: Pick<Clock, 'now'>): Moves {
     found.move = { ...found.move, ...change, wish, updatedAt: now, finishedAt }
     return true
   }
+  const isMoving = (index: string) => all().some((one) => isOpen(one) && one.move.index === index)
   return {
+    isBusy: (index, coolDownMs) =>
+      all().some(
+        ({ move }) =>
+          move.index === index &&
+          (move.finishedAt === null || (move.step !== 'closed' && move.finishedAt > clock.now() - coolDownMs)),
+      ),
     async open(fresh) {
-      if (all().some((one) => isOpen(one) && one.move.index === fresh.index)) return undefined
+      if (isMoving(fresh.index)) return undefined
       const move: Move = {
         ...fresh,
         step: 'planned',
