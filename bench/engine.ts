@@ -20,6 +20,8 @@ export interface EngineBenchOptions {
   readonly documents: number
   /** Of each kind. */
   readonly queries: number
+  /** That all of it may take, about; a set that takes longer is indexed as far as two thirds of it allow. */
+  readonly minutes: number
   /** `--max-indexing-memory` of both sides. */
   readonly indexingMemory: string
 }
@@ -198,7 +200,7 @@ async function measureSet(
   }
   const loopBlockedMs: Record<string, number> = {}
   await embedded.loopBlockedMs()
-  const indexing = await index(sides, set, say)
+  const { documents, ...indexing } = await index(sides, set, (options.minutes * 60_000 * 2) / 3, say)
   const indexingRatio = ratio(indexing.embedded?.documentsPerSecond, indexing.meilisearch?.documentsPerSecond)
   loopBlockedMs.indexing = indexing.embedded?.loopBlockedMsMax ?? 0
   await embedded.loopBlockedMs()
@@ -237,7 +239,7 @@ async function measureSet(
   )
   return {
     set: set.name,
-    documents: set.documents,
+    documents,
     indexing,
     indexingRatio,
     searches,
@@ -251,9 +253,13 @@ async function measureSet(
 async function index(
   sides: readonly Server[],
   set: EngineSet,
+  msMax: number,
   say: (line: string) => void,
-): Promise<SetResult['indexing']> {
+): Promise<SetResult['indexing'] & { readonly documents: number }> {
   const spent = new Map(sides.map((side) => [side, { wallMs: 0, cpuMs: 0, anonymousMbMax: 0, loop: 0 }]))
+  const beganAt = performance.now()
+  let documents = 0
+  let shownAt = 0
   for (let first = 0; first < set.documents; first += turnPayloads * payloadDocuments) {
     const payloads: string[] = []
     for (let turn = 0; turn < turnPayloads; turn += 1) {
@@ -273,13 +279,23 @@ async function index(
       sum.anonymousMbMax = Math.max(sum.anonymousMbMax, memory.stop())
       sum.loop = Math.max(sum.loop, (await side.loopBlockedMs()) ?? 0)
     }
+    documents = Math.min(set.documents, first + turnPayloads * payloadDocuments)
+    const spentMs = performance.now() - beganAt
+    if (documents < set.documents && (documents - shownAt >= set.documents / 10 || spentMs > msMax)) {
+      shownAt = documents
+      const minutes = [spentMs, (spentMs / documents) * (set.documents - documents)].map((each) =>
+        (each / 60_000).toFixed(1),
+      )
+      say(`${documents} of ${set.documents} documents after ${minutes[0]} minutes, the others take about ${minutes[1]}`)
+    }
+    if (spentMs > msMax && documents < set.documents) {
+      say(`indexing ends here: more would not fit into the time (--minutes)`)
+      break
+    }
   }
   const result: SetResult['indexing'] = {}
   for (const [side, { wallMs, cpuMs, anonymousMbMax, loop }] of spent) {
-    const [documentsPerSecond, documentsPerCpuSecond] = [
-      (set.documents / wallMs) * 1000,
-      (set.documents / cpuMs) * 1000,
-    ]
+    const [documentsPerSecond, documentsPerCpuSecond] = [(documents / wallMs) * 1000, (documents / cpuMs) * 1000]
     result[side.name] = {
       documentsPerSecond,
       documentsPerCpuSecond,
@@ -290,7 +306,7 @@ async function index(
       `${side.name}: ${Math.round(documentsPerSecond)} documents/s, ${Math.round(documentsPerCpuSecond)} per second of processor time, at most ${Math.round(anonymousMbMax)} MB`,
     )
   }
-  return result
+  return { ...result, documents }
 }
 
 /** Query by query, first one side and then the other, turn about. */

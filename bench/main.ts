@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
     documents: { type: 'string', default: '50000' },
     backlog: { type: 'string', default: '500' },
     queries: { type: 'string', default: '100' },
+    minutes: { type: 'string', default: '15' },
     'max-indexing-memory': { type: 'string', default: '256MiB' },
   },
 })
@@ -50,6 +51,7 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       {
         documents: Number(values.documents),
         queries: Number(values.queries),
+        minutes: Number(values.minutes),
         indexingMemory: values['max-indexing-memory'],
         ...(meilisearch === undefined ? {} : { meilisearch }),
       },
