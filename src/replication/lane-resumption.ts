@@ -7,7 +7,7 @@ import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { resumeFrom } from './resume.ts'
 import type { Cut } from './shard-view.ts'
-import { firstDoubtful, isStrange, isTainted, mayHoldRefused, readSent } from './standing.ts'
+import { beforeForeign, firstDoubtful, isStrange, isTainted, mayHoldRefused, readSent } from './standing.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
 export type Existence = 'missing' | 'asked' | 'sure'
@@ -66,7 +66,7 @@ export async function resumeLane(
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
   const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
-  const certain = Math.min(trusted, found.sent, await firstDoubtful(view))
+  const certain = Math.min(trusted, found.sent, beforeForeign(view), await firstDoubtful(view))
   // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const late = Math.min(...latePositions)
   const isRepeating = certain < applied || late <= applied

@@ -82,6 +82,19 @@ export async function isTainted({ journal, index, tasks, seenThrough }: Standing
   return false
 }
 
+/**
+ * Before the oldest position that a request of another life of the disk, or of the replica, brought to the node since it was
+ * looked at; infinite when there is none. Nobody else may tell the lane once it has read these tasks.
+ */
+export function beforeForeign({ tasks, tag, seenThrough, cut }: StandingView): number {
+  const first = readMarks(tasks, tag)[0]?.task.uid ?? Number.POSITIVE_INFINITY
+  const own = new Set(readMarks(tasks, tag).map(({ task }) => task.uid))
+  const foreign = readMarks(tasks).filter(({ task }) => task.uid > Math.max(first, seenThrough) && !own.has(task.uid))
+  const oldest = Math.min(...foreign.map(({ position }) => position)) - 1
+  // Where it puts documents was found out in another life.
+  return cut.view?.exactTies && foreign.length > 0 ? 0 : Math.max(0, oldest)
+}
+
 /** Settings that failed may hold after all once a request for settings came late: nothing that is sent again takes them away. */
 export async function mayHoldRefused({ journal, index, applied }: StandingView): Promise<boolean> {
   for (let after = 0; after < applied; ) {
