@@ -86,7 +86,8 @@ export function nextTurns(
   if (leader === undefined) return []
   const begun = first.length > 0 ? first : [leader]
   const chosen = mayMix ? inSync : (firstSet(inSync, begun) ?? inSync)
-  return chosen.filter((replica) => !isTaking(replica, position)).map(({ node }) => node)
+  // Who has passed it by, since it was refused or changes nothing, does not come back to it.
+  return nodesOf(chosen.filter((replica) => !isTaking(replica, position) && replica.applied < position))
 }
 
 /** The replicas with the turns that they are given now. */
@@ -162,10 +163,12 @@ export function turnVerdict(
   const first = inSync.filter((replica) => isTaking(replica, position))
   const reportOf = new Map(reports.map(({ node, outcome }) => [node, outcome]))
   const accepting = first.filter(({ node }) => reportOf.get(node)?.status === 'succeeded')
-  const refusing = first.filter(({ node }) => reportOf.get(node)?.status === 'failed')
+  // A refusal that others were told of stays one, whoever leads by now.
+  const refusing = inSync.filter(({ node }) => reportOf.get(node)?.status === 'failed')
   const error = refusing.map(({ node }) => reportOf.get(node)?.error ?? null).find((found) => found !== null) ?? null
   if (error !== null && accepting.length === 0) return { kind: 'refused', error }
-  if (first.some(({ applied }) => applied < position) || !holdAll(first, inSync)) return { kind: 'open' }
+  const through = inSync.filter(({ applied }) => applied >= position)
+  if (first.some(({ applied }) => applied < position) || !holdAll(through, inSync)) return { kind: 'open' }
   if (holdAll(accepting, inSync)) return { kind: 'accepted', deviant: refusing.map(({ node }) => node) }
   return error === null ? { kind: 'open' } : { kind: 'refused', error }
 }
