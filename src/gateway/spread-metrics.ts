@@ -39,11 +39,18 @@ export function createSpreadMetrics(registry: Registry): SpreadMetrics {
     help: 'Writes that were refused since too few replicas were alive.',
     registers,
   })
-  const narrowable = new Counter({
+  let searches = 0
+  let narrowed = 0
+  new Counter({
     name: 'miroir_query_plan_narrowable_total',
     help: 'Searches of spread indexes, by whether their filter named the shards that can answer.',
     labelNames: ['narrowed'],
     registers,
+    collect() {
+      this.reset()
+      if (narrowed > 0) this.inc({ narrowed: 'yes' }, narrowed)
+      if (searches > narrowed) this.inc({ narrowed: 'no' }, searches - narrowed)
+    },
   })
   const planned = new Histogram({
     name: 'miroir_query_plan_fanout_size',
@@ -51,8 +58,6 @@ export function createSpreadMetrics(registry: Registry): SpreadMetrics {
     buckets: sizes,
     registers,
   })
-  let searches = 0
-  let narrowed = 0
   new Gauge({
     name: 'miroir_query_plan_narrowing_ratio',
     help: 'Part of the searches of spread indexes that needed only the shards which their filter names, since the start.',
@@ -86,10 +91,8 @@ export function createSpreadMetrics(registry: Registry): SpreadMetrics {
       degraded.inc()
     },
     onNarrowing({ reason, shards }, shardCount) {
-      const isNarrowed = reason === 'by-id'
       searches += 1
-      if (isNarrowed) narrowed += 1
-      narrowable.inc({ narrowed: isNarrowed ? 'yes' : 'no' })
+      if (reason === 'by-id') narrowed += 1
       planned.observe(shards?.length ?? shardCount)
     },
     onMultiSearch(queryCount) {
