@@ -49,6 +49,8 @@ type Halt =
 
 /** How often a lane looks whether other replicas are where it may go on. */
 const othersPollMs = 50
+/** How long a replica may take to tell what a change comes to before the others that hold its shards do. */
+const resolverMsMax = 2_000
 
 export class Lane {
   readonly #session: NodeSession
@@ -60,6 +62,8 @@ export class Lane {
   /** Of an index whose documents keep the place of their first insertion. */
   readonly #places: DocumentPlaces | undefined
   #primaryKey = ''
+  /** The change that waits for what it comes to. */
+  #unresolved: { readonly position: number; readonly since: number } | undefined
   /** What was sent up to here by somebody else is on the way, and where it puts documents is not known. */
   #blindUntil = 0
   /** From here on changes took places of one that failed: they are delivered again. */
@@ -461,19 +465,18 @@ export class Lane {
   async #resolve(item: LaneChange): Promise<void> {
     const { position } = item.change
     const isSecondTry = this.#setbacks.timesGoneBack(position, 'internal') > 0
-    const [tag, flow] = [this.#tag, this.#flow.signal]
-    const terms = { tag, isSecondTry, flow, view: this.#cut.view }
+    const [tag, flow, { clock }] = [this.#tag, this.#flow.signal, this.#session.deps]
+    if (this.#unresolved?.position !== position) this.#unresolved = { position, since: clock.monotonic() }
+    const isOverdue = clock.monotonic() - this.#unresolved.since >= resolverMsMax
+    const terms = { tag, isSecondTry, isOverdue, flow, view: this.#cut.view }
     const resolved = await recordResolution(this.#session, this.#placement, item, terms)
     if (resolved.kind === 'outdated') return
     if (resolved.kind === 'waiting') {
-      await this.#session.deps.clock.sleep(othersPollMs, flow).catch(() => {})
-      return this.#ahead.forget()
+      await clock.sleep(othersPollMs, flow).catch(() => {})
+      return this.#ahead.refresh()
     }
-    if (resolved.kind === 'recorded') {
-      // Read again rather than trusted: another delivery may have recorded its own before.
-      this.#ahead.forget()
-      return
-    }
+    // Read again rather than trusted: another delivery may have recorded its own before.
+    if (resolved.kind === 'recorded') return this.#ahead.refresh()
     this.#setbacks.noteGoneBack(position, 'internal')
     if (resolved.error instanceof IndexMissing) {
       // On a disk that is ours, an index that is gone was deleted behind our back.

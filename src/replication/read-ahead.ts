@@ -50,6 +50,17 @@ export class ReadAhead {
     )
   }
 
+  /** Reads the first one again: what others record of it may be there now. */
+  async refresh(): Promise<void> {
+    const [first] = this.#changes
+    if (first === undefined) return
+    const version = this.#version
+    const { journal } = this.#session.deps
+    const [fresh] = await journal.read(this.#placement.index, first.change.position - 1, 1, readBytesMax)
+    if (this.#version !== version || fresh === undefined || this.#changes[0] !== first) return
+    this.#changes = [fresh, ...this.#changes.slice(1)]
+  }
+
   forget(): void {
     this.#changes = []
     this.#version += 1
