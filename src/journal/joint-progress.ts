@@ -16,6 +16,20 @@ export interface Report {
   readonly outcome: ChangeOutcome
 }
 
+/** Which of the in-sync replicas tells what a change comes to in which shards: one of them for each shard. */
+export function resolversOf(
+  replicas: readonly Pick<ReplicaStanding, 'node' | 'shards' | 'state'>[],
+): ReadonlyMap<NodeId, readonly number[]> {
+  const told = new Set<number>()
+  const resolvers = new Map<NodeId, readonly number[]>()
+  for (const { node, shards } of replicas.filter(isInSync).sort((a, b) => (a.node < b.node ? -1 : 1))) {
+    const own = shards.filter((shard) => !told.has(shard))
+    for (const shard of own) told.add(shard)
+    if (own.length > 0) resolvers.set(node, own)
+  }
+  return resolvers
+}
+
 /**
  * What every replica of the in-sync set has applied, when together they hold every shard; else what is completed already.
  *

@@ -2,7 +2,8 @@
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId } from '../store/catalogue.ts'
 import { emptiedState, hasLane, hasWork, isDelivered } from '../topology/placement-states.ts'
-import { laggards } from './joint-progress.ts'
+import type { Change } from './change.ts'
+import { laggards, resolversOf } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import { advance, comeBack, type Effects, endTurn, giveTurns, isJoint, leave } from './memory-progress.ts'
 import {
@@ -357,6 +358,7 @@ function laneChangeOf(deps: MemoryDependencies, stored: StoredChange, on: Stored
   const change = changeOf(stored)
   const { index, position, operation, status, refusal, finishedAt } = change
   assert(index !== null && position !== null && on !== undefined, 'a change in a lane has a position')
+  const placements = on.placements.filter(({ isGone }) => !isGone)
   const isTurning =
     operation.kind === 'settings' && status !== 'canceled' && refusal === null && on.state.spread !== null
   const terms = { isOver: finishedAt !== null, mayMix: mayMix(on.state) }
@@ -365,8 +367,15 @@ function laneChangeOf(deps: MemoryDependencies, stored: StoredChange, on: Stored
     settings: stored.deliver,
     primaryKey: stored.primaryKey,
     partials: on.partials.get(position) ?? [],
+    ...(on.state.spread !== null && isUnresolved(change) ? { resolvers: resolversOf(placements) } : {}),
     ...(isTurning
       ? { turn: settingsTurn(standingsOf(deps, on), position, on.reports.get(position) ?? [], terms) }
       : {}),
   }
+}
+
+function isUnresolved({ operation, finishedAt, refusal, resolution }: Change): boolean {
+  if (finishedAt !== null || refusal !== null || resolution !== null) return false
+  if (operation.kind === 'documents-put') return operation.skipCreation
+  return operation.kind === 'documents-delete-by-filter' || operation.kind === 'documents-edit'
 }

@@ -1,10 +1,11 @@
 /** What a change came to in some shards of a spread index, as rows. */
 import type { PoolClient } from 'pg'
-import type { IndexId, NodeId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, PlacementState } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import type { PartialResolution } from './change.ts'
 import { encodeResolution, isResolvable, resolutionOf } from './change-row.ts'
+import { resolversOf } from './joint-progress.ts'
 
 /** The first record of a shard stays. It counts only when all in front of the change is complete, and applied on the node. */
 export async function savePartial(
@@ -60,4 +61,15 @@ export async function partialsOf(
     else others.push({ shards, resolution })
   }
   return partials
+}
+
+export async function resolversIn(database: Database, index: IndexId): Promise<ReadonlyMap<NodeId, readonly number[]>> {
+  const { rows } = await reach(() =>
+    database.pool.query<{ node: NodeId; shards: number[]; state: PlacementState }>({
+      name: 'resolvers',
+      text: 'select node_id as node, shards, state from placements where index_id = $1 and not is_gone',
+      values: [index],
+    }),
+  )
+  return resolversOf(rows)
 }

@@ -222,6 +222,8 @@ export interface LaneChange {
   readonly primaryKey: string | null
   /** Of a spread index: what the change came to so far, in which shards. */
   readonly partials: readonly PartialResolution[]
+  /** Of a spread index, while it is open and depends on state: who is first to tell what it comes to, in which shards. */
+  readonly resolvers?: ReadonlyMap<NodeId, readonly number[]>
   /** Of a settings change of a spread index: whose turn it is. */
   readonly turn?: SettingsTurn
 }

@@ -14,11 +14,19 @@ import type { ChangeRow } from '../store/tables.ts'
 import { againAfterConflict, recordEvents } from '../store/transaction.ts'
 import { isDelivered, isInSync, statesWhere } from '../topology/placement-states.ts'
 import type { Change } from './change.ts'
-import { decodeChange, encodeResolution, openDeliver, openSettings, parseText, sealContexts } from './change-row.ts'
+import {
+  decodeChange,
+  encodeResolution,
+  isResolvable,
+  openDeliver,
+  openSettings,
+  parseText,
+  sealContexts,
+} from './change-row.ts'
 import { noteSilence, releaseHeld } from './in-sync-set.ts'
 import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
 import { endTurn, giveTurns, type ProgressEffects, recordProgress } from './lane-progress.ts'
-import { partialsOf, savePartial } from './partial-rows.ts'
+import { partialsOf, resolversIn, savePartial } from './partial-rows.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type {
   CompletedSettings,
@@ -312,12 +320,15 @@ async function read(
   )
   const partials = await partialsOf(database, index, rows)
   const turns = await settingsTurns(database, index, rows)
+  const isUnresolved = (row: ChangeRow) => row.finished_at === null && isResolvable(row)
+  const resolvers = rows.some(isUnresolved) ? await resolversIn(database, index) : undefined
   return rows.map((row) => ({
     change: withPlace(decodeChange(sealing, row)),
     settings: openDeliver(sealing, row),
     primaryKey: parseText<string>(row.primary_key),
     partials: partials.get(row.position ?? 0) ?? [],
     ...turnOf(turns, row.position),
+    ...(resolvers !== undefined && isUnresolved(row) ? { resolvers } : {}),
   }))
 }
 

@@ -7,6 +7,8 @@
  */
 export type ReadPlaces = (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>
 
+const idsPerLook = 1_000
+
 export class DocumentPlaces {
   readonly #read: ReadPlaces
   /** null = its deletion is on the way. */
@@ -27,7 +29,9 @@ export class DocumentPlaces {
       if (coming === undefined) unknown.push(id)
       else if (coming.place !== null) places.set(id, coming.place)
     }
-    if (unknown.length > 0) for (const [id, place] of await this.#read(unknown)) places.set(id, place)
+    for (let at = 0; at < unknown.length; at += idsPerLook) {
+      for (const [id, place] of await this.#read(unknown.slice(at, at + idsPerLook))) places.set(id, place)
+    }
     return places
   }
 

@@ -25,6 +25,7 @@ export interface LaneStanding {
   readonly settled: number
   readonly head: number
   readonly seenThrough: number
+  readonly mayLackMark: boolean
   readonly wentBack: { readonly position: number; readonly number: number } | undefined
 }
 
@@ -40,7 +41,7 @@ export interface Resumed {
 /** Nothing of the lane may be open. `rebuild` = only from the beginning is the index as it must be. */
 export async function resumeLane(
   { session, onNode, placement, tag, cut }: ResumptionDeps,
-  { applied, settled: settledBefore, head, seenThrough, wentBack }: LaneStanding,
+  { applied, settled: settledBefore, head, seenThrough, mayLackMark, wentBack }: LaneStanding,
 ): Promise<Resumed | 'rebuild'> {
   const { deps, leftovers } = session
   const { index, physicalUid } = placement
@@ -49,7 +50,7 @@ export async function resumeLane(
   const changes = await readSent(view)
   const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
-  const isLate = await isStrange(view, found.unmarkedTypes)
+  const isLate = await isStrange(view, found.unmarkedTypes, mayLackMark)
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
   const settled = Math.min(trusted, found.sent, await firstDoubtful(view))
@@ -74,7 +75,8 @@ export async function resumeLane(
   }
   if (!isFresh && found.endsUnmarked) await onNode.separate(sent)
   // A deletion of the index that came late may have taken what a spread one must have before anything else.
-  const mayLackSettings = cut.view !== null && sent === 0
+  const isSent = applied > 0 || open.some(({ parts }) => parts.length > 0)
+  const mayLackSettings = cut.view !== null && (sent === 0 || !isSent)
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence }
 }

@@ -13,6 +13,8 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneState, SettingsPrint } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement, ProjectId } from '../store/catalogue.ts'
+import { type Bundle, planBundle } from './bundle.ts'
+import { BundlePayloads } from './bundle-payloads.ts'
 import { backoffMs, manyWaiting } from './deadline.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
 import { sliceBytes } from './dependencies.ts'
@@ -27,10 +29,11 @@ import { LeaseLost, type NodeSession, send } from './node-session.ts'
 import { freshNodeSettings } from './node-settings.ts'
 import { type OpenChange, skipped } from './open-change.ts'
 import { removedBy } from './outcome.ts'
+import { PartPayloads } from './part-payloads.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { recordResolution } from './recorded-resolution.ts'
 import { IndexMissing } from './resolution-reads.ts'
-import { sendChange } from './sending.ts'
+import { type Shipment, sendShipment } from './sending.ts'
 import { Setbacks } from './setbacks.ts'
 import { auditSettings } from './settings-audit.ts'
 import { isPartial, newestProof, outcomesOf, type Settled, settlesIndex } from './settlement.ts'
@@ -47,6 +50,8 @@ type Halt =
 
 /** How often a lane looks whether other replicas are where it may go on. */
 const othersPollMs = 50
+/** How long a replica may take to tell what a change comes to before the others that hold its shards do. */
+const resolverMsMax = 2_000
 
 export class Lane {
   readonly #session: NodeSession
@@ -58,6 +63,8 @@ export class Lane {
   /** Of an index whose documents keep the place of their first insertion. */
   readonly #places: DocumentPlaces | undefined
   #primaryKey = ''
+  /** The change that waits for what it comes to. */
+  #unresolved: { readonly position: number; readonly since: number } | undefined
   /** What was sent up to here by somebody else is on the way, and where it puts documents is not known. */
   #blindUntil = 0
   #audit: { readonly print: SettingsPrint | null } | undefined
@@ -85,6 +92,8 @@ export class Lane {
   /** A late request was noticed and the marks were not read since, whatever else the lane is doing. */
   #hasStranger = false
   #wentBack: { readonly position: number; readonly number: number } | undefined
+  /** A request that cannot carry a mark may have been sent without our knowing its number: by us, or by a worker before us. */
+  #mayLackMark = true
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
 
@@ -161,9 +170,12 @@ export class Lane {
   /** A task of this lane's index came that no request of ours was answered with. */
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
-    if (task.uid <= this.#seenThrough || this.#open.some((entry) => entry.numbers.includes(task.uid))) return
+    const isForeign = mark !== undefined && mark.tag !== this.#tag
+    // Reading the marks tells of our own, not of those of another life of the disk.
+    if (!isForeign && task.uid <= this.#seenThrough) return
+    if (this.#open.some((entry) => entry.numbers.includes(task.uid))) return
     // A mark of another life of the disk still tells the position; without one it may be any.
-    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, (mark?.position ?? 1) - 1))
+    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, (mark?.from ?? 1) - 1))
     this.#hasStranger = true
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
@@ -248,9 +260,11 @@ export class Lane {
         settled: this.#settled,
         head: this.#head,
         seenThrough: this.#seenThrough,
+        mayLackMark: this.#mayLackMark,
         wentBack: this.#wentBack,
       },
     )
+    this.#mayLackMark = false
     if (found === 'rebuild') {
       this.#mustRebuild = true
       return this.#startAnew()
@@ -391,27 +405,47 @@ export class Lane {
       }
       const { version } = this.#ahead
       const isOutdated = () => this.#ahead.version !== version
-      const deps = {
-        session: this.#session,
-        placement: this.#placement,
-        flow,
-        isOutdated,
-        cut: this.#cut,
-        places: this.#places,
-      }
+      const deps = { session: this.#session, placement: this.#placement, flow, isOutdated }
       this.#primaryKey = item.primaryKey ?? ''
-      const ended = await sendChange(deps, item, delivery)
+      const bundle = mustWait ? undefined : planBundle(this.#ahead.changes, this.#cut)
+      const members = bundle?.members ?? [{ item, ends: undefined }]
+      const ended = await sendShipment(deps, this.#shipmentOf(item, delivery, bundle))
       if (ended.kind === 'halted') return
       if (ended.kind === 'outdated') continue
-      if (ended.kind !== 'sent') {
-        this.#setbacks.noteUncertain(position)
+      const isRefused = ended.kind === 'sent' && ended.open.ends !== undefined
+      if (ended.kind !== 'sent' || (isRefused && bundle !== undefined)) {
+        this.#mayLackMark ||= delivery.isAlone
+        for (const { item } of members) this.#setbacks.noteUncertain(item.change.position)
         if (ended.kind === 'failed') this.#session.probe.suspect()
-        const isIll = ended.kind === 'failed'
-        return this.#stop({ kind: 'resume', isIll, reason: ended.reason })
+        if (bundle !== undefined && ended.kind === 'sent') this.#singleUntil = bundle.through
+        const reason = ended.kind === 'sent' ? 'a bundle was refused' : ended.reason
+        return this.#stop({ kind: 'resume', isIll: ended.kind === 'failed', reason })
       }
       if (this.#existence === 'missing') this.#existence = 'asked'
-      this.#take({ ...ended.open, isSingle: isSingle || delivery.isAlone })
+      for (const member of members) {
+        const passed = member.ends !== undefined
+        this.#take(
+          passed
+            ? skipped(member.item, member.ends)
+            : { ...ended.open, item: member.item, isSingle: isSingle || delivery.isAlone },
+        )
+      }
     }
+  }
+
+  #shipmentOf(
+    item: LaneChange,
+    delivery: Extract<Delivery, { readonly kind: 'send' }>,
+    bundle: Bundle | undefined,
+  ): Shipment {
+    const [cut, places] = [this.#cut, this.#places]
+    if (bundle !== undefined) {
+      const payloads = new BundlePayloads(bundle, { isSpread: cut.view !== null, places })
+      return { item, range: bundle, delivery: bundle.delivery, payloads }
+    }
+    const { position } = item.change
+    const payloads = new PartPayloads(this.#session.deps.journal, cut, item, places)
+    return { item, range: { from: position, through: position }, delivery, payloads }
   }
 
   #take(entry: OpenChange): void {
@@ -424,19 +458,18 @@ export class Lane {
   async #resolve(item: LaneChange): Promise<void> {
     const { position } = item.change
     const isSecondTry = this.#setbacks.timesGoneBack(position, 'internal') > 0
-    const [tag, flow] = [this.#tag, this.#flow.signal]
-    const terms = { tag, isSecondTry, flow, view: this.#cut.view }
+    const [tag, flow, { clock }] = [this.#tag, this.#flow.signal, this.#session.deps]
+    if (this.#unresolved?.position !== position) this.#unresolved = { position, since: clock.monotonic() }
+    const isOverdue = clock.monotonic() - this.#unresolved.since >= resolverMsMax
+    const terms = { tag, isSecondTry, isOverdue, flow, view: this.#cut.view }
     const resolved = await recordResolution(this.#session, this.#placement, item, terms)
     if (resolved.kind === 'outdated') return
     if (resolved.kind === 'waiting') {
-      await this.#session.deps.clock.sleep(othersPollMs, flow).catch(() => {})
-      return this.#ahead.forget()
+      await clock.sleep(othersPollMs, flow).catch(() => {})
+      return this.#ahead.refresh()
     }
-    if (resolved.kind === 'recorded') {
-      // Read again rather than trusted: another delivery may have recorded its own before.
-      this.#ahead.forget()
-      return
-    }
+    // Read again rather than trusted: another delivery may have recorded its own before.
+    if (resolved.kind === 'recorded') return this.#ahead.refresh()
     this.#setbacks.noteGoneBack(position, 'internal')
     if (resolved.error instanceof IndexMissing) {
       // On a disk that is ours, an index that is gone was deleted behind our back.

@@ -5,7 +5,7 @@
  * Three things must agree: the marker key with the text that we chose, no task number below one that we know, and our mark
  * on the task that proves the newest position.
  */
-import type { Engine, EngineReply } from '../engine/engine.ts'
+import type { Engine, EngineReply, EngineTask } from '../engine/engine.ts'
 import type { LaneProof, NodeIdentity } from '../journal/ports.ts'
 
 export type DiskFinding =
@@ -25,7 +25,13 @@ export async function findDisk(
   identity: Pick<NodeIdentity, 'marker' | 'proof'>,
   knownNumber: number,
 ): Promise<DiskFinding> {
-  const marker = await ask((signal) => engine.readMarker(signal))
+  const { proof } = identity
+  // At once: lanes wait for it before they record what a change comes to.
+  const [marker, newest, proven] = await Promise.all([
+    ask((signal) => engine.readMarker(signal)),
+    newestNumber(engine, ask),
+    proof && ask((signal) => engine.tasks([proof.task], signal)),
+  ])
   if (marker.kind === 'failed' || marker.kind === 'unknown') return { kind: 'silent', reason: marker.reason }
   if (identity.marker === null) return { kind: 'stranger', reason: 'new' }
   const isOurs =
@@ -33,11 +39,9 @@ export async function findDisk(
       ? identity.marker.startsWith(keylessMarker)
       : marker.value?.description === identity.marker
   if (!isOurs) return { kind: 'stranger', reason: 'marker' }
-  const newest = await newestNumber(engine, ask)
   if (newest.kind !== 'answered') return { kind: 'silent', reason: newest.reason }
-  const { proof } = identity
   if (newest.value < Math.max(knownNumber, proof?.task ?? -1)) return { kind: 'stranger', reason: 'older tasks' }
-  if (proof !== null && !(await holds(engine, ask, proof, newest.value)))
+  if (proof !== null && proven !== null && !holds(proof, proven, newest.value))
     return { kind: 'stranger', reason: 'other tasks' }
   return { kind: 'ours', newest: newest.value }
 }
@@ -53,8 +57,7 @@ export async function newestNumber(
 }
 
 /** A task that was deleted proves nothing, and newer ones exist: numbers are not used again while they are on the disk. */
-async function holds(engine: Engine, ask: Ask, proof: LaneProof, newest: number): Promise<boolean> {
-  const reply = await ask((signal) => engine.tasks([proof.task], signal))
+function holds(proof: LaneProof, reply: EngineReply<readonly EngineTask[]>, newest: number): boolean {
   if (reply.kind !== 'answered') return true
   const task = reply.value[0]
   return task === undefined ? newest > proof.task : task.customMetadata === proof.mark

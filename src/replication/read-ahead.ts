@@ -34,6 +34,11 @@ export class ReadAhead {
     return this.#changes[0]
   }
 
+  /** What was read behind `sent`, in order. */
+  get changes(): readonly LaneChange[] {
+    return this.#changes
+  }
+
   /** Marks what was read as sent, so that it cannot be cancelled any more. */
   async claim(): Promise<void> {
     const { deps, lease } = this.#session
@@ -48,6 +53,17 @@ export class ReadAhead {
     this.#changes = this.#changes.map((item) =>
       claimed.has(item.change.position) ? { ...item, change: { ...item.change, status: 'processing' } } : item,
     )
+  }
+
+  /** Reads the first one again: what others record of it may be there now. */
+  async refresh(): Promise<void> {
+    const [first] = this.#changes
+    if (first === undefined) return
+    const version = this.#version
+    const { journal } = this.#session.deps
+    const [fresh] = await journal.read(this.#placement.index, first.change.position - 1, 1, readBytesMax)
+    if (this.#version !== version || fresh === undefined || this.#changes[0] !== first) return
+    this.#changes = [fresh, ...this.#changes.slice(1)]
   }
 
   forget(): void {

@@ -3,7 +3,7 @@ import { completeSettings } from '../api/settings.ts'
 import type { Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { clientMessage } from '../search/refusals.ts'
-import type { IndexId, Placement } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { isInSync } from '../topology/placement-states.ts'
 import { scratchPrefix } from './edit-resolution.ts'
 import { ask, LeaseLost, type NodeSession, sendAndWait } from './node-session.ts'
@@ -22,15 +22,26 @@ export type Resolving =
 export interface ResolvingTerms {
   readonly tag: string
   readonly isSecondTry: boolean
+  /** Whoever is to resolve it first has had its time. */
+  readonly isOverdue: boolean
   readonly flow: AbortSignal
   /** null = the index is plain. */
   readonly view: ShardView | null
 }
 
-/** Of the lane's own, those in which nobody has recorded what the change comes to. Ascending. */
-function missingShards({ own }: ShardView, { partials }: LaneChange): readonly number[] {
+/**
+ * Of the lane's own, those in which nobody has recorded what the change comes to. Ascending. While others hold them as well,
+ * one replica tells for all of them; when it does not, anybody does.
+ */
+function missingShards(
+  { own }: ShardView,
+  { partials, resolvers }: LaneChange,
+  node: NodeId,
+  isOverdue: boolean,
+): readonly number[] {
   const recorded = new Set(partials.flatMap(({ shards }) => shards))
-  return [...own].filter((shard) => !recorded.has(shard)).sort((a, b) => a - b)
+  const turn = isOverdue || resolvers === undefined ? own : new Set(resolvers.get(node))
+  return [...own].filter((shard) => turn.has(shard) && !recorded.has(shard)).sort((a, b) => a - b)
 }
 
 /** Only replicas that count speak of an index that has more than one of them while it moves. */
@@ -62,11 +73,11 @@ export async function recordResolution(
   session: NodeSession,
   placement: Placement,
   item: LaneChange,
-  { tag, isSecondTry, flow, view }: ResolvingTerms,
+  { tag, isSecondTry, isOverdue, flow, view }: ResolvingTerms,
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
   const { index, physicalUid } = placement
-  const shards = view === null ? null : missingShards(view, item)
+  const shards = view === null ? null : missingShards(view, item, lease.node.id, isOverdue)
   const isMine = shards === null ? await maySpeak(session, placement) : shards.length > 0
   if (!isMine || !(await isAgreed(session, item))) return { kind: 'waiting' }
   const resolving = resolveChange(

@@ -4,7 +4,7 @@ import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import type { IndexId } from '../store/catalogue.ts'
 import { planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
-import { changesDocuments, readMarks, suspects } from './resume.ts'
+import { changesDocuments, positionsOf, readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
 
 /** Changes read from the journal at once, and their payload. */
@@ -42,9 +42,11 @@ export async function readSent({ journal, index, applied, head, tasks }: Standin
  * applied. Anything else came late and may be of any age.
  *
  * @param types  task types of what stands unmarked behind the newest mark.
+ * @param mayBeOurs  the answer to such a change may have been lost; else it came late, whatever it looks like.
  */
-export async function isStrange(view: StandingView, types: readonly string[]): Promise<boolean> {
+export async function isStrange(view: StandingView, types: readonly string[], mayBeOurs: boolean): Promise<boolean> {
   if (types.length === 0) return false
+  if (!mayBeOurs) return true
   for (let after = view.applied; after < view.head; ) {
     const page = await view.journal.read(view.index, after, readChangesMax, readBytesMax)
     if (page.length === 0) break
@@ -67,13 +69,16 @@ export async function isTainted({ journal, index, tasks, seenThrough }: Standing
   const positions = new Set(
     readMarks(tasks)
       .filter(({ task }) => task.uid > seenThrough && changesDocuments(task))
-      .map(({ position }) => position),
+      .flatMap(positionsOf),
   )
   const last = Math.max(0, ...positions)
   for (let after = Math.min(...positions) - 1; after < last; ) {
     const page = await journal.read(index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
     if (page.length === 0) return false
-    if (page.some(({ change }) => positions.has(change.position) && change.status === 'failed')) return true
+    // What was refused before it was appended was never sent; a bundle passes over it.
+    const isTaint = ({ change: { position, status, refusal } }: LaneChange) =>
+      positions.has(position) && status === 'failed' && refusal === null
+    if (page.some(isTaint)) return true
     after = page.at(-1)!.change.position
   }
   return false
