@@ -1,7 +1,7 @@
 /** What a lane does with one change: skip it, resolve it first, or send it in parts. Pure. */
 
 import type { ErrorBody } from '../api/errors.ts'
-import type { PartialResolution, Payload, Resolution } from '../journal/change.ts'
+import type { Payload, Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
@@ -60,8 +60,8 @@ export function planDelivery(item: LaneChange, cut: Cut): Delivery {
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
   const refusal = item.turn?.refusal ?? null
   if (refusal !== null) return { kind: 'skip', ends: { error: refusal } }
-  if (change.resolution !== null) return planResolved([change.resolution], cut)
-  if (isResolved(item, cut)) return planParts(item.partials, cut)
+  if (change.resolution !== null) return planResolved([change.resolution], item, cut)
+  if (isResolved(item, cut)) return planParts(item, cut)
   const { operation, payload } = change
   if (change.status === 'succeeded' && isDropped(change)) return { kind: 'lost' }
   switch (operation.kind) {
@@ -138,19 +138,21 @@ function isResolved({ partials }: LaneChange, { view }: Cut): boolean {
   return view !== null && partials.reduce((count, { shards }) => count + shards.length, 0) === view.shards
 }
 
-function planParts(partials: readonly PartialResolution[], cut: Cut): Delivery {
+function planParts(item: LaneChange, cut: Cut): Delivery {
+  const { partials } = item
   const failed = partials.find(({ resolution }) => resolution.error !== null)
-  return planResolved(failed === undefined ? partials.map(({ resolution }) => resolution) : [failed.resolution], cut)
+  const resolutions = failed === undefined ? partials.map(({ resolution }) => resolution) : [failed.resolution]
+  return planResolved(resolutions, item, cut)
 }
 
-function planResolved(resolutions: readonly Resolution[], cut: Cut): Delivery {
+function planResolved(resolutions: readonly Resolution[], { primaryKey }: LaneChange, cut: Cut): Delivery {
   const parts: Part[] = []
   let putCount = 0
   let firstLine = 0
   for (const { puts: payload, deletes, merge, putCount: count, lineCount = count, error } of resolutions) {
     if (error !== null) return { kind: 'skip', ends: { error } }
-    if (payload !== null) parts.push(...puts(payload, merge, cut, firstLine))
-    if (deletes !== null) parts.push({ kind: 'delete', payload: deletes })
+    if (payload !== null && !isForOthers(payload, cut, primaryKey)) parts.push(...puts(payload, merge, cut, firstLine))
+    if (deletes !== null && !isForOthers(deletes, cut, null)) parts.push({ kind: 'delete', payload: deletes })
     putCount += count
     firstLine += lineCount
   }

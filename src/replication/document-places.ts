@@ -13,6 +13,8 @@ import { positionOf } from '../api/reserved-fields.ts'
 
 export type ReadPlaces = (ids: readonly string[]) => Promise<ReadonlyMap<string, string>>
 
+const idsPerLook = 1_000
+
 interface OnTheWay {
   readonly position: number
   /** null = its deletion is on the way. */
@@ -34,17 +36,31 @@ export class DocumentPlaces {
   }
 
   /** Of these documents, where those stand that are there when the change at `position` comes. */
-  async of(position: number, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  of(position: number, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return this.ofEach(new Map(ids.map((id) => [id, position])))
+  }
+
+  /** The same for documents of several changes, with one look at the node. @param heirs  by id: the first of them about it. */
+  async ofEach(heirs: ReadonlyMap<string, number>): Promise<ReadonlyMap<string, string>> {
     const places = new Map<string, string>()
     const unknown: string[] = []
-    for (const id of new Set(ids)) {
+    for (const [id, position] of heirs) {
       const coming = this.#onTheWay.get(id)
       if (coming === undefined) unknown.push(id)
       else if (coming.place !== null) places.set(id, coming.place)
+      // Before the look: what is on the way may end meanwhile.
       if (coming !== undefined) this.#inherit(coming, position)
     }
-    if (unknown.length > 0) for (const [id, place] of await this.#read(unknown)) places.set(id, place)
+    for (let at = 0; at < unknown.length; at += idsPerLook) {
+      for (const [id, place] of await this.#read(unknown.slice(at, at + idsPerLook))) places.set(id, place)
+    }
     return places
+  }
+
+  /** The change at `position` relies on what another one, sent before, does to the document's place. */
+  rely(position: number, id: string): void {
+    const coming = this.#onTheWay.get(id)
+    if (coming !== undefined) this.#inherit(coming, position)
   }
 
   #inherit({ position, place }: OnTheWay, heir: number): void {

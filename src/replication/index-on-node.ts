@@ -83,7 +83,7 @@ export class IndexOnNode {
 
   /** The mark of position 0: whoever finds it builds the index anew. */
   async announceRebuild(): Promise<void> {
-    const mark = { epoch: this.#session.lease.epoch, position: 0, tag: this.#tag, part: 1, parts: 1 }
+    const mark = { epoch: this.#session.lease.epoch, position: 0, from: 0, tag: this.#tag, part: 1, parts: 1 }
     const begun = await sendEmptyMark(this.#session, this.#uid, mark)
     if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
   }
@@ -93,6 +93,7 @@ export class IndexOnNode {
     await sendEmptyMark(this.#session, this.#uid, {
       epoch: this.#session.lease.epoch,
       position,
+      from: position,
       tag: this.#tag,
       part: 0,
       parts: 0,

@@ -37,7 +37,7 @@ function task(uid: number, end: Partial<EngineTask> = {}): EngineTask {
 function entry(parts: OpenChange['parts'] = [{ part: put, number: 1 }]): OpenChange {
   const numbers = parts.map(({ number }) => number)
   const item = { change: { position: 7, status: 'processing' } } as LaneChange
-  return { item, parts, numbers, proof: null, ends: undefined, documents: 1, isSingle: false, sentAt: 0 }
+  return { item, parts, numbers, proof: null, ends: undefined, documents: 1, bundle: null, isSingle: false, sentAt: 0 }
 }
 
 function verdict(tasks: readonly EngineTask[], around?: readonly EngineTask[], goneBack = 0) {

@@ -73,7 +73,7 @@ export function judge(entry: OpenChange, view: JudgementView): Verdict {
   if (error === null && isShort(entry, tasks) && view.goneBack('short-count') < goneBackMax['short-count']) {
     const { position } = entry.item.change
     const isTrouble = view.goneBack('short-count') > 0
-    return { kind: 'again', position, singleUntil: 0, reason: 'short-count', isTrouble }
+    return { kind: 'again', position, singleUntil: entry.bundle?.through ?? 0, reason: 'short-count', isTrouble }
   }
   // Any of several parts may be on the node, from this attempt or an earlier one.
   const isPartial = error !== null && entry.parts.length > 1
@@ -82,7 +82,7 @@ export function judge(entry: OpenChange, view: JudgementView): Verdict {
 
 function judgeTask(
   entry: OpenChange,
-  part: Part,
+  part: Pick<Part, 'kind'>,
   task: EngineTask,
   view: JudgementView,
 ): 'good' | { readonly error: ErrorBody } | Verdict {
@@ -100,6 +100,8 @@ function judgeTask(
   const { error } = task
   if (error === null || isNodeTrouble(error)) return again('node-trouble', 0, true)
   if (isAsWanted(part, error)) return 'good'
+  // Which of its changes was refused shows one by one.
+  if (entry.bundle !== null) return again('failed-batch', entry.bundle.through, false)
   if (view.around === undefined) return { kind: 'unsure' }
   const beside = view.around.filter(({ uid, batchUid }) => batchUid === task.batchUid && !entry.numbers.includes(uid))
   if (error.code === 'internal' && mayGoBack('internal')) return again('internal', position, false)
@@ -126,7 +128,7 @@ function isShort(entry: OpenChange, tasks: readonly EngineTask[]): boolean {
 }
 
 /** A repeated create or delete finds the index as it should be (NF-29). */
-function isAsWanted(part: Part, error: ErrorBody): boolean {
+function isAsWanted(part: Pick<Part, 'kind'>, error: ErrorBody): boolean {
   if (part.kind === 'create-index') return error.code === 'index_already_exists'
   const needsNone = part.kind === 'delete-index' || part.kind === 'delete' || part.kind === 'clear'
   return needsNone && error.code === 'index_not_found'

@@ -7,7 +7,8 @@ import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { resumeFrom } from './resume.ts'
 import type { Cut } from './shard-view.ts'
-import { beforeForeign, firstDoubtful, isStrange, isTainted, mayHoldRefused, readSent } from './standing.ts'
+import { beforeForeign, firstDoubtful, isStrange, mayHoldRefused, readSent } from './standing.ts'
+import { isTainted } from './taint.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
 export type Existence = 'missing' | 'asked' | 'sure'
@@ -97,7 +98,8 @@ export async function resumeLane(
   }
   if (!isFresh && found.endsUnmarked) await onNode.separate(sent)
   // A deletion of the index that came late may have taken what a spread one must have before anything else.
-  const mayLackSettings = cut.view !== null && sent === 0
+  const isSent = applied > 0 || open.some(({ parts }) => parts.length > 0)
+  const mayLackSettings = cut.view !== null && (sent === 0 || !isSent)
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached }
 }

@@ -15,7 +15,16 @@ interface OpenPayload {
   readonly counter: { line: number }
 }
 
-export class PartPayloads {
+/** What the parts of a delivery send. */
+export interface Payloads {
+  /** Parts are asked for in order, and each is read to its end before the next. `undefined` = nothing of it is the lane's. */
+  documents(part: Put): Promise<AsyncIterable<Uint8Array> | undefined>
+  /** The same for a deletion. */
+  ids(payload: Payload): Promise<AsyncIterable<Uint8Array> | undefined>
+  close(): Promise<void>
+}
+
+export class PartPayloads implements Payloads {
   readonly #journal: Pick<LaneJournal, 'open'>
   readonly #cut: Cut
   readonly #item: LaneChange
@@ -30,7 +39,6 @@ export class PartPayloads {
     this.#places = places
   }
 
-  /** Parts are asked for in order, and each is read to its end before the next. `undefined` = nothing of it is the lane's. */
   async documents(part: Put): Promise<AsyncIterable<Uint8Array> | undefined> {
     const { slices, counter } = this.#opened(part)
     // An empty put would cost a whole batch (NF-41).
@@ -43,7 +51,6 @@ export class PartPayloads {
     return begun(ownDocuments(chunks, lines))
   }
 
-  /** The same for a deletion. */
   async ids(payload: Payload): Promise<AsyncIterable<Uint8Array> | undefined> {
     const chunks = this.#journal.open(payload)
     const { view } = this.#cut

@@ -34,6 +34,11 @@ export class ReadAhead {
     return this.#changes[0]
   }
 
+  /** What was read behind `sent`, in order. */
+  get changes(): readonly LaneChange[] {
+    return this.#changes
+  }
+
   /** Marks what was read as sent, so that it cannot be cancelled any more. */
   async claim(): Promise<void> {
     const { deps, lease } = this.#session

@@ -4,7 +4,7 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { markText, parseMark } from './mark.ts'
-import { resumeFrom } from './resume.ts'
+import { resumeFrom, suspects } from './resume.ts'
 
 const tag = '0123456789ab'
 
@@ -15,7 +15,7 @@ function task(
   part = 1,
   parts = 1,
 ): EngineTask {
-  const mark = position === null ? null : markText({ epoch: 3, position, tag, part, parts })
+  const mark = position === null ? null : markText({ epoch: 3, position, from: position, tag, part, parts })
   return {
     uid,
     batchUid: uid,
@@ -75,7 +75,7 @@ const resume = (applied: number, tasks: readonly EngineTask[], changes: readonly
   })
 
 test('a mark reads back as it was written, and other texts are none of ours', () => {
-  const mark = { epoch: 12, position: 345, tag, part: 2, parts: 7 }
+  const mark = { epoch: 12, position: 345, from: 345, tag, part: 2, parts: 7 }
   assert.deepEqual(parseMark(markText(mark)), mark)
   for (const text of [null, '', 'fj1:1:2:x.1.1', 'mine', `${markText(mark)} `]) assert.equal(parseMark(text), undefined)
 })
@@ -95,7 +95,7 @@ test('what the node holds behind the applied position is not sent again', () => 
 test('settings count only with the empty mark behind them', () => {
   const settings = change(2, { kind: 'settings', settings: {} })
   const marked = resume(1, [task(5, 1), task(6, null, 'settingsUpdate'), task(7, 2, 'documentDeletion')], [settings])
-  assert.deepEqual(marked.open, [{ position: 2, parts: [6], emptyMark: 7 }])
+  assert.deepEqual(marked.open, [{ position: 2, parts: [6], emptyMark: 7, bundle: null }])
   const cut = resume(1, [task(5, 1), task(6, null, 'settingsUpdate')], [settings])
   assert.equal(cut.sent, 1)
   assert.equal(cut.endsUnmarked, true)
@@ -119,7 +119,7 @@ test('behind a change that came late everything is sent again', () => {
 test('marks of another disk, and those before a deletion of the index, do not count', () => {
   const other = {
     ...task(6, 2),
-    customMetadata: markText({ epoch: 1, position: 2, tag: 'ffffffffffff', part: 1, parts: 1 }),
+    customMetadata: markText({ epoch: 1, position: 2, from: 2, tag: 'ffffffffffff', part: 1, parts: 1 }),
   }
   assert.equal(resume(1, [task(5, 1), other], [change(2)]).sent, 1)
   const dropped = resume(1, [task(5, 1), task(6, null, 'indexDeletion')], [change(2)])
@@ -133,4 +133,30 @@ test('a late part of a change is repeated with its whole change, also when older
   assert.equal(resume(6, [...late, task(11, 5, put, 2, 2), task(10, 5, put, 1, 2)], []).sent, 4)
   assert.equal(resume(6, late, []).sent, 4)
   assert.equal(resume(6, [task(30, 5, put, 2, 2), task(20, 6)], []).sent, 5)
+})
+
+function bundled(uid: number, from: number, position: number, part = 1, parts = 1): EngineTask {
+  return { ...task(uid, position), customMetadata: markText({ epoch: 3, position, from, tag, part, parts }) }
+}
+
+test('the mark of a bundle stands for each of its changes', () => {
+  const mark = { epoch: 12, position: 345, from: 340, tag, part: 2, parts: 3 }
+  assert.deepEqual(parseMark(markText(mark)), mark)
+  const changes = [change(2), change(3), change(4), change(5)]
+  const found = resume(1, [task(5, 1), bundled(6, 2, 4, 1, 2), bundled(7, 2, 4, 2, 2)], changes)
+  assert.equal(found.sent, 4)
+  assert.deepEqual(
+    found.open.map(({ position, parts, bundle }) => [position, parts, bundle]),
+    [2, 3, 4].map((position) => [position, [6, 7], { from: 2, through: 4 }]),
+  )
+  assert.equal(resume(1, [task(5, 1), bundled(6, 2, 4, 1, 2)], changes).sent, 1)
+})
+
+test('behind a bundle that came late everything is sent again, and from its first change when a part of it is missing', () => {
+  const tasks = [task(5, 1), bundled(6, 2, 4), task(7, 5), task(8, 6)]
+  assert.equal(resume(6, [...tasks, bundled(9, 2, 4)], []).sent, 4)
+  assert.equal(resume(6, [...tasks, bundled(9, 2, 4, 1, 2)], []).sent, 1)
+  assert.equal(resume(4, [task(5, 1), bundled(6, 2, 4), bundled(9, 2, 3)], []).sent, 3)
+  assert.equal(resume(4, [task(5, 1), task(6, 2), task(7, 3), task(8, 4), bundled(9, 2, 4)], []).sent, 4)
+  assert.deepEqual(suspects([bundled(9, 2, 4), { ...bundled(10, 3, 4), status: 'failed' }], 4, tag), [3, 4])
 })

@@ -6,6 +6,7 @@
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange } from '../journal/ports.ts'
+import type { BundleRange } from './bundle.ts'
 import { isMarked, type Part, planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
 import type { Cut } from './shard-view.ts'
@@ -16,6 +17,8 @@ export interface SentChange {
   readonly parts: readonly number[]
   /** The empty mark behind a part that cannot carry one. */
   readonly emptyMark: number | null
+  /** It was sent as one with others, which are in the list too. */
+  readonly bundle: BundleRange | null
 }
 
 export interface Resumption {
@@ -37,6 +40,7 @@ const dropType = taskTypeOf['delete-index']
 
 export interface FoundMark {
   readonly position: number
+  readonly from: number
   readonly part: number
   readonly parts: number
   readonly task: EngineTask
@@ -75,11 +79,14 @@ export function resumeFrom(options: {
   if (newest === undefined) {
     return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, ...tail }
   }
-  const late = lateFrom(found)
+  const attempts = attemptsOf(found)
+  const newestAttempts = newestAt(attempts)
+  const late = lateFrom(newestAttempts, attempts)
   if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, ...tail }
   const open: SentChange[] = []
   let sent = applied
   let last = lastNumberOf(found, applied) ?? -1
+  let bundle: Attempt | undefined
   for (const item of changes) {
     const { position } = item.change
     if (position <= applied) continue
@@ -87,6 +94,22 @@ export function resumeFrom(options: {
     const delivery = planDelivery(item, options.cut)
     if (delivery.kind === 'skip') {
       sent = position
+      continue
+    }
+    if (bundle !== undefined && position <= bundle.position) {
+      open.push(partOfBundle(position, bundle))
+      sent = position
+      continue
+    }
+    const attempt = newestAttempts.get(position)
+    if (attempt !== undefined && attempt.position > attempt.from) {
+      const isOnTop = positionsOf(attempt).every((one) => newestAttempts.get(one) === attempt)
+      const isThere = attempt.from === position && isWhole(attempt) && isOnTop && attempt.numbers[0]! > last
+      if (!isThere || !isBundle(attempt, changes, options.cut)) break
+      bundle = attempt
+      open.push(partOfBundle(position, bundle))
+      sent = position
+      last = bundle.numbers.at(-1)!
       continue
     }
     if (delivery.kind !== 'send') break
@@ -106,11 +129,14 @@ export function resumeFrom(options: {
 export function readMarks(tasks: readonly EngineTask[], tag?: string): readonly FoundMark[] {
   const ascending = byNumber(tasks)
   const dropped = newestDrop(ascending)
+  return readAllMarks(ascending, tag).filter(({ task }) => dropped === undefined || task.uid >= dropped.uid)
+}
+
+function readAllMarks(ascending: readonly EngineTask[], tag: string | undefined): readonly FoundMark[] {
   return ascending.flatMap((task): readonly FoundMark[] => {
     const mark = parseMark(task.customMetadata)
     if (mark === undefined || (tag !== undefined && mark.tag !== tag) || mark.part === 0) return []
-    if (dropped !== undefined && task.uid < dropped.uid) return []
-    return [{ position: mark.position, part: mark.part, parts: mark.parts, task }]
+    return [{ position: mark.position, from: mark.from, part: mark.part, parts: mark.parts, task }]
   })
 }
 
@@ -133,17 +159,18 @@ export function changesDocuments({ type, status, details }: EngineTask): boolean
  * a repeat of it did and nobody noticed.
  */
 export function suspects(tasks: readonly EngineTask[], applied: number, tag: string): readonly number[] {
-  const seen = new Map<string, { readonly position: number; readonly times: number; readonly isGood: boolean }>()
-  for (const task of [...tasks].sort((a, b) => a.uid - b.uid)) {
-    const mark = parseMark(task.customMetadata)
-    if (mark === undefined || mark.tag !== tag || mark.part === 0 || mark.position > applied) continue
-    const key = `${mark.position}.${mark.part}`
-    const times = (seen.get(key)?.times ?? 0) + 1
-    seen.set(key, { position: mark.position, times, isGood: task.status === 'succeeded' })
+  const times = new Map<number, number>()
+  const newest = new Map<number, Attempt>()
+  for (const attempt of attemptsOf(readAllMarks(byNumber(tasks), tag))) {
+    for (const position of positionsOf(attempt)) {
+      if (position > applied) break
+      times.set(position, (times.get(position) ?? 0) + 1)
+      newest.set(position, attempt)
+    }
   }
-  return [...seen.values()]
-    .filter(({ times, isGood }) => times > 1 && !isGood)
-    .map(({ position }) => position)
+  return [...newest]
+    .filter(([position, { isGood }]) => times.get(position)! > 1 && !isGood)
+    .map(([position]) => position)
     .sort((a, b) => a - b)
 }
 
@@ -160,7 +187,8 @@ function matchParts(
   let last = after
   for (const [index, part] of parts.entries()) {
     const mark = found.findLast(
-      (one) => one.position === position && one.part === index + 1 && one.parts === parts.length,
+      (one) =>
+        one.from === position && one.position === position && one.part === index + 1 && one.parts === parts.length,
     )
     if (mark === undefined || mark.task.uid <= last) return undefined
     if (isMarked(part)) {
@@ -176,7 +204,72 @@ function matchParts(
     }
     last = mark.task.uid
   }
-  return { sent: { position, parts: numbers, emptyMark }, last }
+  return { sent: { position, parts: numbers, emptyMark, bundle: null }, last }
+}
+
+/** One sending of a change or of a bundle, as far as it is on the node. */
+interface Attempt {
+  readonly from: number
+  readonly position: number
+  readonly parts: number
+  /** The last part that is there. */
+  part: number
+  readonly numbers: number[]
+  /** All its tasks succeeded. */
+  isGood: boolean
+  /** Its last part is a deletion, and may be one of nothing that marks what cannot carry a mark. Never so of a bundle. */
+  endsEmpty: boolean
+}
+
+/** By the number of their first part. @param found  oldest first. */
+function attemptsOf(found: readonly FoundMark[]): readonly Attempt[] {
+  const attempts: Attempt[] = []
+  const newest = new Map<string, Attempt>()
+  for (const { from, position, part, parts, task } of found) {
+    const key = `${from}-${position}.${parts}`
+    const known = newest.get(key)
+    const isGood = task.status === 'succeeded'
+    const endsEmpty = task.type === taskTypeOf.delete && from === position
+    if (known !== undefined && known.part === part - 1) {
+      known.part = part
+      known.numbers.push(task.uid)
+      known.isGood &&= isGood
+      known.endsEmpty = endsEmpty
+      continue
+    }
+    const attempt = { from, position, parts, part, numbers: [task.uid], isGood, endsEmpty }
+    newest.set(key, attempt)
+    attempts.push(attempt)
+  }
+  return attempts
+}
+
+/** The sending that lies on top at each position. */
+function newestAt(attempts: readonly Attempt[]): ReadonlyMap<number, Attempt> {
+  const newest = new Map<number, Attempt>()
+  const lastOf = ({ numbers }: Attempt) => numbers.at(-1)!
+  for (const attempt of [...attempts].sort((a, b) => lastOf(a) - lastOf(b))) {
+    for (const position of positionsOf(attempt)) newest.set(position, attempt)
+  }
+  return newest
+}
+
+const isWhole = ({ part, parts, numbers }: Attempt): boolean => part === parts && numbers.length === parts
+
+/** What its changes come to now is what it was made of, or nothing. */
+function isBundle({ position, from }: Attempt, changes: readonly LaneChange[], cut: Cut): boolean {
+  const within = changes.filter(({ change }) => change.position >= from && change.position <= position)
+  const isOfIt = (item: LaneChange) => ['send', 'skip'].includes(planDelivery(item, cut).kind)
+  return within.length === position - from + 1 && within.every(isOfIt)
+}
+
+function partOfBundle(position: number, { from, position: through, numbers }: Attempt): SentChange {
+  return { position, parts: numbers, emptyMark: null, bundle: { from, through } }
+}
+
+/** Every change that a mark stands for. */
+export function positionsOf({ from, position }: Pick<FoundMark, 'from' | 'position'>): readonly number[] {
+  return Array.from({ length: position - from + 1 }, (_, at) => from + at)
 }
 
 /**
@@ -186,17 +279,19 @@ function matchParts(
  * Of a change in parts all must stand behind each other. A part whose successor is missing lies over it, too: the node's
  * older tasks may have been deleted.
  */
-function lateFrom(found: readonly FoundMark[]): number | undefined {
-  const lastNumbers = new Map<string, FoundMark>()
-  for (const one of found) lastNumbers.set(`${one.position}.${one.part}`, one)
-  const inOrder = [...lastNumbers.values()].sort((a, b) => a.position - b.position || a.part - b.part)
-  for (const [at, { position, task }] of inOrder.entries()) {
+function lateFrom(newest: ReadonlyMap<number, Attempt>, attempts: readonly Attempt[]): number | undefined {
+  const inOrder = [...newest].sort(([a], [b]) => a - b)
+  const liesOverOthers = (one: Attempt) =>
+    one.part < one.parts &&
+    attempts.some((other) => other !== one && other.from <= one.position && one.from <= other.position)
+  for (const [at, [, attempt]] of inOrder.entries()) {
+    if (liesOverOthers(attempt)) return attempt.from
     const before = inOrder[at - 1]
-    if (before === undefined || task.uid > before.task.uid) continue
+    if (before === undefined || before[1] === attempt) continue
+    const [position, over] = before
+    if (attempt.numbers.at(-1)! > over.numbers.at(-1)!) continue
     // An empty mark says nothing of what stands in front of it: that may have come late by itself.
-    const isEmptyMark = before.task.type === taskTypeOf.delete
-    const isCut = before.position === position || before.part !== before.parts || isEmptyMark
-    return isCut ? before.position : before.position + 1
+    return over.part === over.parts && !over.endsEmpty ? position + 1 : over.from
   }
   return undefined
 }

@@ -1,16 +1,15 @@
-/** Sends one change to the node, part by part, each with its mark. */
+/** Sends one change, or a bundle of them, to the node, part by part, each with its mark. */
 import type { EngineReply, EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneProof } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Placement } from '../store/catalogue.ts'
+import type { BundleRange } from './bundle.ts'
 import { type Delivery, isMarked, type Part, partByteCount } from './delivery.ts'
-import type { DocumentPlaces } from './document-places.ts'
 import { laneTag, type Mark, markText } from './mark.ts'
 import { type NodeSession, send } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
-import { PartPayloads } from './part-payloads.ts'
+import type { Payloads } from './part-payloads.ts'
 import type { Ticket } from './send-window.ts'
-import type { Cut } from './shard-view.ts'
 
 export type Sending =
   | { readonly kind: 'sent'; readonly open: Omit<OpenChange, 'isSingle'> }
@@ -27,25 +26,30 @@ export interface SendingDeps {
   /** Ends the wait for room, not a request. */
   readonly flow: AbortSignal
   readonly isOutdated: () => boolean
-  readonly cut: Cut
-  /** Of an index whose documents keep the place of their first insertion. */
-  readonly places: DocumentPlaces | undefined
 }
 
-export async function sendChange(
-  { session, placement, flow, isOutdated, cut, places }: SendingDeps,
-  item: LaneChange,
-  delivery: Extract<Delivery, { readonly kind: 'send' }>,
+/** What goes out with one position, or with several. */
+export interface Shipment {
+  /** The first change of it. */
+  readonly item: LaneChange
+  readonly range: BundleRange
+  readonly delivery: Extract<Delivery, { readonly kind: 'send' }>
+  readonly payloads: Payloads
+}
+
+export async function sendShipment(
+  { session, placement, flow, isOutdated }: SendingDeps,
+  { item, range, delivery, payloads }: Shipment,
 ): Promise<Sending> {
   const { physicalUid } = placement
   const { deps, window } = session
   const parts: { part: Part; number: number }[] = []
   const numbers: number[] = []
   const tag = laneTag(placement, session.marker)
-  const payloads = new PartPayloads(deps.journal, cut, item, places)
   const opened = (proof: LaneProof | null, ends: OpenChange['ends']) => {
     const { documents } = delivery
-    return { item, parts, numbers, proof, ends, documents, sentAt: deps.clock.monotonic() }
+    const bundle = range.through > range.from ? range : null
+    return { item, parts, numbers, proof, ends, documents, bundle, sentAt: deps.clock.monotonic() }
   }
   let proof: LaneProof | null = null
   let isWhole = false
@@ -58,7 +62,8 @@ export async function sendChange(
         return { kind: 'outdated' }
       }
       const { epoch } = session.lease
-      const mark: Mark = { epoch, position: item.change.position, tag, part: index + 1, parts: delivery.parts.length }
+      const place = { position: range.through, from: range.from, tag }
+      const mark: Mark = { epoch, ...place, part: index + 1, parts: delivery.parts.length }
       const reply = await sendPart({ session, uid: physicalUid, payloads, ticket }, item, part, markText(mark))
       if (reply.kind !== 'answered') ticket.release(undefined)
       if (reply.kind === 'refused') {
@@ -96,7 +101,7 @@ const noIds: readonly [] = []
 interface PartDeps {
   readonly session: NodeSession
   readonly uid: string
-  readonly payloads: PartPayloads
+  readonly payloads: Payloads
   readonly ticket: Ticket
 }
 

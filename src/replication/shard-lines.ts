@@ -81,7 +81,7 @@ async function* ownLines(
 }
 
 /** In front of the document's own fields: a line is an object and holds its primary key at least. */
-function withFields({ text, shard }: OwnLine, sequence: string): string {
+export function withFields({ text, shard }: Pick<OwnLine, 'text' | 'shard'>, sequence: string): string {
   const at = text.indexOf('{') + 1
   return `{"${shardField}":"${shardText(shard)}","${sequenceField}":"${sequence}",${text.slice(at)}`
 }

@@ -4,7 +4,7 @@ import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import type { IndexId } from '../store/catalogue.ts'
 import { planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
-import { changesDocuments, readMarks, suspects } from './resume.ts'
+import { readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
 
 /** Changes read from the journal at once, and their payload. */
@@ -63,26 +63,6 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
 }
 
 /**
- * Something of a change that failed is on the node: a request came late and met settings that let it pass, or other replicas
- * ended the change as failed while its parts were on the way to this one.
- */
-export async function isTainted({ journal, index, tasks, seenThrough }: StandingView): Promise<boolean> {
-  const positions = new Set(
-    readMarks(tasks)
-      .filter(({ task }) => task.uid > seenThrough && changesDocuments(task))
-      .map(({ position }) => position),
-  )
-  const last = Math.max(0, ...positions)
-  for (let after = Math.min(...positions) - 1; after < last; ) {
-    const page = await journal.read(index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
-    if (page.length === 0) return false
-    if (page.some(({ change }) => positions.has(change.position) && change.status === 'failed')) return true
-    after = page.at(-1)!.change.position
-  }
-  return false
-}
-
-/**
  * Before the oldest position that a request of another life of the disk, or of the replica, brought to the node since it was
  * looked at; infinite when there is none. Nobody else may tell the lane once it has read these tasks.
  */
@@ -90,7 +70,7 @@ export function beforeForeign({ tasks, tag, seenThrough, cut }: StandingView): n
   const first = readMarks(tasks, tag)[0]?.task.uid ?? Number.POSITIVE_INFINITY
   const own = new Set(readMarks(tasks, tag).map(({ task }) => task.uid))
   const foreign = readMarks(tasks).filter(({ task }) => task.uid > Math.max(first, seenThrough) && !own.has(task.uid))
-  const oldest = Math.min(...foreign.map(({ position }) => position)) - 1
+  const oldest = Math.min(...foreign.map(({ from }) => from)) - 1
   // Where it puts documents was found out in another life.
   return cut.view?.exactTies && foreign.length > 0 ? 0 : Math.max(0, oldest)
 }
