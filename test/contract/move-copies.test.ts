@@ -108,14 +108,18 @@ class Copy {
   context(): StepContext {
     const copy = this
     const node = (id: string) => ({ id }) as Node
-    const { clock } = { clock: systemClock }
     return {
-      replicas: { standing: async () => copy.standing(), addReplica: never, changeReplica: never },
-      journal: { completedSettings: async () => ({ completed: 7, settings: { filterableAttributes: ['wave'] } }) },
+      replicas: {
+        ...{ standing: async () => copy.standing(), addReplica: never, changeReplica: never },
+        ...{ leavers: never, loads: never },
+      },
+      journal: {
+        completedSettings: async () => ({ completed: 7, position: 1, settings: { filterableAttributes: ['wave'] } }),
+      },
       catalogue: { nodes: async () => [node('n0'), node('n1')], version: never },
       gateways: { list: never },
       engineOf: ({ id }) => (id === 'n0' ? source : target).engine,
-      clock,
+      clock: systemClock,
       get move(): Move {
         return {
           ...{
