@@ -566,15 +566,19 @@ export class Lane {
     const placement = this.#placement
     const now = deps.clock.now()
     const outcomes = outcomesOf(done, { placement, marker, applied: this.#applied, setbacks: this.#setbacks, now })
-    const proof = newestProof(done)
     const applied = done.at(-1)!.entry.item.change.position
+    const newest = newestProof(done)
     if (applied > this.#applied || outcomes.length > 0) {
       const target = Math.max(applied, this.#applied)
+      const proof = await this.#onNode.proof(target, newest)
       const kept = await deps.journal.advance(lease, placement, target, outcomes, proof)
       if (kept === false) throw new LeaseLost()
       if (kept === 'restarted') return this.giveUp()
       this.#applied = target
-      if (proof !== null) prove(proof)
+      if (proof !== null) {
+        prove(proof)
+        this.#onNode.noteProven(proof)
+      }
     }
     // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
     if (outcomes.some(({ status }) => status === 'failed')) this.#ahead.forget()
@@ -585,7 +589,7 @@ export class Lane {
       watch.forget(entry.numbers)
       this.#setbacks.settle(entry.item.change.position)
     }
-    if (proof !== null) this.#session.probe.noteWrite()
+    if (newest !== null) this.#session.probe.noteWrite()
     const oldest = done[0]!.entry.sentAt
     deps.metrics.applied(placement.node, done.length, deps.clock.monotonic() - oldest)
     this.#sendWake.ring()
