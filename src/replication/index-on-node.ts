@@ -1,9 +1,10 @@
 /** The physical index of one lane: what the lane does to it beside delivering changes, and how it reads its tasks. */
 import { sequenceField } from '../api/reserved-fields.ts'
 import type { EngineTask } from '../engine/engine.ts'
+import type { LaneProof } from '../journal/ports.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { documentId } from './document-id.ts'
-import { parseMark } from './mark.ts'
+import { markText, parseMark } from './mark.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
 import { windowTasksMax } from './send-window.ts'
 import { sendEmptyMark } from './sending.ts'
@@ -18,6 +19,8 @@ export class IndexOnNode {
   readonly #session: NodeSession
   readonly #uid: string
   readonly #tag: string
+  /** Newest task by which the index was made or configured, unless a proof that the store knows is newer; -1 = none. */
+  #bare = -1
 
   constructor(session: NodeSession, uid: string, tag: string) {
     this.#session = session
@@ -30,7 +33,8 @@ export class IndexOnNode {
     const { engine } = this.#session
     const reply = await sendAndWait(this.#session, (limit) => engine.createIndex(this.#uid, null, limit))
     if (reply.kind !== 'answered') throw new Error(`the index cannot be created: ${reply.kind}`)
-    const { status, error } = reply.value
+    const { status, error, uid } = reply.value
+    this.#bare = uid
     if (status === 'succeeded' || error?.code === 'index_already_exists') return
     throw new Error(`the index cannot be created: ${error?.code ?? status}`)
   }
@@ -59,6 +63,7 @@ export class IndexOnNode {
   async configure(settings: JsonObject): Promise<void> {
     const { engine } = this.#session
     const reply = await sendAndWait(this.#session, (limit) => engine.applySettings(this.#uid, settings, limit))
+    if (reply.kind === 'answered') this.#bare = reply.value.uid
     if (reply.kind === 'answered' && reply.value.status === 'succeeded') return
     throw new Error(`the index cannot be configured: ${reply.kind}`)
   }
@@ -86,18 +91,33 @@ export class IndexOnNode {
     const mark = { epoch: this.#session.lease.epoch, position: 0, from: 0, tag: this.#tag, part: 1, parts: 1 }
     const begun = await sendEmptyMark(this.#session, this.#uid, mark)
     if (begun.kind !== 'answered') throw new Error(`the rebuild cannot begin: ${begun.kind}`)
+    this.#session.watch.forget([begun.value])
   }
 
-  /** Keeps what follows apart from an unmarked task (NF-24). Part 0 says that the mark proves nothing. */
-  async separate(position: number): Promise<void> {
-    await sendEmptyMark(this.#session, this.#uid, {
-      epoch: this.#session.lease.epoch,
-      position,
-      from: position,
-      tag: this.#tag,
-      part: 0,
-      parts: 0,
-    })
+  /** Keeps what follows apart from an unmarked task (NF-24). Part 0 says that nothing of a change stands before it. */
+  async separate(position: number): Promise<LaneProof | null> {
+    const mark = { epoch: this.#session.lease.epoch, position, from: position, tag: this.#tag, part: 0, parts: 0 }
+    const reply = await sendEmptyMark(this.#session, this.#uid, mark)
+    if (reply.kind !== 'answered') return null
+    this.#session.watch.forget([reply.value])
+    return { task: reply.value, mark: markText(mark) }
+  }
+
+  /**
+   * What tells the disk from an older one that does not hold the index as it is now: `newest`, or a mark behind what made the
+   * index since. Without it, a copy of the disk from before the index was made would pass as ours as long as none of its
+   * changes had reached the node.
+   */
+  async proof(position: number, newest: LaneProof | null): Promise<LaneProof | null> {
+    if (this.#bare <= (newest?.task ?? -1)) return newest
+    const proof = await this.separate(position)
+    if (proof === null) throw new Error('the index cannot be marked')
+    return proof
+  }
+
+  /** The store knows the proof. */
+  noteProven({ task }: LaneProof): void {
+    if (task > this.#bare) this.#bare = -1
   }
 
   /** The newest tasks, newest first, back to a mark of an applied position at least. */

@@ -82,15 +82,19 @@ async function advance(course: LaneCourse, done: readonly Settled[]): Promise<vo
   const { deps, lease, watch, marker, prove } = session
   const now = deps.clock.now()
   const outcomes = outcomesOf(done, { placement, marker, applied: course.applied, setbacks, now })
-  const proof = newestProof(done)
   const applied = done.at(-1)!.entry.item.change.position
+  const newest = newestProof(done)
   if (applied > course.applied || outcomes.length > 0) {
     const target = Math.max(applied, course.applied)
+    const proof = await course.onNode.proof(target, newest)
     const kept = await deps.journal.advance(lease, placement, target, outcomes, proof)
     if (kept === false) throw new LeaseLost()
     if (kept === 'restarted') return course.giveUp()
     course.applied = target
-    if (proof !== null) prove(proof)
+    if (proof !== null) {
+      prove(proof)
+      course.onNode.noteProven(proof)
+    }
   }
   // A failure changes what later ones deliver (settings folded without it): what was read ahead is read again.
   if (outcomes.some(({ status }) => status === 'failed')) course.ahead.forget()
@@ -101,7 +105,7 @@ async function advance(course: LaneCourse, done: readonly Settled[]): Promise<vo
     watch.forget(entry.numbers)
     setbacks.settle(entry.item.change.position)
   }
-  if (proof !== null) session.probe.noteWrite()
+  if (newest !== null) session.probe.noteWrite()
   const oldest = done[0]!.entry.sentAt
   deps.metrics.applied(placement.node, done.length, deps.clock.monotonic() - oldest)
   course.sendWake.ring()
