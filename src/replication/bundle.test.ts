@@ -122,6 +122,29 @@ test('a node that gets changes in bundles ends as one that gets them one by one,
   }
 })
 
+test('of the changes of a bundle it is known who took a place from whom, and from what was sent before', async () => {
+  const looks: string[][] = []
+  const places = new DocumentPlaces(async (ids) => {
+    looks.push([...ids])
+    return new Map()
+  })
+  places.send(1, 'b', sequenceText(1, 0))
+  const items = [
+    change(2, put, [{ id: 'a' }], open),
+    change(3, merge, [{ id: 'b' }], open),
+    change(4, merge, [{ id: 'a' }], open),
+    change(5, merge, [{ id: 'a' }, { id: 'c' }], open),
+  ]
+  const bundle = planBundle(items, whole)!
+  const payloads = new BundlePayloads(bundle, { isSpread: true, places })
+  for (const part of bundle.delivery.parts) if (part.kind === 'put') await linesOf(await payloads.documents(part))
+  assert.deepEqual(looks, [['a', 'c']])
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map((position) => places.fail(position)),
+    [3, 4, undefined, undefined, undefined],
+  )
+})
+
 test('many changes that succeeded once are one request for each kind of write, whatever they have in common', () => {
   const items = [
     change(1, put, [{ id: 1 }]),

@@ -68,3 +68,22 @@ test('places of changes that the node holds have no heirs', async () => {
   await places.of(9, ['c'])
   assert.equal(places.fail(7), undefined)
 })
+
+test('changes that are sent as one look for their documents once, and take places from each other', async () => {
+  const { places, asked } = placesOn(new Map([['a', at1]]))
+  places.send(7, 'c', at7)
+  const heirs = new Map([
+    ['a', 8],
+    ['c', 9],
+  ])
+  assert.deepEqual(Object.fromEntries(await places.ofEach(heirs)), { a: at1, c: at7 })
+  assert.deepEqual(asked, ['a'])
+  places.send(8, 'b', sequenceText(8, 0))
+  places.rely(10, 'b')
+  places.rely(11, 'b')
+  assert.deepEqual([places.fail(7), places.fail(8)], [9, 10])
+  assert.deepEqual(
+    [8, 9, 10, 11].map((position) => places.relies(position)),
+    [false, true, true, true],
+  )
+})

@@ -160,3 +160,19 @@ test('behind a bundle that came late everything is sent again, and from its firs
   assert.equal(resume(4, [task(5, 1), task(6, 2), task(7, 3), task(8, 4), bundled(9, 2, 4)], []).sent, 4)
   assert.deepEqual(suspects([bundled(9, 2, 4), { ...bundled(10, 3, 4), status: 'failed' }], 4, tag), [3, 4])
 })
+
+test('a change that came late within a bundle that is not applied makes the bundle go out again', () => {
+  const changes = [change(2), change(3), change(4), change(5)]
+  const tasks = [task(5, 1), bundled(6, 2, 4), task(7, 5)]
+  assert.equal(resume(1, tasks, changes).sent, 5)
+  assert.equal(resume(1, [...tasks, task(9, 3)], changes).sent, 1)
+  assert.equal(resume(5, [...tasks, task(9, 3)], []).sent, 3)
+})
+
+// What stands in front of an empty mark may have come late by itself, and then it lies over the mark's own change.
+test('behind an empty mark that came late its own change is sent again, too', () => {
+  const settings = { ...task(9, 3), type: 'documentDeletion' }
+  assert.equal(resume(5, [task(5, 1), task(6, 3), task(7, 4), task(8, 5), settings], []).sent, 2)
+  const deletions = { ...bundled(9, 2, 3), type: 'documentDeletion' }
+  assert.equal(resume(5, [task(5, 1), task(6, 3), task(7, 4), task(8, 5), deletions], []).sent, 3)
+})
