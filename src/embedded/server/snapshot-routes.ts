@@ -3,7 +3,6 @@
  * `snapshots.create`, since a file holds an index with the secrets of its settings.
  */
 import { createHash } from 'node:crypto'
-import { buffer } from 'node:stream/consumers'
 import { ApiError } from '../../api/errors.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
 import { bodyStream, readBody } from '../../lib/http-body.ts'
@@ -130,9 +129,9 @@ async function download(call: Call) {
       status: 416,
       headers: { 'content-range': `bytes */${byteCount}` },
     })
-  const stream = await files.read(param(call), range)
   const { start, end } = range ?? { start: 0, end: byteCount - 1 }
-  const body = range === undefined || end - start >= digestBytesMax ? stream : await buffer(stream)
+  const isPart = range !== undefined && end - start < digestBytesMax
+  const body = isPart ? await files.readPart(param(call), range) : await files.read(param(call), range)
   const headers = {
     'content-type': 'application/octet-stream',
     'content-length': String(end - start + 1),
