@@ -5,7 +5,7 @@ import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
 import { keepMsDefault, type MovePlan, openMove, planMove } from '../orchestrator/moves/open-move.ts'
-import { type Move, moveView } from '../store/moves.ts'
+import { type Move, type MoveProgress, moveView } from '../store/moves.ts'
 import { isEnded, type MoveWish, moveSteps, stepAfter, wishesAt } from '../topology/move-steps.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
@@ -216,6 +216,7 @@ function stepText({ step, isPaused, wish: wanted }: Move): string {
 function progressText({ step, progress, failure, updatedAt }: Move): string {
   if (failure !== null) return failure
   const { documents, documentCount, bytes = 0, compared, copyStartedAt, keepUntil } = progress
+  if (step === 'copying' && progress.copy === 'snapshot') return snapshotText(progress, copyStartedAt, updatedAt)
   if (step === 'copying' && documentCount !== undefined && documents !== undefined) {
     const seconds = copyStartedAt === undefined ? 0 : (updatedAt - copyStartedAt) / 1_000
     const rate = seconds > 0 ? documents / seconds : 0
@@ -226,6 +227,14 @@ function progressText({ step, progress, failure, updatedAt }: Move): string {
   if (step === 'keeping_back' && keepUntil !== undefined)
     return `can be undone until ${new Date(keepUntil).toISOString()}`
   return ''
+}
+
+function snapshotText({ bytes = 0, byteCount }: MoveProgress, startedAt = 0, now: number): string {
+  if (byteCount === undefined) return 'a snapshot is being made'
+  if (bytes === byteCount) return `${(bytes / 1e6).toFixed(1)} MB are there and are being restored`
+  const rate = bytes / Math.max(1, (now - startedAt) / 1_000)
+  const left = rate > 0 ? `, ${Math.ceil((byteCount - bytes) / rate)} s left` : ''
+  return `${(bytes / 1e6).toFixed(1)} of ${(byteCount / 1e6).toFixed(1)} MB, ${(rate / 1e6).toFixed(1)} MB/s${left}`
 }
 
 function progressLine(move: Move): string {

@@ -5,6 +5,8 @@ export interface SnapshotOffer {
   /** A snapshot can be restored by an engine that reads the same format. */
   readonly indexFormat: number
   readonly freeBytes: number
+  /** Where its files lie, as a path of its machine. */
+  readonly folder: string
 }
 
 export interface EngineSnapshotJob {
@@ -53,6 +55,8 @@ export interface EngineSnapshots {
    * with 422 when the part does not have its digest.
    */
   write(name: string, byteCount: number, part: SnapshotPart | null, signal: AbortSignal): Promise<EngineReply<number>>
+  /** Takes the file from the folder of another engine; `false` = there is none that can be reached. Twice is safe. */
+  link(name: string, folder: string, signal: AbortSignal): Promise<EngineReply<boolean>>
   /** Begins to restore `name` as a new index. The job fails with `index_already_exists` where there is one. */
   restore(name: string, uid: string, signal: AbortSignal): Promise<EngineReply<EngineSnapshotJob>>
   /** Twice is safe; takes an upload that is not whole as well. */
@@ -73,6 +77,7 @@ export const noSnapshots: EngineSnapshots = {
   find: notOffered,
   read: notOffered,
   write: notOffered,
+  link: notOffered,
   restore: notOffered,
   remove: notOffered,
 }

@@ -49,8 +49,10 @@ export function createHttpSnapshots(
     async offer(signal) {
       const reply = await call({ method: 'GET', path: '' }, signal)
       if (reply.status === 404) return { kind: 'answered', value: null }
-      return decoded(reply, ({ indexFormat, freeBytes }) =>
-        typeof indexFormat === 'number' && typeof freeBytes === 'number' ? { indexFormat, freeBytes } : undefined,
+      return decoded(reply, ({ indexFormat, freeBytes, folder = '' }) =>
+        typeof indexFormat === 'number' && typeof freeBytes === 'number' && typeof folder === 'string'
+          ? { indexFormat, freeBytes, folder }
+          : undefined,
       )
     },
     async indexBytes(uid, signal) {
@@ -108,6 +110,11 @@ export function createHttpSnapshots(
     async write(name, byteCount, part, signal) {
       const reply = await call({ method: 'PUT', path: filePath(name), ...partRequest(byteCount, part) }, signal)
       return decoded(reply, ({ receivedBytes }) => (typeof receivedBytes === 'number' ? receivedBytes : undefined))
+    },
+    async link(name, folder, signal) {
+      const reply = await send(filePath(name), { folder }, signal)
+      if (reply.kind === 'failed' || reply.kind === 'unknown') return reply
+      return { kind: 'answered', value: reply.kind === 'answered' }
     },
     async restore(name, uid, signal) {
       return decoded(await send('/imports', { name, uid, mode: 'create' }, signal), decodeJob)

@@ -116,7 +116,7 @@ export async function changeStanding(
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
 }
 
-/** Replicas of a spread index are given turns at a settings change, as far as they need some (C-16). */
+/** Replicas of a spread index are given turns at a settings change, as far as they need some (C-16); what they made of it counts. */
 export async function giveTurns(
   client: PoolClient,
   deps: ProgressDependencies,
@@ -128,8 +128,8 @@ export async function giveTurns(
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone || state.spread === null || state.completed !== position - 1) return nothing
   const replicas = withTurns(state.replicas, position, { asking: node, mayMix: mayMix(state) })
-  if (!(await saveTurns(client, index, turned(state.replicas, replicas)))) return nothing
-  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+  const isChanged = await saveTurns(client, index, turned(state.replicas, replicas))
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged })
 }
 
 /** A replica has the settings of before again. */

@@ -33,6 +33,9 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     [...state.indexes.values()].flatMap((index) =>
       index.placements.filter((one) => one.node === node && !one.isGone).map((placement) => ({ index, placement })),
     )
+  /** Also those that are gone: what was sent for them is on the node's disk all the same. */
+  const placedEver = (node: NodeId) =>
+    [...state.indexes.values()].flatMap(({ placements }) => placements.filter((one) => one.node === node))
   const changeAt = (index: IndexId, position: number) => state.indexes.get(index)?.changes[position - 1]
   const wakeFinished = (project: string) => {
     for (const listener of deps.finished) listener(project)
@@ -238,7 +241,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     async identity(lease) {
       if (!isHeld(lease)) return false
       const identity = state.identities.get(lease.node.id)
-      const proofs = placed(lease.node.id).flatMap(({ placement }) => placement.proof ?? [])
+      const proofs = placedEver(lease.node.id).flatMap(({ proof }) => proof ?? [])
       const [proof] = proofs.sort((a, b) => b.task - a.task)
       return { marker: identity?.marker ?? null, sinceEpoch: identity?.sinceEpoch ?? 0, proof: proof ?? null }
     },
@@ -246,6 +249,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (!isHeld(lease)) return false
       state.identities.set(lease.node.id, { marker, sinceEpoch: lease.epoch })
       emptyPlacements(deps, placed(lease.node.id))
+      for (const placement of placedEver(lease.node.id)) placement.proof = null
       return true
     },
     async restart(lease, placement) {

@@ -112,7 +112,7 @@ export function settleJointly(
   return { isFinished, woken: [...restart] }
 }
 
-/** Replicas are given turns at a settings change, as far as they need some. */
+/** Replicas are given turns at a settings change, as far as they need some; what they have made of it counts. */
 export function giveTurns(deps: MemoryDependencies, index: StoredIndex, node: NodeId, position: number): Effects {
   const { state: one } = index
   const before = standingsOf(deps, index)
@@ -120,7 +120,7 @@ export function giveTurns(deps: MemoryDependencies, index: StoredIndex, node: No
     one.completed === position - 1 ? withTurns(before, position, { asking: node, mayMix: mayMix(one) }) : before
   const changed = turned(before, after)
   keepTurns(deps, index, changed)
-  return changed.length === 0 ? nothing : settleJointly(deps, index, new Set(), true)
+  return settleJointly(deps, index, new Set(), changed.length > 0)
 }
 
 /** It has the settings of before again. */

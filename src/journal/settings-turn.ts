@@ -177,7 +177,7 @@ export function turnVerdict(
 export interface SettingsTurn {
   /** They may take it now. */
   readonly takers: readonly NodeId[]
-  /** Somebody must be given a turn. */
+  /** Somebody must ask: for turns, or that what those with a turn made of it counts, since who held them up began anew. */
   readonly isOpen: boolean
   /** Why it was refused: nobody else need try. */
   readonly refusal: ErrorBody | null
@@ -207,7 +207,8 @@ export function settingsTurn(
   const leader = first.find(({ turn }) => turn?.role === 'lead') ?? first[0]
   const isLed = reports.some(({ outcome }) => outcome.status === 'succeeded')
   const takers = isLed ? ready : ready.filter((replica) => replica === leader)
-  return { ...nobody, takers: nodesOf(takers), isOpen: nextTurns(replicas, position, { mayMix }).length > 0 }
+  const isOpen = verdict.kind === 'accepted' || nextTurns(replicas, position, { mayMix }).length > 0
+  return { ...nobody, takers: nodesOf(takers), isOpen }
 }
 
 /** Which replicas have another turn, or another state, behind a step of their index. */

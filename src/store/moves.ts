@@ -40,7 +40,7 @@ export interface MoveProgress {
   /** Catalogue version that gateways must have taken over. */
   readonly version?: number
   readonly keepUntil?: number
-  /** Copies that were begun. */
+  /** Copies that came to nothing. */
   readonly attempts?: number
   /** Documents that differ, at most a few. */
   readonly differing?: readonly string[]

@@ -78,6 +78,8 @@ class Copy {
   readonly #from: string
   readonly #to: string
   readonly #options: Move['options']
+  /** Neither engine reaches the other's folder. */
+  isApart = false
 
   constructor(from: string, to: string, bytesPerSecond: number | null = null) {
     this.#from = from
@@ -148,13 +150,18 @@ class Copy {
     assert.ok(from !== undefined && to !== undefined, 'both are there')
     return [
       { replica: from, engine: source.engine },
-      { replica: to, engine: target.engine },
+      { replica: to, engine: this.isApart ? apart(target.engine) : target.engine },
     ]
   }
 
   run(): Promise<'done' | 'lost'> {
     return copySnapshot(this.context(), ...this.places())
   }
+}
+
+function apart(engine: HttpEngine): HttpEngine {
+  const link = async () => ({ kind: 'answered' as const, value: false })
+  return { ...engine, snapshots: { ...engine.snapshots, link } }
 }
 
 async function fill(uid: string, count: number, text: (id: number) => string): Promise<void> {
@@ -228,6 +235,7 @@ test('source, target and worker may crash at any point of a copy by snapshot; it
   ]
   for (const [at, [name, isThere, crash]] of crashes.entries()) {
     const copy = new Copy('large', `large${at}`)
+    copy.isApart = true
     let isOver = false
     copy.onKeep = (progress) => {
       if (isOver || !isThere(progress)) return
@@ -246,8 +254,20 @@ test('source, target and worker may crash at any point of a copy by snapshot; it
   }
 })
 
+test('between engines on one disk no byte of the file is copied', async () => {
+  const bytes = () => source.link.bytes() + target.link.bytes()
+  const before = bytes()
+  const copy = new Copy('large', 'near')
+  assert.equal(await copy.run(), 'done')
+  assert.ok(bytes() - before < 100_000, `${bytes() - before} bytes`)
+  assert.equal(copy.progress.bytes, copy.progress.byteCount)
+  assert.deepEqual(await picture(target, 'near'), await picture(source, 'large'))
+  assert.deepEqual([await filesOn(source), await filesOn(target)], [[], []])
+})
+
 test('a file that comes over wrong three times ends the move, and cancelling leaves no file', async () => {
   const copy = new Copy('large', 'wrong')
+  copy.isApart = true
   target.link.faults.corruptPieces = 1_000_000
   await assert.rejects(copy.run(), (error) => error instanceof MoveFailure && /transfer_corrupt/.test(error.message))
   target.link.faults.corruptPieces = 0
@@ -261,7 +281,7 @@ test('a copy for which the target has no space is refused before anything is mad
   const [from, to] = copy.places()
   const snapshots = {
     ...to.engine.snapshots,
-    offer: async () => ({ kind: 'answered' as const, value: { indexFormat: 1, freeBytes: 1_000 } }),
+    offer: async () => ({ kind: 'answered' as const, value: { indexFormat: 1, freeBytes: 1_000, folder: '' } }),
   }
   const full = { ...to, engine: { ...to.engine, snapshots } }
   await assert.rejects(

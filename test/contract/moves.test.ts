@@ -14,7 +14,7 @@ import { silentLaneMetrics } from '../../src/replication/dependencies.ts'
 import { startReplication } from '../../src/replication/replication.ts'
 import type { Node, Project } from '../../src/store/catalogue.ts'
 import type { Move } from '../../src/store/moves.ts'
-import { isEnded, type MoveStep } from '../../src/topology/move-steps.ts'
+import { isBusy, isEnded } from '../../src/topology/move-steps.ts'
 import { isRead } from '../../src/topology/placement-states.ts'
 import { type EngineProcess, engineSources } from './engine-processes.ts'
 import { put } from './journal-world.ts'
@@ -179,7 +179,8 @@ for (const source of engineSources()) {
   for (const storeSource of stores) {
     test(`${source.name}, store in ${storeSource.name}`, async (t) => {
       const engines = await started
-      const store = await storeSource.open(7, systemClock)
+      // Its own names on the engines, which both stores use.
+      const store = await storeSource.open(storeSource.name === 'memory' ? 7 : 8, systemClock)
       await store.migrate()
       const { catalogue, laneJournal } = store
       const organisation = await catalogue.createOrganisation('Acme')
@@ -273,39 +274,53 @@ for (const source of engineSources()) {
           const { id } = await one.open(to, 0)
           const deps = one.moverDeps('m4')
           let isSpoilt = false
-          const spoil = async (step: MoveStep) => {
-            if (step !== 'verifying' || isSpoilt) return
+          // Before the lane begins: it would notice a task that is none of its own.
+          const spoil = async () => {
             isSpoilt = true
             const standing = await store.replicas.standing((await one.index()).id)
             const replica = standing?.replicas.find(({ node }) => node === to)
             must(replica !== undefined, 'the copy is there')
-            const engine = one.engineOf({ id: to })
             const options = { merge: true, primaryKey: 'id', mark: '' }
-            const line = Buffer.from('{"id":3,"shade":77}\n')
-            const reply = await engine.putDocuments(replica.physicalUid, options, once(line), signal())
+            const line = once(Buffer.from('{"id":3,"shade":77}\n'))
+            const reply = await one.engineOf({ id: to }).putDocuments(replica.physicalUid, options, line, signal())
             must(reply.kind === 'answered', 'the engine takes it')
             await until('the damage', async () => (await one.documentsOn(to)).get(3)?.shade === 77)
           }
-          const moves: MoverDeps['moves'] = {
-            ...deps.moves,
-            save: async (worker, move, change) => {
-              const isSaved = await deps.moves.save(worker, move, change)
-              await spoil(change.step)
-              return isSaved
+          const replicas: MoverDeps['replicas'] = {
+            ...deps.replicas,
+            changeReplica: async (index, node, change) => {
+              if (change.kind === 'begin' && !isSpoilt) await spoil()
+              return deps.replicas.changeReplica(index, node, change)
             },
           }
-          const mover = startMover({ ...deps, moves })
+          const mover = startMover({ ...deps, replicas })
           await until('the move', async () => (await store.moves.get(id))?.step === 'closed')
           assert.equal(isSpoilt, true)
-          assert.equal((await store.moves.get(id))?.progress.attempts, 2)
+          assert.equal((await store.moves.get(id))?.progress.attempts, 1)
           await one.checkContents(to)
+          await mover.stop()
+        })
+
+        await t.test('moves beyond those that a node takes part in at once wait for their turn', async () => {
+          const worlds = [await begin('turn1', 11), await begin('turn2', 12), await begin('turn3', 13)]
+          const ids: string[] = []
+          for (const { one, to } of worlds) ids.push((await one.open(to, 0)).id)
+          const mover = startMover(worlds[0]!.one.moverDeps('m5'))
+          let most = 0
+          await until('the moves', async () => {
+            const moves = await Promise.all(ids.map((id) => store.moves.get(id)))
+            most = Math.max(most, moves.filter((move) => move !== undefined && isBusy(move.step)).length)
+            return moves.every((move) => move?.step === 'closed')
+          })
+          assert.ok(most <= 2, `${most} at once`)
+          for (const { one, to } of worlds) await one.checkContents(to)
           await mover.stop()
         })
 
         await t.test('a worker that dies at any point of a move leaves it whole, and another one ends it', async () => {
           let points = 0
-          // The memory twin goes through every point, PostgreSQL through some.
-          const stride = storeSource.name === 'memory' ? 1 : 4
+          // Odd strides: every other worker dies before its write is done, the others behind it.
+          const stride = storeSource.name === 'memory' ? 3 : 5
           for (let point = stride; ; point += stride) {
             const { one, to } = await begin(`dies${point}`, 100 + point)
             const { id } = await one.open(to, 0)
@@ -328,7 +343,7 @@ for (const source of engineSources()) {
             void mover.stop()
             await second.stop()
           }
-          assert.ok(points >= 16, `only ${points} points`)
+          assert.ok(points >= 10, `only ${points} points`)
         })
       } finally {
         await replication.stop()

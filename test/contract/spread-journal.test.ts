@@ -424,4 +424,19 @@ function settingsInTurns(source: StoreSource) {
     for (const node of ['n2', 'n3']) await fleet.apply(node, 2)
     assert.equal(await fleet.status(task), 'succeeded')
   })
+
+  test('a replica that begins anew at its turn does not hold up those that have had theirs', async () => {
+    const fleet = await Fleet.open(await source.open())
+    const task = await fleet.write(settings)
+    const journal = fleet.store.laneJournal
+    const { placement } = await fleet.lane('n2')
+    await journal.giveTurns(fleet.lease('n0'), placement, 1)
+    for (const node of ['n0', 'n1']) await fleet.apply(node, 1)
+    await journal.adopt(fleet.lease('n2'), 'another disk')
+    const [item] = await journal.read(placement.index, 0, 1, 1e6)
+    assert.equal(item?.turn?.isOpen, true)
+    await journal.giveTurns(fleet.lease('n2'), placement, 1)
+    assert.equal(await fleet.status(task), 'succeeded')
+    assert.deepEqual(await fleet.states(), { n0: 'active 1', n1: 'active 1', n2: 'filling 0' })
+  })
 }

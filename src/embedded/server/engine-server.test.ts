@@ -107,7 +107,7 @@ function stubCore(): EngineCore {
       byteCount: notAsked,
       files: {
         ...{ list: notAsked, find: notAsked, size: notAsked, read: notAsked, write: notAsked, remove: notAsked },
-        ...{ freeBytes: notAsked, addPart: notAsked },
+        ...{ path: '/', link: notAsked, readPart: notAsked, freeBytes: notAsked, addPart: notAsked },
       },
     },
     close: async () => undefined,

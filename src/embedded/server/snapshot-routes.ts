@@ -3,7 +3,7 @@
  * `snapshots.create`, since a file holds an index with the secrets of its settings.
  */
 import { createHash } from 'node:crypto'
-import { buffer } from 'node:stream/consumers'
+import { isAbsolute } from 'node:path'
 import { ApiError } from '../../api/errors.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
 import { bodyStream, readBody } from '../../lib/http-body.ts'
@@ -21,9 +21,10 @@ const route = (method: Route['method'], path: string, handle: Route['handle']): 
 })
 
 export const snapshotRoutes: readonly Route[] = [
-  route('GET', '/sis', async ({ parts }) =>
-    json({ indexFormat, freeBytes: await parts.core.snapshots.files.freeBytes() }),
-  ),
+  route('GET', '/sis', async ({ parts }) => {
+    const { files } = parts.core.snapshots
+    return json({ indexFormat, freeBytes: await files.freeBytes(), folder: files.path })
+  }),
   route('GET', '/sis/indexes/{uid}', async ({ parts, params: [uid = ''] }) =>
     json({ uid, byteCount: await parts.core.snapshots.byteCount(uid) }),
   ),
@@ -45,6 +46,15 @@ export const snapshotRoutes: readonly Route[] = [
     const range = call.request.headers['content-range']
     if (range !== undefined) return receivePart(call, range)
     await files.write(param(call), bodyStream(call.request, Number.MAX_SAFE_INTEGER))
+    return json(viewOfFile(await files.find(param(call))))
+  }),
+  route('POST', '/sis/files/{name}', async (call) => {
+    const body = await readJson(call)
+    const { folder, ...others } = isObject(body) ? body : {}
+    if (typeof folder !== 'string' || !isAbsolute(folder) || Object.keys(others).length > 0)
+      throw new ApiError('bad_request', 'Expected `{"folder": path of the snapshots of another engine}`.')
+    const { files } = call.parts.core.snapshots
+    await files.link(param(call), folder)
     return json(viewOfFile(await files.find(param(call))))
   }),
   route('DELETE', '/sis/files/{name}', async (call) => {
@@ -130,9 +140,9 @@ async function download(call: Call) {
       status: 416,
       headers: { 'content-range': `bytes */${byteCount}` },
     })
-  const stream = await files.read(param(call), range)
   const { start, end } = range ?? { start: 0, end: byteCount - 1 }
-  const body = range === undefined || end - start >= digestBytesMax ? stream : await buffer(stream)
+  const isPart = range !== undefined && end - start < digestBytesMax
+  const body = isPart ? await files.readPart(param(call), range) : await files.read(param(call), range)
   const headers = {
     'content-type': 'application/octet-stream',
     'content-length': String(end - start + 1),

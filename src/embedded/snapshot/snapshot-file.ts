@@ -104,18 +104,18 @@ export async function* readSnapshot(source: AsyncIterable<Uint8Array>): AsyncGen
   const first = await readFrame(bytes)
   if (first.kind !== frameKind.header) throw new SnapshotInvalid('The snapshot has no header.')
   yield { kind: 'header', header: readHeader(first.body) }
-  whole.update(first.raw)
+  whole.update(first.head).update(first.body)
 
   const ends: JsonObject[] = []
   let digest = createHash('sha256')
   let byteCount = 0
   for (;;) {
-    const { kind, body, raw } = await readFrame(bytes)
+    const { kind, head, body } = await readFrame(bytes)
     if (kind === frameKind.chunk || kind === frameKind.plainChunk) {
       const chunk = kind === frameKind.plainChunk ? body : await unpacked(body)
       digest.update(chunk)
       byteCount += chunk.length
-      whole.update(raw)
+      whole.update(head).update(body)
       yield { kind: 'chunk', section: sectionName, bytes: chunk }
     } else if (kind === frameKind.sectionEnd) {
       const end = readJson(body, 'section end')
@@ -124,7 +124,7 @@ export async function* readSnapshot(source: AsyncIterable<Uint8Array>): AsyncGen
       ends.push(end)
       digest = createHash('sha256')
       byteCount = 0
-      whole.update(raw)
+      whole.update(head).update(body)
     } else if (kind === frameKind.manifest) {
       const manifest = readJson(body, 'manifest')
       const isWhole = byteCount === 0 && ends.length > 0 && JSON.stringify(manifest.sections) === JSON.stringify(ends)
@@ -157,25 +157,24 @@ function frame(kind: number, body: Uint8Array): Buffer {
   bytes[0] = kind
   bytes.writeUInt32LE(body.length, 1)
   bytes.set(body, frameHeadBytes)
-  bytes.writeUInt32LE(frameSum(bytes), 5)
+  bytes.writeUInt32LE(frameSum(bytes, body), 5)
   return bytes
 }
 
-const frameSum = (bytes: Buffer): number => crc32(bytes.subarray(frameHeadBytes), crc32(bytes.subarray(0, 5)))
+const frameSum = (head: Buffer, body: Uint8Array): number => crc32(body, crc32(head.subarray(0, 5)))
 
 async function readFrame(
   source: ByteQueue,
-): Promise<{ readonly kind: number; readonly body: Buffer; readonly raw: Buffer }> {
+): Promise<{ readonly kind: number; readonly head: Buffer; readonly body: Buffer }> {
   const head = await source.take(frameHeadBytes)
   if (head === undefined) throw truncated()
   const length = head.readUInt32LE(1)
   if (length > bodyBytesMax) throw new SnapshotInvalid('A part of the snapshot has an impossible length.')
   const body = await source.take(length)
   if (body === undefined) throw truncated()
-  const raw = Buffer.concat([head, body])
-  if (frameSum(raw) !== head.readUInt32LE(5))
+  if (frameSum(head, body) !== head.readUInt32LE(5))
     throw new SnapshotInvalid('A part of the snapshot does not have its checksum.')
-  return { kind: head[0]!, body, raw }
+  return { kind: head[0]!, head, body }
 }
 
 const truncated = (): SnapshotInvalid => new SnapshotInvalid('The snapshot ends too early: the file is cut off.')
@@ -225,7 +224,7 @@ class ByteQueue {
   async take(byteCount: number): Promise<Buffer | undefined> {
     while (this.#byteCount < byteCount) if (!(await this.#pull())) return undefined
     const all = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces)
-    const taken = Buffer.from(all.subarray(0, byteCount))
+    const taken = Buffer.from(all.buffer, all.byteOffset, byteCount)
     const rest = all.subarray(byteCount)
     this.#pieces = rest.length === 0 ? [] : [rest]
     this.#byteCount = rest.length

@@ -1,7 +1,7 @@
 /** Snapshot files by name, in one folder. A name shows a whole file or none. */
 import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { link, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { ApiError } from '../../api/errors.ts'
@@ -22,6 +22,7 @@ export interface UploadStanding {
   readonly byteCount: number
 }
 
+const readBytes = 2 ** 20
 const ending = '.fjsis'
 const partialEnding = '.partial'
 /** What was received of an upload in parts; unlike a draft it survives a restart. */
@@ -34,13 +35,14 @@ const transferMsMax = 7 * 24 * 3_600_000
 const namePattern = /^[A-Za-z0-9_-]{1,200}\.fjsis$/
 
 export class SnapshotFolder {
-  readonly #path: string
+  /** Absolute. */
+  readonly path: string
   /** One part after the other, by name. */
   readonly #uploads = new Map<string, Promise<unknown>>()
 
   /** Makes the folder; what a crash left half written goes, and what was forgotten. */
   constructor(path: string, now: number) {
-    this.#path = path
+    this.path = resolve(path)
     mkdirSync(path, { recursive: true, mode: 0o700 })
     for (const name of readdirSync(path)) {
       const age = now - statSync(join(path, name)).mtimeMs
@@ -52,19 +54,19 @@ export class SnapshotFolder {
   }
 
   async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.#path)
+    const { bavail, bsize } = await statfs(this.path)
     return bavail * bsize
   }
 
   /** A folder for work in progress, removed at the next start. The caller removes it before. */
   draft(name: string): string {
-    const path = join(this.#path, `${name}.copy${partialEnding}`)
+    const path = join(this.path, `${name}.copy${partialEnding}`)
     mkdirSync(path)
     return path
   }
 
   async list(): Promise<readonly StoredSnapshot[]> {
-    const names = (await readdir(this.#path)).filter((name) => name.endsWith(ending)).sort()
+    const names = (await readdir(this.path)).filter((name) => name.endsWith(ending)).sort()
     return Promise.all(names.map((name) => this.find(name)))
   }
 
@@ -83,7 +85,19 @@ export class SnapshotFolder {
   /** Bytes `start` to `end` of the file, the end included. @throws ApiError `not_found`. */
   async read(name: string, range?: { readonly start: number; readonly end: number }): Promise<Readable> {
     await this.size(name)
-    return createReadStream(this.#file(name), range)
+    return createReadStream(this.#file(name), { ...range, highWaterMark: readBytes })
+  }
+
+  /** The same at once, for a few megabytes. @throws ApiError `not_found`. */
+  async readPart(name: string, { start, end }: { readonly start: number; readonly end: number }): Promise<Buffer> {
+    await this.size(name)
+    const handle = await open(this.#file(name), 'r')
+    try {
+      const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(end - start + 1), 0, end - start + 1, start)
+      return buffer.subarray(0, bytesRead)
+    } finally {
+      await handle.close()
+    }
   }
 
   /** Durable when it resolves; when the source fails, nothing stays. A file of the same name is replaced. */
@@ -94,7 +108,7 @@ export class SnapshotFolder {
       await pipeline(source, createWriteStream(draft, { mode: 0o600 }))
       await sync(draft)
       await rename(draft, path)
-      await sync(this.#path)
+      await sync(this.path)
     } catch (error) {
       await rm(draft, { force: true })
       throw error
@@ -131,7 +145,7 @@ export class SnapshotFolder {
         await handle.close()
       }
       await rename(draft, path)
-      await sync(this.#path)
+      await sync(this.path)
       return { name, receivedBytes: byteCount, byteCount }
     })
     const settled = adding.catch(() => undefined)
@@ -140,12 +154,26 @@ export class SnapshotFolder {
     return adding
   }
 
+  /**
+   * Makes the file of this name in the folder of another engine one of ours, without a byte copied where both lie on one disk.
+   * A file that is here stays. @throws ApiError `not_found` when there is none that can be reached.
+   */
+  async link(name: string, folder: string): Promise<void> {
+    const [from, to] = [join(folder, checkFileName(name)), this.#file(name)]
+    const error = await link(from, to).then(() => undefined, codeOf)
+    if (error === 'EXDEV') return this.write(name, createReadStream(from, { highWaterMark: readBytes }))
+    if (error !== undefined && error !== 'EEXIST') throw new ApiError('not_found', `Snapshot \`${name}\` not found.`)
+    await sync(this.path)
+  }
+
   /** With what was received of it, if it is not whole. @throws ApiError `not_found`. */
   async remove(name: string): Promise<void> {
     const path = this.#file(name)
     await this.#uploads.get(name)
-    const isUpload = (await stat(`${path}${uploadEnding}`).catch(() => undefined)) !== undefined
-    if (isUpload) return rm(`${path}${uploadEnding}`)
+    const upload = `${path}${uploadEnding}`
+    const isUpload = (await stat(upload).catch(() => undefined)) !== undefined
+    await rm(upload, { force: true })
+    if (isUpload) return rm(path, { force: true })
     await this.size(name)
     await rm(path)
   }
@@ -161,7 +189,7 @@ export class SnapshotFolder {
   }
 
   #file(name: string): string {
-    return join(this.#path, checkFileName(name))
+    return join(this.path, checkFileName(name))
   }
 }
 
@@ -173,6 +201,9 @@ export function checkFileName(name: string): string {
     `\`${name}\` is not a name of a snapshot: letters, digits, \`-\`, \`_\`, then \`.fjsis\`.`,
   )
 }
+
+const codeOf = (error: unknown): string =>
+  typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : ''
 
 export async function sync(path: string): Promise<void> {
   const handle = await open(path, 'r')

@@ -71,3 +71,11 @@ export async function ended({ clock, signal }: StepContext, engine: Engine, numb
     await clock.sleep(engine.capabilities.waits ? taskPollMs : pause, signal)
   }
 }
+
+/** Whatever an earlier life of the name left on the node goes. Twice: safe. */
+export async function dropIndex(context: StepContext, { engine, replica }: Place): Promise<void> {
+  const reply = await engine.deleteIndex(replica.physicalUid, context.signal)
+  const { status, error } = await ended(context, engine, answered('the removal of what was left', reply))
+  if (status === 'succeeded' || error?.code === 'index_not_found') return
+  throw new Error(`what was left on ${replica.node} stays: ${error?.message ?? status}`)
+}

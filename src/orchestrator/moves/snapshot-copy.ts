@@ -31,7 +31,7 @@ export async function canCopySnapshot({ signal }: StepContext, source: Place, ta
 }
 
 /** Engines remove files of this name that nobody removed. */
-const fileName = ({ id, progress }: Move): string => `transfer-${id}-${progress.attempts ?? 1}.fjsis`
+const fileName = ({ id, progress }: Move): string => `transfer-${id}-${progress.attempts ?? 0}.fjsis`
 
 /**
  * Twice: safe; what is there of the snapshot, of the file and of the index is used. Answers `lost` when the source is not the
@@ -83,12 +83,17 @@ async function checkSpace({ signal }: StepContext, source: Place, target: Place)
   )
 }
 
+/** Both are on this machine, and nobody asked to go easy on it. */
+function isNear({ move }: StepContext, source: Place, target: Place): boolean {
+  const isRemote = source.engine.capabilities.isRemote || target.engine.capabilities.isRemote
+  return !isRemote && move.options.bytesPerSecond === null
+}
+
 async function makeSnapshot(context: StepContext, source: Place, target: Place, name: string): Promise<void> {
   const { move, keep, signal } = context
   const { snapshots } = source.engine
-  const isRemote = source.engine.capabilities.isRemote || target.engine.capabilities.isRemote
   // On one machine there is nothing to be won: to compress takes longer than all the rest.
-  const order = { name, isCompressed: isRemote || move.options.bytesPerSecond !== null }
+  const order = { name, isCompressed: !isNear(context, source, target) }
   const { error } = await ended(context, source.engine, () =>
     snapshots.create(source.replica.physicalUid, order, signal),
   )
@@ -107,6 +112,12 @@ async function makeSnapshot(context: StepContext, source: Place, target: Place, 
 
 async function bringOver(context: StepContext, source: Place, target: Place, name: string): Promise<void> {
   const { keep, move, clock, signal } = context
+  if (isNear(context, source, target)) {
+    const offer = answered('its snapshots', await source.engine.snapshots.offer(signal))
+    const isLinked =
+      offer !== null && offer.folder !== '' && (await target.engine.snapshots.link(name, offer.folder, signal))
+    if (isLinked && answered('a file', isLinked)) return keep({ bytes: context.move.progress.byteCount })
+  }
   await transferFile({
     ...{ source: source.engine.snapshots, target: target.engine.snapshots, name, clock, signal },
     byteCount: context.move.progress.byteCount ?? 0,

@@ -8,14 +8,14 @@ import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
 import type { NodeId } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { compareReplicas } from './comparison.ts'
-import { MoveFailure, placeOf, type Replica, replicaOn, type StepContext } from './move-context.ts'
+import { dropIndex, MoveFailure, placeOf, type Replica, replicaOn, type StepContext } from './move-context.ts'
 import { canCopySnapshot, copySnapshot, dropSnapshots } from './snapshot-copy.ts'
 import { copyStreamed } from './streamed-copy.ts'
 
 /** Answers what came of it; `undefined` = it is not over, look again a moment later. */
 type Act = (context: StepContext, standing: IndexStanding) => Promise<MoveEvent | undefined>
 
-/** Copies that are begun before the move is given up. */
+/** Copies that come to nothing before the move is given up. */
 const attemptsMax = 3
 /** The new replica is close enough behind the old one: so much has to be waited for at the switch. */
 const nearCount = 50
@@ -24,7 +24,8 @@ const nearBytes = 1024 * 1024
 const pollMs = 20
 
 async function plan(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
-  const { move, replicas, keep, catalogue } = context
+  const { move, replicas, catalogue } = context
+  if ((move.progress.attempts ?? 0) >= attemptsMax) throw new MoveFailure(`${attemptsMax} copies came to nothing`)
   const source = replicaOn(standing, move.source)
   if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
   const target = (await catalogue.nodes()).find(({ id }) => id === move.target)
@@ -33,9 +34,6 @@ async function plan(context: StepContext, standing: IndexStanding): Promise<Move
   if (held !== undefined && held.state !== 'copying') throw new MoveFailure(`the index is on ${move.target} already`)
   const added = await replicas.addReplica(move.index, move.target, source.shards)
   if (added === undefined) throw new MoveFailure(`${move.target} is not there`)
-  const attempts = (move.progress.attempts ?? 0) + 1
-  if (attempts > attemptsMax) throw new MoveFailure(`${attemptsMax} copies came to nothing`)
-  await keep({ attempts })
   return 'done'
 }
 
@@ -49,6 +47,7 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   const { diskEpoch } = move.progress
   if (diskEpoch !== undefined && diskEpoch !== target.diskEpoch) return 'lost'
   const places = [await placeOf(context, source), await placeOf(context, target)] as const
+  if (diskEpoch === undefined) await dropIndex(context, places[1])
   const copy = move.progress.copy ?? ((await canCopySnapshot(context, ...places)) ? 'snapshot' : 'streamed')
   await keep({ diskEpoch: target.diskEpoch, copy })
   if (copy === 'streamed') await copyStreamed(context, ...places)
@@ -149,7 +148,8 @@ async function undo(context: StepContext, standing: IndexStanding): Promise<Move
 /** What was copied goes away; the next attempt starts from nothing. */
 async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const event = await giveUp(context, standing)
-  if (event === 'done') await context.keep(nothingCopied)
+  const attempts = (context.move.progress.attempts ?? 0) + 1
+  if (event === 'done') await context.keep({ ...nothingCopied, attempts })
   return event
 }
 
