@@ -46,7 +46,10 @@ export function replicaOn({ replicas }: IndexStanding, node: NodeId): Replica | 
 }
 
 /** @throws when the node is gone. */
-export async function placeOf({ catalogue, engineOf }: MoveDeps, replica: Replica): Promise<Place> {
+export async function placeOf(
+  { catalogue, engineOf }: Pick<MoveDeps, 'catalogue' | 'engineOf'>,
+  replica: Replica,
+): Promise<Place> {
   const node = (await catalogue.nodes()).find(({ id }) => id === replica.node)
   if (node === undefined) throw new Error(`node ${replica.node} is not there`)
   return { replica, engine: engineOf(node) }

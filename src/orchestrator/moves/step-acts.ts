@@ -81,7 +81,13 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
   if (target === undefined) return 'lost'
   const [from, to] = [await placeOf(context, source), await placeOf(context, target)]
-  const found = await compareReplicas(context, from, to, standing.primaryKey, (compared) => keep({ compared }))
+  const found = await compareReplicas(
+    { ...context, index: move.index, filter: null },
+    from,
+    to,
+    standing.primaryKey,
+    (compared) => keep({ compared }),
+  )
   await keep({ compared: found.documents, differing: found.differing })
   if (found.differing.length === 0 && !found.settingsDiffer) return 'done'
   return 'lost'
