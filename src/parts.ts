@@ -449,6 +449,7 @@ export async function startWorker(
         journal: laneJournal,
         catalogue,
         gateways,
+        credentials,
         engineOf: engines.of,
         clock,
         log: logger,

@@ -15,6 +15,7 @@ import { addSecretsCommands } from './secrets-command.ts'
 import { showStatus } from './status.ts'
 import { createTerminal, type Output, type Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-command.ts'
+import { addVerifyCommand } from './verify-command.ts'
 
 export interface CommandLine {
   /** Arguments without the program's own path. */
@@ -140,6 +141,10 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
   addConfigOptions(doctor, upFlags)
   doctor.action(() => runWith(doctor)(runDoctor))
 
+  addConfigOptions(
+    addVerifyCommand(program, (command, action) => runWith(command)(action)),
+    storeFlags,
+  )
   addProjectCommands(program, (command, action) => runWith(command)(action))
   addIndexCommands(program, (command, action) => runWith(command)(action))
   addMoveCommands(program, (command, action) => runWith(command)(action))

@@ -187,13 +187,17 @@ export async function editReplica(
   if (typeof next === 'string' || own === undefined) {
     return { outcome: typeof next === 'string' ? next : 'unsuited', effects: nothing }
   }
-  if (own.state === next.state && own.applied === next.applied) return { outcome: 'done', effects: nothing }
+  const { state: nextState, applied, revision } = next
+  if (own.state === nextState && own.applied === applied && own.revision === revision) {
+    return { outcome: 'done', effects: nothing }
+  }
   await client.query(
-    `update placements set state = $3, applied = $4::bigint,
+    `update placements set state = $3, applied = $4::bigint, revision = $5,
+       proof_task = case when revision = $5 then proof_task end, proof_mark = case when revision = $5 then proof_mark end,
        applied_bytes = case when applied = $4::bigint then applied_bytes
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), 0) end
      where index_id = $1 and node_id = $2 and not is_gone`,
-    [index, node, next.state, next.applied],
+    [index, node, nextState, applied, revision],
   )
   const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...next } : replica))
   const effects = await settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })

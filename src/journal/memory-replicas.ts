@@ -100,7 +100,14 @@ export function openMemoryReplicas(
       if (typeof next === 'string') return next
       const placement = index.placements.find((one) => one.node === node && !one.isGone)
       if (placement === undefined) return 'unsuited'
-      if (placement.state === next.state && placement.applied === next.applied) return 'done'
+      if (
+        placement.state === next.state &&
+        placement.applied === next.applied &&
+        placement.revision === next.revision
+      ) {
+        return 'done'
+      }
+      if (placement.revision !== next.revision) placement.proof = null
       if (placement.applied !== next.applied) {
         placement.appliedBytes = index.changes[next.applied - 1]?.bytesThrough ?? 0
       }

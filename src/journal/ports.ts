@@ -134,6 +134,8 @@ export type ReplicaChange =
   | { readonly kind: 'part' }
   /** To `standby`. `needed` when the rest of the in-sync set does not hold its shards. */
   | { readonly kind: 'keep' }
+  /** Back to the beginning: its lane builds it anew from the journal. `needed` when the index would not be whole meanwhile. */
+  | { readonly kind: 'rebuild' }
   /** To `leaving`. `needed` while it counts or is about to. */
   | { readonly kind: 'leave' }
 

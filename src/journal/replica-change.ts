@@ -1,7 +1,7 @@
 /** What a move does to one replica of an index, decided. Pure, shared by the PostgreSQL journal and its twin in memory. */
 import { unreachable } from '../lib/assert.ts'
 import type { NodeId, PlacementState } from '../store/catalogue.ts'
-import { isInSync, isRead } from '../topology/placement-states.ts'
+import { emptiedState, isDelivered, isInSync, isRead } from '../topology/placement-states.ts'
 import { leavers } from './joint-progress.ts'
 import type { ReplicaChange, ReplicaOutcome } from './ports.ts'
 import type { ReplicaStanding } from './write-index.ts'
@@ -9,6 +9,7 @@ import type { ReplicaStanding } from './write-index.ts'
 export interface ChangedReplica {
   readonly state: PlacementState
   readonly applied: number
+  readonly revision: number
 }
 
 /** @param completed  position up to which the index is complete. */
@@ -20,13 +21,13 @@ export function changedReplica(
 ): ChangedReplica | Exclude<ReplicaOutcome, 'done'> {
   const own = replicas.find((replica) => replica.node === node)
   if (own === undefined) return 'unsuited'
-  const { state, applied } = own
-  const unchanged = { state, applied }
-  const to = (next: PlacementState) => ({ state: next, applied })
+  const { state, applied, revision } = own
+  const unchanged = { state, applied, revision }
+  const to = (next: PlacementState) => ({ ...unchanged, state: next })
   switch (change.kind) {
     case 'begin':
       if (state === 'standby') return unchanged
-      return state === 'copying' ? { state: 'standby', applied: change.applied } : 'unsuited'
+      return state === 'copying' ? { state: 'standby', applied: change.applied, revision } : 'unsuited'
     case 'admit':
       if (state === 'filling' || (isInSync(own) && state !== 'parting')) return unchanged
       if (state !== 'standby' && state !== 'parting') return 'unsuited'
@@ -40,6 +41,10 @@ export function changedReplica(
       if (state === 'filling') return to('standby')
       if (!isInSync(own)) return 'unsuited'
       return isSpared(replicas, node) ? to('standby') : 'needed'
+    case 'rebuild':
+      if (!isDelivered(own)) return 'unsuited'
+      if (isInSync(own) && !isSpared(replicas, node)) return 'needed'
+      return { state: emptiedState(own), applied: 0, revision: revision + 1 }
     case 'leave':
       if (state === 'leaving') return unchanged
       if (isInSync(own)) return 'needed'

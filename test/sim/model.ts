@@ -6,6 +6,7 @@ import { sequenceField, sequenceText, shardField, shardText } from '../../src/ap
 import type { Change } from '../../src/journal/change.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import type { Placement, Spread } from '../../src/store/catalogue.ts'
+import { isInSync } from '../../src/topology/placement-states.ts'
 import { shardOfKey } from '../../src/topology/rendezvous.ts'
 import { coverShards } from '../../src/upstream/covering-set.ts'
 import { type ReadableReplica, readableReplicas } from '../../src/upstream/readable-replicas.ts'
@@ -40,6 +41,8 @@ export class Model {
   /** Old requests may lie over newer ones until the lane has repeated them. */
   #mayLookBack: boolean
   #turn = 0
+  /** Its routes may be old ones. */
+  gateway: { readonly placements: readonly Placement[] } | undefined
   /** How often documents were compared. */
   readCount = 0
 
@@ -98,10 +101,9 @@ export class Model {
       if (isAppendDone) await this.#fold(index)
       if (index.isGone || (index.folded === before && !isEverything)) continue
       placements ??= await this.#store.placements()
-      await this.#read(
-        index,
-        placements.filter((placement) => placement.index === index.id),
-      )
+      const own = placements.filter((placement) => placement.index === index.id)
+      this.#checkServed(index, own)
+      await this.#read(index, own)
     }
   }
 
@@ -131,6 +133,27 @@ export class Model {
           this.#note(`${name}: its times are out of order`)
       }
       if (change.operation.kind === 'index-delete' && change.status === 'succeeded') index.isGone = true
+    }
+  }
+
+  /**
+   * I5: what the in-sync set holds whole is read, from the old or from the new placement; and nothing is taken off a node that a
+   * gateway reads it from.
+   */
+  #checkServed({ id, folded }: ModelIndex, placements: readonly Placement[]): void {
+    const nodeOf = (node: string) => this.#store.nodes.get(node)
+    const read = new Set(readableReplicas(placements, nodeOf).flatMap(({ shards }) => shards))
+    const whole = placements.filter((placement) => isInSync(placement) && placement.applied >= folded)
+    for (const { node, shards, state } of whole) {
+      const missing = shards.filter((shard) => !read.has(shard))
+      if (missing.length > 0)
+        this.#note(`${id}: nobody is read for the shards ${missing}, which ${node} (${state}) holds`)
+    }
+    const routes = this.gateway?.placements.filter(({ index }) => index === id) ?? []
+    for (const { node, physicalUid } of readableReplicas(routes, nodeOf)) {
+      const now = placements.find((placement) => placement.node === node && placement.physicalUid === physicalUid)
+      if (now === undefined || now.state === 'leaving')
+        this.#note(`${id}: a gateway reads it from ${node}, which gives it up`)
     }
   }
 

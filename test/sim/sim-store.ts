@@ -8,10 +8,21 @@ import type { Store } from '../../src/journal/open-store.ts'
 import type { LaneJournal } from '../../src/journal/ports.ts'
 import { assert } from '../../src/lib/assert.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
+import type { MoverDeps } from '../../src/orchestrator/moves/mover.ts'
+import { openMove } from '../../src/orchestrator/moves/open-move.ts'
 import type { Node, Placement, Spread } from '../../src/store/catalogue.ts'
+import type { Move } from '../../src/store/moves.ts'
 import { StoreUnavailable } from '../../src/store/ports.ts'
+import { type MoveWish, moveSteps, stepAfter } from '../../src/topology/move-steps.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimProcess } from './sim-process.ts'
+
+/** One process's way to the store. */
+export interface StoreSide {
+  readonly random: Random
+  readonly faults: StoreFaults
+  readonly process: SimProcess
+}
 
 export interface StoreFaults {
   unavailable: number
@@ -114,10 +125,46 @@ export class SimStore {
     this.#taskCount += 1
   }
 
+  /** An index of this name goes to another node, if it can. */
+  async move(uid: string, random: Random, keepMs: number): Promise<Move | undefined> {
+    const { indexes, placements } = await this.#store.catalogue.snapshot()
+    const index = indexes.find((one) => one.uid === uid)
+    const free = [...this.nodes.keys()].filter(
+      (id) => !placements.some((one) => one.index === index?.id && one.node === id),
+    )
+    const target = free[random.integer(Math.max(1, free.length))]
+    if (index === undefined || target === undefined) return undefined
+    const source = placements.find((one) => one.index === index.id)?.node
+    const deps = { ...this.#store, clock: this.#scheduler.clock(() => false), random }
+    const order = { index, target, ...(source === undefined ? {} : { source }) }
+    const opened = await openMove(deps, { ...order, options: { keepMs, bytesPerSecond: null } })
+    this.#trace(`move ${uid} ${JSON.stringify(opened)}`)
+    return 'refusal' in opened ? undefined : opened
+  }
+
+  async wish(move: string, wish: MoveWish): Promise<void> {
+    const steps = moveSteps.filter((step) => stepAfter(step, wish) !== undefined)
+    this.#trace(`wish ${move} ${wish} ${await this.#store.moves.wish(move, wish, steps)}`)
+  }
+
+  async openMoves(): Promise<readonly Move[]> {
+    return this.#store.moves.list({ isOpen: true }, 100)
+  }
+
   async change(task: number): Promise<Change> {
     const found = await this.#store.journal.change(this.#project, task)
     assert(found !== undefined, `task ${task} exists`)
     return found
+  }
+
+  /** A gateway reads the routes anew. */
+  async routes(): Promise<{ readonly version: number; readonly placements: readonly Placement[] }> {
+    return this.#store.catalogue.snapshot()
+  }
+
+  /** A gateway lives, and routes by this version. */
+  async beat(id: string, appliedVersion: number): Promise<void> {
+    await this.#store.gateways.beat({ id, address: id, version: '0', startedAt: 0, appliedVersion })
   }
 
   /** What the route table shows. */
@@ -132,7 +179,7 @@ export class SimStore {
   }
 
   async isSettled(): Promise<boolean> {
-    if ((await this.placementsBehind()).length > 0) return false
+    if ((await this.placementsBehind()).length > 0 || (await this.openMoves()).length > 0) return false
     for (const id of this.nodes.keys()) {
       if ((await this.#store.laneJournal.dueDrops(id, 1)).length > 0) return false
     }
@@ -141,30 +188,68 @@ export class SimStore {
 
   // ---- What a worker sees ----
 
-  side(options: { readonly random: Random; readonly faults: StoreFaults; readonly process: SimProcess }): LaneJournal {
-    const { random, faults, process } = options
-    const scheduler = this.#scheduler
-    const lanes = this.#store.laneJournal
-    const note = this.#trace
-
-    function commit<T>(execute: () => Promise<T>): Promise<T> {
-      return new Promise((resolve, reject) => {
+  /** Everything goes to the store late; sometimes it does not reach it, or its answer is lost. */
+  #committer({ random, faults, process }: StoreSide): <T>(execute: () => Promise<T>) => Promise<T> {
+    return (execute) =>
+      new Promise((resolve, reject) => {
         if (process.isDead) return
         const luck = random.float()
         const fail = (reason: string) => process.deliver(() => reject(new StoreUnavailable(reason)))
-        scheduler.after(random.integer(3), () => {
+        this.#scheduler.after(random.integer(3), () => {
           if (process.isDead) return
           if (process.isCutOff || luck < faults.unavailable) return fail('the store is away')
           execute().then(
             (value) => {
               if (luck > 1 - faults.lostReply) return fail('the answer was lost')
-              scheduler.after(1, () => process.deliver(() => resolve(value)))
+              this.#scheduler.after(1, () => process.deliver(() => resolve(value)))
             },
             (error: unknown) => process.deliver(() => reject(error)),
           )
         })
       })
+  }
+
+  /** What a mover works with, under the same faults. */
+  moving(options: StoreSide): Pick<MoverDeps, 'moves' | 'replicas' | 'catalogue' | 'gateways' | 'journal'> {
+    const commit = this.#committer(options)
+    const { moves, replicas, catalogue, gateways, laneJournal } = this.#store
+    return {
+      journal: { completedSettings: (index) => commit(() => laneJournal.completedSettings(index)) },
+      catalogue: { nodes: () => commit(() => catalogue.nodes()), version: () => commit(() => catalogue.version()) },
+      gateways: { list: () => commit(() => gateways.list()) },
+      replicas: {
+        standing: (index) => commit(() => replicas.standing(index)),
+        addReplica: (index, node, shards) => commit(() => replicas.addReplica(index, node, shards)),
+        leavers: (node, limit) => commit(() => replicas.leavers(node, limit)),
+        loads: () => commit(() => replicas.loads()),
+        changeReplica: (index, node, change) =>
+          commit(async () => {
+            const outcome = await replicas.changeReplica(index, node, change)
+            this.#trace(`${options.process.name} ${node} is to ${change.kind} ${index}: ${outcome}`)
+            await this.onProgress()
+            return outcome
+          }),
+      },
+      moves: {
+        open: (move) => commit(() => moves.open(move)),
+        get: (id) => commit(() => moves.get(id)),
+        list: (filter, limit) => commit(() => moves.list(filter, limit)),
+        wish: (id, wish, steps) => commit(() => moves.wish(id, wish, steps)),
+        setPaused: (id, isPaused) => commit(() => moves.setPaused(id, isPaused)),
+        claim: (worker, leaseMs, limit) => commit(() => moves.claim(worker, leaseMs, limit)),
+        save: (worker, id, change) => commit(() => moves.save(worker, id, change)),
+        enter: (worker, id, change, perNode) => commit(() => moves.enter(worker, id, change, perNode)),
+        release: (worker) => commit(() => moves.release(worker)),
+      },
     }
+  }
+
+  side(options: StoreSide): LaneJournal {
+    const { process } = options
+    const commit = this.#committer(options)
+    const lanes = this.#store.laneJournal
+    const note = this.#trace
+
     /** What may complete tasks is looked at before anything else happens. */
     const progress = async <T>(text: string, execute: () => Promise<T>): Promise<T> => {
       const value = await execute()

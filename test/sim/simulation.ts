@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
+import { startMover } from '../../src/orchestrator/moves/mover.ts'
 import { silentLaneMetrics } from '../../src/replication/dependencies.ts'
 import { startReplication } from '../../src/replication/replication.ts'
 import type { Spread } from '../../src/store/catalogue.ts'
@@ -14,6 +15,7 @@ import { Scheduler } from './scheduler.ts'
 import { scheduleClients } from './sim-clients.ts'
 import { createSimEngine, type NetworkFaults } from './sim-engine.ts'
 import { endFaults, scheduleFaults } from './sim-faults.ts'
+import { SimGateway, scheduleMove } from './sim-moves.ts'
 import { SimNode } from './sim-node.ts'
 import { SimProcess } from './sim-process.ts'
 import { SimStore, type StoreFaults } from './sim-store.ts'
@@ -34,6 +36,8 @@ export interface SimulationOptions {
   /** Absent = as the seed has it. */
   readonly isSpread?: boolean
   readonly isCalm?: boolean
+  /** An index goes from node to node meanwhile. */
+  readonly isMoving?: boolean
 }
 
 const stormMs = 20_000
@@ -48,8 +52,8 @@ interface World {
   readonly spreads: ReadonlyMap<string, Spread | null>
 }
 
-function drawWorld(random: Random, isSpread: boolean): World {
-  const nodeCount = isSpread ? 2 + random.integer(3) : 1 + random.integer(2)
+function drawWorld(random: Random, isSpread: boolean, isMoving: boolean): World {
+  const nodeCount = isSpread || isMoving ? 2 + random.integer(3) : 1 + random.integer(2)
   const groupCount = isSpread ? 1 + random.integer(2) : 1
   const groups = Object.fromEntries(Array.from({ length: nodeCount }, (_, at) => [`n${at + 1}`, at % groupCount]))
   const spread = (): Spread | null => {
@@ -68,7 +72,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
     trace.push(`${scheduler.now.toFixed(0)} ${text}`)
   }
   const luck = random.float()
-  const world = drawWorld(random, options.isSpread ?? luck < 0.5)
+  const world = drawWorld(random, options.isSpread ?? luck < 0.5, options.isMoving === true)
   note(JSON.stringify([world.groups, ...world.spreads]))
   const nodeIds = Object.keys(world.groups)
   const nodes = new Map(nodeIds.map((id) => [id, new SimNode(id, scheduler, random, note)]))
@@ -101,6 +105,15 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       sliceBytes,
       nodeTasksMax,
     })
+    if (options.isMoving) {
+      startMover({
+        worker: process.name,
+        ...store.moving({ random, faults: storeFaults, process }),
+        engineOf: ({ id }) => createSimEngine({ node: nodes.get(id)!, scheduler, random, faults: network, process }),
+        clock: process.clock,
+        log: logTo(process, note),
+      })
+    }
     workers.push(process)
     note(`start ${process.name}`)
   }
@@ -114,6 +127,10 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   if (random.float() < 0.5) startWorker()
   const pickyNodes = nodeIds.filter((id) => nodes.get(id)!.isPicky)
   scheduleClients({ scheduler, random, store, model, spreads: world.spreads, stormMs, pickyNodes })
+  if (options.isMoving) {
+    model.gateway = new SimGateway({ scheduler, random, store })
+    scheduleMove({ scheduler, random, store, names: [...world.spreads.keys()], stormMs })
+  }
   for (let reads = 6; reads > 0; reads -= 1) {
     scheduler.after(random.integer(stormMs + 10_000), () => void model.look(true))
   }

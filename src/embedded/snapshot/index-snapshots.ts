@@ -204,7 +204,8 @@ export class IndexSnapshots {
   }
 }
 
-const readBytes = 4 * 2 ** 20
+/** What makes one chunk of the file. Larger ones cost half as much again: their memory is fetched from the system each time. */
+const readBytes = 2 ** 20
 /** Free space that is asked for, to the size of an index: its copy and the file that is made of it lie side by side (P-29). */
 const spaceFactor = 2.2
 

@@ -13,7 +13,8 @@ import type { IndexStanding } from '../../journal/ports.ts'
 import { canonicalJson } from '../../lib/json.ts'
 import { canonicalText } from '../../lib/json-cut.ts'
 import { documentId } from '../../replication/document-id.ts'
-import { answered, type Place, replicaOn, type StepContext } from './move-context.ts'
+import type { IndexId } from '../../store/catalogue.ts'
+import { answered, type MoveDeps, type Place, replicaOn } from './move-context.ts'
 import { listIds, readDocuments } from './streamed-copy.ts'
 
 export interface Comparison {
@@ -27,6 +28,13 @@ export interface Comparison {
 
 export const differingMax = 100
 
+export interface ComparisonContext extends Pick<MoveDeps, 'replicas' | 'clock'> {
+  readonly index: IndexId
+  readonly signal: AbortSignal
+  /** Only documents that it finds are compared; null = all. */
+  readonly filter: string | null
+}
+
 const pageCount = 1_000
 const roundsMax = 20
 const waitMs = 20
@@ -37,7 +45,7 @@ type Digests = ReadonlyMap<string, string>
 
 /** @param onPage  told how many documents were compared so far. */
 export async function compareReplicas(
-  context: StepContext,
+  context: ComparisonContext,
   source: Place,
   target: Place,
   primaryKey: string | null,
@@ -47,7 +55,10 @@ export async function compareReplicas(
   if (primaryKey === null) return { documents: 0, differing: [], settingsDiffer, unsettled: 0 }
   const pair: Pair = { context, source, target, primaryKey }
   const ids = [
-    ...new Set([...(await listIds(context, source, primaryKey)), ...(await listIds(context, target, primaryKey))]),
+    ...new Set([
+      ...(await listIds(context, source, primaryKey, context.filter)),
+      ...(await listIds(context, target, primaryKey, context.filter)),
+    ]),
   ]
   let suspects: string[] = []
   for (let start = 0; start < ids.length; start += pageCount) {
@@ -75,7 +86,7 @@ export async function compareReplicas(
 }
 
 interface Pair {
-  readonly context: StepContext
+  readonly context: ComparisonContext
   readonly source: Place
   readonly target: Place
   readonly primaryKey: string
@@ -99,12 +110,12 @@ async function settle(
 }
 
 /** Waits until the replica holds everything that is appended by now. */
-async function holdsHead(context: StepContext, { replica }: Place): Promise<void> {
-  const { replicas, move, clock, signal } = context
-  const standing = await replicas.standing(move.index)
+async function holdsHead(context: ComparisonContext, { replica }: Place): Promise<void> {
+  const { replicas, index, clock, signal } = context
+  const standing = await replicas.standing(index)
   const head = standing?.head ?? 0
   const deadline = clock.monotonic() + catchUpMsMax
-  for (let now: IndexStanding | undefined = standing; ; now = await replicas.standing(move.index)) {
+  for (let now: IndexStanding | undefined = standing; ; now = await replicas.standing(index)) {
     const own = now && replicaOn(now, replica.node)
     if (own === undefined || own.revision !== replica.revision)
       throw new Error(`the replica on ${replica.node} is gone`)
@@ -126,6 +137,6 @@ async function digestsOf({ context, primaryKey }: Pair, place: Place, ids: reado
 }
 
 /** As the node shows them: secrets are masked, which the journal gave to both. */
-async function settingsOf({ signal }: StepContext, { engine, replica }: Place): Promise<string> {
+async function settingsOf({ signal }: ComparisonContext, { engine, replica }: Place): Promise<string> {
   return canonicalJson(answered('settings', await engine.settings(replica.physicalUid, signal)))
 }

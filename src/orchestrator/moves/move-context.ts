@@ -2,7 +2,7 @@
 import type { Engine, EngineReply, EngineTask } from '../../engine/engine.ts'
 import type { IndexStanding, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Clock } from '../../lib/clock.ts'
-import type { Node, NodeId } from '../../store/catalogue.ts'
+import type { Node, NodeId, ProjectId } from '../../store/catalogue.ts'
 import type { GatewayRegistry } from '../../store/gateway-registry.ts'
 import type { Move, MoveProgress } from '../../store/moves.ts'
 import type { Catalogue } from '../../store/ports.ts'
@@ -13,6 +13,8 @@ export interface MoveDeps {
   readonly catalogue: Pick<Catalogue, 'nodes' | 'version'>
   readonly gateways: Pick<GatewayRegistry, 'list'>
   readonly engineOf: (node: Node) => Engine
+  /** The keys with which gateways read there; absent = nodes know none. */
+  readonly credentials?: { ensure(node: Node, project: ProjectId, signal: AbortSignal): Promise<void> }
   readonly clock: Clock
 }
 
@@ -46,7 +48,10 @@ export function replicaOn({ replicas }: IndexStanding, node: NodeId): Replica | 
 }
 
 /** @throws when the node is gone. */
-export async function placeOf({ catalogue, engineOf }: MoveDeps, replica: Replica): Promise<Place> {
+export async function placeOf(
+  { catalogue, engineOf }: Pick<MoveDeps, 'catalogue' | 'engineOf'>,
+  replica: Replica,
+): Promise<Place> {
   const node = (await catalogue.nodes()).find(({ id }) => id === replica.node)
   if (node === undefined) throw new Error(`node ${replica.node} is not there`)
   return { replica, engine: engineOf(node) }

@@ -81,7 +81,13 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
   if (target === undefined) return 'lost'
   const [from, to] = [await placeOf(context, source), await placeOf(context, target)]
-  const found = await compareReplicas(context, from, to, standing.primaryKey, (compared) => keep({ compared }))
+  const found = await compareReplicas(
+    { ...context, index: move.index, filter: null },
+    from,
+    to,
+    standing.primaryKey,
+    (compared) => keep({ compared }),
+  )
   await keep({ compared: found.documents, differing: found.differing })
   if (found.differing.length === 0 && !found.settingsDiffer) return 'done'
   return 'lost'
@@ -102,6 +108,7 @@ async function handOver(context: StepContext, to: NodeId, from: NodeId): Promise
   const [source, target] = standing === undefined ? [] : [replicaOn(standing, from), replicaOn(standing, to)]
   if (target === undefined) throw new Error(`the replica on ${to} is gone`)
   if (target.state !== 'active') {
+    await letGatewaysIn(context, to)
     await change(to, 'admit')
     return false
   }
@@ -112,6 +119,13 @@ async function handOver(context: StepContext, to: NodeId, from: NodeId): Promise
   }
   if (!(await isTakenOver(context))) return false
   return (await change(from, 'keep')) === 'done'
+}
+
+/** Whoever is routed to the node can read there. */
+async function letGatewaysIn({ move, catalogue, credentials, signal }: StepContext, id: NodeId): Promise<void> {
+  const node = (await catalogue.nodes()).find((one) => one.id === id)
+  if (node === undefined) throw new Error(`node ${id} is not there`)
+  await credentials?.ensure(node, move.project, signal)
 }
 
 /** Every gateway that lives routes by what was changed. */

@@ -16,13 +16,14 @@ const pageCount = 1_000
 const putBytes = 4 * 1024 * 1024
 const listLimit = 2 ** 32 - 1
 
-/** The ids of all documents, in the order of the index. */
+/** The ids of all documents, or of those that a filter finds, in the order of the index. */
 export async function listIds(
   { signal }: { readonly signal: AbortSignal },
   { engine, replica }: Place,
   primaryKey: string,
+  filter: string | null = null,
 ): Promise<readonly string[]> {
-  const query = { fields: [primaryKey], limit: listLimit }
+  const query = { ...(filter === null ? {} : { filter }), fields: [primaryKey], limit: listLimit }
   const { results } = answered('the list of ids', await engine.fetchDocuments(replica.physicalUid, query, signal))
   return results.flatMap((document) => documentId(document, primaryKey) ?? [])
 }
