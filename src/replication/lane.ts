@@ -96,6 +96,8 @@ export class Lane {
   #hasStranger = false
   /** Of requests of the lane that came late, up to what is applied, since the marks were read. */
   readonly #latePositions: number[] = []
+  /** Numbers of unmarked tasks that no request was answered with: of what was sent last, or late and of any age. */
+  readonly #unmarked: number[] = []
   #wentBack: { readonly position: number; readonly number: number } | undefined
   /** What the node holds for certain: `applied`, or less while the lane repeats what a late request lies over. */
   #settled: number
@@ -172,10 +174,11 @@ export class Lane {
   noteStranger(task: EngineTask): void {
     const mark = parseMark(task.customMetadata)
     if (task.uid <= this.#seenThrough || this.#open.some((entry) => entry.numbers.includes(task.uid))) return
-    // A mark of another life of the disk still tells the position; without one it may be any. Where it puts documents was
-    // found out on another disk, and how long ago they were inserted here is not known any more.
-    const position = this.#places === undefined ? (mark?.position ?? 1) : 1
-    if (mark?.tag !== this.#tag) this.#settled = Math.min(this.#settled, Math.max(0, position - 1))
+    // A mark of another life of the disk still tells the position. Where it puts documents was found out on another disk, and
+    // how long ago they were inserted here is not known any more.
+    if (mark === undefined) this.#unmarked.push(task.uid)
+    else if (mark.tag !== this.#tag)
+      this.#settled = this.#places === undefined ? Math.min(this.#settled, Math.max(0, mark.position - 1)) : 0
     else if (mark.position <= this.#applied) this.#latePositions.push(mark.position)
     this.#hasStranger = true
     this.#stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
@@ -249,6 +252,7 @@ export class Lane {
     this.#hasStranger = false
     if (this.#mustRebuild) return this.#startAnew()
     const latePositions = [...this.#latePositions]
+    const unmarked = [...this.#unmarked]
     const found = await resumeLane(
       {
         session: this.#session,
@@ -264,6 +268,7 @@ export class Lane {
         seenThrough: this.#seenThrough,
         wentBack: this.#wentBack,
         latePositions,
+        unmarked,
         isUncertain: (position) => this.#setbacks.isUncertain(position),
         relies: (position) => this.#places?.relies(position) === true,
       },
@@ -273,6 +278,7 @@ export class Lane {
       return this.#startAnew()
     }
     this.#latePositions.splice(0, latePositions.length)
+    this.#unmarked.splice(0, unmarked.length)
     this.#sent = found.sent
     // Never more: a late request may have been noticed meanwhile.
     this.#settled = Math.min(this.#settled, found.settled)
