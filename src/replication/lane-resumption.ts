@@ -30,6 +30,8 @@ export interface LaneStanding {
   readonly wentBack: { readonly position: number; readonly number: number } | undefined
   /** Of requests of the lane that came late, up to what is applied. */
   readonly latePositions: readonly number[]
+  /** Of unmarked tasks that no request was answered with. */
+  readonly unmarked: readonly number[]
   /** An attempt to send it ended without an answer. */
   readonly isUncertain: (position: number) => boolean
   /** The lane has sent it in places that were on the way. */
@@ -53,7 +55,17 @@ export const heirReach = 1_000
 /** Nothing of the lane may be open. `rebuild` = only from the beginning is the index as it must be. */
 export async function resumeLane(
   { session, onNode, placement, tag, cut }: ResumptionDeps,
-  { applied, settled: settledBefore, head, seenThrough, wentBack, latePositions, isUncertain, relies }: LaneStanding,
+  {
+    applied,
+    settled: settledBefore,
+    head,
+    seenThrough,
+    wentBack,
+    latePositions,
+    unmarked,
+    isUncertain,
+    relies,
+  }: LaneStanding,
 ): Promise<Resumed | 'rebuild'> {
   const { deps, leftovers } = session
   const { index, physicalUid } = placement
@@ -63,7 +75,8 @@ export async function resumeLane(
   const changes = await readSent(view)
   const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
-  const isLate = await isStrange(view, found.unmarkedTypes)
+  // Behind all marks it may be what was sent last; before one it came late.
+  const isLate = unmarked.some((number) => number < found.newest) || (await isStrange(view, found.unmarkedTypes))
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
   const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
@@ -91,6 +104,8 @@ export async function resumeLane(
     open.push(adoptSent(item, delivery, entry, tasks, deps.clock.monotonic()))
   }
   const isFresh = found.isBlank && sent === 0
+  // What was applied is not there any more, and somebody may read it.
+  if (isFresh && applied > 0) return 'rebuild'
   if (isFresh && leftovers.has(physicalUid)) {
     // Whatever an earlier life of the disk or of the name left behind is none of this index.
     await onNode.drop()

@@ -35,6 +35,8 @@ export class Lane {
   #hasStranger = false
   /** Of requests of the lane that came late, up to what is applied, since the marks were read. */
   readonly #latePositions: number[] = []
+  /** Numbers of unmarked tasks that no request was answered with: of what was sent last, or late and of any age. */
+  readonly #unmarked: number[] = []
 
   constructor(session: NodeSession, state: LaneState) {
     this.#session = session
@@ -97,10 +99,11 @@ export class Lane {
     const course = this.#course
     const mark = parseMark(task.customMetadata)
     if (task.uid <= this.#seenThrough || course.open.some((entry) => entry.numbers.includes(task.uid))) return
-    // A mark of another life of the disk still tells the position; without one it may be any. Where it puts documents was
-    // found out on another disk, and how long ago they were inserted here is not known any more.
-    const position = course.places === undefined ? (mark?.from ?? 1) : 1
-    if (mark?.tag !== course.tag) course.settled = Math.min(course.settled, Math.max(0, position - 1))
+    // A mark of another life of the disk still tells the position. Where it puts documents was found out on another disk, and
+    // how long ago they were inserted here is not known any more.
+    if (mark === undefined) this.#unmarked.push(task.uid)
+    else if (mark.tag !== course.tag)
+      course.settled = course.places === undefined ? Math.min(course.settled, Math.max(0, mark.from - 1)) : 0
     else if (mark.from <= course.applied) this.#latePositions.push(mark.from)
     this.#hasStranger = true
     course.stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
@@ -166,6 +169,7 @@ export class Lane {
     this.#hasStranger = false
     if (course.mustRebuild) return this.#startAnew()
     const latePositions = [...this.#latePositions]
+    const unmarked = [...this.#unmarked]
     const found = await resumeLane(course, {
       applied: course.applied,
       settled: course.settled,
@@ -181,6 +185,7 @@ export class Lane {
       return this.#startAnew()
     }
     this.#latePositions.splice(0, latePositions.length)
+    this.#unmarked.splice(0, unmarked.length)
     course.sent = found.sent
     // Never more: a late request may have been noticed meanwhile.
     course.settled = Math.min(course.settled, found.settled)

@@ -34,6 +34,8 @@ export interface Resumption {
   readonly mustRebuild: boolean
   /** Task types of what stands unmarked behind the newest mark. */
   readonly unmarkedTypes: readonly string[]
+  /** Number of the newest mark; infinite when there is none. */
+  readonly newest: number
 }
 
 const dropType = taskTypeOf['delete-index']
@@ -75,7 +77,7 @@ export function resumeFrom(options: {
     newest === undefined
       ? []
       : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task)).map(({ type }) => type)
-  const tail = { endsUnmarked, unmarkedTypes, mustRebuild }
+  const tail = { endsUnmarked, unmarkedTypes, mustRebuild, newest: newest?.task.uid ?? Number.POSITIVE_INFINITY }
   if (newest === undefined) {
     return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, ...tail }
   }
