@@ -177,6 +177,7 @@ export class Lane {
       seenThrough: this.#seenThrough,
       wentBack: course.wentBack,
       latePositions,
+      unmarked,
       isUncertain: (position) => course.setbacks.isUncertain(position),
       relies: (position) => course.places?.relies(position) === true,
     })
