@@ -79,9 +79,11 @@ export async function resumeLane(
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
   const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
-  const certain = Math.min(trusted, found.sent, beforeForeign(view), await firstDoubtful(view))
-  // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const late = Math.min(...latePositions)
+  // The marks alone do not tell what a late request lies over: tasks between it and the next late one may have been deleted.
+  const beforeLate = Math.max(0, late - 1)
+  const certain = Math.min(trusted, found.sent, beforeForeign(view), beforeLate, await firstDoubtful(view))
+  // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const isRepeating = certain < applied || late <= applied
   // What another worker has sent may have relied on anything.
   const isHeir = ({ position }: { readonly position: number }) => seenThrough < 0 || relies(position)
