@@ -91,7 +91,8 @@ export async function resumeLane(
   const near = mayBeHeirs ? positionsFrom(Math.max(1, Math.min(certain, late) - heirReach), reached) : []
   const failed = near.length === 0 ? [] : await deps.journal.failedOn(placement, near)
   const settled = isRepeating ? Math.min(certain, ...failed) : certain
-  const mustRepeat = settled < applied || failed.length > 0
+  // What came late may lie over what is on the way as well.
+  const mustRepeat = isLate || settled < applied || failed.length > 0
   const sent = mustRepeat ? settled : found.sent
   const onNodeByPosition = new Map((mustRepeat ? [] : found.open).map((entry) => [entry.position, entry]))
   const open: OpenChange[] = []
