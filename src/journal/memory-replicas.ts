@@ -45,6 +45,7 @@ export function openMemoryReplicas(
           ...placementOf(placement),
           pendingBytes: byteCount - placement.appliedBytes,
           diskEpoch: state.identities.get(placement.node)?.sinceEpoch ?? 0,
+          diskMarker: state.identities.get(placement.node)?.marker ?? null,
         })),
       }
     },

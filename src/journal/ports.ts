@@ -162,6 +162,8 @@ export interface IndexStanding {
     readonly pendingBytes: number
     /** Epoch of the lease that adopted its disk: rises when the disk was replaced. */
     readonly diskEpoch: number
+    /** Text of that disk's marker; null = none was adopted yet. */
+    readonly diskMarker: string | null
   })[]
 }
 

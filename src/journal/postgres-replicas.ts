@@ -72,12 +72,14 @@ type StandingRow = {
 async function standing(database: Database, index: IndexId): Promise<IndexStanding | undefined> {
   const { rows } = await reach(() =>
     database.pool.query<
-      StandingRow & { replicas: (PlacementRow & { applied_bytes: number; since_epoch: number })[] | null }
+      StandingRow & {
+        replicas: (PlacementRow & { applied_bytes: number; since_epoch: number; marker: string | null })[] | null
+      }
     >(
       `select i.project_id, i.read_uid, i.spread, i.head, i.completed, i.byte_count, i.primary_key, (
          select json_agg(json_build_object('index_id', p.index_id, 'generation', p.generation, 'shards', p.shards,
            'node_id', p.node_id, 'physical_uid', p.physical_uid, 'state', p.state, 'applied', p.applied,
-           'revision', p.revision, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch) order by p.node_id)
+           'revision', p.revision, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id)
          from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
        ) as replicas
        from indexes i where i.id = $1 and not i.is_gone`,
@@ -99,6 +101,7 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
       ...decodePlacement(replica),
       pendingBytes: row.byte_count - replica.applied_bytes,
       diskEpoch: replica.since_epoch,
+      diskMarker: replica.marker,
     })),
   }
 }

@@ -80,9 +80,11 @@ export async function resumeLane(
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const trusted = isLate ? 0 : settledBefore
   const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
-  const certain = Math.min(trusted, found.sent, beforeForeign(view), await firstDoubtful(view))
-  // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const late = Math.min(...latePositions)
+  // The marks alone do not tell what a late request lies over: tasks between it and the next late one may have been deleted.
+  const beforeLate = Math.max(0, late - 1)
+  const certain = Math.min(trusted, found.sent, beforeForeign(view), beforeLate, await firstDoubtful(view))
+  // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const isRepeating = certain < applied || late <= applied
   // What another worker has sent may have relied on anything.
   const isHeir = ({ position }: { readonly position: number }) => seenThrough < 0 || relies(position)
@@ -90,7 +92,8 @@ export async function resumeLane(
   const near = mayBeHeirs ? positionsFrom(Math.max(1, Math.min(certain, late) - heirReach), reached) : []
   const failed = near.length === 0 ? [] : await deps.journal.failedOn(placement, near)
   const settled = isRepeating ? Math.min(certain, ...failed) : certain
-  const mustRepeat = settled < applied || failed.length > 0
+  // What came late may lie over what is on the way as well.
+  const mustRepeat = isLate || settled < applied || failed.length > 0
   const sent = mustRepeat ? settled : found.sent
   const onNodeByPosition = new Map((mustRepeat ? [] : found.open).map((entry) => [entry.position, entry]))
   const open: OpenChange[] = []

@@ -120,6 +120,8 @@ export class Lane {
         if (this.isLeaving) return await this.#leave()
         await deps.credentials?.ensure(this.#session.lease.node, this.#project, signal)
         mustResume ||= this.#hasStranger
+        // Whatever went wrong, an older copy of the disk may be there now: its marks tell of what is not on it any more.
+        if (mustResume && (failures > 0 || this.#seenThrough >= 0)) await this.#session.verify()
         if (mustResume) await this.#resume()
         mustResume = true
         const halt = await this.#deliver()

@@ -26,6 +26,13 @@ test('a text that reads like a number stays behind the numbers', () => {
   assert.equal(distributionText(mergeFacetCounts(legs, settings({}), 4)), '{"n":{"8":1,"9":1,"12.5":1,"free":1}}')
 })
 
+test('numbers of equal count are numbers in whatever order a node shows them', () => {
+  const faceting = settings({ maxValuesPerFacet: 3, sortFacetValuesBy: { '*': 'count' } })
+  const range = '{"n":{"min":1.0,"max":9.0}}'
+  const merged = mergeFacetCounts([leg('{"n":{"5":3,"2":1,"9":1,"1":1}}', range)], faceting, 10)
+  assert.equal(distributionText(merged), '{"n":{"5":3,"9":1,"2":1}}')
+})
+
 test('by count: the greater count first, of equal ones the greater value, cut to what the client wants', () => {
   const faceting = settings({ maxValuesPerFacet: 3, sortFacetValuesBy: { '*': 'count' } })
   const legs = [leg('{"g":{"c":3,"a":1}}'), leg('{"g":{"b":3,"a":1,"d":1}}')]

@@ -100,7 +100,7 @@ interface LegValues {
 
 /**
  * Adds one leg's values of a field. Numbers come before strings, and a string may read like a number: one that lies outside
- * the range of the numbers, or breaks their order, is the first of the strings.
+ * the range of the numbers, or breaks their order, is the first of the strings. Equal counts come in any order (R3).
  *
  * @param text  value → count, as the node wrote it.
  */
@@ -114,7 +114,7 @@ function addValues(values: Map<string, Value>, text: string, { range, order, can
       const value = { shown: key, isNumber, form: key, count: found }
       isNumber = numeric.test(key) && number >= Number(range.min) && number <= Number(range.max)
       if (isNumber && before !== undefined)
-        isNumber = (order === 'count' ? compareCounts(before, value) : compareNumbers(before, value, candidates)) <= 0
+        isNumber = order === 'count' ? before.count >= found : compareNumbers(before, value, candidates) <= 0
       before = value
     }
     const count = sign * found

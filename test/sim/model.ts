@@ -141,6 +141,7 @@ export class Model {
    * gateway reads it from.
    */
   #checkServed({ id, folded }: ModelIndex, placements: readonly Placement[]): void {
+    if (placements.length === 0) return
     const nodeOf = (node: string) => this.#store.nodes.get(node)
     const read = new Set(readableReplicas(placements, nodeOf).flatMap(({ shards }) => shards))
     const whole = placements.filter((placement) => isInSync(placement) && placement.applied >= folded)

@@ -2,6 +2,7 @@
 import type { Engine, EngineReply, EngineTask } from '../../engine/engine.ts'
 import type { IndexStanding, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { laneTag, markText } from '../../replication/mark.ts'
 import type { Node, NodeId, ProjectId } from '../../store/catalogue.ts'
 import type { GatewayRegistry } from '../../store/gateway-registry.ts'
 import type { Move, MoveProgress } from '../../store/moves.ts'
@@ -83,4 +84,17 @@ export async function dropIndex(context: StepContext, { engine, replica }: Place
   const { status, error } = await ended(context, engine, answered('the removal of what was left', reply))
   if (status === 'succeeded' || error?.code === 'index_not_found') return
   throw new Error(`what was left on ${replica.node} stays: ${error?.message ?? status}`)
+}
+
+/**
+ * Leaves the lane's own mark behind the copy, as if it had delivered everything up to `from` itself: what stood on the node
+ * under that name before is told apart from it.
+ */
+export async function markCopied(context: StepContext, { engine, replica }: Place, from: number): Promise<void> {
+  // Position 0 is the mark of a rebuild, and a lane that begins there needs none.
+  if (from === 0 || replica.diskMarker === null) return
+  const tag = laneTag(replica, replica.diskMarker)
+  const mark = markText({ epoch: replica.diskEpoch, position: from, tag, part: 1, parts: 1 })
+  const number = answered('the mark', await engine.deleteDocuments(replica.physicalUid, [], mark, context.signal))
+  await ended(context, engine, number)
 }

@@ -8,7 +8,15 @@ import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
 import type { NodeId } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { compareReplicas } from './comparison.ts'
-import { dropIndex, MoveFailure, placeOf, type Replica, replicaOn, type StepContext } from './move-context.ts'
+import {
+  dropIndex,
+  MoveFailure,
+  markCopied,
+  placeOf,
+  type Replica,
+  replicaOn,
+  type StepContext,
+} from './move-context.ts'
 import { canCopySnapshot, copySnapshot, dropSnapshots } from './snapshot-copy.ts'
 import { copyStreamed } from './streamed-copy.ts'
 
@@ -52,8 +60,9 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   await keep({ diskEpoch: target.diskEpoch, copy })
   if (copy === 'streamed') await copyStreamed(context, ...places)
   else if ((await copySnapshot(context, ...places)) === 'lost') return 'lost'
-  const { from } = context.move.progress
-  return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from ?? 0 }))
+  const { from = 0 } = context.move.progress
+  await markCopied(context, places[1], from)
+  return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from }))
 }
 
 const begun = (outcome: string): MoveEvent => (outcome === 'done' ? 'done' : 'lost')

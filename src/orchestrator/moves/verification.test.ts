@@ -5,7 +5,16 @@ import type { Replica } from './move-context.ts'
 import { pairsOf } from './verification.ts'
 
 function replica(node: string, shards: readonly number[], state: PlacementState = 'active'): Replica {
-  const usual = { index: 'i', generation: 1, physicalUid: node, applied: 1, revision: 0, pendingBytes: 0, diskEpoch: 1 }
+  const usual = {
+    index: 'i',
+    generation: 1,
+    physicalUid: node,
+    applied: 1,
+    revision: 0,
+    pendingBytes: 0,
+    diskEpoch: 1,
+    diskMarker: null,
+  }
   return { ...usual, node, shards, state }
 }
 
