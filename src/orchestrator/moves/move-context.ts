@@ -94,7 +94,7 @@ export async function markCopied(context: StepContext, { engine, replica }: Plac
   // Position 0 is the mark of a rebuild, and a lane that begins there needs none.
   if (from === 0 || replica.diskMarker === null) return
   const tag = laneTag(replica, replica.diskMarker)
-  const mark = markText({ epoch: replica.diskEpoch, position: from, tag, part: 1, parts: 1 })
+  const mark = markText({ epoch: replica.diskEpoch, position: from, from, tag, part: 1, parts: 1 })
   const number = answered('the mark', await engine.deleteDocuments(replica.physicalUid, [], mark, context.signal))
   await ended(context, engine, number)
 }
