@@ -27,6 +27,9 @@ test('spread indexes: replicas hold what was acknowledged and reads see what is 
 test('spread indexes: the same while nodes, workers, store and network fail', () =>
   simulateAll(Math.ceil(seeds / 8), { isSpread: true }, '--spread'))
 
+test('an index that goes from node to node is served whole and loses nothing, whatever fails meanwhile', () =>
+  simulateAll(Math.ceil(seeds / 8), { isSpread: false, isMoving: true }, '--plain --moves'))
+
 test('the same seed gives the same run, byte for byte', async () => {
   for (const seed of [1, 7, 42, 123, 999]) {
     const [once, again] = [await simulate(seed), await simulate(seed)]
