@@ -20,8 +20,8 @@ export interface MoveProgress {
   readonly from?: number
   /** Only from this position on does the new replica hold what the old one does: the copy went on while writes came. */
   readonly trueFrom?: number
-  /** Epoch of the target's disk that the copy is on. */
-  readonly diskEpoch?: number
+  /** Marker of the target's disk that the copy is on. */
+  readonly disk?: string
   /** How the index is copied; chosen once for an attempt. */
   readonly copy?: 'snapshot' | 'streamed'
   /** Of the source's placement when `from` was read. */

@@ -52,12 +52,12 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
   if (target?.state === 'standby') return 'done'
   if (target?.state !== 'copying') return 'lost'
-  const { diskEpoch } = move.progress
-  if (diskEpoch !== undefined && diskEpoch !== target.diskEpoch) return 'lost'
+  const { disk } = move.progress
+  if (disk !== undefined && disk !== diskOf(target)) return 'lost'
   const places = [await placeOf(context, source), await placeOf(context, target)] as const
-  if (diskEpoch === undefined) await dropIndex(context, places[1])
+  if (disk === undefined) await dropIndex(context, places[1])
   const copy = move.progress.copy ?? ((await canCopySnapshot(context, ...places)) ? 'snapshot' : 'streamed')
-  await keep({ diskEpoch: target.diskEpoch, copy })
+  await keep({ disk: diskOf(target), copy })
   if (copy === 'streamed') await copyStreamed(context, ...places)
   else if ((await copySnapshot(context, ...places)) === 'lost') return 'lost'
   const { from = 0 } = context.move.progress
@@ -65,13 +65,16 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from }))
 }
 
+/** A disk that takes the place of another has another marker. */
+const diskOf = ({ diskMarker }: Replica): string => diskMarker ?? ''
+
 const begun = (outcome: string): MoveEvent => (outcome === 'done' ? 'done' : 'lost')
 
 /** `undefined` when what was copied is not there any more. */
 function copied({ move }: StepContext, standing: IndexStanding): Replica | undefined {
   const target = replicaOn(standing, move.target)
-  const isKept = target?.diskEpoch === move.progress.diskEpoch && (target?.applied ?? 0) >= (move.progress.from ?? 0)
-  return isKept ? target : undefined
+  const { disk, from = 0 } = move.progress
+  return target !== undefined && diskOf(target) === disk && target.applied >= from ? target : undefined
 }
 
 async function catchUp(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
@@ -177,7 +180,7 @@ async function clear(context: StepContext, standing: IndexStanding): Promise<Mov
 }
 
 const nothingCopied = {
-  ...{ copy: undefined, from: undefined, trueFrom: undefined, diskEpoch: undefined, compared: undefined },
+  ...{ copy: undefined, from: undefined, trueFrom: undefined, disk: undefined, compared: undefined },
   ...{ sourceRevision: undefined, snapshotAt: undefined, byteCount: undefined, bytes: undefined, corrupt: undefined },
 } as const
 
