@@ -1,9 +1,9 @@
 /** Who leaves the in-sync sets of indexes and comes back (design 2, rule 3), as transactions. */
 import type { IndexId } from '../store/catalogue.ts'
-import { type Database, reach } from '../store/database.ts'
+import { type Database, nowMs, reach } from '../store/database.ts'
 import { transact } from '../store/transaction.ts'
 import { isInSync, statesWhere } from '../topology/placement-states.ts'
-import { holding, nowMs } from './lane-leases.ts'
+import { holding } from './lane-leases.ts'
 import { changeStanding, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { NodeLease } from './ports.ts'
 

@@ -4,10 +4,10 @@ import type { PoolClient } from 'pg'
 import type { JsonObject } from '../lib/json.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
 import type { Sealing } from '../store/data-keys.ts'
+import { nowMs } from '../store/database.ts'
 import type { Opener } from '../store/key-ring.ts'
 import type { Tables } from '../store/tables.ts'
 import { openSettings, parseText, sealContexts, sealJson } from './change-row.ts'
-import { nowMs } from './lane-leases.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 /** A locked index: the draft, and what was loaded, so that only what changed is sealed and written. */

@@ -2,13 +2,11 @@
 import type { PoolClient } from 'pg'
 import type { NodeId } from '../store/catalogue.ts'
 import type { Sealing } from '../store/data-keys.ts'
-import { type Database, reach } from '../store/database.ts'
+import { type Database, nowMs, reach } from '../store/database.ts'
 import { decodeNode, type NodeRow } from '../store/node-row.ts'
 import { transactBehind } from '../store/transaction.ts'
 import type { NodeLease } from './ports.ts'
 import { troubleText } from './trouble-text.ts'
-
-export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
 
 /**
  * Takes what is free or expired and renews what is ours, in one statement. The epoch rises whenever a lease changes hands,

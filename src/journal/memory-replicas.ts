@@ -7,8 +7,7 @@ import type { MemoryDependencies } from './memory-journal.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
 import type { ReplicaJournal } from './ports.ts'
-import { coolDownMs } from './postgres-replicas.ts'
-import { changedReplica } from './replica-change.ts'
+import { changedReplica, coolDownMs } from './replica-change.ts'
 
 export function openMemoryReplicas(
   deps: MemoryDependencies,

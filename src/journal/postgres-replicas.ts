@@ -2,15 +2,16 @@
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
-import { type Database, reach } from '../store/database.ts'
+import { type Database, nowMs, reach } from '../store/database.ts'
 import { decodePlacement, type PlacementRow } from '../store/placement-row.ts'
 import { recordEvents, transact } from '../store/transaction.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { isDelivered, isRead, statesWhere } from '../topology/placement-states.ts'
 import { parseText } from './change-row.ts'
-import { holding, nowMs } from './lane-leases.ts'
+import { holding } from './lane-leases.ts'
 import { editReplica, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { IndexStanding, NodeLease, ReplicaJournal } from './ports.ts'
+import { coolDownMs } from './replica-change.ts'
 
 export interface ReplicaDependencies extends ProgressDependencies {
   readonly database: Database
@@ -105,9 +106,6 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
     })),
   }
 }
-
-/** An index whose move came to nothing is left alone for so long. */
-export const coolDownMs = 10 * 60_000
 
 type Client = Parameters<Parameters<typeof transact>[1]>[0]
 

@@ -5,6 +5,9 @@ import { StoreUnavailable } from './ports.ts'
 import type { PostgresConnection } from './postgres-server.ts'
 import type { Tables } from './tables.ts'
 
+/** The time of the database, milliseconds since 1970, as an expression: processes need not agree on the time. */
+export const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
+
 export interface StoreLogger {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void

@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../topology/move-steps.ts'
 import type { IndexId, NodeId, ProjectId } from './catalogue.ts'
-import { type Database, reach } from './database.ts'
+import { type Database, nowMs, reach } from './database.ts'
 import type { Tables } from './tables.ts'
 import { transact } from './transaction.ts'
 
@@ -94,7 +94,6 @@ export interface Moves {
 type Row = Tables['moves']
 
 const openText = 'finished_at is null'
-const nowMs = '(extract(epoch from clock_timestamp()) * 1000)::bigint'
 const busySteps = moveSteps.filter(isBusy)
 
 export function openMoves({ pool, ...rest }: Database): Moves {
