@@ -100,7 +100,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
   await startEngines(host, context, store, supervisor, logger)
   const traces = await startTraces(host, config, supervisor, logger)
-  await startWorker(host, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
+  await startWorker(host, config, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
   const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger, traces)
@@ -130,7 +130,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const traces = await startTraces(host, config, supervisor, logger)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
-    await startWorker(host, store, succession, metrics, supervisor, logger, traces)
+    await startWorker(host, config, store, succession, metrics, supervisor, logger, traces)
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {

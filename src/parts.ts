@@ -403,6 +403,7 @@ function rateLimitsOf({ limits, http }: Config): RateLimitOptions {
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
+  { moves: { perNodeMax, totalMax, windows } }: Config,
   { catalogue, engineCredentials, laneJournal, replicas, moves, gateways }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
@@ -451,6 +452,8 @@ export async function startWorker(
         gateways,
         credentials,
         engineOf: engines.of,
+        limits: { perNode: perNodeMax, total: totalMax },
+        windows,
         clock,
         log: logger,
       }),

@@ -17,6 +17,7 @@ import {
   text,
   url,
 } from './field.ts'
+import { moveFields } from './move-fields.ts'
 import {
   healthFields,
   hedgingFields,
@@ -275,6 +276,7 @@ export const configTable = {
     queryCoalescing: queryCoalescingFields,
     sessionPinning: sessionPinningFields,
   },
+  moves: moveFields,
   worker: {
     roles: field(list('gateway', 'worker', 'control'), ['gateway', 'worker', 'control'], {
       env: ['FLAPJACK_ROLES'],

@@ -1,4 +1,5 @@
 /** What one configuration field accepts. A decoder answers the value, or a sentence that says what was expected. */
+import { isDailyWindow } from '../lib/daily-window.ts'
 import { type AllowedNetworks, parseNetworks } from '../lib/egress-policy.ts'
 import { Secret } from './secret.ts'
 
@@ -159,6 +160,15 @@ export const networks: Decoder<AllowedNetworks> = decoder(
   (raw) => {
     const texts: readonly unknown[] = Array.isArray(raw) ? raw : [raw]
     return texts.length === 0 ? [] : parseNetworks(texts.map(String).join(','))
+  },
+)
+
+export const dailyWindows: Decoder<readonly string[]> = decoder(
+  'times of day in UTC separated by commas, such as `22:00-06:00`',
+  (raw) => {
+    const texts = Array.isArray(raw) ? raw.map(String) : typeof raw === 'string' ? raw.split(',') : undefined
+    const windows = texts?.map((window) => window.trim()).filter((window) => window !== '')
+    return windows?.every(isDailyWindow) === true ? windows : undefined
   },
 )
 

@@ -1,7 +1,8 @@
 /** Moves in memory: the twin of `openMoves`. */
 import type { Clock } from '../lib/clock.ts'
 import { isBusy, isEnded } from '../topology/move-steps.ts'
-import type { Move, MoveChange, Moves } from './moves.ts'
+import { rankOf } from '../topology/move-turns.ts'
+import { byTurn, type Move, type MoveChange, type Moves } from './moves.ts'
 
 interface StoredMove {
   move: Move
@@ -72,20 +73,32 @@ export function openMemoryMoves(clock: Pick<Clock, 'now'>): MemoryMoves {
     },
     async claim(worker, leaseMs, limit) {
       const now = clock.now()
-      const due = all().filter((one) => isOpen(one) && (one.owner === worker || one.until <= now))
-      for (const one of due.slice(0, limit)) Object.assign(one, { owner: worker, until: now + leaseMs })
-      return due.slice(0, limit).map(({ move }) => move)
+      const open = all().filter(isOpen)
+      const own = open.filter(({ owner, until }) => owner === worker && until > now)
+      const free = open
+        .filter(({ until }) => until <= now)
+        .sort((a, b) => byTurn(a.move, b.move))
+        .slice(0, Math.max(0, limit - own.length))
+      for (const one of [...own, ...free]) Object.assign(one, { owner: worker, until: now + leaseMs })
+      return [...own, ...free].map(({ move }) => move).sort(byTurn)
     },
     save: async (worker, id, change) => save(worker, id, change),
-    async enter(worker, id, change, perNode) {
+    async enter(worker, id, change, { perNode, total }) {
       const own = stored.get(id)?.move
       if (own === undefined) return false
       const nodes = [own.source, own.target]
-      const busy = all().filter(
-        ({ move }) =>
-          move.id !== id && isBusy(move.step) && (nodes.includes(move.source) || nodes.includes(move.target)),
-      )
-      return busy.length < perNode && save(worker, id, change)
+      const others = all().flatMap((one) => (isOpen(one) && one.move.id !== id ? [one.move] : []))
+      const busy = others.filter(({ step }) => isBusy(step))
+      const near = (moves: readonly Move[]) =>
+        moves.filter(({ source, target }) => nodes.includes(source) || nodes.includes(target))
+      const isAhead = ({ step, isPaused, failure, progress, options }: Move) =>
+        step === 'planned' &&
+        !isPaused &&
+        failure === null &&
+        progress.waitsFor === 'turn' &&
+        rankOf(options.priority) < rankOf(own.options.priority)
+      const isFree = busy.length < total && near(busy).length < perNode && !near(others).some(isAhead)
+      return isFree && save(worker, id, change)
     },
     async release(worker) {
       for (const one of stored.values()) if (one.owner === worker) Object.assign(one, { owner: '', until: 0 })

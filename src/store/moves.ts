@@ -2,6 +2,7 @@
 import type { PoolClient } from 'pg'
 import type { Json, JsonObject } from '../lib/json.ts'
 import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../topology/move-steps.ts'
+import { type MoveLimits, type MovePriority, movePriorities, rankOf } from '../topology/move-turns.ts'
 import type { IndexId, NodeId, ProjectId } from './catalogue.ts'
 import { type Database, nowMs, reach } from './database.ts'
 import type { Tables } from './tables.ts'
@@ -12,6 +13,10 @@ export interface MoveOptions {
   readonly keepMs: number
   /** What a copy may carry per second; null = as much as the nodes take. */
   readonly bytesPerSecond: number | null
+  /** Absent = `normal`. */
+  readonly priority?: MovePriority
+  /** Times of day in which it may begin to copy; absent = those of the installation, none = always. */
+  readonly windows?: readonly string[]
 }
 
 /** How far a move is. Numbers are those of the present attempt. */
@@ -37,6 +42,8 @@ export interface MoveProgress {
   readonly bytes?: number
   readonly copyStartedAt?: number
   readonly compared?: number
+  /** Why it has not begun to copy: too many others do, or it is not the time of day. */
+  readonly waitsFor?: 'turn' | 'window'
   /** Catalogue version that gateways must have taken over. */
   readonly version?: number
   readonly keepUntil?: number
@@ -82,12 +89,12 @@ export interface Moves {
   /** Sets the wish where the step is one of these. `false` = it is at another one. */
   wish(id: string, wish: MoveWish, steps: readonly MoveStep[]): Promise<boolean>
   setPaused(id: string, isPaused: boolean): Promise<boolean>
-  /** Takes or renews the leases of open moves: those of this worker, and those that are free. Oldest first. */
+  /** Takes or renews the leases of open moves: those of this worker, and those that are free. The most urgent first, then the oldest. */
   claim(worker: string, leaseMs: number, limit: number): Promise<readonly Move[]>
   /** Writes how far a move is. A new step ends the wish. `false` = the lease is another's, or another wish came: claim again. */
   save(worker: string, id: string, change: MoveChange): Promise<boolean>
-  /** The same for the step into the copy, if fewer than `perNode` moves are busy on either of its nodes. */
-  enter(worker: string, id: string, change: MoveChange, perNode: number): Promise<boolean>
+  /** The same for the step into the copy, where the limits leave room and no move that is more urgent waits for its nodes. */
+  enter(worker: string, id: string, change: MoveChange, limits: MoveLimits): Promise<boolean>
   release(worker: string): Promise<void>
 }
 
@@ -95,6 +102,16 @@ type Row = Tables['moves']
 
 const openText = 'finished_at is null'
 const busySteps = moveSteps.filter(isBusy)
+const sharesNode =
+  '(other.source_node in (m.source_node, m.target_node) or other.target_node in (m.source_node, m.target_node))'
+/** 0 = the most urgent. */
+const rankText = (table: string) =>
+  `array_position(array['${movePriorities.join("', '")}'], coalesce(${table}.options::json->>'priority', 'normal'))`
+
+/** The most urgent first, then the oldest. */
+export function byTurn(a: Move, b: Move): number {
+  return rankOf(a.options.priority) - rankOf(b.options.priority) || (a.id < b.id ? -1 : 1)
+}
 
 export function openMoves({ pool, ...rest }: Database): Moves {
   const database = { pool, ...rest }
@@ -136,19 +153,31 @@ export function openMoves({ pool, ...rest }: Database): Moves {
       return rowCount === 1
     },
     async claim(worker, leaseMs, limit) {
+      // A lease is renewed when a third of it is over: each renewal is a new version of the row.
       const { rows } = await reach(() =>
         pool.query<Row>(
-          `update moves m set owner = $1, lease_until = ${nowMs} + $2 where id in (
-             select id from moves where ${openText} and (owner = $1 or lease_until <= ${nowMs})
-             order by id limit $3 for update skip locked
-           ) returning *`,
+          `with due as (
+             update moves set owner = $1, lease_until = ${nowMs} + $2
+             where id in (
+               select id from moves where ${openText} and owner = $1 and lease_until <= ${nowMs} + $2 * 2 / 3
+               for update skip locked
+             ) or id in (
+               select id from moves where ${openText} and owner <> $1 and lease_until <= ${nowMs}
+               order by ${rankText('moves')}, id
+               limit greatest(0, $3 - (select count(*) from moves where ${openText} and owner = $1))
+               for update skip locked
+             ) returning *
+           )
+           select * from due
+           union all
+           select * from moves where ${openText} and owner = $1 and lease_until > ${nowMs} and id not in (select id from due)`,
           [worker, leaseMs, limit],
         ),
       )
-      return rows.map(decodeMove).sort((a, b) => (a.id < b.id ? -1 : 1))
+      return rows.map(decodeMove).sort(byTurn)
     },
     save: (worker, id, change) => transact(database, (client) => save(client, worker, id, change)),
-    enter: (worker, id, change, perNode) =>
+    enter: (worker, id, change, { perNode, total }) =>
       transact(database, async (client) => {
         // Whoever enters on these nodes waits here.
         await client.query(
@@ -157,13 +186,13 @@ export function openMoves({ pool, ...rest }: Database): Moves {
           [id],
         )
         const { rows } = await client.query<{ is_free: boolean }>(
-          `select coalesce(max(o.count), 0) < $2 as is_free from (
-             select count(*) as count from moves m
-             join moves other on other.id <> m.id and other.step = any($3::text[])
-               and (other.source_node in (m.source_node, m.target_node) or other.target_node in (m.source_node, m.target_node))
-             where m.id = $1
-           ) o`,
-          [id, perNode, busySteps],
+          `select count(*) filter (where other.step = any($3::text[])) < $4
+               and count(*) filter (where other.step = any($3::text[]) and ${sharesNode}) < $2
+               and count(*) filter (where ${sharesNode} and other.step = 'planned' and not other.is_paused
+                 and other.failure is null and other.progress::json->>'waitsFor' = 'turn'
+                 and ${rankText('other')} < ${rankText('m')}) = 0 as is_free
+           from moves m left join moves other on other.id <> m.id and other.finished_at is null where m.id = $1`,
+          [id, perNode, busySteps, total],
         )
         return rows[0]?.is_free === true && (await save(client, worker, id, change))
       }),

@@ -1,14 +1,21 @@
 /** Carries out moves: takes the leases of open ones, and drives each through its steps until it ends. */
-import type { Move, Moves } from '../../store/moves.ts'
+
+import { isWithin } from '../../lib/daily-window.ts'
+import type { Move, MoveProgress, Moves } from '../../store/moves.ts'
 import { isEnded, type MoveEvent, stepAfter } from '../../topology/move-steps.ts'
+import { type MoveLimits, moveLimitsDefault } from '../../topology/move-turns.ts'
 import { changedProgress, type MoveDeps, MoveFailure, type StepContext } from './move-context.ts'
 import { acts, pauseOf } from './step-acts.ts'
 
 export interface MoverDeps extends MoveDeps {
   readonly worker: string
   readonly moves: Moves
-  /** How long a move is left to a worker that shows no sign of life. Default 15 s. */
+  /** How long a move is left to a worker that shows no sign of life. Default 5 s. */
   readonly leaseMs?: number
+  /** Default `moveLimitsDefault`. */
+  readonly limits?: MoveLimits
+  /** Times of day in which moves begin to copy that do not say it themselves; none = always. Default none. */
+  readonly windows?: readonly string[]
   readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void }
 }
 
@@ -17,12 +24,10 @@ export interface Mover {
   stop(): Promise<void>
 }
 
-const leaseMsDefault = 15_000
+const leaseMsDefault = 5_000
 const lookMs = 500
-/** Moves that one worker drives at once. */
-const openMax = 16
-/** Moves that copy from or to a node at once (P-31). */
-const busyPerNodeMax = 2
+/** Moves that one worker drives at once. Most of them wait, for their turn or for the end of the time in which they can be undone. */
+const openMax = 256
 const retryMs = 1_000
 const retryMsMax = 15_000
 /** Progress is written this often at most; a step's end always is. */
@@ -112,6 +117,7 @@ class Drive {
   async #act(): Promise<MoveEvent | undefined> {
     const { wish, step, index } = this.#move
     if (wish !== null && stepAfter(step, wish) !== undefined) return wish
+    if (step === 'keeping_back' && this.#deps.clock.now() < (this.#move.progress.keepUntil ?? 0)) return undefined
     const standing = await this.#deps.replicas.standing(index)
     // With its index the move is over: whatever lay on nodes goes with it.
     if (standing === undefined) return this.#end('the index was deleted')
@@ -135,7 +141,7 @@ class Drive {
 
   /** `false` = the lease is another's. */
   async #follow(event: MoveEvent): Promise<boolean> {
-    const { log, moves, worker, clock } = this.#deps
+    const { log } = this.#deps
     const step = stepAfter(this.#move.step, event)
     if (step === undefined) throw new Error(`${event} has no place in ${this.#move.step}`)
     const failure = step === 'failing' || step === 'failed' ? this.#move.failure : null
@@ -143,19 +149,33 @@ class Drive {
       ...this.#move,
       step,
       failure,
-      progress: changedProgress(this.#move.progress, { version: undefined }),
+      progress: changedProgress(this.#move.progress, { version: undefined, waitsFor: undefined }),
     }
-    const isSaved =
-      step === 'copying' ? await moves.enter(worker, next.id, changeOf(next), busyPerNodeMax) : await this.#save(next)
-    if (!isSaved) {
-      if (step !== 'copying') return false
-      // Its nodes are busy, or the lease is gone, which the next look tells.
-      await clock.sleep(lookMs, this.#signal)
-      return true
-    }
+    if (step === 'copying') {
+      const waitsFor = await this.#enter(next)
+      if (waitsFor !== undefined) return this.#wait(waitsFor)
+    } else if (!(await this.#save(next))) return false
     this.#move = next
     const { id, index, source, target } = next
     log.info({ move: id, index, source, target, step, ...(failure === null ? {} : { failure }) }, 'a move goes on')
+    return true
+  }
+
+  /** `undefined` = it copies from now on. */
+  async #enter(next: Move): Promise<MoveProgress['waitsFor']> {
+    const { moves, worker, clock, limits = moveLimitsDefault, windows = [] } = this.#deps
+    const { priority, windows: own = windows } = next.options
+    if (priority !== 'urgent' && !isWithin(own, clock.now())) return 'window'
+    return (await moves.enter(worker, next.id, changeOf(next), limits)) ? undefined : 'turn'
+  }
+
+  /** `false` = the lease is another's. */
+  async #wait(waitsFor: NonNullable<MoveProgress['waitsFor']>): Promise<boolean> {
+    if (this.#move.progress.waitsFor !== waitsFor) {
+      this.#move = { ...this.#move, progress: changedProgress(this.#move.progress, { waitsFor }) }
+      if (!(await this.#save(this.#move))) return false
+    }
+    await this.#deps.clock.sleep(lookMs, this.#signal)
     return true
   }
 
