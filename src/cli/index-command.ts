@@ -6,6 +6,7 @@ import type { Journal } from '../journal/ports.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { Project, Spread } from '../store/catalogue.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
+import { addIndexClone } from './clone-command.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { indexLines, indexView, layoutOf, placementsByIndex } from './index-view.ts'
@@ -66,6 +67,7 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
       run(command, (context) => showIndex(context, uid, options)),
     )
   addIndexMove(index, run)
+  addIndexClone(index, run)
 }
 
 async function createIndex(context: CommandContext, uid: string, options: NewIndexOptions): Promise<void> {
