@@ -1,5 +1,5 @@
 /**
- * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves] [--trace]`: many runs; prints each seed that fails
+ * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves] [--basic] [--trace]`: many runs; prints each seed that fails
  * and how to replay it. Without `--plain`, `--spread` or `--calm` the seed decides what world it is.
  */
 import { fork } from 'node:child_process'
@@ -21,6 +21,8 @@ const { values } = parseArgs({
     spread: { type: 'boolean', default: false },
     /** An index goes from node to node meanwhile. */
     moves: { type: 'boolean', default: false },
+    /** Only what the first simulator did; see `SimulationOptions`. */
+    basic: { type: 'boolean', default: false },
     /** Without faults. */
     calm: { type: 'boolean', default: false },
   },
@@ -40,12 +42,12 @@ interface Tally {
 async function runSeeds(): Promise<Tally> {
   const only = values.plain || values.spread ? { isSpread: values.spread } : {}
   const isCalm = values.calm || values.plain || values.spread ? { isCalm: values.calm } : {}
-  const flags = (['plain', 'spread', 'calm', 'moves'] as const)
+  const flags = (['plain', 'spread', 'calm', 'moves', 'basic'] as const)
     .flatMap((name) => (values[name] ? [`--${name} `] : []))
     .join('')
   const tally: Tally = { seeds: 0, failed: 0, reads: 0, cpuMs: 0 }
   for (let seed = from; seed < from + count; seed += step) {
-    const result = await simulate(seed, { ...only, ...isCalm, isMoving: values.moves })
+    const result = await simulate(seed, { ...only, ...isCalm, isMoving: values.moves, isBasic: values.basic })
     tally.seeds += 1
     tally.reads += result.readCount
     if (values.trace) console.log(result.trace.join('\n'))
@@ -63,7 +65,9 @@ async function runSeeds(): Promise<Tally> {
 
 /** The same in processes of their own, each with its share. */
 async function runShares(): Promise<Tally> {
-  const kinds = (['plain', 'spread', 'calm', 'moves'] as const).flatMap((name) => (values[name] ? [`--${name}`] : []))
+  const kinds = (['plain', 'spread', 'calm', 'moves', 'basic'] as const).flatMap((name) =>
+    values[name] ? [`--${name}`] : [],
+  )
   const shares = Array.from({ length: processes }, async (_, at) => {
     const span = ['--seeds', String(count - at), '--from', String(from + at), '--step', String(processes)]
     const child = fork(fileURLToPath(import.meta.url), [...span, ...kinds])

@@ -1,6 +1,6 @@
 /**
  * The `Engine` port onto a simulated node, over a network that delays, loses requests and answers, and sometimes delivers a
- * request long after its sender gave up (NF-43).
+ * request long after its sender gave up (NF-43), or once more although it was answered.
  */
 import type { Engine, EngineReply, EngineTask } from '../../src/engine/engine.ts'
 import { noSnapshots } from '../../src/engine/engine-snapshots.ts'
@@ -16,7 +16,9 @@ export interface NetworkFaults {
   lostRequest: number
   lostReply: number
   late: number
-  /** Late requests that have not arrived yet. */
+  /** A write arrives a second time, long after it was answered. */
+  repeated: number
+  /** Late and repeated requests that have not arrived yet. */
   underway: number
 }
 
@@ -27,11 +29,13 @@ export function createSimEngine(options: {
   readonly node: SimNode
   readonly scheduler: Scheduler
   readonly random: Random
+  /** A stream of its own: a run without repeated requests is what it was before there were any. */
+  readonly hardships: Random
   readonly faults: NetworkFaults
   /** Who calls. */
   readonly process: SimProcess
 }): Engine {
-  const { node, scheduler, random, faults, process } = options
+  const { node, scheduler, random, hardships, faults, process } = options
 
   /** Carries a request to the node and its answer back. `execute` runs at the node, or never. */
   function call<T>(isRead: boolean, signal: AbortSignal, execute: () => EngineReply<T>): Promise<EngineReply<T>> {
@@ -56,6 +60,15 @@ export function createSimEngine(options: {
       const there = (1 + random.integer(4)) * node.slowness
       const back = (1 + random.integer(4)) * node.slowness
       const link = process.links.get(node.id)
+      const repeat = () => {
+        faults.underway -= 1
+        if (node.isStopped) node.whenResumed(() => void execute())
+        else if (node.isUp) execute()
+      }
+      if (!isRead && faults.repeated > 0 && hardships.float() < faults.repeated) {
+        faults.underway += 1
+        scheduler.after(200 + hardships.integer(lateMsMax), repeat)
+      }
       const run = () => {
         if (node.isStopped) return node.whenResumed(run)
         if (!node.isUp) return end({ kind: 'failed', reason: 'connection refused' })

@@ -1,12 +1,16 @@
 /** What goes wrong in a run of the simulator, and when: drawn from the seed, and over when the storm is. */
 import type { Random } from '../../src/lib/random.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { SimGateway } from './sim-gateway.ts'
 import type { Disk, SimNode } from './sim-node.ts'
 import type { SimProcess } from './sim-process.ts'
 
 export interface FaultOptions {
   readonly scheduler: Scheduler
   readonly random: Random
+  /** Draws what came later; `undefined` = none of that. */
+  readonly hardships: Random | undefined
+  readonly gateway: SimGateway | undefined
   readonly nodes: ReadonlyMap<string, SimNode>
   readonly workers: readonly SimProcess[]
   readonly startWorker: () => void
@@ -17,13 +21,15 @@ export interface FaultOptions {
 /** Each kind of fault is in some of the runs only, so that runs differ in more than their dice. */
 export function scheduleFaults(options: FaultOptions): void {
   scheduleWorkerFaults(options)
+  scheduleGatewayFaults(options)
   for (const node of options.nodes.values()) {
     scheduleCrashes(options, node)
     scheduleIllness(options, node)
   }
 }
 
-function scheduleWorkerFaults({ scheduler, random, nodes, workers, startWorker, note, stormMs }: FaultOptions): void {
+function scheduleWorkerFaults(options: FaultOptions): void {
+  const { scheduler, random, hardships, nodes, workers, startWorker, note, stormMs } = options
   const living = () => workers.filter(({ isDead }) => !isDead)
   const victimOf = (some: readonly SimProcess[]) => some[random.integer(Math.max(1, some.length))]
   for (let count = random.integer(3); count > 0; count -= 1) {
@@ -47,10 +53,11 @@ function scheduleWorkerFaults({ scheduler, random, nodes, workers, startWorker, 
     })
   }
   during(0.2, (victim) => {
-    note(`cut off ${victim.name}`)
-    victim.isCutOff = true
+    const kind = hardships !== undefined && hardships.float() < 0.5 ? 'deaf' : 'cut'
+    note(`${victim.name} is ${kind} to the store`)
+    victim.storeLink = kind
     return () => {
-      victim.isCutOff = false
+      victim.storeLink = undefined
     }
   })
   during(0.2, (victim) => {
@@ -67,6 +74,20 @@ function scheduleWorkerFaults({ scheduler, random, nodes, workers, startWorker, 
       note(`${victim.name} is ${kind} to ${node}`)
       victim.links.set(node, kind)
       return () => victim.links.delete(node)
+    })
+  }
+}
+
+/** Between it and a node nothing passes for a while. */
+function scheduleGatewayFaults({ scheduler, hardships, gateway, nodes, note, stormMs }: FaultOptions): void {
+  if (gateway === undefined || hardships === undefined) return
+  for (const node of nodes.keys()) {
+    if (hardships.float() >= 0.2) continue
+    const spellMs = 500 + hardships.integer(10_000)
+    scheduler.after(hardships.integer(stormMs), () => {
+      note(`the gateway is cut off from ${node}`)
+      gateway.process.links.set(node, 'cut')
+      scheduler.after(spellMs, () => gateway.process.links.delete(node))
     })
   }
 }
@@ -114,14 +135,15 @@ function scheduleIllness({ scheduler, random, note, stormMs }: FaultOptions, nod
 }
 
 /** The storm is over. */
-export function endFaults({ nodes, workers, startWorker }: FaultOptions): void {
+export function endFaults({ nodes, workers, startWorker, gateway }: FaultOptions): void {
+  gateway?.process.mendLinks()
   for (const node of nodes.values()) {
     Object.assign(node, { troubleChance: 0, lieChance: 0, slowness: 1, isPicky: false })
     if (node.isStopped) node.resume()
     if (!node.isUp) node.start()
   }
   for (const worker of workers) {
-    worker.isCutOff = false
+    worker.storeLink = undefined
     worker.mendLinks()
     if (worker.isStopped) worker.resume()
   }

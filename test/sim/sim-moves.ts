@@ -1,9 +1,5 @@
-/**
- * Moves in the simulator: an operator has one index go from node to node while everything fails, and sometimes thinks better
- * of it; a gateway takes over the routes late.
- */
+/** Moves in the simulator: an operator has one index go from node to node while everything fails, and sometimes thinks better of it. */
 import type { Random } from '../../src/lib/random.ts'
-import type { Placement } from '../../src/store/catalogue.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimStore } from './sim-store.ts'
 
@@ -32,34 +28,4 @@ export function scheduleMove({
     } else if (wish !== undefined) scheduler.after(wishAfterMs, () => void store.wish(move.id, wish))
   }
   scheduler.after(random.integer(stormMs / 2), () => void begin(10))
-}
-
-/** It reads by the routes that it has taken over last, and says which. */
-export class SimGateway {
-  readonly #store: SimStore
-  placements: readonly Placement[] = []
-
-  constructor({
-    scheduler,
-    random,
-    store,
-  }: {
-    readonly scheduler: Scheduler
-    readonly random: Random
-    readonly store: SimStore
-  }) {
-    this.#store = store
-    const isLazy = random.float() < 0.5
-    const run = async () => {
-      await this.#takeOver()
-      scheduler.after(random.integer(isLazy ? 3_000 : 300), () => void run())
-    }
-    scheduler.after(0, () => void run())
-  }
-
-  async #takeOver(): Promise<void> {
-    const { version, placements } = await this.#store.routes()
-    this.placements = placements
-    await this.#store.beat('g1', version)
-  }
 }

@@ -85,6 +85,10 @@ export class SimNode {
   lieChance = 0
   /** The disk is not what was written to it, and nobody has noticed yet. */
   isDoubtful = false
+  /** When a worker last took the disk as it is. */
+  adoptedAt = 0
+  /** When it was last started or resumed. */
+  wellSince = 0
   /** By index, since lanes believe a count that stays short. */
   readonly #lies = new Map<string, number>()
   #isStopped = false
@@ -157,6 +161,7 @@ export class SimNode {
 
   start(): void {
     this.isUp = true
+    this.wellSince = this.#scheduler.now
     this.#work()
   }
 
@@ -171,6 +176,7 @@ export class SimNode {
 
   resume(): void {
     this.#isStopped = false
+    this.wellSince = this.#scheduler.now
     for (const run of this.#waiting.splice(0)) run()
   }
 

@@ -8,8 +8,8 @@ export class SimProcess {
   readonly #waiting: (() => void)[] = []
   isDead = false
   #isStopped = false
-  /** The store does not answer it. */
-  isCutOff = false
+  /** The store does not hear it, or does what it asks and is not heard. */
+  storeLink: 'cut' | 'deaf' | undefined
   /** Nodes that it does not reach at all, or that do not reach it although they hear it. */
   readonly links = new Map<string, 'cut' | 'deaf'>()
   readonly #unanswered: (() => void)[] = []

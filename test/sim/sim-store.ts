@@ -10,9 +10,10 @@ import { assert } from '../../src/lib/assert.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import type { MoverDeps } from '../../src/orchestrator/moves/mover.ts'
 import { openMove } from '../../src/orchestrator/moves/open-move.ts'
+import type { RoutedGateways } from '../../src/replication/routes-taken.ts'
 import type { Node, Placement, Spread } from '../../src/store/catalogue.ts'
 import type { Move } from '../../src/store/moves.ts'
-import { StoreUnavailable } from '../../src/store/ports.ts'
+import { type CatalogueSnapshot, StoreUnavailable } from '../../src/store/ports.ts'
 import { type MoveWish, moveSteps, stepAfter } from '../../src/topology/move-steps.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimProcess } from './sim-process.ts'
@@ -23,6 +24,9 @@ export interface StoreSide {
   readonly faults: StoreFaults
   readonly process: SimProcess
 }
+
+/** Until a statement without an answer is given up. */
+const silenceMs = 2_000
 
 export interface StoreFaults {
   unavailable: number
@@ -158,7 +162,7 @@ export class SimStore {
   }
 
   /** A gateway reads the routes anew. */
-  async routes(): Promise<{ readonly version: number; readonly placements: readonly Placement[] }> {
+  async routes(): Promise<Pick<CatalogueSnapshot, 'version' | 'indexes' | 'placements'>> {
     return this.#store.catalogue.snapshot()
   }
 
@@ -197,9 +201,10 @@ export class SimStore {
         const fail = (reason: string) => process.deliver(() => reject(new StoreUnavailable(reason)))
         this.#scheduler.after(random.integer(3), () => {
           if (process.isDead) return
-          if (process.isCutOff || luck < faults.unavailable) return fail('the store is away')
+          if (process.storeLink === 'cut' || luck < faults.unavailable) return fail('the store is away')
           execute().then(
             (value) => {
+              if (process.storeLink === 'deaf') return void this.#scheduler.after(silenceMs, () => fail('no answer'))
               if (luck > 1 - faults.lostReply) return fail('the answer was lost')
               this.#scheduler.after(1, () => process.deliver(() => resolve(value)))
             },
@@ -209,14 +214,21 @@ export class SimStore {
       })
   }
 
+  /** What gateways say of the routes that they read by, under the same faults. */
+  gateways(options: StoreSide): RoutedGateways {
+    const commit = this.#committer(options)
+    const { gateways } = this.#store
+    return { routing: () => commit(() => gateways.routing()), ask: () => gateways.ask() }
+  }
+
   /** What a mover works with, under the same faults. */
   moving(options: StoreSide): Pick<MoverDeps, 'moves' | 'replicas' | 'catalogue' | 'gateways' | 'journal'> {
     const commit = this.#committer(options)
-    const { moves, replicas, catalogue, gateways, laneJournal } = this.#store
+    const { moves, replicas, catalogue, laneJournal } = this.#store
     return {
       journal: { completedSettings: (index) => commit(() => laneJournal.completedSettings(index)) },
       catalogue: { nodes: () => commit(() => catalogue.nodes()), version: () => commit(() => catalogue.version()) },
-      gateways: { list: () => commit(() => gateways.list()) },
+      gateways: this.gateways(options),
       replicas: {
         standing: (index) => commit(() => replicas.standing(index)),
         addReplica: (index, node, shards) => commit(() => replicas.addReplica(index, node, shards)),

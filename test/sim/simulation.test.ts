@@ -12,7 +12,7 @@ const from = Number(process.env.SIM_FROM ?? 1)
 /** @param flags  those of `run.ts` that say the same as the options. */
 async function simulateAll(count: number, options: SimulationOptions, flags: string): Promise<void> {
   for (let seed = from; seed < from + count; seed += 1) {
-    const { violations } = await simulate(seed, options)
+    const { violations } = await simulate(seed, { isBasic: true, ...options })
     const replay = `node --import tsx test/sim/run.ts --seeds 1 --from ${seed} ${flags} --trace`
     assert.deepEqual(violations, [], `seed ${seed}; replay: ${replay}`)
   }

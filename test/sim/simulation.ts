@@ -15,7 +15,8 @@ import { Scheduler } from './scheduler.ts'
 import { scheduleClients } from './sim-clients.ts'
 import { createSimEngine, type NetworkFaults } from './sim-engine.ts'
 import { endFaults, scheduleFaults } from './sim-faults.ts'
-import { SimGateway, scheduleMove } from './sim-moves.ts'
+import { SimGateway } from './sim-gateway.ts'
+import { scheduleMove } from './sim-moves.ts'
 import { SimNode } from './sim-node.ts'
 import { SimProcess } from './sim-process.ts'
 import { SimStore, type StoreFaults } from './sim-store.ts'
@@ -38,6 +39,8 @@ export interface SimulationOptions {
   readonly isCalm?: boolean
   /** An index goes from node to node meanwhile. */
   readonly isMoving?: boolean
+  /** Only what the first simulator did: no gateways, no requests that arrive twice, no backlogs of small changes. */
+  readonly isBasic?: boolean
 }
 
 const stormMs = 20_000
@@ -45,6 +48,7 @@ const calmMsMax = 400_000
 /** After the storm: longer than a request can be late, than it takes to notice one that was, and than two identity checks. */
 const restMs = { late: 20_000, noticed: 11_000, wiped: 25_000, other: 1_000 }
 const settledPollMs = 500
+const readMsMax = 120_000
 
 /** Which nodes there are, in which replica group, and how indexes lie on them. */
 interface World {
@@ -66,6 +70,8 @@ function drawWorld(random: Random, isSpread: boolean, isMoving: boolean): World 
 
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
   const random = seededRandom(seed)
+  // A stream of its own, so that seeds found before go on showing what they showed.
+  const hardships = options.isBasic ? undefined : seededRandom(seed + 2_000_000_011)
   const scheduler = new Scheduler()
   const trace: string[] = []
   const note = (text: string) => {
@@ -80,8 +86,11 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   // A quarter of spread worlds, unless somebody asks for one kind.
   const isCalm = options.isCalm ?? (options.isSpread === undefined && luck < 0.125)
   const chance = (most: number) => (random.float() < 0.5 || isCalm ? 0 : random.float() * most)
-  const network: NetworkFaults = { lostRequest: chance(0.1), lostReply: chance(0.1), late: chance(0.05), underway: 0 }
-  const mayBeLate = network.late > 0
+  const network: NetworkFaults = {
+    ...{ lostRequest: chance(0.1), lostReply: chance(0.1), late: chance(0.05), underway: 0 },
+    repeated: hardships === undefined || isCalm || hardships.float() < 0.8 ? 0 : hardships.float() * 0.05,
+  }
+  const mayBeLate = network.late + network.repeated > 0
   const storeFaults: StoreFaults = { unavailable: chance(0.1), lostReply: chance(0.1) }
   for (const node of nodes.values()) {
     node.troubleChance = chance(0.1)
@@ -91,13 +100,24 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const sliceBytes = random.float() < 0.5 ? 60 : 1_000_000
   // Few enough that tasks are cleaned up, in half of the runs.
   const nodeTasksMax = random.float() < 0.5 ? 40 : 100_000
+  const hasGateway = hardships !== undefined && (options.isMoving === true || hardships.float() < 0.5)
   const workers: SimProcess[] = []
   const startWorker = () => {
     const process = new SimProcess(`w${workers.length + 1}`, scheduler)
+    const engineOf = ({ id }: { readonly id: string }) =>
+      createSimEngine({
+        node: nodes.get(id)!,
+        scheduler,
+        random,
+        hardships: hardships ?? random,
+        faults: network,
+        process,
+      })
     startReplication({
       worker: process.name,
       journal: store.side({ random, faults: storeFaults, process }),
-      engineOf: ({ id }) => createSimEngine({ node: nodes.get(id)!, scheduler, random, faults: network, process }),
+      ...(hasGateway ? { gateways: store.gateways({ random, faults: storeFaults, process }) } : {}),
+      engineOf,
       clock: process.clock,
       random,
       log: logTo(process, note),
@@ -109,7 +129,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       startMover({
         worker: process.name,
         ...store.moving({ random, faults: storeFaults, process }),
-        engineOf: ({ id }) => createSimEngine({ node: nodes.get(id)!, scheduler, random, faults: network, process }),
+        engineOf,
         clock: process.clock,
         log: logTo(process, note),
       })
@@ -120,25 +140,30 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   const model = new Model(store, nodes, mayBeLate)
   store.onProgress = () => model.look(false)
   store.onAdopted = (id) => {
-    nodes.get(id)!.isDoubtful = false
+    Object.assign(nodes.get(id)!, { isDoubtful: false, adoptedAt: scheduler.now })
   }
 
   startWorker()
   if (random.float() < 0.5) startWorker()
   const pickyNodes = nodeIds.filter((id) => nodes.get(id)!.isPicky)
-  scheduleClients({ scheduler, random, store, model, spreads: world.spreads, stormMs, pickyNodes })
-  if (options.isMoving) {
-    model.gateway = new SimGateway({ scheduler, random, store })
-    scheduleMove({ scheduler, random, store, names: [...world.spreads.keys()], stormMs })
-  }
+  scheduleClients({ scheduler, random, hardships, store, model, spreads: world.spreads, stormMs, pickyNodes })
+  if (options.isMoving) scheduleMove({ scheduler, random, store, names: [...world.spreads.keys()], stormMs })
+  const gateway =
+    hardships !== undefined && hasGateway
+      ? new SimGateway({ scheduler, random: hardships, store, nodes, model, faults: network })
+      : undefined
+  model.gateway = gateway
+  if (gateway !== undefined && hardships !== undefined)
+    for (let reads = 15; reads > 0; reads -= 1)
+      scheduler.after(hardships.integer(stormMs + 10_000), () => void gateway.read())
   for (let reads = 6; reads > 0; reads -= 1) {
     scheduler.after(random.integer(stormMs + 10_000), () => void model.look(true))
   }
-  const faults = { scheduler, random, nodes, workers, startWorker, note, stormMs }
+  const faults = { scheduler, random, hardships, gateway, nodes, workers, startWorker, note, stormMs }
   if (!isCalm) scheduleFaults(faults)
   await scheduler.run(stormMs)
   note('calm')
-  Object.assign(network, { lostRequest: 0, lostReply: 0, late: 0 })
+  Object.assign(network, { lostRequest: 0, lostReply: 0, late: 0, repeated: 0 })
   Object.assign(storeFaults, { unavailable: 0, lostReply: 0 })
   endFaults(faults)
   const isWiped = [...nodes.values()].some(({ disksLost }) => disksLost > 0)
@@ -154,17 +179,23 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   }
   scheduler.after(0, () => void poll(0))
   await scheduler.run(calmMsMax, () => isDone)
+  if (gateway !== undefined && isDone) {
+    let isRead = false
+    scheduler.after(0, () => void gateway.readAll().finally(() => (isRead = true)))
+    if (!(await scheduler.run(scheduler.now + readMsMax, () => isRead))) model.note('a read does not end')
+  }
   if (options.spoil)
     for (const node of nodes.values()) for (const index of node.disk.indexes.values()) spoilIndex(index)
   const found = await model.finish(mayBeLate || isWiped)
   for (const worker of workers) worker.isDead = true
+  gateway?.stop()
   const digest = createHash('sha256').update(trace.join('\n')).digest('hex')
   return {
     violations: isDone ? found : ['not everything was delivered', ...found],
     digest,
     trace,
     virtualMs: scheduler.now,
-    readCount: model.readCount,
+    readCount: model.readCount + model.answerCount,
   }
 }
 
