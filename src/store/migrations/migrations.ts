@@ -18,6 +18,7 @@ import { moves } from './0016-moves.ts'
 import { searchRules } from './0017-search-rules.ts'
 import { settingsTurns } from './0018-settings-turns.ts'
 import { dueDrops } from './0019-due-drops.ts'
+import { physicalReplicas } from './0020-physical-replicas.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -46,4 +47,5 @@ export const migrations: readonly Migration[] = [
   searchRules,
   settingsTurns,
   dueDrops,
+  physicalReplicas,
 ]
