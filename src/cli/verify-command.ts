@@ -4,6 +4,7 @@ import { createHttpEngine, type HttpEngine } from '../engine/http-engine.ts'
 import { systemClock } from '../lib/clock.ts'
 import { type VerifiedPair, verifyReplicas } from '../orchestrator/moves/verification.ts'
 import type { Node } from '../store/catalogue.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
@@ -57,11 +58,14 @@ async function verify(context: CommandContext, uid: string, options: VerifyOptio
           'payloads are dropped after a time here, so that nothing can be built anew from the journal',
         )
       }
-      const outcome = await replicas.changeReplica(standing.index, options.rebuild, { kind: 'rebuild' })
-      if (outcome === 'needed')
-        throw new CommandFailed('failed', `no other replica serves what \`${options.rebuild}\` holds`)
-      if (outcome !== 'done')
-        throw new CommandFailed('notFound', `\`${options.rebuild}\` holds no replica of \`${uid}\``)
+      const { rebuild } = options
+      const held = standing.replicas.filter(({ node }) => node === rebuild)
+      if (held.length === 0) throw new CommandFailed('notFound', `\`${rebuild}\` holds no replica of \`${uid}\``)
+      for (const replica of held) {
+        const outcome = await replicas.changeReplica(standing.index, replicaId(replica), { kind: 'rebuild' })
+        if (outcome === 'needed') throw new CommandFailed('failed', `no other replica serves what \`${rebuild}\` holds`)
+        if (outcome !== 'done') throw new CommandFailed('failed', `the replica on \`${rebuild}\` is ${replica.state}`)
+      }
     }
     const text =
       options.rebuild === undefined

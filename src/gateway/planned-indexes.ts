@@ -5,6 +5,7 @@ import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
@@ -27,14 +28,14 @@ export interface KnownIndex {
   readonly replicas: readonly ReadableReplica[]
 }
 
-/** What `search` sees of an index whose shards are covered so. Targets are named by index and node. */
+/** What `search` sees of an index whose shards are covered so. Targets are named by index and replica. */
 export function searchedIndex({ route, settings }: KnownIndex, { legs }: CoveringSet<ReadableReplica>): SearchedIndex {
   const { uid, spread, primaryKey } = route.index
   const coverage = legs.map(({ replica, shards, isWhole }) => ({ id: targetOf(uid, replica), shards, isWhole }))
   return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards } }
 }
 
-export const targetOf = (uid: string, { node }: ReadableReplica): string => `${uid}@${node}`
+export const targetOf = (uid: string, replica: ReadableReplica): string => `${uid}@${replicaId(replica)}`
 
 /** All shards of an index. */
 export function shardsOf({ route }: KnownIndex): readonly number[] {
@@ -111,8 +112,8 @@ export class PlannedIndexes {
       const now = before && table.index(before.index.project, uid)
       if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
       if (now.index.settingsPosition !== before.index.settingsPosition) return true
-      const turning = new Set(now.placements.flatMap(({ node, turn }) => (turn === undefined ? [] : [node])))
-      return !isMixed && replicas.some(({ node }) => turning.has(node))
+      const turning = new Set(now.placements.filter(({ turn }) => turn !== undefined).map(replicaId))
+      return !isMixed && replicas.some((replica) => turning.has(replicaId(replica)))
     })
   }
 

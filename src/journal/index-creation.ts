@@ -59,12 +59,14 @@ export function newPlacements(
 
 /** The same, as admission sees them. */
 export function freshReplicas(
+  physicalUid: string,
   places: readonly PlannedPlacement[],
   rooms: readonly NodeRoom[],
 ): readonly ReplicaStanding[] {
   const groupOf = new Map(rooms.map(({ id, group }) => [id, group]))
   return places.map(({ node, shards }) => ({
     node,
+    physicalUid,
     shards,
     group: groupOf.get(node) ?? 0,
     state: 'active',
@@ -153,7 +155,7 @@ export async function prepareCreation(
       if (places.length === 0) return undefined
       const name = freeName(project, uid, (one) => places.some(({ node }) => taken.get(node)?.has(one)))
       const id = newId(clock, random)
-      const state = newIndexState(id, project, uid, spread, freshReplicas(places, rooms))
+      const state = newIndexState(id, project, uid, spread, freshReplicas(name, places, rooms))
       for (const node of nodes) {
         if (!places.some((place) => place.node === node.id)) continue
         taken.get(node.id)?.add(name)

@@ -30,7 +30,7 @@ export function selectIndexes(withSettings: boolean, more?: string): string {
       ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
       i.spread, i.held_since, i.settings_position, p.replicas${more === undefined ? '' : `, ${more}`}
     from indexes i cross join lateral (
-      select json_agg(json_build_object('node', p.node_id, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
+      select json_agg(json_build_object('node', p.node_id, 'physicalUid', p.physical_uid, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
         'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
         'turn', case when p.turn_position > 0 then json_build_object('position', p.turn_position, 'role', p.turn_role,
           'ageMs', ${nowMs} - coalesce(p.turned_at, 0)) end)) as replicas

@@ -4,28 +4,29 @@
  */
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import type { NodeId } from '../store/catalogue.ts'
 import { isInSync } from '../topology/placement-states.ts'
+import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import type { ChangeOutcome } from './ports.ts'
 import { isTaking, openTurn, type TurnVerdict } from './settings-turn.ts'
 import type { ReplicaStanding } from './write-index.ts'
 
 /** What one replica says of a change. */
 export interface Report {
-  readonly node: NodeId
+  readonly replica: ReplicaId
   readonly outcome: ChangeOutcome
 }
 
 /** Which of the in-sync replicas tells what a change comes to in which shards: one of them for each shard. */
 export function resolversOf(
-  replicas: readonly Pick<ReplicaStanding, 'node' | 'shards' | 'state'>[],
-): ReadonlyMap<NodeId, readonly number[]> {
+  replicas: readonly Pick<ReplicaStanding, 'node' | 'physicalUid' | 'shards' | 'state'>[],
+): ReadonlyMap<ReplicaId, readonly number[]> {
   const told = new Set<number>()
-  const resolvers = new Map<NodeId, readonly number[]>()
-  for (const { node, shards } of replicas.filter(isInSync).sort((a, b) => (a.node < b.node ? -1 : 1))) {
+  const resolvers = new Map<ReplicaId, readonly number[]>()
+  const inSync = replicas.filter(isInSync).map((replica) => ({ id: replicaId(replica), shards: replica.shards }))
+  for (const { id, shards } of inSync.sort((a, b) => (a.id < b.id ? -1 : 1))) {
     const own = shards.filter((shard) => !told.has(shard))
     for (const shard of own) told.add(shard)
-    if (own.length > 0) resolvers.set(node, own)
+    if (own.length > 0) resolvers.set(id, own)
   }
   return resolvers
 }
@@ -42,32 +43,32 @@ export function completedThrough(replicas: readonly ReplicaStanding[], shards: n
   return Math.max(completed, Math.min(...inSync.map(({ applied }) => applied)))
 }
 
-/** The in-sync replicas of these nodes that may leave the set one after the other: others of it hold all their shards. */
-export function leavers(replicas: readonly ReplicaStanding[], nodes: ReadonlySet<NodeId>): readonly NodeId[] {
+/** The in-sync ones of these replicas that may leave the set one after the other: others of it hold all their shards. */
+export function leavers(replicas: readonly ReplicaStanding[], wanted: ReadonlySet<ReplicaId>): readonly ReplicaId[] {
   const staying = new Set(replicas.filter(isInSync))
-  const leaving: NodeId[] = []
+  const leaving: ReplicaId[] = []
   for (const replica of replicas) {
-    if (!nodes.has(replica.node) || !staying.has(replica)) continue
+    if (!wanted.has(replicaId(replica)) || !staying.has(replica)) continue
     const others = new Set([...staying].flatMap((one) => (one === replica ? [] : one.shards)))
     if (!replica.shards.every((shard) => others.has(shard))) continue
     staying.delete(replica)
-    leaving.push(replica.node)
+    leaving.push(replicaId(replica))
   }
   return leaving
 }
 
 /** In-sync replicas that are behind others of the set, but not since they wait for their turn. */
-export function laggards(replicas: readonly ReplicaStanding[]): ReadonlySet<NodeId> {
+export function laggards(replicas: readonly ReplicaStanding[]): ReadonlySet<ReplicaId> {
   const inSync = replicas.filter(isInSync)
   const foremost = Math.max(...inSync.map(({ applied }) => applied))
   const turn = openTurn(replicas)
   const isBehind = (replica: ReplicaStanding) => replica.applied < foremost && (turn === 0 || isTaking(replica, turn))
-  return new Set(inSync.filter(isBehind).map(({ node }) => node))
+  return new Set(inSync.filter(isBehind).map(replicaId))
 }
 
 /** One outcome out of all reports of a change. It failed when it failed anywhere: a client's batch is all or nothing. */
 export function joinReports(reports: readonly Report[], replicas: readonly ReplicaStanding[]): ChangeOutcome {
-  const sorted = [...reports].sort((a, b) => (a.node < b.node ? -1 : 1))
+  const sorted = [...reports].sort((a, b) => (a.replica < b.replica ? -1 : 1))
   const outcomes = sorted.map(({ outcome }) => outcome)
   const first = outcomes.find(({ status }) => status === 'failed') ?? outcomes[0]
   assert(first !== undefined, 'a complete change was reported')
@@ -83,7 +84,7 @@ export function joinReports(reports: readonly Report[], replicas: readonly Repli
 export interface JointEnd {
   readonly outcomes: readonly ChangeOutcome[]
   /** Replicas that hold what a change did, although it failed on another: they are built anew. */
-  readonly odd: readonly NodeId[]
+  readonly odd: readonly ReplicaId[]
   /** Position of a settings change that failed although somebody may have taken it; 0 = none did. */
   readonly failedTurn: number
 }
@@ -95,7 +96,7 @@ export function joinAll(
   turn: { readonly position: number; readonly verdict: TurnVerdict },
 ): JointEnd {
   const outcomes: ChangeOutcome[] = []
-  const odd: NodeId[] = []
+  const odd: ReplicaId[] = []
   let failedTurn = 0
   for (const [position, told] of reports) {
     const isAccepted = position === turn.position && turn.verdict.kind === 'accepted'
@@ -114,9 +115,11 @@ function holdersOfFailed(
   position: number,
   reports: readonly Report[],
   replicas: readonly ReplicaStanding[],
-): readonly NodeId[] {
-  const isFailedOn = new Set(reports.filter(({ outcome }) => outcome.status === 'failed').map(({ node }) => node))
-  return replicas.filter(({ node, applied }) => applied >= position && !isFailedOn.has(node)).map(({ node }) => node)
+): readonly ReplicaId[] {
+  const failed = reports.filter(({ outcome }) => outcome.status === 'failed')
+  const isFailedOn = new Set(failed.map(({ replica }) => replica))
+  const through = replicas.filter(({ applied }) => applied >= position).map(replicaId)
+  return through.filter((id) => !isFailedOn.has(id))
 }
 
 function joinDetails(details: Json, reports: readonly Report[], replicas: readonly ReplicaStanding[]): Json {
@@ -129,9 +132,10 @@ function joinDetails(details: Json, reports: readonly Report[], replicas: readon
  * as the group has copies; when no group is whole, because nodes are away, the sum is divided by the copies on average.
  */
 function countOnce(reports: readonly Report[], replicas: readonly ReplicaStanding[]): number {
-  const countOn = new Map(reports.map(({ node, outcome }) => [node, deletedIn(outcome.details)]))
-  const reporting = replicas.filter(({ node }) => countOn.has(node))
-  const sumOf = (some: readonly ReplicaStanding[]) => some.reduce((sum, { node }) => sum + (countOn.get(node) ?? 0), 0)
+  const countOn = new Map(reports.map(({ replica, outcome }) => [replica, deletedIn(outcome.details)]))
+  const reporting = replicas.filter((replica) => countOn.has(replicaId(replica)))
+  const sumOf = (some: readonly ReplicaStanding[]) =>
+    some.reduce((sum, replica) => sum + (countOn.get(replicaId(replica)) ?? 0), 0)
   const shardCount = new Set(replicas.flatMap(({ shards }) => shards)).size
   for (const group of new Set(reporting.map((replica) => replica.group))) {
     const members = reporting.filter((replica) => replica.group === group)

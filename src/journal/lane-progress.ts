@@ -13,6 +13,7 @@ import {
   isInSync,
   statesWhere,
 } from '../topology/placement-states.ts'
+import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
@@ -45,6 +46,17 @@ export interface ProgressDependencies {
   readonly clock: Clock
 }
 
+/** `ReplicaId` of a row of `placements`. */
+const replicaIdSql = "node_id || '/' || physical_uid"
+
+function idsOn(replicas: readonly ReplicaStanding[], node: NodeId): ReadonlySet<ReplicaId> {
+  return new Set(replicas.filter((replica) => replica.node === node).map(replicaId))
+}
+
+function nodesOf(replicas: readonly ReplicaStanding[], ids: ReadonlySet<ReplicaId>): readonly NodeId[] {
+  return [...new Set(replicas.flatMap((replica) => (ids.has(replicaId(replica)) ? [replica.node] : [])))]
+}
+
 const nothing: ProgressEffects = { finished: undefined, isCatalogueChanged: false, woken: [] }
 
 /**
@@ -59,9 +71,7 @@ export async function recordProgress(
   const { placement, outcomes } = progress
   const locked = await lockFresh(client, deps.sealing, placement.index)
   const state = locked.get(placement.index)?.state
-  const own = state?.replicas.find(
-    ({ node, generation }) => node === placement.node && generation === placement.generation,
-  )
+  const own = state?.replicas.find((replica) => replicaId(replica) === replicaId(placement))
   if (state === undefined || own === undefined || state.isGone) return nothing
   if (own.revision !== placement.revision || !isDelivered(own)) return 'restarted'
   const moved = await movePlacement(client, progress, state.completed)
@@ -74,7 +84,7 @@ export async function recordProgress(
   const fresh = outcomes.filter(({ position }) => position > state.completed)
   await saveReports(client, placement, fresh)
   const isOdd = await isContradicted(client, placement.index, outcomes)
-  const restart = isOdd ? new Set([placement.node]) : new Set<NodeId>()
+  const restart = isOdd ? new Set([replicaId(placement)]) : new Set<ReplicaId>()
   return settleJointly(client, deps, locked, state, { replicas, restart, isChanged: isActivated })
 }
 
@@ -96,22 +106,22 @@ export async function changeStanding(
   const leaving =
     change.kind === 'return'
       ? []
-      : leavers(state.replicas, change.kind === 'leave' ? new Set([change.node]) : laggards(state.replicas))
+      : leavers(state.replicas, change.kind === 'leave' ? idsOn(state.replicas, change.node) : laggards(state.replicas))
   const isBack = (replica: ReplicaStanding) =>
     change.kind === 'return' &&
     replica.node === change.node &&
     replica.state === 'filling' &&
     replica.applied >= state.completed
-  const returning = state.replicas.filter(isBack).map(({ node }) => node)
+  const returning = state.replicas.filter(isBack).map(replicaId)
   if (leaving.length === 0 && returning.length === 0) return nothing
   await client.query(
-    `update placements set state = case when node_id = any($2::text[]) then 'filling' else 'active' end
-     where index_id = $1 and not is_gone and node_id = any($2::text[] || $3::text[])`,
+    `update placements set state = case when ${replicaIdSql} = any($2::text[]) then 'filling' else 'active' end
+     where index_id = $1 and not is_gone and ${replicaIdSql} = any($2::text[] || $3::text[])`,
     [index, leaving, returning],
   )
   const replicas = state.replicas.map((replica): ReplicaStanding => {
-    if (leaving.includes(replica.node)) return { ...replica, state: 'filling' }
-    return returning.includes(replica.node) ? { ...replica, state: 'active' } : replica
+    if (leaving.includes(replicaId(replica))) return { ...replica, state: 'filling' }
+    return returning.includes(replicaId(replica)) ? { ...replica, state: 'active' } : replica
   })
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
 }
@@ -120,14 +130,14 @@ export async function changeStanding(
 export async function giveTurns(
   client: PoolClient,
   deps: ProgressDependencies,
-  index: IndexId,
-  node: NodeId,
+  placement: Placement,
   position: number,
 ): Promise<ProgressEffects> {
+  const { index } = placement
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone || state.spread === null || state.completed !== position - 1) return nothing
-  const replicas = withTurns(state.replicas, position, { asking: node, mayMix: mayMix(state) })
+  const replicas = withTurns(state.replicas, position, { asking: replicaId(placement), mayMix: mayMix(state) })
   const isChanged = await saveTurns(client, index, turned(state.replicas, replicas))
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged })
 }
@@ -136,13 +146,14 @@ export async function giveTurns(
 export async function endTurn(
   client: PoolClient,
   deps: ProgressDependencies,
-  { index, node, generation, revision }: Placement,
+  placement: Placement,
 ): Promise<ProgressEffects> {
+  const { index, revision } = placement
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone) return nothing
   const isOwn = (one: ReplicaStanding) =>
-    one.node === node && one.generation === generation && one.revision === revision && one.turn?.role === 'undo'
+    replicaId(one) === replicaId(placement) && one.revision === revision && one.turn?.role === 'undo'
   const replicas = state.replicas.map((one): ReplicaStanding => (isOwn(one) ? { ...one, turn: null } : one))
   if (!(await saveTurns(client, index, turned(state.replicas, replicas)))) return nothing
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
@@ -156,13 +167,13 @@ async function saveTurns(client: PoolClient, index: IndexId, changed: readonly R
     text: `update placements p set state = t.state, turn_position = t.turn_position, turn_role = t.turn_role,
         turned_at = case when p.turn_position = t.turn_position and p.turn_role is not distinct from t.turn_role
           then p.turned_at else ${nowMs} end
-      from unnest($2::text[], $3::int[], $4::text[], $5::bigint[], $6::text[])
-        as t (node_id, generation, state, turn_position, turn_role)
-      where p.index_id = $1 and p.node_id = t.node_id and p.generation = t.generation and not p.is_gone`,
+      from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+        as t (node_id, physical_uid, state, turn_position, turn_role)
+      where p.index_id = $1 and p.node_id = t.node_id and p.physical_uid = t.physical_uid and not p.is_gone`,
     values: [
       index,
       changed.map(({ node }) => node),
-      changed.map(({ generation }) => generation),
+      changed.map(({ physicalUid }) => physicalUid),
       changed.map(({ state }) => state),
       changed.map(({ turn }) => turn?.position ?? 0),
       changed.map(({ turn }) => turn?.role ?? null),
@@ -176,14 +187,14 @@ export async function editReplica(
   client: PoolClient,
   deps: ProgressDependencies,
   index: IndexId,
-  node: NodeId,
+  id: ReplicaId,
   change: ReplicaChange,
 ): Promise<{ readonly outcome: ReplicaOutcome; readonly effects: ProgressEffects }> {
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone) return { outcome: 'unsuited', effects: nothing }
-  const own = state.replicas.find((replica) => replica.node === node)
-  const next = changedReplica(state.replicas, node, state.completed, change)
+  const own = state.replicas.find((replica) => replicaId(replica) === id)
+  const next = changedReplica(state.replicas, id, state.completed, change)
   if (typeof next === 'string' || own === undefined) {
     return { outcome: typeof next === 'string' ? next : 'unsuited', effects: nothing }
   }
@@ -196,12 +207,12 @@ export async function editReplica(
        proof_task = case when revision = $5 then proof_task end, proof_mark = case when revision = $5 then proof_mark end,
        applied_bytes = case when applied = $4::bigint then applied_bytes
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), 0) end
-     where index_id = $1 and node_id = $2 and not is_gone`,
-    [index, node, nextState, applied, revision],
+     where index_id = $1 and ${replicaIdSql} = $2 and not is_gone`,
+    [index, id, nextState, applied, revision],
   )
   const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...next } : replica))
   const effects = await settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
-  return { outcome: 'done', effects: { ...effects, woken: [...effects.woken, node] } }
+  return { outcome: 'done', effects: { ...effects, woken: [...effects.woken, own.node] } }
 }
 
 /**
@@ -231,7 +242,7 @@ async function settleJointly(
   deps: ProgressDependencies,
   locked: Map<IndexId, LockedIndex>,
   state: IndexState,
-  { replicas, restart, isChanged }: Standing & { readonly restart: Set<NodeId> },
+  { replicas, restart, isChanged }: Standing & { readonly restart: Set<ReplicaId> },
 ): Promise<ProgressEffects> {
   const position = openTurn(replicas)
   const verdict = turnVerdict(replicas, position, position === 0 ? [] : await reportsOf(client, state.id, position))
@@ -241,12 +252,12 @@ async function settleJointly(
   const { outcomes, odd, failedTurn } = joinAll(reports, replicas, { position, verdict })
   const after = endTurns(passed.replicas, completed, failedTurn)
   const hasTurned = await saveTurns(client, state.id, turned(replicas, after))
-  for (const node of [...odd, ...passed.deviant]) restart.add(node)
-  const woken = [...restart]
-  if (woken.length > 0) await putBack(client, state.id, woken)
+  for (const id of [...odd, ...passed.deviant]) restart.add(id)
+  if (restart.size > 0) await putBack(client, state.id, [...restart])
+  const woken = nodesOf(after, restart)
   const left = after.map(
     (replica): ReplicaStanding =>
-      restart.has(replica.node) ? { ...replica, applied: 0, state: emptiedState(replica), turn: null } : replica,
+      restart.has(replicaId(replica)) ? { ...replica, applied: 0, state: emptiedState(replica), turn: null } : replica,
   )
   const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
   state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null
@@ -254,7 +265,7 @@ async function settleJointly(
   const effects = await settle(client, deps, locked, state, {
     replicas: left,
     through,
-    isChanged: isChanged || hasTurned || woken.length > 0,
+    isChanged: isChanged || hasTurned || restart.size > 0,
   })
   if (state.isGone) await deleteReports(client, state.id)
   return { ...effects, woken }
@@ -329,11 +340,11 @@ async function movePlacement(
        proof_task = coalesce($5::bigint, p.proof_task),
        proof_mark = coalesce($6::text, p.proof_mark),
        state = case when p.state = any($8::text[]) and greatest(p.applied, $4::bigint) >= $7::bigint then 'active' else p.state end
-     where p.index_id = $1 and p.generation = $2 and p.node_id = $3 and not p.is_gone
+     where p.index_id = $1 and p.physical_uid = $2 and p.node_id = $3 and not p.is_gone
      returning p.applied, p.state`,
     values: [
       placement.index,
-      placement.generation,
+      placement.physicalUid,
       placement.node,
       applied,
       proof?.task ?? null,
@@ -346,13 +357,13 @@ async function movePlacement(
 }
 
 /** They are no more what their lanes take them for: whoever works on them starts from the journal's beginning. */
-async function putBack(client: PoolClient, index: IndexId, nodes: readonly NodeId[]): Promise<void> {
+async function putBack(client: PoolClient, index: IndexId, ids: readonly ReplicaId[]): Promise<void> {
   await client.query(
     `update placements set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null, revision = revision + 1,
        turn_position = 0, turn_role = null,
        state = case when state = any($3::text[]) then 'filling' else state end
-     where index_id = $1 and node_id = any($2::text[]) and not is_gone`,
-    [index, nodes, statesWhere(isInSync)],
+     where index_id = $1 and ${replicaIdSql} = any($2::text[]) and not is_gone`,
+    [index, ids, statesWhere(isInSync)],
   )
 }
 

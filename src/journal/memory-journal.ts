@@ -201,7 +201,7 @@ function creator({ state, memory, clock, random }: MemoryDependencies): CreateIn
     const isOn = (name: string) => (one: StoredPlacement) =>
       one.physicalUid === name && places.some(({ node }) => node === one.node)
     const name = freeName(project, uid, (one) => placements.some(isOn(one)))
-    const index = newIndexState(newId(clock, random), project, uid, spread, freshReplicas(places, rooms))
+    const index = newIndexState(newId(clock, random), project, uid, spread, freshReplicas(name, places, rooms))
     state.indexes.set(index.id, {
       state: index,
       placements: [],

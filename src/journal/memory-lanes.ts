@@ -1,7 +1,8 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
-import type { IndexId, NodeId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { emptiedState, hasLane, hasWork, isDelivered } from '../topology/placement-states.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import type { Change } from './change.ts'
 import { laggards, resolversOf } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
@@ -36,6 +37,8 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
   /** Also those that are gone: what was sent for them is on the node's disk all the same. */
   const placedEver = (node: NodeId) =>
     [...state.indexes.values()].flatMap(({ placements }) => placements.filter((one) => one.node === node))
+  const storedOf = (replica: Placement) =>
+    state.indexes.get(replica.index)?.placements.find((one) => !one.isGone && replicaId(one) === replicaId(replica))
   const changeAt = (index: IndexId, position: number) => state.indexes.get(index)?.changes[position - 1]
   const wakeFinished = (project: string) => {
     for (const listener of deps.finished) listener(project)
@@ -110,12 +113,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         .sort((a, b) => (a.placement.physicalUid < b.placement.physicalUid ? -1 : 1))
         .slice(0, limit)
         .map(({ index, placement }) => ({ lane: laneOf(index, placement), print: placement.print })),
-    async savePrint(lease, { index: id, generation, revision }, print) {
+    async savePrint(lease, replica, print) {
       if (!isHeld(lease)) return false
-      const placement = state.indexes
-        .get(id)
-        ?.placements.find((one) => one.node === lease.node.id && one.generation === generation)
-      if (placement?.revision === revision) placement.print = print
+      const placement = storedOf(replica)
+      if (placement?.revision === replica.revision) placement.print = print
       return true
     },
     standingsOn: async (node, physicalUids) =>
@@ -132,11 +133,11 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const { completed, settingsPosition: position, settingsDone: settings } = index.state
       return { completed, position, settings }
     },
-    async failedOn({ index: id, node }, positions) {
-      const index = state.indexes.get(id)
+    async failedOn(placement, positions) {
+      const index = state.indexes.get(placement.index)
       return positions.filter((position) => {
         const change = index?.changes[position - 1]
-        const told = index?.reports.get(position)?.find((report) => report.node === node)
+        const told = index?.reports.get(position)?.find(({ replica }) => replica === replicaId(placement))
         return (change?.finishedAt != null && change.status === 'failed') || told?.outcome.status === 'failed'
       })
     },
@@ -161,11 +162,11 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (change !== undefined) change.resolution ??= resolution
       return true
     },
-    async recordPartial(lease, id, position, partial) {
+    async recordPartial(lease, replica, position, partial) {
       if (!isHeld(lease)) return false
-      const found = placed(lease.node.id).find(({ index }) => index.state.id === id)
-      if (found === undefined) return true
-      const { index, placement } = found
+      const index = state.indexes.get(replica.index)
+      const placement = storedOf(replica)
+      if (index === undefined || placement === undefined) return true
       const known = index.partials.get(position) ?? []
       const isFree = known.every(({ shards }) => !shards.some((shard) => partial.shards.includes(shard)))
       const isAgreed = Math.min(index.state.completed, placement.applied) >= position - 1
@@ -176,31 +177,27 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         )
       return true
     },
-    async advance(lease, { index: id, generation, node, revision }, applied, outcomes, proof) {
+    async advance(lease, replica, applied, outcomes, proof) {
       if (!isHeld(lease)) return false
-      const index = state.indexes.get(id)
-      const placement = index?.placements.find(
-        (one) => one.generation === generation && one.node === node && !one.isGone,
-      )
+      const index = state.indexes.get(replica.index)
+      const placement = storedOf(replica)
       if (index === undefined || placement === undefined || index.state.isGone) return true
-      if (placement.revision !== revision || !isDelivered(placement)) return 'restarted'
+      if (placement.revision !== replica.revision || !isDelivered(placement)) return 'restarted'
       tell(index, advance(deps, index, placement, { applied, outcomes, proof }))
       return true
     },
-    async giveTurns(lease, { index: id, node }, position) {
+    async giveTurns(lease, replica, position) {
       if (!isHeld(lease)) return false
-      const index = state.indexes.get(id)
+      const index = state.indexes.get(replica.index)
       if (index === undefined || index.state.isGone || index.state.spread === null) return true
-      tell(index, giveTurns(deps, index, node, position))
+      tell(index, giveTurns(deps, index, replicaId(replica), position))
       return true
     },
-    async endTurn(lease, { index: id, node, generation, revision }) {
+    async endTurn(lease, replica) {
       if (!isHeld(lease)) return false
-      const index = state.indexes.get(id)
-      const placement = index?.placements.find(
-        (one) => one.node === node && one.generation === generation && one.revision === revision && !one.isGone,
-      )
-      if (index !== undefined && placement !== undefined) tell(index, endTurn(deps, index, placement))
+      const index = state.indexes.get(replica.index)
+      const placement = storedOf(replica)
+      if (index !== undefined && placement?.revision === replica.revision) tell(index, endTurn(deps, index, placement))
       return true
     },
     async dueDrops(node, limit) {
@@ -226,7 +223,8 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       else if (!state.silent.has(node)) state.silent.set(node, clock.now())
       for (const { index } of placed(node)) {
         if (!isJoint(index)) continue
-        if (isSilent) tell(index, leave(deps, index, new Set([node])))
+        if (isSilent)
+          tell(index, leave(deps, index, new Set(placed(node).map(({ placement }) => replicaId(placement)))))
         else tell(index, comeBack(deps, index, node))
       }
       return true
@@ -256,19 +254,17 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (!isHeld(lease)) return false
       emptyPlacements(
         deps,
-        placed(lease.node.id).filter(({ index }) => index.state.id === placement.index),
+        placed(lease.node.id).filter((one) => one.placement.physicalUid === placement.physicalUid),
       )
       return true
     },
-    async removeReplica(lease, { index: id, node, generation, revision }) {
+    async removeReplica(lease, replica) {
       if (!isHeld(lease)) return false
-      const index = state.indexes.get(id)
-      const gone = index?.placements.find(
-        (one) => one.node === node && one.generation === generation && one.revision === revision && !one.isGone,
-      )
-      if (index === undefined || gone?.state !== 'leaving') return true
+      const index = state.indexes.get(replica.index)
+      const gone = storedOf(replica)
+      if (index === undefined || gone?.state !== 'leaving' || gone.revision !== replica.revision) return true
       gone.isGone = true
-      memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
+      memory.record([{ entity: 'index', project: index.state.project, entityId: replica.index }])
       return true
     },
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),

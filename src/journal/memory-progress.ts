@@ -1,6 +1,7 @@
 /** The twin in memory of `lane-progress.ts`: what came of changes, and what completes with it. */
 import type { NodeId } from '../store/catalogue.ts'
 import { emptiedState, entersWhenWhole, hasWork, isInSync } from '../topology/placement-states.ts'
+import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete } from './completion.ts'
 import { completedThrough, joinAll, leavers } from './joint-progress.ts'
 import type { Progress } from './lane-progress.ts'
@@ -44,14 +45,15 @@ export function advance(
   if (entersWhenWhole(placement) && placement.applied >= completed) placement.state = 'active'
   const isChanged = placement.state !== before
   if (!isJoint(index)) return settle(deps, index, { completed: placement.applied, outcomes }, isChanged)
-  const restart = new Set<NodeId>()
+  const restart = new Set<ReplicaId>()
+  const own = replicaId(placement)
   for (const outcome of outcomes) {
     const { position, status } = outcome
     const change = index.changes[position - 1]
-    if (change?.finishedAt != null && change.refusal === null && change.status !== status) restart.add(placement.node)
+    if (change?.finishedAt != null && change.refusal === null && change.status !== status) restart.add(own)
     if (position <= completed) continue
-    const others = (index.reports.get(position) ?? []).filter(({ node }) => node !== placement.node)
-    index.reports.set(position, [...others, { node: placement.node, outcome }])
+    const others = (index.reports.get(position) ?? []).filter(({ replica }) => replica !== own)
+    index.reports.set(position, [...others, { replica: own, outcome }])
   }
   return settleJointly(deps, index, restart, isChanged)
 }
@@ -61,9 +63,11 @@ export function isJoint({ state, placements }: StoredIndex): boolean {
   return state.spread !== null || placements.filter(({ isGone }) => !isGone).length > 1
 }
 
-export function leave(deps: MemoryDependencies, index: StoredIndex, nodes: ReadonlySet<NodeId>): Effects {
-  const leaving = leavers(standingsOf(deps, index), nodes)
-  for (const placement of index.placements) if (leaving.includes(placement.node)) placement.state = 'filling'
+export function leave(deps: MemoryDependencies, index: StoredIndex, ids: ReadonlySet<ReplicaId>): Effects {
+  const leaving = leavers(standingsOf(deps, index), ids)
+  for (const placement of index.placements) {
+    if (!placement.isGone && leaving.includes(replicaId(placement))) placement.state = 'filling'
+  }
   return leaving.length === 0 ? nothing : settleJointly(deps, index, new Set(), true)
 }
 
@@ -80,7 +84,7 @@ const nothing: Effects = { isFinished: false, woken: [] }
 export function settleJointly(
   deps: MemoryDependencies,
   index: StoredIndex,
-  restart: Set<NodeId>,
+  restart: Set<ReplicaId>,
   isChanged: boolean,
 ): Effects {
   const { state: one, reports } = index
@@ -95,9 +99,11 @@ export function settleJointly(
   const { outcomes, odd, failedTurn } = joinAll(ended, replicas, { position, verdict })
   const changed = turned(replicas, endTurns(passed.replicas, completed, failedTurn))
   keepTurns(deps, index, changed)
-  for (const node of [...odd, ...passed.deviant]) restart.add(node)
+  for (const id of [...odd, ...passed.deviant]) restart.add(id)
+  const woken = new Set<NodeId>()
   for (const placement of index.placements) {
-    if (placement.isGone || !restart.has(placement.node)) continue
+    if (placement.isGone || !restart.has(replicaId(placement))) continue
+    woken.add(placement.node)
     Object.assign(placement, { ...emptied, state: emptiedState(placement) })
     placement.revision += 1
   }
@@ -109,15 +115,14 @@ export function settleJointly(
   )
   one.heldSince = foremost > completed ? (one.heldSince ?? deps.clock.now()) : null
   const { isFinished } = settle(deps, index, { completed, outcomes }, isChanged || restart.size + changed.length > 0)
-  return { isFinished, woken: [...restart] }
+  return { isFinished, woken: [...woken] }
 }
 
 /** Replicas are given turns at a settings change, as far as they need some; what they have made of it counts. */
-export function giveTurns(deps: MemoryDependencies, index: StoredIndex, node: NodeId, position: number): Effects {
+export function giveTurns(deps: MemoryDependencies, index: StoredIndex, asking: ReplicaId, position: number): Effects {
   const { state: one } = index
   const before = standingsOf(deps, index)
-  const after =
-    one.completed === position - 1 ? withTurns(before, position, { asking: node, mayMix: mayMix(one) }) : before
+  const after = one.completed === position - 1 ? withTurns(before, position, { asking, mayMix: mayMix(one) }) : before
   const changed = turned(before, after)
   keepTurns(deps, index, changed)
   return settleJointly(deps, index, new Set(), changed.length > 0)
@@ -131,8 +136,8 @@ export function endTurn(deps: MemoryDependencies, index: StoredIndex, placement:
 }
 
 function keepTurns({ clock }: MemoryDependencies, index: StoredIndex, changed: readonly ReplicaStanding[]): void {
-  for (const { node, generation, state, turn } of changed) {
-    const placement = index.placements.find((one) => !one.isGone && one.node === node && one.generation === generation)
+  for (const { state, turn, ...replica } of changed) {
+    const placement = index.placements.find((one) => !one.isGone && replicaId(one) === replicaId(replica))
     if (placement === undefined) continue
     const role = turn?.role ?? null
     if (placement.role !== role || placement.turn !== turn?.position) placement.turnedAt = clock.now()

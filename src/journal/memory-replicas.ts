@@ -3,6 +3,7 @@ import type { NodeId } from '../store/catalogue.ts'
 import type { MemoryMoves } from '../store/memory-moves.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { isRead } from '../topology/placement-states.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
@@ -55,7 +56,13 @@ export function openMemoryReplicas(
       if (index === undefined || uid === null || home === undefined || home.state === 'lost') return undefined
       const standing = index.placements.filter(({ isGone }) => !isGone)
       const generation = Math.max(1, ...standing.map((one) => one.generation))
-      const known = standing.find((one) => one.node === node && one.generation === generation)
+      const known = standing.find(
+        (one) =>
+          one.node === node &&
+          one.generation === generation &&
+          one.state === 'copying' &&
+          one.shards.join() === shards.join(),
+      )
       if (known !== undefined) return placementOf(known)
       const ref = memory.projects.get(index.state.project)?.ref
       if (ref === undefined) return undefined
@@ -64,9 +71,9 @@ export function openMemoryReplicas(
       while (taken.has(physicalName(ref, uid, number))) number += 1
       const physicalUid = physicalName(ref, uid, number)
       const fresh = newPlacement({ index: id, generation, shards, node, physicalUid, state: 'copying' })
-      const before = index.placements.findIndex((one) => one.node === node && one.generation === generation)
-      if (before >= 0) fresh.revision = (index.placements[before]?.revision ?? 0) + 1
-      index.placements.splice(before < 0 ? index.placements.length : before, before < 0 ? 0 : 1, fresh)
+      const before = index.placements.filter((one) => one.node === node)
+      fresh.revision = Math.max(0, ...before.map(({ revision }) => revision + 1))
+      index.placements.push(fresh)
       memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
       return placementOf(fresh)
     },
@@ -93,12 +100,12 @@ export function openMemoryReplicas(
       }
       return counts
     },
-    async changeReplica(id, node, change) {
+    async changeReplica(id, replica, change) {
       const index = found(id)
       if (index === undefined) return 'unsuited'
-      const next = changedReplica(standingsOf(deps, index), node, index.state.completed, change)
+      const next = changedReplica(standingsOf(deps, index), replica, index.state.completed, change)
       if (typeof next === 'string') return next
-      const placement = index.placements.find((one) => one.node === node && !one.isGone)
+      const placement = index.placements.find((one) => replicaId(one) === replica && !one.isGone)
       if (placement === undefined) return 'unsuited'
       if (
         placement.state === next.state &&
@@ -113,7 +120,7 @@ export function openMemoryReplicas(
       }
       Object.assign(placement, next)
       const effects = settleJointly(deps, index, new Set(), true)
-      tell(index, { ...effects, woken: [...effects.woken, node] })
+      tell(index, { ...effects, woken: [...effects.woken, placement.node] })
       return 'done'
     },
   }

@@ -122,12 +122,13 @@ export function standingsOf(
 ): readonly ReplicaStanding[] {
   return placements
     .filter(({ isGone }) => !isGone)
-    .map(({ node, generation, shards, state: standing, applied, revision, turn, role, turnedAt }) => {
+    .map(({ node, physicalUid, generation, shards, state: standing, applied, revision, turn, role, turnedAt }) => {
       const known = memory.nodes.get(node)
       const isSilent = index.spread !== null && state.silent.has(node)
       const isLive = known !== undefined && known.state !== 'lost' && !isSilent
       return {
-        ...{ node, generation, shards, state: standing, applied, revision, group: known?.group ?? 0, isLive },
+        ...{ node, physicalUid, generation, shards, state: standing, applied, revision },
+        ...{ group: known?.group ?? 0, isLive },
         turn: role === null ? null : { position: turn, role, ageMs: clock.now() - turnedAt },
       }
     })

@@ -1,17 +1,17 @@
 /** What a change came to in some shards of a spread index, as rows. */
 import type { PoolClient } from 'pg'
-import type { IndexId, NodeId, PlacementState } from '../store/catalogue.ts'
+import type { IndexId, Placement, PlacementState } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
+import type { ReplicaId } from '../topology/replica-id.ts'
 import type { PartialResolution } from './change.ts'
 import { encodeResolution, isResolvable, resolutionOf } from './change-row.ts'
 import { resolversOf } from './joint-progress.ts'
 
-/** The first record of a shard stays. It counts only when all in front of the change is complete, and applied on the node. */
+/** The first record of a shard stays. It counts only when all in front of the change is complete, and applied by the replica. */
 export async function savePartial(
   client: PoolClient,
-  node: NodeId,
-  index: IndexId,
+  { index, node, physicalUid }: Placement,
   position: number,
   { shards, resolution }: PartialResolution,
 ): Promise<true> {
@@ -23,10 +23,10 @@ export async function savePartial(
      select $1, $2, $3::int[], $4, $5, $6 where not exists (
        select 1 from partial_resolutions where index_id = $1 and position = $2 and shards && $3::int[]
      ) and exists (
-       select 1 from indexes i join placements p on p.index_id = i.id and p.node_id = $7 and not p.is_gone
+       select 1 from indexes i join placements p on p.index_id = i.id and p.node_id = $7 and p.physical_uid = $8 and not p.is_gone
        where i.id = $1 and least(i.completed, p.applied) >= $2::bigint - 1
      )`,
-    [index, position, `{${shards.join(',')}}`, text, puts, deletes, node],
+    [index, position, `{${shards.join(',')}}`, text, puts, deletes, node, physicalUid],
   )
   return true
 }
@@ -63,11 +63,14 @@ export async function partialsOf(
   return partials
 }
 
-export async function resolversIn(database: Database, index: IndexId): Promise<ReadonlyMap<NodeId, readonly number[]>> {
+export async function resolversIn(
+  database: Database,
+  index: IndexId,
+): Promise<ReadonlyMap<ReplicaId, readonly number[]>> {
   const { rows } = await reach(() =>
-    database.pool.query<{ node: NodeId; shards: number[]; state: PlacementState }>({
+    database.pool.query<{ node: string; physicalUid: string; shards: number[]; state: PlacementState }>({
       name: 'resolvers',
-      text: 'select node_id as node, shards, state from placements where index_id = $1 and not is_gone',
+      text: 'select node_id as node, physical_uid as "physicalUid", shards, state from placements where index_id = $1 and not is_gone',
       values: [index],
     }),
   )

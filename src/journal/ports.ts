@@ -10,6 +10,7 @@ import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/task
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
 import type { Leaver } from '../topology/drain-plan.ts'
+import type { ReplicaId } from '../topology/replica-id.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
 import type { SettingsTurn } from './settings-turn.ts'
 
@@ -170,9 +171,12 @@ export interface IndexStanding {
 export interface ReplicaJournal {
   /** `undefined` = the index is deleted. */
   standing(index: IndexId): Promise<IndexStanding | undefined>
-  /** Reserves a name for another replica, `copying`. The one that is there when it was added before; `undefined` = no such index or node. */
+  /**
+   * Reserves a name for another replica, `copying`. One that is `copying` there with these shards is that replica, added before;
+   * `undefined` = no such index or node.
+   */
   addReplica(index: IndexId, node: NodeId, shards: readonly number[]): Promise<Placement | undefined>
-  changeReplica(index: IndexId, node: NodeId, change: ReplicaChange): Promise<ReplicaOutcome>
+  changeReplica(index: IndexId, replica: ReplicaId, change: ReplicaChange): Promise<ReplicaOutcome>
   /** Replicas on a node whose index has no open move, and none that came to nothing lately; smallest index first, at most `limit`. */
   leavers(node: NodeId, limit: number): Promise<readonly Leaver[]>
   /** How many indexes each node holds. */
@@ -232,7 +236,7 @@ export interface LaneChange {
   /** Of a spread index: what the change came to so far, in which shards. */
   readonly partials: readonly PartialResolution[]
   /** Of a spread index, while it is open and depends on state: who is first to tell what it comes to, in which shards. */
-  readonly resolvers?: ReadonlyMap<NodeId, readonly number[]>
+  readonly resolvers?: ReadonlyMap<ReplicaId, readonly number[]>
   /** Of a settings change of a spread index: whose turn it is. */
   readonly turn?: SettingsTurn
 }
@@ -323,7 +327,7 @@ export interface LaneJournal {
    * The same in some shards of a spread index. What overlaps a part that is recorded already is not; nor what was read before
    * everything in front of the change was complete, since replicas may still differ on what became of that.
    */
-  recordPartial(lease: NodeLease, index: IndexId, position: number, partial: PartialResolution): Promise<boolean>
+  recordPartial(lease: NodeLease, placement: Placement, position: number, partial: PartialResolution): Promise<boolean>
   /**
    * Records what came of changes and moves `applied`, in one transaction; completes create, delete and rename in the
    * catalogue, and the tasks that wait for these positions. Outcomes in order of position, refused ones included, those

@@ -69,12 +69,12 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     standingsOn: (node, physicalUids) => standingsOn(database, node, physicalUids),
     completedSettings: (index) => completedSettings(database, sealing, index),
     lanesToAudit: (node, after, limit) => lanesToAudit(database, node, after, limit),
-    savePrint: (lease, { index, generation, revision }, print) =>
+    savePrint: (lease, { index, physicalUid, revision }, print) =>
       holding(database, lease, async (client) => {
         await client.query(
           `update placements set settings_print = $5
-           where index_id = $1 and generation = $2 and node_id = $3 and revision = $4 and not is_gone`,
-          [index, generation, lease.node.id, revision, JSON.stringify(print)],
+           where index_id = $1 and physical_uid = $2 and node_id = $3 and revision = $4 and not is_gone`,
+          [index, physicalUid, lease.node.id, revision, JSON.stringify(print)],
         )
         return true
       }),
@@ -92,8 +92,8 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         )
         return true
       }),
-    recordPartial: (lease, index, position, partial) =>
-      holding(database, lease, (client) => savePartial(client, lease.node.id, index, position, partial)),
+    recordPartial: (lease, placement, position, partial) =>
+      holding(database, lease, (client) => savePartial(client, placement, position, partial)),
     async advance(lease, placement, applied, outcomes, proof) {
       const effects = await holding(database, lease, (client) =>
         recordProgress(client, deps, { placement, applied, outcomes, proof }),
@@ -102,10 +102,8 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       tell(effects)
       return true
     },
-    async giveTurns(lease, { index }, position) {
-      const effects = await holding(database, lease, (client) =>
-        giveTurns(client, deps, index, lease.node.id, position),
-      )
+    async giveTurns(lease, placement, position) {
+      const effects = await holding(database, lease, (client) => giveTurns(client, deps, placement, position))
       if (effects !== false) tell(effects)
       return effects !== false
     },
@@ -177,7 +175,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     },
     async restart(lease, placement) {
       const isRestarted = await holding(database, lease, async (client) => {
-        const events = await emptyPlacements(client, lease.node.id, placement.index, clock.now())
+        const events = await emptyPlacements(client, lease.node.id, placement.physicalUid, clock.now())
         await recordEvents(client, events)
         return true
       })
@@ -201,19 +199,19 @@ export function tellerOf(signals: Pick<Signals, 'send'>) {
   }
 }
 
-/** Puts the placements of a node, or of one index on it, back to the beginning. Answers the events to record. */
+/** Puts the placements of a node, or one of them, back to the beginning. Answers the events to record. */
 async function emptyPlacements(
   client: PoolClient,
   node: NodeId,
-  index: IndexId | null,
+  physicalUid: string | null,
   now: number,
 ): Promise<readonly Omit<CatalogueEvent, 'version'>[]> {
   // Locked by a statement of its own: the next one sees what other replicas completed before.
   const { rows } = await client.query<{ id: string; project_id: string }>(
     `select i.id, i.project_id from indexes i where i.id in (
-       select index_id from placements where node_id = $1 and not is_gone and ($2::uuid is null or index_id = $2)
+       select index_id from placements where node_id = $1 and not is_gone and ($2::text is null or physical_uid = $2)
      ) order by i.id for no key update`,
-    [node, index],
+    [node, physicalUid],
   )
   await client.query(
     `with emptied as (
@@ -221,9 +219,10 @@ async function emptyPlacements(
          turn_position = 0, turn_role = null,
          state = case when p.state = any($4::text[]) and i.completed > 0 then 'filling' else p.state end
        from indexes i where p.node_id = $1 and not p.is_gone and i.id = p.index_id and i.id = any($3::uuid[])
+         and ($5::text is null or p.physical_uid = $5)
      )
      update indexes i set behind_since = coalesce(behind_since, $2) where i.id = any($3::uuid[]) and i.head > 0`,
-    [node, now, rows.map(({ id }) => id), statesWhere(isInSync)],
+    [node, now, rows.map(({ id }) => id), statesWhere(isInSync), physicalUid],
   )
   return rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id }))
 }

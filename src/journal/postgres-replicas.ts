@@ -28,8 +28,10 @@ export function openPostgresReplicas(deps: ReplicaDependencies): ReplicaJournal 
       if (placement !== undefined) tell({ finished: undefined, isCatalogueChanged: true, woken: [] })
       return placement
     },
-    async changeReplica(index, node, change) {
-      const { outcome, effects } = await transact(database, (client) => editReplica(client, deps, index, node, change))
+    async changeReplica(index, replica, change) {
+      const { outcome, effects } = await transact(database, (client) =>
+        editReplica(client, deps, index, replica, change),
+      )
       tell(effects)
       return outcome
     },
@@ -80,7 +82,7 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
       `select i.project_id, i.read_uid, i.spread, i.head, i.completed, i.byte_count, i.primary_key, (
          select json_agg(json_build_object('index_id', p.index_id, 'generation', p.generation, 'shards', p.shards,
            'node_id', p.node_id, 'physical_uid', p.physical_uid, 'state', p.state, 'applied', p.applied,
-           'revision', p.revision, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id)
+           'revision', p.revision, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id, p.physical_uid)
          from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
        ) as replicas
        from indexes i where i.id = $1 and not i.is_gone`,
@@ -136,22 +138,20 @@ async function addReplica(
   if (nodes.length === 0 || row === undefined || row.uid === null) return undefined
   const generation = row.generation ?? 1
   const { rows: known } = await client.query<PlacementRow>(
-    'select * from placements where index_id = $1 and generation = $2 and node_id = $3 and not is_gone',
-    [index, generation, node],
+    `select * from placements where index_id = $1 and generation = $2 and node_id = $3 and shards = $4::int[]
+       and state = 'copying' and not is_gone`,
+    [index, generation, node, shards],
   )
   if (known[0] !== undefined) return decodePlacement(known[0])
   const physicalUid = await freeName(client, node, row.ref, row.uid)
-  // The row of an earlier stay on the node takes another name; what still comes for that one finds nothing of this replica.
+  // The rows of earlier stays keep their names: what still comes for those finds nothing of this replica. Its marks are none of theirs.
   const { rows: placed } = await client.query<PlacementRow>(
-    `insert into placements (index_id, generation, shards, node_id, physical_uid, state)
-     values ($1, $2, $3, $4, $5, 'copying')
-     on conflict (index_id, generation, node_id) do update set
-       shards = excluded.shards, physical_uid = excluded.physical_uid, state = excluded.state, is_gone = false, must_drop = false, applied = 0,
-       applied_bytes = 0, proof_task = null, proof_mark = null, settings_print = null, revision = placements.revision + 1
+    `insert into placements (index_id, generation, shards, node_id, physical_uid, state, revision)
+     select $1, $2, $3, $4, $5, 'copying', coalesce(max(revision) + 1, 0) from placements where index_id = $1 and node_id = $4
      returning *`,
     [index, generation, shards, node, physicalUid],
   )
-  assert(placed[0] !== undefined, 'an upsert answers its row')
+  assert(placed[0] !== undefined, 'an insert answers its row')
   await client.query('update nodes set index_count = index_count + 1 where id = $1', [node])
   await recordEvents(client, [{ entity: 'index', project: row.project_id, entityId: index }])
   return decodePlacement(placed[0])
@@ -179,18 +179,18 @@ export async function removeReplica(
   lease: NodeLease,
   placement: Placement,
 ): Promise<boolean> {
-  const { index, generation, node, revision } = placement
+  const { index, physicalUid, node, revision } = placement
   const isRemoved = await holding(deps.database, lease, async (client) => {
     const { rows } = await client.query<{ project_id: string }>(
       `with gone as (
          update placements set is_gone = true
-         where index_id = $1 and generation = $2 and node_id = $3 and revision = $4 and state = 'leaving' and not is_gone
+         where index_id = $1 and physical_uid = $2 and node_id = $3 and revision = $4 and state = 'leaving' and not is_gone
          returning node_id
        ), counted as (
          update nodes n set index_count = greatest(0, n.index_count - 1) from gone where n.id = gone.node_id
        )
        select i.project_id from indexes i, gone where i.id = $1`,
-      [index, generation, node, revision],
+      [index, physicalUid, node, revision],
     )
     await client.query(
       `update indexes i set behind_since = null where i.id = $1 and not exists (

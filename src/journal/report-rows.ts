@@ -1,8 +1,9 @@
 /** What replicas of spread indexes say of changes that are not complete yet, as rows. */
 import type { PoolClient } from 'pg'
-import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
+import type { IndexId, Placement } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import { selectIndexes } from './index-rows.ts'
 import type { Report } from './joint-progress.ts'
 import type { ChangeOutcome } from './ports.ts'
@@ -12,18 +13,18 @@ import type { ReplicaStanding } from './write-index.ts'
 /** Safe to repeat: the newest report of a replica counts. */
 export async function saveReports(
   client: PoolClient,
-  { index, generation, node }: Placement,
+  { index, physicalUid, node }: Placement,
   outcomes: readonly ChangeOutcome[],
 ): Promise<void> {
   if (outcomes.length === 0) return
   await client.query({
     name: 'save-reports',
-    text: `insert into reports (index_id, position, generation, node_id, outcome)
+    text: `insert into reports (index_id, position, physical_uid, node_id, outcome)
       select $1, position, $2, $3, outcome from unnest($4::bigint[], $5::text[]) as r (position, outcome)
-      on conflict (index_id, position, generation, node_id) do update set outcome = excluded.outcome`,
+      on conflict (index_id, position, node_id, physical_uid) do update set outcome = excluded.outcome`,
     values: [
       index,
-      generation,
+      physicalUid,
       node,
       outcomes.map(({ position }) => position),
       outcomes.map((outcome) => JSON.stringify(outcome)),
@@ -40,16 +41,16 @@ export async function takeReports(
 ): Promise<ReadonlyMap<number, readonly Report[]>> {
   const reports = new Map<number, Report[]>()
   if (through <= after) return reports
-  const { rows } = await client.query<{ position: number; node_id: string; outcome: string }>({
+  const { rows } = await client.query<ReportRow & { position: number }>({
     name: 'take-reports',
     text: `with taken as (
-        delete from reports where index_id = $1 and position <= $2 returning position, node_id, outcome
+        delete from reports where index_id = $1 and position <= $2 returning position, node_id, physical_uid, outcome
       )
       select * from taken where position > $3 order by position`,
     values: [index, through, after],
   })
   for (const row of rows) {
-    const report = { node: row.node_id, outcome: JSON.parse(row.outcome) as ChangeOutcome }
+    const report = reportIn(row)
     const others = reports.get(row.position)
     if (others === undefined) reports.set(row.position, [report])
     else others.push(report)
@@ -59,12 +60,18 @@ export async function takeReports(
 
 /** The reports of one position. */
 export async function reportsOf(client: PoolClient, index: IndexId, position: number): Promise<readonly Report[]> {
-  const { rows } = await client.query<{ node_id: string; outcome: string }>({
+  const { rows } = await client.query<ReportRow>({
     name: 'reports-of',
-    text: 'select node_id, outcome from reports where index_id = $1 and position = $2',
+    text: 'select node_id, physical_uid, outcome from reports where index_id = $1 and position = $2',
     values: [index, position],
   })
-  return rows.map((row) => ({ node: row.node_id, outcome: JSON.parse(row.outcome) as ChangeOutcome }))
+  return rows.map(reportIn)
+}
+
+type ReportRow = { node_id: string; physical_uid: string; outcome: string }
+
+function reportIn({ node_id: node, physical_uid: physicalUid, outcome }: ReportRow): Report {
+  return { replica: replicaId({ node, physicalUid }), outcome: JSON.parse(outcome) as ChangeOutcome }
 }
 
 export async function deleteReports(client: PoolClient, index: IndexId): Promise<void> {
@@ -90,7 +97,7 @@ export async function isContradicted(
 /** Served by changes_position (index_id, position) and the key of reports. */
 export async function failedOn(
   database: Database,
-  { index, generation, node }: Placement,
+  { index, physicalUid, node }: Placement,
   positions: readonly number[],
 ): Promise<readonly number[]> {
   if (positions.length === 0) return []
@@ -101,9 +108,9 @@ export async function failedOn(
         where index_id = $1 and position = any($2::bigint[]) and finished_at is not null and status = 'failed'
         union
         select position from reports
-        where index_id = $1 and position = any($2::bigint[]) and generation = $3 and node_id = $4
+        where index_id = $1 and position = any($2::bigint[]) and physical_uid = $3 and node_id = $4
           and outcome::json->>'status' = 'failed'`,
-      values: [index, positions, generation, node],
+      values: [index, positions, physicalUid, node],
     }),
   )
   return rows.map(({ position }) => position)
@@ -128,13 +135,13 @@ export async function settingsTurns(
       replicas: ReplicaStanding[] | null
       created_at: number | null
       may_hold_documents: boolean
-      reports: { position: number; node: NodeId; outcome: string }[] | null
+      reports: (ReportRow & { position: number })[] | null
     }>({
       name: 'settings-turns',
       text: `${selectIndexes(
         false,
         `(
-          select json_agg(json_build_object('position', r.position, 'node', r.node_id, 'outcome', r.outcome))
+          select json_agg(json_build_object('position', r.position, 'node_id', r.node_id, 'physical_uid', r.physical_uid, 'outcome', r.outcome))
           from reports r where r.index_id = i.id and r.position = any($2::bigint[])
         ) as reports`,
       )} where i.id = $1 and i.spread is not null`,
@@ -144,10 +151,7 @@ export async function settingsTurns(
   const [one] = found
   if (one === undefined) return new Map()
   const terms = { mayMix: mayMix({ createdAt: one.created_at, mayHoldDocuments: one.may_hold_documents }) }
-  const reportsAt = (at: number) =>
-    (one.reports ?? [])
-      .filter(({ position }) => position === at)
-      .map(({ node, outcome }) => ({ node, outcome: JSON.parse(outcome) as ChangeOutcome }))
+  const reportsAt = (at: number) => (one.reports ?? []).filter(({ position }) => position === at).map(reportIn)
   return new Map(
     turning.map(({ position, finished_at }) => {
       const at = position ?? 0

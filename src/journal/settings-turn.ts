@@ -11,8 +11,8 @@
  * settings of before and loses nothing else.
  */
 import type { ErrorBody } from '../api/errors.ts'
-import type { NodeId } from '../store/catalogue.ts'
 import { isInSync, isRead } from '../topology/placement-states.ts'
+import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import type { Report } from './joint-progress.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
 
@@ -74,34 +74,35 @@ function shardsOf(replicas: readonly ReplicaStanding[]): ReadonlySet<number> {
 export function nextTurns(
   replicas: readonly ReplicaStanding[],
   position: number,
-  { asking, mayMix }: { readonly asking?: NodeId; readonly mayMix: boolean },
-): readonly NodeId[] {
+  { asking, mayMix }: { readonly asking?: ReplicaId; readonly mayMix: boolean },
+): readonly ReplicaId[] {
   const inSync = replicas.filter(isInSync)
   const first = inSync.filter((replica) => isTaking(replica, position))
   if (holdAll(first, inSync)) return []
   const isLate = ({ turn, isLive, ...replica }: ReplicaStanding) =>
     !isInSync(replica) && isLive && turn?.role === 'late' && turn.ageMs < latecomersMs
   if (!mayMix && first.length === 0 && replicas.some(isLate)) return []
-  const leader = inSync.find(({ node }) => node === asking) ?? inSync[0]
+  const leader = inSync.find((replica) => replicaId(replica) === asking) ?? inSync[0]
   if (leader === undefined) return []
   const begun = first.length > 0 ? first : [leader]
   const chosen = mayMix ? inSync : (firstSet(inSync, begun) ?? inSync)
   // Who has passed it by, since it was refused or changes nothing, does not come back to it.
-  return nodesOf(chosen.filter((replica) => !isTaking(replica, position) && replica.applied < position))
+  return chosen.filter((replica) => !isTaking(replica, position) && replica.applied < position).map(replicaId)
 }
 
 /** The replicas with the turns that they are given now. */
 export function withTurns(
   replicas: readonly ReplicaStanding[],
   position: number,
-  terms: { readonly asking: NodeId; readonly mayMix: boolean },
+  terms: { readonly asking: ReplicaId; readonly mayMix: boolean },
 ): readonly ReplicaStanding[] {
   const given = nextTurns(replicas, position, terms)
   const isLed = openTurn(replicas) === position
   const leader = given.includes(terms.asking) ? terms.asking : given[0]
   return replicas.map((replica): ReplicaStanding => {
-    if (!given.includes(replica.node)) return replica
-    const role = !isLed && replica.node === leader ? 'lead' : 'follow'
+    const id = replicaId(replica)
+    if (!given.includes(id)) return replica
+    const role = !isLed && id === leader ? 'lead' : 'follow'
     return { ...replica, turn: { position, role, ageMs: 0 } }
   })
 }
@@ -151,7 +152,7 @@ export type TurnVerdict =
   | { readonly kind: 'open' }
   | { readonly kind: 'refused'; readonly error: ErrorBody }
   /** `deviant`: they refused what others took for all of their shards: they are not what they should be. */
-  | { readonly kind: 'accepted'; readonly deviant: readonly NodeId[] }
+  | { readonly kind: 'accepted'; readonly deviant: readonly ReplicaId[] }
 
 /** @param reports  of the change. */
 export function turnVerdict(
@@ -161,28 +162,29 @@ export function turnVerdict(
 ): TurnVerdict {
   const inSync = replicas.filter(isInSync)
   const first = inSync.filter((replica) => isTaking(replica, position))
-  const reportOf = new Map(reports.map(({ node, outcome }) => [node, outcome]))
-  const accepting = first.filter(({ node }) => reportOf.get(node)?.status === 'succeeded')
+  const reportOf = new Map(reports.map(({ replica, outcome }) => [replica, outcome]))
+  const outcomeOf = (replica: ReplicaStanding) => reportOf.get(replicaId(replica))
+  const accepting = first.filter((replica) => outcomeOf(replica)?.status === 'succeeded')
   // A refusal that others were told of stays one, whoever leads by now.
-  const refusing = inSync.filter(({ node }) => reportOf.get(node)?.status === 'failed')
-  const error = refusing.map(({ node }) => reportOf.get(node)?.error ?? null).find((found) => found !== null) ?? null
+  const refusing = inSync.filter((replica) => outcomeOf(replica)?.status === 'failed')
+  const error = refusing.map((replica) => outcomeOf(replica)?.error ?? null).find((found) => found !== null) ?? null
   if (error !== null && accepting.length === 0) return { kind: 'refused', error }
   const through = inSync.filter(({ applied }) => applied >= position)
   if (first.some(({ applied }) => applied < position) || !holdAll(through, inSync)) return { kind: 'open' }
-  if (holdAll(accepting, inSync)) return { kind: 'accepted', deviant: refusing.map(({ node }) => node) }
+  if (holdAll(accepting, inSync)) return { kind: 'accepted', deviant: refusing.map(replicaId) }
   return error === null ? { kind: 'open' } : { kind: 'refused', error }
 }
 
 /** What a lane must know of a settings change before it goes on. */
 export interface SettingsTurn {
   /** They may take it now. */
-  readonly takers: readonly NodeId[]
+  readonly takers: readonly ReplicaId[]
   /** Somebody must ask: for turns, or that what those with a turn made of it counts, since who held them up began anew. */
   readonly isOpen: boolean
   /** Why it was refused: nobody else need try. */
   readonly refusal: ErrorBody | null
   /** They hold, or may hold, the change, which failed. */
-  readonly undoers: readonly NodeId[]
+  readonly undoers: readonly ReplicaId[]
 }
 
 /** @param isOver  the change has ended. */
@@ -193,11 +195,11 @@ export function settingsTurn(
   { isOver, mayMix }: { readonly isOver: boolean; readonly mayMix: boolean },
 ): SettingsTurn {
   const undoers = replicas.filter(({ turn }) => turn?.position === position && turn.role === 'undo')
-  const nobody = { takers: [], isOpen: false, refusal: null, undoers: undoers.map(({ node }) => node) }
+  const nobody = { takers: [], isOpen: false, refusal: null, undoers: undoers.map(replicaId) }
   if (isOver) {
     const mustPause = ({ turn }: ReplicaStanding) =>
       turn?.position === position && turn.role === 'late' && turn.ageMs < turnPauseMs
-    return { ...nobody, takers: nodesOf(replicas.filter((replica) => !mustPause(replica))) }
+    return { ...nobody, takers: replicas.filter((replica) => !mustPause(replica)).map(replicaId) }
   }
   const verdict = turnVerdict(replicas, position, reports)
   if (verdict.kind === 'refused') return { ...nobody, refusal: verdict.error }
@@ -208,14 +210,14 @@ export function settingsTurn(
   const isLed = reports.some(({ outcome }) => outcome.status === 'succeeded')
   const takers = isLed ? ready : ready.filter((replica) => replica === leader)
   const isOpen = verdict.kind === 'accepted' || nextTurns(replicas, position, { mayMix }).length > 0
-  return { ...nobody, takers: nodesOf(takers), isOpen }
+  return { ...nobody, takers: takers.map(replicaId), isOpen }
 }
 
 /** Which replicas have another turn, or another state, behind a step of their index. */
 export interface TurnedReplicas {
   readonly replicas: readonly ReplicaStanding[]
   /** They are put back to the beginning. */
-  readonly deviant: readonly NodeId[]
+  readonly deviant: readonly ReplicaId[]
 }
 
 /** The first ones have the change: the others leave the in-sync set. Otherwise everything stays. */
@@ -261,8 +263,4 @@ export function turned(
     const { state, turn } = before[at] ?? replica
     return replica.state !== state || replica.turn?.position !== turn?.position || replica.turn?.role !== turn?.role
   })
-}
-
-function nodesOf(replicas: readonly ReplicaStanding[]): readonly NodeId[] {
-  return replicas.map(({ node }) => node)
 }

@@ -37,6 +37,7 @@ export interface WriteIndex {
 /** A replica as the transaction found it. */
 export interface ReplicaStanding extends AdmissionReplica {
   readonly node: NodeId
+  readonly physicalUid: string
   readonly generation: number
   readonly applied: number
   readonly revision: number

@@ -378,8 +378,7 @@ export class Dispatcher {
 
   /** The running lane of a placement, started if it is not. */
   #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
-    const { index, generation } = state.placement
-    const key = `${index}:${generation}`
+    const key = state.placement.physicalUid
     const running = lanes.get(key)
     if (running !== undefined) {
       const isLeaving = state.placement.state === 'leaving'

@@ -3,6 +3,7 @@
  * changes of a backlog go out as one (`bundle.ts`).
  */
 import type { LaneChange, SettingsPrint } from '../journal/ports.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import { type Bundle, planBundle } from './bundle.ts'
 import { BundlePayloads } from './bundle-payloads.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
@@ -97,7 +98,7 @@ export class LaneSender {
       // Nothing overtakes it: what was sent behind it would look as if it had been forgotten.
       return course.take({ ...skipped(item, { error: null }), isSingle: true })
     }
-    if (item.turn !== undefined && !item.turn.takers.includes(course.placement.node)) {
+    if (item.turn !== undefined && !item.turn.takers.includes(replicaId(course.placement))) {
       await course.turns.wait(item, item.turn, flow)
       return course.ahead.forget()
     }

@@ -5,6 +5,7 @@
 import type { LaneChange } from '../journal/ports.ts'
 import type { SettingsTurn } from '../journal/settings-turn.ts'
 import type { Placement } from '../store/catalogue.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import type { IndexOnNode } from './index-on-node.ts'
 import { LeaseLost, type NodeSession } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
@@ -50,7 +51,7 @@ export class LaneTurns {
 
   /** The change failed, and the node may hold it. */
   mustUndo({ turn }: LaneChange): boolean {
-    return turn?.undoers.includes(this.#placement.node) === true
+    return turn?.undoers.includes(replicaId(this.#placement)) === true
   }
 
   /** The replica is built anew. */

@@ -3,8 +3,9 @@ import { completeSettings } from '../api/settings.ts'
 import type { Resolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { clientMessage } from '../search/refusals.ts'
-import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
+import type { IndexId, Placement } from '../store/catalogue.ts'
 import { isInSync } from '../topology/placement-states.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import { scratchPrefix } from './edit-resolution.ts'
 import { ask, LeaseLost, type NodeSession, sendAndWait } from './node-session.ts'
 import { resolveChange } from './resolution.ts'
@@ -36,11 +37,11 @@ export interface ResolvingTerms {
 function missingShards(
   { own }: ShardView,
   { partials, resolvers }: LaneChange,
-  node: NodeId,
+  placement: Placement,
   isOverdue: boolean,
 ): readonly number[] {
   const recorded = new Set(partials.flatMap(({ shards }) => shards))
-  const turn = isOverdue || resolvers === undefined ? own : new Set(resolvers.get(node))
+  const turn = isOverdue || resolvers === undefined ? own : new Set(resolvers.get(replicaId(placement)))
   return [...own].filter((shard) => turn.has(shard) && !recorded.has(shard)).sort((a, b) => a - b)
 }
 
@@ -77,7 +78,7 @@ export async function recordResolution(
 ): Promise<Resolving> {
   const { deps, lease, engine } = session
   const { index, physicalUid } = placement
-  const shards = view === null ? null : missingShards(view, item, lease.node.id, isOverdue)
+  const shards = view === null ? null : missingShards(view, item, placement, isOverdue)
   const isMine = shards === null ? await maySpeak(session, placement) : shards.length > 0
   if (!isMine || !(await isAgreed(session, item))) return { kind: 'waiting' }
   const resolving = resolveChange(
@@ -85,7 +86,8 @@ export async function recordResolution(
       engine,
       journal: deps.journal,
       physicalUid,
-      scratchUid: `${scratchPrefix}${tag}`,
+      // Another replica of the index on the node may have the same tag.
+      scratchUid: `${scratchPrefix}${tag}_${placement.shards[0] ?? 0}`,
       isSecondTry,
       scope: view && shards && { shards, of: view.shards },
       ask: (call) => ask(session, call),
@@ -106,7 +108,7 @@ export async function recordResolution(
   const { resolution } = found
   const isKept = await (shards === null
     ? deps.journal.recordResolution(lease, index, position, resolution)
-    : deps.journal.recordPartial(lease, index, position, {
+    : deps.journal.recordPartial(lease, placement, position, {
         shards,
         resolution: await cleared(session, index, resolution),
       }))

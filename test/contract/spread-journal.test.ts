@@ -261,8 +261,8 @@ function disagreement(source: StoreSource) {
     const { placement } = await fleet.lane('n0')
     const resolution = { puts: null, merge: false, deletes: null, putCount: 0, deleteCount: 0, error: null }
     const { laneJournal } = fleet.store
-    const record = (node: string, shards: number[], deleteCount: number) =>
-      laneJournal.recordPartial(fleet.lease(node), placement.index, 2, {
+    const record = async (node: string, shards: number[], deleteCount: number) =>
+      laneJournal.recordPartial(fleet.lease(node), (await fleet.lane(node)).placement, 2, {
         shards,
         resolution: { ...resolution, deleteCount },
       })
@@ -289,7 +289,7 @@ function disagreement(source: StoreSource) {
     const { laneJournal } = fleet.store
     const resolution = { puts: null, merge: false, deletes: null, putCount: 0, deleteCount: 0, error: null }
     const record = () =>
-      laneJournal.recordPartial(fleet.lease('n0'), early.placement.index, 2, { shards: [0, 1], resolution })
+      laneJournal.recordPartial(fleet.lease('n0'), early.placement, 2, { shards: [0, 1], resolution })
     const partials = async () => (await laneJournal.read(early.placement.index, 1, 10, 1e6))[0]?.partials.length
     assert.equal(await record(), true)
     assert.equal(await partials(), 0)
@@ -300,6 +300,8 @@ function disagreement(source: StoreSource) {
 }
 
 const settings: Operation = { kind: 'settings', settings: { stopWords: ['a'] } }
+
+const nodeOf = (replica: string) => replica.split('/')[0] ?? ''
 
 /** One document everywhere; a settings change waits at position 2. By default two groups of two nodes. */
 async function openGroups(source: StoreSource, groups = [0, 0, 1, 1], replicationFactor = 1) {
@@ -315,7 +317,8 @@ async function openGroups(source: StoreSource, groups = [0, 0, 1, 1], replicatio
   const turn = async () => {
     const found = (await laneJournal.read(placement.index, 1, 10, 1e6))[0]?.turn
     must(found !== undefined, 'a settings change has turns')
-    return found
+    const { takers, undoers } = found
+    return { ...found, takers: takers.map(nodeOf), undoers: undoers.map(nodeOf) }
   }
   /** Takers at the moment, sorted, when there are as many or a second has passed. */
   const takers = async (count: number) => {

@@ -7,6 +7,7 @@
 import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
 import type { NodeId } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
+import { replicaId } from '../../topology/replica-id.ts'
 import { compareReplicas } from './comparison.ts'
 import {
   dropIndex,
@@ -62,7 +63,7 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   else if ((await copySnapshot(context, ...places)) === 'lost') return 'lost'
   const { from = 0 } = context.move.progress
   await markCopied(context, places[1], from)
-  return begun(await replicas.changeReplica(move.index, move.target, { kind: 'begin', applied: from }))
+  return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: from }))
 }
 
 /** A disk that takes the place of another has another marker. */
@@ -115,22 +116,23 @@ async function switchOver(context: StepContext): Promise<MoveEvent | undefined> 
 
 async function handOver(context: StepContext, to: NodeId, from: NodeId): Promise<boolean> {
   const { move, replicas, keep, catalogue } = context
-  const change = (node: NodeId, kind: 'admit' | 'part' | 'keep') => replicas.changeReplica(move.index, node, { kind })
+  const change = (replica: Replica, kind: 'admit' | 'part' | 'keep') =>
+    replicas.changeReplica(move.index, replicaId(replica), { kind })
   const standing = await replicas.standing(move.index)
   const [source, target] = standing === undefined ? [] : [replicaOn(standing, from), replicaOn(standing, to)]
   if (target === undefined) throw new Error(`the replica on ${to} is gone`)
   if (target.state !== 'active') {
     await letGatewaysIn(context, to)
-    await change(to, 'admit')
+    await change(target, 'admit')
     return false
   }
   if (source === undefined || source.state === 'standby') return true
   if (source.state !== 'parting' || move.progress.version === undefined) {
-    if ((await change(from, 'part')) !== 'done') return false
+    if ((await change(source, 'part')) !== 'done') return false
     await keep({ version: await catalogue.version() })
   }
   if (!(await isTakenOver(context))) return false
-  return (await change(from, 'keep')) === 'done'
+  return (await change(source, 'keep')) === 'done'
 }
 
 /** Whoever is routed to the node can read there. */
@@ -157,7 +159,7 @@ async function leave(context: StepContext, standing: IndexStanding, node: NodeId
   if (replica === undefined) return 'done'
   for (const kind of ['keep', 'leave'] as const satisfies readonly ReplicaChange['kind'][]) {
     if (replica.state === 'leaving') return undefined
-    const outcome = await replicas.changeReplica(move.index, node, { kind })
+    const outcome = await replicas.changeReplica(move.index, replicaId(replica), { kind })
     if (outcome === 'needed') throw new Error(`the index would not be whole without its replica on ${node}`)
   }
   return undefined
