@@ -22,8 +22,8 @@ import {
   createLogger,
   databaseOf,
   type Host,
-  nodeAdder,
   openOwnStore,
+  operatorDeps,
   startControl,
   startDatabase,
   startEmbeddedEngine,
@@ -97,7 +97,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   announce(lock, null, database)
   const metrics = createMetrics(config)
   const gateways = { ask: notStarted }
-  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
+  await startOperator(config, metrics, gateways, operatorDeps(host, config, store, supervisor, logger), supervisor)
   await startEngines(host, context, store, supervisor, logger)
   const traces = await startTraces(host, config, supervisor, logger)
   await startWorker(host, config, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
@@ -126,7 +126,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   const store = await startStore(host, config, database, supervisor, logger, mayWait)
   const metrics = createMetrics(config)
   const gateways = { ask: roles.includes('gateway') ? notStarted : async () => [] }
-  await startOperator(config, metrics, gateways, nodeAdder(host, config, store, supervisor, logger), supervisor)
+  await startOperator(config, metrics, gateways, operatorDeps(host, config, store, supervisor, logger), supervisor)
   const traces = await startTraces(host, config, supervisor, logger)
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }

@@ -3,6 +3,7 @@ import cluster from 'node:cluster'
 import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client'
 import { metricPrefixes } from './api/names.ts'
 import type { Config } from './config/config.ts'
+import type { MoveOrders } from './control/move-orders.ts'
 import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway/gateway-admin.ts'
 import { startOperatorServer } from './gateway/operator-server.ts'
@@ -23,16 +24,22 @@ export function createMetrics({ operator }: Pick<Config, 'operator'>): Registry 
 /** Asks all gateways of this program. */
 export type AskGateways = (command: AdminCommand) => Promise<readonly AdminReply[]>
 
+/** What they do that no gateway answers. */
+export interface OperatorDeps {
+  /** Takes a node into the fleet. */
+  readonly addNode: ClusterRoutes['addNode']
+  readonly moves: MoveOrders
+}
+
 /**
  * The operators' listener, when an address is configured.
  * @param gateways  whom it asks; replaced when they have started.
- * @param addNode  takes a node into the fleet.
  */
 export async function startOperator(
   config: Config,
   metrics: Registry,
   gateways: { readonly ask: AskGateways },
-  addNode: ClusterRoutes['addNode'],
+  { addNode, moves }: OperatorDeps,
   supervisor: Supervisor,
 ): Promise<void> {
   const { address, token } = config.operator
@@ -52,6 +59,7 @@ export async function startOperator(
           defaults: { shards: shards ?? 1, replicationFactor: shards === null ? 1 : replicationFactor },
           addNode,
         },
+        moves,
         ask: (command) => gateways.ask(command),
       }),
     (server) => server.close(),

@@ -9,6 +9,7 @@ import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
+import { createMoveOrders } from './control/move-orders.ts'
 import { addNode } from './control/node-registration.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import type { TokenStore } from './control/shared-rate-limits.ts'
@@ -31,7 +32,7 @@ import { loadSealingKey, parseSealingKey, readSealingKey, type SealingKey } from
 import { runSealingCommand } from './lib/sealing-command.ts'
 import type { TlsFiles } from './lib/tls-files.ts'
 import type { Traces } from './lib/traces.ts'
-import type { AskGateways } from './metrics.ts'
+import type { AskGateways, OperatorDeps } from './metrics.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
@@ -251,7 +252,7 @@ export async function startEngines(
 const nodeNetworks = ['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7']
 
 /** Takes a node into the fleet that an operator names over HTTP (C-57, C-58). */
-export function nodeAdder(
+function nodeAdder(
   { clock }: Host,
   config: Config,
   { catalogue }: Store,
@@ -266,6 +267,20 @@ export function nodeAdder(
     const node = await addNode(wanted, { catalogue, clock, signal, fault: (url) => egress.fault(url) })
     logger.warn({ node: node.id, url: node.url, group: node.group }, 'a node was added')
     return node
+  }
+}
+
+/** What operators do over HTTP beyond asking gateways. */
+export function operatorDeps(
+  host: Host,
+  config: Config,
+  store: Store,
+  supervisor: Supervisor,
+  logger: Logger,
+): OperatorDeps {
+  return {
+    addNode: nodeAdder(host, config, store, supervisor, logger),
+    moves: createMoveOrders({ ...store, clock: host.clock, random: host.random }),
   }
 }
 

@@ -1,12 +1,15 @@
 /** `flapjack index move` and `flapjack move …`: replicas that go from node to node while they serve. */
-import { type Command, InvalidArgumentError } from 'commander'
-import { byteCount, type Decoder, duration } from '../config/field.ts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { ApiError } from '../api/errors.ts'
+import { byteCount, type Decoder, dailyWindows, duration } from '../config/field.ts'
+import { createMoveOrders, type MoveOrders, pastOf } from '../control/move-orders.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
 import { keepMsDefault, type MovePlan, openMove, planMove } from '../orchestrator/moves/open-move.ts'
 import { type Move, type MoveProgress, moveView } from '../store/moves.ts'
-import { isEnded, type MoveWish, moveSteps, stepAfter, wishesAt } from '../topology/move-steps.ts'
+import { isEnded, type MoveWish, wishesAt } from '../topology/move-steps.ts'
+import { type MovePriority, movePriorities } from '../topology/move-turns.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
@@ -19,6 +22,8 @@ interface IndexMoveOptions extends ProjectOption {
   readonly shard?: number
   readonly keep: number
   readonly rate?: number
+  readonly priority?: MovePriority
+  readonly window?: readonly string[]
   readonly wait?: boolean
   readonly dryRun?: boolean
 }
@@ -40,6 +45,16 @@ export function addIndexMove(index: Command, run: RunCommand): void {
       keepMsDefault,
     )
     .option('--rate <bytes>', 'what is copied per second at most, such as `20 MB`', parsed(byteCount(1024, 2 ** 50)))
+    .addOption(
+      new Option('--priority <priority>', 'of those that wait for a node the more urgent goes first').choices(
+        movePriorities,
+      ),
+    )
+    .option(
+      '--window <times>',
+      'begins to copy only then, in UTC, such as `22:00-06:00`; urgent moves never wait',
+      parsed(dailyWindows),
+    )
     .option('--wait', 'until the new node serves, with progress')
     .option('--dry-run', 'says what would be done, and does nothing')
     .option(...projectOption)
@@ -87,7 +102,7 @@ function parseWhole(text: string): number {
   return Number(text)
 }
 
-function parsed(decoder: Decoder<number>): (text: string) => number {
+function parsed<T>(decoder: Decoder<T>): (text: string) => T {
   return (text) => {
     const found = decoder.decode(text)
     if ('expected' in found) throw new InvalidArgumentError(`expected: ${found.expected}`)
@@ -107,13 +122,17 @@ async function moveIndex(context: CommandContext, uid: string, options: IndexMov
         `project \`${project.name}\` has no index \`${uid}\`; \`flapjack index list\``,
       )
     }
-    const { to, from, shard, keep, rate = null } = options
+    const { to, from, shard, keep, rate = null, priority, window } = options
     const order = {
       index,
       target: to,
       ...(from === undefined ? {} : { source: from }),
       ...(shard === undefined ? {} : { shard }),
-      options: { keepMs: keep, bytesPerSecond: rate },
+      options: {
+        ...{ keepMs: keep, bytesPerSecond: rate },
+        ...(priority === undefined ? {} : { priority }),
+        ...(window === undefined ? {} : { windows: window }),
+      },
     }
     const deps = { ...store, clock: systemClock, random: systemRandom }
     if (options.dryRun === true) {
@@ -160,49 +179,36 @@ async function listMoves({ config, terminal, programs }: CommandContext, options
 
 async function showMove({ config, terminal, programs }: CommandContext, id: string): Promise<void> {
   await withStore(programs, config, async (store) => {
-    const move = await requireMove(store, id)
+    const { move } = await told(ordersOf(store).find(id))
     terminal.answer(moveView(move), await moveLines(store, move))
   })
 }
 
 async function setPaused({ config, terminal, programs }: CommandContext, id: string, isPaused: boolean): Promise<void> {
   await withStore(programs, config, async (store) => {
-    const move = await requireMove(store, id)
-    if (!(await store.moves.setPaused(move.id, isPaused))) throw new CommandFailed('failed', `the move is ${move.step}`)
-    const now = (await store.moves.get(move.id)) ?? move
-    terminal.answer(moveView(now), isPaused ? `Move ${move.id} pauses.` : `Move ${move.id} goes on.`)
+    const { move } = await told(ordersOf(store).setPaused(id, isPaused))
+    terminal.answer(moveView(move), isPaused ? `Move ${move.id} pauses.` : `Move ${move.id} goes on.`)
   })
 }
 
 async function wish({ config, terminal, programs }: CommandContext, id: string, wanted: MoveWish): Promise<void> {
   await withStore(programs, config, async (store) => {
-    const move = await requireMove(store, id)
-    const steps = moveSteps.filter((step) => stepAfter(step, wanted) !== undefined)
-    if (!(await store.moves.wish(move.id, wanted, steps))) {
-      const now = (await store.moves.get(move.id)) ?? move
-      const others = wishesAt(now.step)
-      const hint = others.length === 0 ? '' : `; possible: ${others.join(', ')}`
-      throw new CommandFailed('failed', `the move is ${now.step}: it cannot be ${pastOf[wanted]} any more${hint}`)
-    }
-    const now = (await store.moves.get(move.id)) ?? move
-    terminal.answer(moveView(now), `Move ${move.id} will be ${pastOf[wanted]}.`)
+    const { move } = await told(ordersOf(store).wish(id, wanted))
+    terminal.answer(moveView(move), `Move ${move.id} will be ${pastOf[wanted]}.`)
   })
 }
 
-const pastOf: Readonly<Record<MoveWish, string>> = { cancel: 'cancelled', undo: 'undone', close: 'closed' }
+function ordersOf(store: Store): MoveOrders {
+  return createMoveOrders({ ...store, clock: systemClock, random: systemRandom })
+}
 
-/** @throws CommandFailed with exit code 3. */
-async function requireMove(store: Store, idOrIndex: string): Promise<Move> {
-  const isId = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(idOrIndex)
-  const byId = isId ? await store.moves.get(idOrIndex.toLowerCase()) : undefined
-  if (byId !== undefined) return byId
-  const names = await indexNames(store)
-  const open = (await store.moves.list({ isOpen: true }, 1_000)).filter(({ index }) => names.get(index) === idOrIndex)
-  if (open.length > 1)
-    throw new CommandFailed('usage', `several projects move a \`${idOrIndex}\`: say which move by its id`)
-  if (open[0] === undefined)
-    throw new CommandFailed('notFound', `there is no move \`${idOrIndex}\`; \`flapjack move list\``)
-  return open[0]
+/** @throws CommandFailed for what was refused. */
+function told<T>(asked: Promise<T>): Promise<T> {
+  return asked.catch((error: unknown) => {
+    if (!(error instanceof ApiError)) throw error
+    const exit = error.status === 404 ? 'notFound' : error.status === 400 ? 'usage' : 'failed'
+    throw new CommandFailed(exit, error.message)
+  })
 }
 
 async function indexNames({ catalogue }: Pick<Store, 'catalogue'>): Promise<ReadonlyMap<string, string>> {
@@ -215,6 +221,8 @@ function stepText({ step, isPaused, wish: wanted }: Move): string {
 
 function progressText({ step, progress, failure, updatedAt }: Move): string {
   if (failure !== null) return failure
+  if (progress.waitsFor === 'turn') return 'others copy from or to its nodes'
+  if (progress.waitsFor === 'window') return 'waits for its time of day'
   const { documents, documentCount, bytes = 0, compared, copyStartedAt, keepUntil } = progress
   if (step === 'copying' && progress.copy === 'snapshot') return snapshotText(progress, copyStartedAt, updatedAt)
   if (step === 'copying' && documentCount !== undefined && documents !== undefined) {

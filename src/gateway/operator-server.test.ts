@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
+import { createMoveOrders } from '../control/move-orders.ts'
 import { openMemoryStore } from '../journal/open-memory-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -30,7 +31,8 @@ const away = (): Promise<never> => Promise.reject(new StoreUnavailable('away'))
 
 /** A gateway without any database, and its operators' listener. */
 async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator: OperatorServer }> {
-  const { catalogue, journal } = openMemoryStore({ clock: systemClock, random: seededRandom(1) })
+  const drawn = { clock: systemClock, random: seededRandom(1) }
+  const { catalogue, journal, ...store } = openMemoryStore(drawn)
   const absent: Catalogue = { ...catalogue, snapshot: away, changesAfter: away, version: away }
   const gateway = await startGateway({
     httpAddr: '127.0.0.1:0',
@@ -48,6 +50,7 @@ async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator:
       addNode: async (node) => ({ ...node, state: 'active' }),
     },
     ask: async (command) => [await gateway.admin(command)],
+    moves: createMoveOrders({ ...store, catalogue, ...drawn }),
   })
   ending.push(() => operator.close())
   return { gateway, operator }

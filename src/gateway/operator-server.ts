@@ -5,11 +5,13 @@
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { errorBody } from '../api/errors.ts'
+import type { MoveOrders } from '../control/move-orders.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
 import { tokenDigest } from '../lib/token-digest.ts'
 import { answerCluster, type ClusterRoutes } from './cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway-admin.ts'
+import { answerMoves } from './move-routes.ts'
 
 export interface OperatorServer {
   readonly url: string
@@ -25,6 +27,7 @@ export interface OperatorOptions {
   /** Of `/internal/…` and `/_miroir/…`; null = nobody may ask. */
   readonly token: string | null
   readonly cluster: ClusterRoutes
+  readonly moves: MoveOrders
   /** Replies of all gateways of this program, in no particular order. */
   readonly ask: (command: AdminCommand) => Promise<readonly AdminReply[]>
 }
@@ -89,8 +92,7 @@ async function answerMiroir(
   url: URL,
   { token, ask, cluster }: OperatorOptions,
 ): Promise<void> {
-  const send = ({ status, body }: AdminReply) =>
-    void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  const send = (reply: AdminReply) => sendReply(response, reply)
   const key = request.headers['x-admin-key']
   if (!mayAsk(token, typeof key === 'string' ? key : bearerOf(request))) {
     response.setHeader('connection', 'close')
@@ -115,11 +117,14 @@ async function answerInternal(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  { token, ask }: OperatorOptions,
+  { token, ask, moves }: OperatorOptions,
 ): Promise<void> {
   if (!mayAsk(token, bearerOf(request))) {
     return void response.writeHead(401, { connection: 'close' }).end()
   }
+  const { method = 'GET' } = request
+  const moved = await answerMoves({ method, url, body: () => readBody(request) }, moves)
+  if (moved !== undefined) return sendReply(response, moved)
   const route = `${request.method} ${url.pathname}`
   const command = await commandOf(route, url, request)
   if (command === 'bad-body') {
@@ -169,6 +174,10 @@ async function readBody(request: IncomingMessage): Promise<Json | undefined> {
   } catch {
     return undefined
   }
+}
+
+function sendReply(response: ServerResponse, { status, body }: AdminReply): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 /** The worst status of all, and each gateway's own answer. */

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { createMoveOrders } from '../control/move-orders.ts'
+import { openMemoryStore } from '../journal/open-memory-store.ts'
+import { systemClock } from '../lib/clock.ts'
+import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { seededRandom } from '../lib/random.ts'
+import { answerMoves } from './move-routes.ts'
+
+const drawn = { clock: systemClock, random: seededRandom(1) }
+
+/** Two projects, the first of which has an index `books` on one of two nodes. */
+async function start() {
+  const store = openMemoryStore(drawn)
+  const organisation = await store.catalogue.createOrganisation('Acme')
+  const [shop, other] = [
+    await store.catalogue.createProject({ organisation: organisation.id, name: 'shop' }),
+    await store.catalogue.createProject({ organisation: organisation.id, name: 'other' }),
+  ]
+  for (const id of ['n1', 'n2'])
+    await store.catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'local', key: null })
+  const create = (project: string, uid: string) =>
+    store.journal.append({
+      ...{ project, uid, operation: { kind: 'index-create', primaryKey: null }, customMetadata: null },
+      ...{ mayCreateIndex: true, refusal: null, payload: null },
+    })
+  await create(shop.id, 'books')
+  const orders = createMoveOrders({ ...store, ...drawn })
+  const ask = async (method: string, path: string, body?: Json): Promise<{ status: number; body: JsonObject }> => {
+    const url = new URL(`http://operator/internal/moves${path}`)
+    const reply = await answerMoves({ method, url, body: async () => body }, orders)
+    assert.ok(reply !== undefined && isObject(reply.body))
+    return { status: reply.status, body: reply.body }
+  }
+  const [home] = (await store.catalogue.snapshot()).placements
+  const target = home?.node === 'n1' ? 'n2' : 'n1'
+  return { ask, create, target, other }
+}
+
+test('an operator plans a move, opens it, follows it, and cancels it', async () => {
+  const { ask, target } = await start()
+  const plan = await ask('POST', '', { index: 'books', to: target, dryRun: true })
+  assert.deepEqual([plan.status, plan.body.target, plan.body.ahead], [200, target, 0])
+  assert.deepEqual((await ask('GET', '')).body, { results: [] })
+
+  const order = { index: 'books', to: target, keepMs: 5, priority: 'low', windows: ['22:00-06:00'] }
+  const opened = await ask('POST', '', order)
+  assert.equal(opened.status, 202)
+  assert.deepEqual(opened.body.options, {
+    ...{ keepMs: 5, bytesPerSecond: null, priority: 'low', windows: ['22:00-06:00'] },
+  })
+  assert.equal((await ask('POST', '', order)).status, 409)
+  assert.equal((await ask('POST', '/books/pause')).body.isPaused, true)
+  assert.equal((await ask('POST', `/${opened.body.id}/resume`)).body.isPaused, false)
+  const refused = await ask('POST', '/books/undo')
+  assert.deepEqual([refused.status, refused.body.code], [409, 'miroir_conflict'])
+  assert.match(String(refused.body.message), /possible: cancel/)
+  assert.equal((await ask('POST', '/books/cancel')).body.wish, 'cancel')
+  const { indexUid, step } = (await ask('GET', `/${opened.body.id}`)).body
+  assert.deepEqual([indexUid, step], ['books', 'planned'])
+  const { results } = (await ask('GET', '?open=true&project=shop')).body
+  assert.ok(Array.isArray(results) && results.length === 1)
+  assert.deepEqual((await ask('GET', '?project=other')).body, { results: [] })
+})
+
+test('what cannot be done is refused in words, and nothing is left of it', async () => {
+  const { ask, create, target, other } = await start()
+  const refusals: readonly (readonly [string, string, Json | undefined, number])[] = [
+    ['GET', '/nothing', undefined, 404],
+    ['GET', '/%zz', undefined, 400],
+    ['GET', '?limit=0', undefined, 400],
+    ['GET', '?open=maybe', undefined, 400],
+    ['DELETE', '/books', undefined, 404],
+    ['POST', '/books/hurry', undefined, 404],
+    ['POST', '', undefined, 400],
+    ['POST', '', { index: 'books' }, 400],
+    ['POST', '', { index: 'books', to: target, haste: 1 }, 400],
+    ['POST', '', { index: 'books', to: target, priority: 'high' }, 400],
+    ['POST', '', { index: 'books', to: target, windows: ['25:00-26:00'] }, 400],
+    ['POST', '', { index: 'films', to: target }, 404],
+    ['POST', '', { index: 'books', to: 'nowhere' }, 409],
+    ['POST', '', { index: 'books', to: target, project: 'nobody' }, 404],
+  ]
+  for (const [method, path, body, status] of refusals) {
+    const reply = await ask(method, path, body)
+    assert.equal(reply.status, status, `${method} ${path} ${JSON.stringify(body)}`)
+    assert.equal(typeof reply.body.message, 'string')
+  }
+  await create(other.id, 'books')
+  assert.equal((await ask('POST', '', { index: 'books', to: target })).status, 400)
+  assert.deepEqual((await ask('GET', '')).body, { results: [] })
+})
