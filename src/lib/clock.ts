@@ -1,18 +1,18 @@
 /** Time, passed in so that tests and the simulator can drive it. */
 
-export interface Clock {
+/** Single alarms, where a promise and a signal for each would cost too much. */
+export interface Timers {
+  /** Calls `run` once after `ms`; answers a function that takes it back. */
+  after(ms: number, run: () => void): () => void
+}
+
+export interface Clock extends Timers {
   /** Wall clock, milliseconds since 1970. */
   now(): number
   /** Monotonic, milliseconds from an arbitrary start, with fractions. */
   monotonic(): number
   /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
-}
-
-/** Single alarms, where a promise and a signal for each would cost too much. */
-export interface Timers {
-  /** Calls `run` once after `ms`; answers a function that takes it back. */
-  after(ms: number, run: () => void): () => void
 }
 
 export const systemTimers: Timers = {
@@ -25,6 +25,7 @@ export const systemTimers: Timers = {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  after: systemTimers.after,
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)

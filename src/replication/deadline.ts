@@ -1,6 +1,6 @@
 /** Deadlines over a passed-in clock, so that the simulator drives them too. */
 import { setMaxListeners } from 'node:events'
-import type { Clock } from '../lib/clock.ts'
+import type { Timers } from '../lib/clock.ts'
 
 /** An abort controller that many wait on: all lanes of a node, all requests of a lane. */
 export function manyWaiting(): AbortController {
@@ -14,24 +14,21 @@ export const notNeeded = new Error('not needed any more')
 
 /** Runs `run` with a signal that aborts after `ms` or with `parent`, and when `run` has ended. */
 export async function withDeadline<T>(
-  clock: Clock,
+  clock: Timers,
   ms: number,
   parent: AbortSignal,
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const over = new AbortController()
-  const { signal } = over
   const onParent = () => over.abort(parent.reason)
   if (parent.aborted) onParent()
   parent.addEventListener('abort', onParent, { once: true })
-  clock.sleep(ms, signal).then(
-    () => over.abort(new Error(`no answer within ${ms} ms`)),
-    () => {},
-  )
+  const cancel = clock.after(ms, () => over.abort(new Error(`no answer within ${ms} ms`)))
   try {
-    return await run(signal)
+    return await run(over.signal)
   } finally {
     parent.removeEventListener('abort', onParent)
+    cancel()
     over.abort(notNeeded)
   }
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../lib/clock.ts'
 import { SendWindow, type Ticket, windowTasksMax } from './send-window.ts'
 
 const megabyte = 1024 * 1024
-const still = { now: () => 0, monotonic: () => 0, sleep: () => new Promise<void>(() => {}) }
+const still = { now: () => 0, monotonic: () => 0, after: () => () => {}, sleep: () => new Promise<void>(() => {}) }
 const never = new AbortController().signal
 
 const endedTask: Omit<EngineTask, 'batchUid' | 'startedAt' | 'finishedAt'> = {
@@ -32,6 +32,11 @@ class ManualClock implements Clock {
 
   sleep(ms: number): Promise<void> {
     return new Promise((wake) => this.#sleeping.push({ until: this.#now + ms, wake }))
+  }
+
+  /** Nothing here needs one. */
+  after(): () => void {
+    return () => {}
   }
 
   pass(ms: number): void {

@@ -32,6 +32,7 @@ export function steppingClock(): Clock {
       return now
     },
     monotonic: systemClock.monotonic,
+    after: systemClock.after,
     sleep: systemClock.sleep,
   }
 }
@@ -45,6 +46,7 @@ export function standingClock(): Clock & { move(): void } {
       now += 1
     },
     monotonic: systemClock.monotonic,
+    after: systemClock.after,
     sleep: systemClock.sleep,
   }
 }

@@ -76,6 +76,7 @@ export class Scheduler {
     return {
       now: () => startOfTime + Math.floor(this.#now),
       monotonic: () => this.#now,
+      after: (ms, run) => this.after(ms, () => void (isDead() || run())),
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
           if (signal?.aborted) return reject(signal.reason)

@@ -56,6 +56,7 @@ export class SimProcess {
     return {
       now: () => startOfTime + Math.floor(scheduler.now),
       monotonic: () => scheduler.now,
+      after: (ms, run) => scheduler.after(ms, () => this.deliver(run)),
       sleep: (ms, signal) =>
         new Promise((resolve, reject) => {
           if (signal?.aborted) return reject(signal.reason)
