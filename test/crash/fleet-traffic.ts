@@ -8,6 +8,7 @@ import assert from 'node:assert/strict'
 import type { Task } from 'meilisearch'
 import { reservedFields, shardField, shardText } from '../../src/api/reserved-fields.ts'
 import type { Random } from '../../src/lib/random.ts'
+import type { PlacementState } from '../../src/store/catalogue.ts'
 import { shardOfKey } from '../../src/topology/rendezvous.ts'
 import type { Fleet, HeldDocument } from './fleet.ts'
 import type { FleetClient, Outcome } from './fleet-client.ts'
@@ -146,11 +147,20 @@ export class Traffic {
   }
 }
 
-/** Waits until every replica has got as far as the journal, then compares each with the others and with the model. */
-export async function assertReplicasHold(fleet: Fleet, uid: string, contents: Contents): Promise<void> {
+/**
+ * Waits until every replica has got as far as the journal, then compares each with the others and with the model.
+ *
+ * @param states  in which replicas may be.
+ */
+export async function assertReplicasHold(
+  fleet: Fleet,
+  uid: string,
+  contents: Contents,
+  states: readonly PlacementState[] = ['active'],
+): Promise<void> {
   const deadline = performance.now() + settledMsMax
   let view = await fleet.show(uid)
-  while (view.replicas.some(({ lag, state }) => lag > 0 || state !== 'active')) {
+  while (view.replicas.some(({ lag, state }) => lag > 0 || !states.includes(state))) {
     assert.ok(performance.now() < deadline, `replicas stay behind: ${JSON.stringify(view.replicas)}`)
     await pause(200)
     view = await fleet.show(uid)

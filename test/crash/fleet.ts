@@ -27,6 +27,8 @@ export interface FleetShape {
   readonly nodesPerGroup: number
   readonly gateways: number
   readonly workers: number
+  /** Of gateways and workers, beside what every fleet has. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface FleetNode {
@@ -52,8 +54,9 @@ export class Fleet {
   readonly workers: readonly FleetProcess[]
   readonly #folder: string
   readonly #env: Readonly<Record<string, string>>
-  readonly #postgres: PostgresServer
-  readonly #store: Store
+  #postgres: PostgresServer
+  /** The test's own look at the database. */
+  readonly store: Store
   readonly #pool: pg.Pool
 
   private constructor(parts: {
@@ -72,7 +75,7 @@ export class Fleet {
     this.#folder = parts.folder
     this.#env = parts.env
     this.#postgres = parts.postgres
-    this.#store = parts.store
+    this.store = parts.store
     this.#pool = parts.pool
   }
 
@@ -81,7 +84,7 @@ export class Fleet {
     const folder = await mkdtemp(join(tmpdir(), 'flapjack-fleet-'))
     const data = join(folder, 'data')
     await mkdir(data)
-    const postgres = await startPostgres({ folder: join(folder, 'postgres'), searchPath: process.env.PATH ?? '' })
+    const postgres = await startDatabase(folder)
     const { host, port, user, password, database } = postgres.connection
     const credentials = `${user}:${encodeURIComponent(password ?? '')}`
     const url = `postgres://${credentials}@/${database}?host=${encodeURIComponent(host)}&port=${port}`
@@ -89,6 +92,7 @@ export class Fleet {
       DATABASE_URL: url,
       FLAPJACK_SEALING_KEY: sealingKeyText,
       FLAPJACK_DATA_DIR: data,
+      ...shape.env,
       FLAPJACK_LOG_LEVEL: 'warn',
       // A test machine may be so busy that a live node needs longer than it is given by default.
       FLAPJACK_CLUSTER_SCATTER_NODE_TIMEOUT_MS: '15000',
@@ -131,7 +135,7 @@ export class Fleet {
     }
     await this.cli('project', 'create', 'shop', '--project-master-key', masterKey)
     await Promise.all(this.gateways.map((gateway) => gateway.process.start()))
-    await this.#store.unlock()
+    await this.store.unlock()
   }
 
   async cli(...args: readonly string[]): Promise<string> {
@@ -141,14 +145,14 @@ export class Fleet {
   }
 
   async #project(): Promise<Project> {
-    const project = await this.#store.catalogue.findProject('shop')
+    const project = await this.store.catalogue.findProject('shop')
     assert.ok(project && project.state !== 'unreadable')
     return project
   }
 
   /** Where each replica of an index is, as `flapjack index show --json` prints it, without starting a process. */
   async show(uid: string): Promise<IndexView> {
-    return indexView(this.#store, await this.#project(), uid)
+    return indexView(this.store, await this.#project(), uid)
   }
 
   /** Who brings changes to which node; nodes without a live lease are left out. */
@@ -177,6 +181,23 @@ export class Fleet {
     return [...results].sort((left, right) => left.id - right.id)
   }
 
+  /** A connection of its own to the database. */
+  async connect(): Promise<pg.Client> {
+    const { password, ...place } = this.#postgres.connection
+    const client = new pg.Client({ ...place, ...(password === null ? {} : { password }) })
+    // The database may be killed while it is open.
+    client.on('error', () => undefined)
+    await client.connect()
+    return client
+  }
+
+  /** `kill -9` of PostgreSQL, which is started again and takes connections when this resolves. */
+  async crashDatabase(): Promise<void> {
+    process.kill(this.#postgres.pid, 'SIGKILL')
+    await this.#postgres.exited
+    this.#postgres = await startDatabase(this.#folder)
+  }
+
   /** As if its disk had been replaced. The node must not run. */
   async wipe(node: FleetNode): Promise<void> {
     assert.equal(node.process.standing, 'down')
@@ -193,11 +214,15 @@ export class Fleet {
     const first = this.gateways.map((gateway) => gateway.process)
     await Promise.all([...first, ...this.workers].map((process) => process.stop()))
     await Promise.all(this.nodes.map((node) => node.process.stop()))
-    await this.#store.close()
+    await this.store.close()
     await this.#pool.end()
     await this.#postgres.stop()
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
   }
+}
+
+function startDatabase(folder: string): Promise<PostgresServer> {
+  return startPostgres({ folder: join(folder, 'postgres'), searchPath: process.env.PATH ?? '' })
 }
 
 async function newNode(folder: string, number: number, { nodesPerGroup }: FleetShape): Promise<FleetNode> {
