@@ -16,7 +16,8 @@ export interface ModelIndex {
   isGone: boolean
   /** Documents that a failed change named: some of it may be on a node until it is built anew. */
   readonly tainted: Set<string>
-  readonly physical: Map<string, string>
+  /** Where it was ever placed. */
+  readonly homes: Map<string, { readonly node: string; readonly physicalUid: string }>
   /** Where documents stand that keep the place of their first insertion. */
   readonly places: Map<string, string>
 }
@@ -30,7 +31,7 @@ export function newModelIndex(id: string, spread: Spread | null): ModelIndex {
     folded: 0,
     isGone: false,
     tainted: new Set(),
-    physical: new Map(),
+    homes: new Map(),
     places: new Map(),
   }
 }

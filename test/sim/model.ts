@@ -49,7 +49,7 @@ export class Model {
     index.tasks.push(task)
     if (position !== index.tasks.length) this.note(`${id}: position ${position} follows ${index.tasks.length - 1}`)
     for (const { index: owner, node, physicalUid } of await this.#store.placementsBehind()) {
-      this.#indexes.get(owner)?.physical.set(node, physicalUid)
+      this.#indexes.get(owner)?.homes.set(`${node} ${physicalUid}`, { node, physicalUid })
     }
   }
 
@@ -247,7 +247,7 @@ export class Model {
       const own = placements.filter((placement) => placement.index === index.id)
       if (index.isGone) {
         if (own.length > 0) this.note(`${index.id} was deleted and is shown`)
-        for (const [node, physicalUid] of index.physical) {
+        for (const { node, physicalUid } of index.homes.values()) {
           const lingers = this.#nodes.get(node)?.disk.indexes.has(physicalUid)
           if (lingers && !mayLinger) this.note(`${index.id} was deleted and is on ${node}`)
         }

@@ -133,12 +133,19 @@ export class SimStore {
   async move(uid: string, random: Random, keepMs: number): Promise<Move | undefined> {
     const { indexes, placements } = await this.#store.catalogue.snapshot()
     const index = indexes.find((one) => one.uid === uid)
-    const free = [...this.nodes.keys()].filter(
-      (id) => !placements.some((one) => one.index === index?.id && one.node === id),
-    )
+    if (index === undefined) return undefined
+    const own = placements.filter((one) => one.index === index.id)
+    const from = own[index.spread === null ? 0 : random.integer(own.length)]
+    // A replica stays in its group.
+    const groupOf = (id: string) => this.nodes.get(id)?.group
+    const isFree = (id: string) =>
+      index.spread === null
+        ? own.every(({ node }) => node !== id)
+        : from !== undefined && id !== from.node && groupOf(id) === groupOf(from.node)
+    const free = [...this.nodes.keys()].filter(isFree)
     const target = free[random.integer(Math.max(1, free.length))]
-    if (index === undefined || target === undefined) return undefined
-    const source = placements.find((one) => one.index === index.id)?.node
+    if (target === undefined) return undefined
+    const source = from?.node
     const deps = { ...this.#store, clock: this.#scheduler.clock(() => false), random }
     const order = { index, target, ...(source === undefined ? {} : { source }) }
     const opened = await openMove(deps, { ...order, options: { keepMs, bytesPerSecond: null } })
