@@ -7,7 +7,9 @@ import type { NodeId, ProjectId } from '../store/catalogue.ts'
 import type { EngineCredentials } from '../store/engine-credentials.ts'
 import { openMemoryRegistry } from '../store/gateway-registry.ts'
 import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
+import { openMemoryFleet } from '../store/memory-fleet.ts'
 import { openMemoryMoves } from '../store/memory-moves.ts'
+import { holdingsOf, laneSights } from './memory-fleet-sights.ts'
 import { openMemoryJournal } from './memory-journal.ts'
 import { openMemoryLanes, tellerOf } from './memory-lanes.ts'
 import { openMemoryReplicas } from './memory-replicas.ts'
@@ -50,7 +52,8 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     laneJournal: openMemoryLanes(deps, waiter),
     replicas: openMemoryReplicas(deps, tellerOf(deps), moves),
     moves,
-    gateways: openMemoryRegistry(clock),
+    fleet: openMemoryFleet({ clock, lanes: () => laneSights(deps), holdings: (node) => holdingsOf(state, node) }),
+    gateways: openMemoryRegistry(clock, () => memory.catalogue.version()),
     migrate: async () => undefined,
     unlock: async () => undefined,
     rotateSealingKey: async () => undefined,

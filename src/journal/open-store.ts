@@ -8,10 +8,12 @@ import { addDataKeys, rotateSealingKey } from '../store/data-key-rows.ts'
 import { keepDataKeys } from '../store/data-keys.ts'
 import { openDatabase, reach, type StoreLogger } from '../store/database.ts'
 import { type EngineCredentials, openEngineCredentials } from '../store/engine-credentials.ts'
+import type { Fleet } from '../store/fleet.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
 import { type Moves, openMoves } from '../store/moves.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
+import { openFleet } from '../store/postgres-fleet.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
 import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
@@ -34,6 +36,7 @@ export interface Store {
   readonly laneJournal: LaneJournal
   readonly replicas: ReplicaJournal
   readonly moves: Moves
+  readonly fleet: Fleet
   readonly gateways: GatewayRegistry
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
   migrate(): Promise<void>
@@ -119,7 +122,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
     replicas: openPostgresReplicas({ database, sealing, clock, tell: tellerOf(signals) }),
     moves: openMoves(database),
-    gateways: openGatewayRegistry(database),
+    fleet: openFleet(database),
+    gateways: openGatewayRegistry(database, signals),
     async migrate() {
       await migrate(database, { masters: await masters(), ring: keys.ring, clock })
       keys.follow()

@@ -34,6 +34,8 @@ export interface ChildOptions {
 export interface SupervisedChild {
   /** Of the process that runs now. */
   readonly pid: number | undefined
+  /** Ends the process that runs now, however it is; it is started again as one that ended by itself. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -82,6 +84,9 @@ export async function superviseChild(options: ChildOptions): Promise<SupervisedC
   return {
     get pid() {
       return current?.identity.pid
+    },
+    async restart() {
+      await current?.end()
     },
     async stop() {
       stopping.abort(new Error('stopping'))

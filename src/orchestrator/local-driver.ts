@@ -31,6 +31,12 @@ export interface LocalNodeOptions {
   readonly allowedNetworks: AllowedNetworks
   /** Environment of the child; variables that configure us or Meilisearch are left out of it. */
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Its key when the store has none for it. Default: a random one. */
+  readonly key?: string
+  /** Registers it only where it is known already: a new one is looked at first. Default false. */
+  readonly isNew?: boolean
+  /** The engine shows its metrics. Default false. */
+  readonly hasMetrics?: boolean
   readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode'>
   readonly random: Random
   readonly clock: Clock
@@ -50,14 +56,19 @@ export class EngineUnavailable extends Error {
   override readonly name = 'EngineUnavailable'
 }
 
+export interface LocalChild extends SupervisedChild {
+  /** Where it listens, or listened last. */
+  readonly url: string
+}
+
 /** Starts one node, keeps it running and registers it. Resolves when it serves. */
-export async function startLocalNode(options: LocalNodeOptions): Promise<SupervisedChild> {
+export async function startLocalNode(options: LocalNodeOptions): Promise<LocalChild> {
   const { id, group, engine, folder, catalogue, random, clock, logger } = options
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const known = (await catalogue.nodes()).find((node) => node.id === id)
-  const key = known?.key ?? Buffer.from(random.bytes(keyBytes)).toString('hex')
+  const find = async () => (await catalogue.nodes()).find((node) => node.id === id)
+  const key = (await find())?.key ?? options.key ?? Buffer.from(random.bytes(keyBytes)).toString('hex')
   let url = ''
-  return superviseChild({
+  const child = await superviseChild({
     name: `engine ${id}`,
     async prepare() {
       const port = await freePort()
@@ -66,7 +77,9 @@ export async function startLocalNode(options: LocalNodeOptions): Promise<Supervi
     },
     async ready(signal) {
       await waitForHealth(url, readyMsMax, clock, signal)
-      await catalogue.putNode({ id, engine, url, region: localRegion, key, group })
+      if (options.isNew !== true || (await find()) !== undefined) {
+        await catalogue.putNode({ id, engine, url, region: localRegion, key, group })
+      }
       logger.debug({ node: id, url }, 'engine node serves')
     },
     logFile: join(folder, 'engine.log'),
@@ -75,6 +88,16 @@ export async function startLocalNode(options: LocalNodeOptions): Promise<Supervi
     logger,
     clock,
   })
+  return {
+    get pid() {
+      return child.pid
+    },
+    get url() {
+      return url
+    },
+    restart: () => child.restart(),
+    stop: () => child.stop(),
+  }
 }
 
 /** Where the C library is glibc: what a large batch needed goes back to the system once it is over. */
@@ -91,7 +114,10 @@ export function engineLaunch(options: LocalNodeOptions, port: number, key: strin
       ? {}
       : { MEILI_EXPERIMENTAL_ALLOWED_IP_NETWORKS: networksText(options.allowedNetworks) }),
   }
-  const memory = ['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`]
+  const memory = [
+    ...['--max-indexing-memory', `${Math.ceil(options.indexingMemoryBytes / 2 ** 20)}MiB`],
+    ...(options.hasMetrics === true ? ['--experimental-enable-metrics'] : []),
+  ]
   if (options.engine === 'embedded') {
     const args = [...options.self.args, 'engine', '--data-dir', database, '--http-addr', address, '--end-with-parent']
     return { command: options.self.command, args: [...args, ...memory], env: { ...allocatorEnvironment, ...env } }

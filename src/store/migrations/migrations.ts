@@ -19,6 +19,7 @@ import { searchRules } from './0017-search-rules.ts'
 import { settingsTurns } from './0018-settings-turns.ts'
 import { dueDrops } from './0019-due-drops.ts'
 import { physicalReplicas } from './0020-physical-replicas.ts'
+import { fleet } from './0021-fleet.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -48,4 +49,5 @@ export const migrations: readonly Migration[] = [
   settingsTurns,
   dueDrops,
   physicalReplicas,
+  fleet,
 ]
