@@ -1,4 +1,5 @@
 /** Where payload bytes go: small ones travel in the row, large ones become blobs. */
+import { once } from '../lib/byte-stream.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { inlinePayloadBytesMax, type Payload } from './change.ts'
 
@@ -36,8 +37,4 @@ async function* continued(head: readonly Uint8Array[], rest: AsyncIterator<Uint8
   } finally {
     await rest.return?.()
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes
 }

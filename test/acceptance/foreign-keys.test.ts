@@ -4,40 +4,14 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { apiCalls } from './api-calls.ts'
 import { inEveryLayout } from './layouts.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
 let flapjack: RunningFlapjack
 let neighbour: string
 
-interface Answer {
-  readonly status: number
-  readonly text: string
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever the API answers
-  readonly body: any
-}
-
-async function call(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<Answer> {
-  const response = await fetch(flapjack.url + path, {
-    method,
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  return { status: response.status, text, body: text === '' ? undefined : JSON.parse(text) }
-}
-
-async function write(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<void> {
-  const answer = await call(method, path, body, key)
-  assert.equal(answer.status, 202, answer.text)
-  const deadline = Date.now() + 30_000
-  for (;;) {
-    const task = await call('GET', `/tasks/${answer.body.taskUid}`, undefined, key)
-    if (task.body.status === 'succeeded') return
-    assert.ok(task.body.status !== 'failed' && Date.now() < deadline, task.text)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+const { call, write } = apiCalls(() => flapjack)
 
 async function authorsOf(search: Record<string, unknown> = {}): Promise<unknown> {
   const { body, status, text } = await call('POST', '/indexes/books/search', search)

@@ -4,40 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { apiCalls } from './api-calls.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
 
 let flapjack: RunningFlapjack
 let neighbour: string
 
-interface Answer {
-  readonly status: number
-  readonly text: string
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever the API answers
-  readonly body: any
-}
-
-async function call(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<Answer> {
-  const response = await fetch(flapjack.url + path, {
-    method,
-    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  const isJson = response.headers.get('content-type')?.includes('json') === true
-  return { status: response.status, text, body: isJson ? JSON.parse(text) : undefined }
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: see above
-async function write(method: string, path: string, body?: unknown, key = flapjack.masterKey): Promise<any> {
-  const answer = await call(method, path, body, key)
-  assert.equal(answer.status, 202, answer.text)
-  for (const deadline = Date.now() + 30_000; ; ) {
-    const task = await call('GET', `/tasks/${answer.body.taskUid}`, undefined, key)
-    if (task.body.status === 'succeeded') return task.body
-    assert.ok(task.body.status !== 'failed' && Date.now() < deadline, task.text)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+const { call, write } = apiCalls(() => flapjack)
 
 const put = (uid: string, rule: object, key = flapjack.masterKey) =>
   write('PATCH', `/dynamic-search-rules/${uid}`, rule, key)

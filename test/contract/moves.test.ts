@@ -6,6 +6,7 @@ import { noSnapshots } from '../../src/engine/engine-snapshots.ts'
 import type { Operation } from '../../src/journal/change.ts'
 import type { Store } from '../../src/journal/open-store.ts'
 import { assert as must } from '../../src/lib/assert.ts'
+import { once } from '../../src/lib/byte-stream.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
@@ -397,8 +398,4 @@ function streamedOnly(engine: Engine): Engine {
       return typeof value === 'function' ? value.bind(target) : value
     },
   })
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes
 }

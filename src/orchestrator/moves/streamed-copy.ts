@@ -5,6 +5,7 @@
  *
  * Memory: the list of ids, and two pages.
  */
+import { once } from '../../lib/byte-stream.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { documentId } from '../../replication/document-id.ts'
 import { nodeSettings } from '../../replication/node-settings.ts'
@@ -124,10 +125,6 @@ async function* batches(context: StepContext, source: Place, ids: readonly strin
 
 function batchOf(texts: readonly string[]): Batch {
   return { body: Buffer.from(`${texts.join('\n')}\n`), count: texts.length }
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes
 }
 
 /** Waits until the bytes so far fit the rate. */
