@@ -448,6 +448,7 @@ export async function startWorker(
         journal: laneJournal,
         engineOf: engines.of,
         credentials,
+        gateways,
         clock,
         random,
         log: logger,

@@ -190,6 +190,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         ...{ id, address: server.url, version: parts.version, startedAt },
         appliedVersion: follower.table.version,
       }),
+      refresh: () => follower.refresh(),
       onCount: (count) => (options.isShareFixed === true ? undefined : rateLimits?.share(count)),
       clock,
       log,

@@ -6,6 +6,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
 import { replicaId } from '../topology/replica-id.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
@@ -61,6 +62,8 @@ export class PlannedIndexes {
   isBlind = false
   /** Targets that were asked anything. */
   readonly asked = new Set<string>()
+  /** Of each index, the replicas that were asked anything. */
+  readonly #readFrom = new Map<string, Set<ReadableReplica>>()
 
   private constructor(known: ReadonlyMap<string, KnownIndex>, names: NameMap, span: Span | undefined) {
     this.#known = known
@@ -82,6 +85,8 @@ export class PlannedIndexes {
 
   #add(index: KnownIndex, plan: ReadPlan<ReadableReplica>): void {
     const { uid } = index.route.index
+    const readFrom = new Set<ReadableReplica>()
+    this.#readFrom.set(uid, readFrom)
     for (const shard of plan.missing) this.missing.add(`${shard}`)
     if (plan.legs.length === 0) this.isBlind = true
     if (plan.isMixed) this.isMixed = true
@@ -89,9 +94,10 @@ export class PlannedIndexes {
       this.#asks.set(targetOf(uid, leg.replica), (asked) => {
         const span = this.#span && legSpan(this.#span, uid, leg.replica.node, leg.shards)
         const ask = () =>
-          plan.ask(leg, ({ physicalUid }) => {
-            this.#names.add(uid, physicalUid)
-            return traced(requestOf(asked, uid, physicalUid), span)
+          plan.ask(leg, (replica) => {
+            readFrom.add(replica)
+            this.#names.add(uid, replica.physicalUid)
+            return traced(requestOf(asked, uid, replica.physicalUid), span)
           })
         return spanned(span, ask)
       })
@@ -112,6 +118,13 @@ export class PlannedIndexes {
       const now = before && table.index(before.index.project, uid)
       if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
       if (now.index.settingsPosition !== before.index.settingsPosition) return true
+      for (const { node, physicalUid } of this.#readFrom.get(uid) ?? []) {
+        const isStill = now.placements.some(
+          (one) => one.node === node && one.physicalUid === physicalUid && isRead(one),
+        )
+        // It may have been taken away before it answered.
+        if (!isStill) return true
+      }
       const turning = new Set(now.placements.filter(({ turn }) => turn !== undefined).map(replicaId))
       return !isMixed && replicas.some((replica) => turning.has(replicaId(replica)))
     })

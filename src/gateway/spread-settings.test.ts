@@ -119,3 +119,25 @@ test('a read that a settings change meets on the way is done again', async () =>
   assert.ok(first! > 0)
   assert.ok(third! > 0)
 })
+
+// Its lane drops the index as soon as all gateways know: what was on the way then may have found it empty.
+test('a read of a replica that is taken away on the way is done again by another one', async () => {
+  await start([0, 0, 1, 1])
+  const { empty } = spread!
+  let isMet = false
+  const takenAway = async () => {
+    empty(['n0', 'n1'])
+    const legs = async () => (await post('/indexes/books/explain', {})).body.plan.legs
+    while ((await legs()).some(({ node }: { node: string }) => node < 'n2')) await new Promise(setImmediate)
+  }
+  for (const engine of engines.slice(0, 2)) {
+    engine.answer = async () => {
+      if (!isMet) {
+        isMet = true
+        await takenAway()
+      }
+      return { status: 200, body: legAnswer(0, 0) }
+    }
+  }
+  while (!isMet) assert.equal((await post('/indexes/books/search', {})).body.hits.length, 6)
+})

@@ -31,11 +31,6 @@ export interface Turn {
   readonly ageMs: number
 }
 
-/**
- * Before a replica takes its turn, and before it follows late, every gateway has learnt that it is not to be read. Gateways
- * are told at once; a read that is under way by then looks again when it ends.
- */
-export const turnPauseMs = 200
 /** Replicas that still follow a change are waited for before the next one begins, but not for ever. */
 const latecomersMs = 60_000
 
@@ -179,6 +174,8 @@ export function turnVerdict(
 export interface SettingsTurn {
   /** They may take it now. */
   readonly takers: readonly ReplicaId[]
+  /** Those of them that gateways must have stopped to read before. A read under way by then looks again when it ends. */
+  readonly leavers: readonly ReplicaId[]
   /** Somebody must ask: for turns, or that what those with a turn made of it counts, since who held them up began anew. */
   readonly isOpen: boolean
   /** Why it was refused: nobody else need try. */
@@ -195,22 +192,20 @@ export function settingsTurn(
   { isOver, mayMix }: { readonly isOver: boolean; readonly mayMix: boolean },
 ): SettingsTurn {
   const undoers = replicas.filter(({ turn }) => turn?.position === position && turn.role === 'undo')
-  const nobody = { takers: [], isOpen: false, refusal: null, undoers: undoers.map(replicaId) }
+  const nobody = { takers: [], leavers: [], isOpen: false, refusal: null, undoers: undoers.map(replicaId) }
   if (isOver) {
-    const mustPause = ({ turn }: ReplicaStanding) =>
-      turn?.position === position && turn.role === 'late' && turn.ageMs < turnPauseMs
-    return { ...nobody, takers: replicas.filter((replica) => !mustPause(replica)).map(replicaId) }
+    const late = replicas.filter(({ turn }) => turn?.position === position && turn.role === 'late')
+    return { ...nobody, takers: replicas.map(replicaId), leavers: late.map(replicaId) }
   }
   const verdict = turnVerdict(replicas, position, reports)
   if (verdict.kind === 'refused') return { ...nobody, refusal: verdict.error }
   const first = replicas.filter((replica) => isInSync(replica) && isTaking(replica, position))
-  const mustPause = !mayMix && leavesRest(replicas, (replica) => first.includes(replica))
-  const ready = first.filter(({ turn }) => !mustPause || (turn?.ageMs ?? 0) >= turnPauseMs)
+  const leavers = !mayMix && leavesRest(replicas, (replica) => first.includes(replica)) ? first.map(replicaId) : []
   const leader = first.find(({ turn }) => turn?.role === 'lead') ?? first[0]
   const isLed = reports.some(({ outcome }) => outcome.status === 'succeeded')
-  const takers = isLed ? ready : ready.filter((replica) => replica === leader)
+  const takers = isLed ? first : first.filter((replica) => replica === leader)
   const isOpen = verdict.kind === 'accepted' || nextTurns(replicas, position, { mayMix }).length > 0
-  return { ...nobody, takers: takers.map(replicaId), isOpen }
+  return { ...nobody, takers: takers.map(replicaId), leavers, isOpen }
 }
 
 /** Which replicas have another turn, or another state, behind a step of their index. */

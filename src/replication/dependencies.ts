@@ -4,6 +4,7 @@ import type { LaneJournal } from '../journal/ports.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Node, ProjectId } from '../store/catalogue.ts'
+import type { RoutedGateways } from './routes-taken.ts'
 
 /** The part of pino that the lanes use. Fields never hold documents, filters or keys. */
 export interface LaneLog {
@@ -46,6 +47,8 @@ export interface ReplicationDeps {
   readonly engineOf: (node: Node) => Engine
   /** Absent: gateways read with the nodes' own keys. */
   readonly credentials?: ReadCredentials
+  /** They are waited for before what they read is taken away. Absent: there are none. */
+  readonly gateways?: RoutedGateways
   readonly clock: Clock
   readonly random: Random
   readonly log: LaneLog

@@ -3,7 +3,6 @@
  * changes of a backlog go out as one (`bundle.ts`).
  */
 import type { LaneChange, SettingsPrint } from '../journal/ports.ts'
-import { replicaId } from '../topology/replica-id.ts'
 import { type Bundle, planBundle } from './bundle.ts'
 import { BundlePayloads } from './bundle-payloads.ts'
 import { type Delivery, planDelivery } from './delivery.ts'
@@ -98,10 +97,7 @@ export class LaneSender {
       // Nothing overtakes it: what was sent behind it would look as if it had been forgotten.
       return course.take({ ...skipped(item, { error: null }), isSingle: true })
     }
-    if (item.turn !== undefined && !item.turn.takers.includes(replicaId(course.placement))) {
-      await course.turns.wait(item, item.turn, flow)
-      return course.ahead.forget()
-    }
+    if (item.turn !== undefined && !(await course.turns.mayTake(item, item.turn, flow))) return course.ahead.forget()
     const isSingle = position <= course.singleUntil || delivery.isAlone
     return this.#ship(item, delivery, isSingle, flow)
   }

@@ -9,6 +9,7 @@ import { replicaId } from '../topology/replica-id.ts'
 import type { IndexOnNode } from './index-on-node.ts'
 import { LeaseLost, type NodeSession } from './node-session.ts'
 import type { OpenChange } from './open-change.ts'
+import { untilRoutesTaken } from './routes-taken.ts'
 import { restoreSettings } from './settings-audit.ts'
 import { readBytesMax } from './standing.ts'
 
@@ -27,6 +28,8 @@ export class LaneTurns {
   /** Of the settings change that was sent and may not have ended; 0 = none. */
   #position: number
   #polls = 0
+  /** Of the settings change for which no gateway reads the replica any more. */
+  #leftAt = 0
 
   constructor(session: NodeSession, placement: Placement, onNode: IndexOnNode) {
     this.#session = session
@@ -57,6 +60,7 @@ export class LaneTurns {
   /** The replica is built anew. */
   forget(): void {
     this.#position = 0
+    this.#leftAt = 0
   }
 
   /** What is behind `sent` will be sent again. */
@@ -64,8 +68,27 @@ export class LaneTurns {
     if (this.#position > sent) this.#position = 0
   }
 
+  /** Whether the replica may take the change now; when not, a moment was waited and everything is to be looked at again. */
+  async mayTake(item: LaneChange, turn: SettingsTurn, signal: AbortSignal): Promise<boolean> {
+    const own = replicaId(this.#placement)
+    const { position } = item.change
+    if (!turn.takers.includes(own)) {
+      await this.#wait(item, turn, signal)
+      return false
+    }
+    if (!turn.leavers.includes(own) || this.#leftAt === position) return true
+    try {
+      await untilRoutesTaken(this.#session.deps, signal)
+    } catch (error) {
+      if (signal.aborted) return false
+      throw error
+    }
+    this.#leftAt = position
+    return false
+  }
+
   /** It is not the replica's turn yet: asks for turns where nobody has one, and waits a moment. */
-  async wait({ change: { position } }: LaneChange, turn: SettingsTurn, signal: AbortSignal): Promise<void> {
+  async #wait({ change: { position } }: LaneChange, turn: SettingsTurn, signal: AbortSignal): Promise<void> {
     const { deps, lease } = this.#session
     this.#polls += 1
     if (turn.isOpen && (this.#polls > emptyPolls || (await this.#onNode.holdsDocuments()))) {

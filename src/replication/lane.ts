@@ -23,6 +23,7 @@ import { LaneSender } from './lane-sender.ts'
 import { settleAll } from './lane-settler.ts'
 import { parseMark } from './mark.ts'
 import { LeaseLost, type NodeSession } from './node-session.ts'
+import { untilRoutesTaken } from './routes-taken.ts'
 
 export class Lane {
   readonly #session: NodeSession
@@ -206,7 +207,7 @@ export class Lane {
    * failed and left some of itself behind: only from the beginning do all changes meet what they met before.
    *
    * Before: `mustRebuild`. First the mark of position 0 goes to the node, so that a successor does the same; then the
-   * store learns, so that nobody reads the index while it is incomplete; then it is dropped. Twice: safe.
+   * store learns, and every gateway, so that nobody reads the index while it is incomplete; then it is dropped. Twice: safe.
    */
   async #startAnew(): Promise<void> {
     const { deps, lease } = this.#session
@@ -220,6 +221,7 @@ export class Lane {
     course.sent = 0
     course.turns.forget()
     course.existence = 'missing'
+    await untilRoutesTaken(deps, this.#session.signal)
     await course.onNode.drop()
     course.wentBack = undefined
     course.mustRebuild = false

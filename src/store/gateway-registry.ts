@@ -1,5 +1,6 @@
 /** Which gateways live: each says so now and then, and one that has not for a while does not count (P-16, P-19). */
 import { type Database, reachInTime } from './database.ts'
+import type { Signals } from './signals.ts'
 
 export interface GatewayEntry {
   /** UUID of this run of a gateway. */
@@ -20,6 +21,12 @@ export interface GatewayRegistry {
   leave(id: string): Promise<void>
   /** Those that live, first started first. */
   list(): Promise<readonly GatewayEntry[]>
+  /** Version of the catalogue, and the oldest that a gateway which lives routes by; null = none lives. */
+  routing(): Promise<{ readonly version: number; readonly oldest: number | null }>
+  /** All that live are asked to take over the newest routes and to beat at once. Never throws and never waits; may be lost. */
+  ask(): void
+  /** Somebody asks. Answers a stop function. */
+  onAsked(listener: () => void): () => void
 }
 
 /** How often a gateway says that it lives. */
@@ -28,7 +35,7 @@ export const beatMs = 5_000
 const goneMs = 3 * beatMs
 const forgottenMs = 24 * 3_600_000
 
-export function openGatewayRegistry(database: Database): GatewayRegistry {
+export function openGatewayRegistry(database: Database, signals: Pick<Signals, 'send' | 'listen'>): GatewayRegistry {
   const { pool } = database
   return {
     async beat({ id, address, version, startedAt, appliedVersion }) {
@@ -63,10 +70,26 @@ export function openGatewayRegistry(database: Database): GatewayRegistry {
         return { id, address, version, startedAt: started_at, appliedVersion: applied_version }
       })
     },
+    async routing() {
+      const { rows } = await reachInTime(() =>
+        pool.query<{ version: number; oldest: number | null }>({
+          name: 'gateway-routing',
+          text: `select catalogue_version as version,
+              (select min(applied_version) from gateways
+               where seen_at >= (extract(epoch from clock_timestamp()) * 1000)::bigint - ${goneMs}) as oldest
+            from instance where id = 1`,
+        }),
+      )
+      return { version: rows[0]?.version ?? 0, oldest: rows[0]?.oldest ?? null }
+    },
+    ask: () => signals.send('flapjack_routing', ''),
+    onAsked: (listener) => signals.listen('flapjack_routing', listener),
   }
 }
 
-export function openMemoryRegistry(clock: { now(): number }): GatewayRegistry {
+/** @param versionOf  of the catalogue. */
+export function openMemoryRegistry(clock: { now(): number }, versionOf: () => Promise<number>): GatewayRegistry {
+  const listeners = new Set<() => void>()
   const seen = new Map<string, { readonly gateway: GatewayEntry; readonly at: number }>()
   const living = () => [...seen.values()].filter(({ at }) => at >= clock.now() - goneMs)
   return {
@@ -78,5 +101,16 @@ export function openMemoryRegistry(clock: { now(): number }): GatewayRegistry {
       seen.delete(id)
     },
     list: async () => living().map(({ gateway }) => gateway),
+    async routing() {
+      const versions = living().map(({ gateway }) => gateway.appliedVersion)
+      return { version: await versionOf(), oldest: versions.length === 0 ? null : Math.min(...versions) }
+    },
+    ask() {
+      for (const listener of listeners) listener()
+    },
+    onAsked(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
   }
 }

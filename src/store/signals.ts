@@ -9,7 +9,7 @@ import pg from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { Database, StoreLogger } from './database.ts'
 
-export type SignalChannel = 'flapjack_catalogue' | 'flapjack_work' | 'flapjack_finished'
+export type SignalChannel = 'flapjack_catalogue' | 'flapjack_work' | 'flapjack_finished' | 'flapjack_routing'
 export type SignalListener = (payload: string) => void
 
 export interface Signals {
@@ -21,7 +21,9 @@ export interface Signals {
 }
 
 const reconnectMs = 500
-const channels: readonly SignalChannel[] = ['flapjack_catalogue', 'flapjack_work', 'flapjack_finished']
+const channels: readonly SignalChannel[] = [
+  ...(['flapjack_catalogue', 'flapjack_work', 'flapjack_finished', 'flapjack_routing'] as const),
+]
 
 export function openSignals(database: Database, { clock, logger }: { clock: Clock; logger: StoreLogger }): Signals {
   const listeners = new Map<SignalChannel, Set<SignalListener>>(channels.map((channel) => [channel, new Set()]))

@@ -3,6 +3,8 @@ import { createHash, createHmac } from 'node:crypto'
 import { after, afterEach, describe, test } from 'node:test'
 import { defaultChatWorkspace } from '../../src/api/chat-workspace.ts'
 import { emptyNetwork } from '../../src/api/network-body.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { untilRoutesTaken } from '../../src/replication/routes-taken.ts'
 import { World } from './journal-world.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 
@@ -145,6 +147,37 @@ function catalogue(source: StoreSource) {
     assert.deepEqual(await gateways.list(), [entry(1), entry(2)])
     await gateways.leave(entry(2).id)
     assert.equal(await gateways.beat(entry(1)), 1)
+  })
+
+  // Else what a gateway still reads would be taken away.
+  test('whoever waits for gateways learns when all of them route by what was committed', async () => {
+    const { store, project } = await World.open(await source.open())
+    const { gateways, catalogue } = store
+    const beat = async (digit: number, appliedVersion: number) =>
+      gateways.beat({
+        ...{ id: `00000000-0000-4000-8000-00000000001${digit}`, address: `http://g${digit}`, version: '1' },
+        ...{ startedAt: digit, appliedVersion },
+      })
+    for (const { id } of await gateways.list()) await gateways.leave(id)
+    const before = await catalogue.version()
+    await catalogue.setFeatures(project.id, { network: true })
+    const wait = () =>
+      untilRoutesTaken({ gateways, clock: systemClock, log: { warn() {} } }, AbortSignal.timeout(30_000))
+    await wait()
+    for (const digit of [1, 2]) await beat(digit, before)
+    assert.equal((await gateways.routing()).oldest, before)
+    let isTaken = false
+    const waiting = wait().then(() => {
+      isTaken = true
+    })
+    const asked = () => new Promise<void>((resolve) => gateways.onAsked(resolve))
+    await asked()
+    await beat(1, await catalogue.version())
+    await asked()
+    assert.equal(isTaken, false)
+    await beat(2, await catalogue.version())
+    await waiting
+    for (const digit of [1, 2]) await gateways.leave(`00000000-0000-4000-8000-00000000001${digit}`)
   })
 
   test('edits of the token rules of a project follow each other, and are told as a change of the project', async () => {

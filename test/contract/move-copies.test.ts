@@ -119,7 +119,7 @@ class Copy {
         completedSettings: async () => ({ completed: 7, position: 1, settings: { filterableAttributes: ['wave'] } }),
       },
       catalogue: { nodes: async () => [node('n0'), node('n1')], version: never },
-      gateways: { list: never },
+      gateways: { routing: never, ask: never },
       engineOf: ({ id }) => (id === 'n0' ? source : target).engine,
       clock: systemClock,
       get move(): Move {

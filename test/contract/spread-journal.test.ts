@@ -317,18 +317,10 @@ async function openGroups(source: StoreSource, groups = [0, 0, 1, 1], replicatio
   const turn = async () => {
     const found = (await laneJournal.read(placement.index, 1, 10, 1e6))[0]?.turn
     must(found !== undefined, 'a settings change has turns')
-    const { takers, undoers } = found
-    return { ...found, takers: takers.map(nodeOf), undoers: undoers.map(nodeOf) }
+    const { takers, leavers, undoers } = found
+    return { ...found, takers: takers.map(nodeOf), leavers: leavers.map(nodeOf), undoers: undoers.map(nodeOf) }
   }
-  /** Takers at the moment, sorted, when there are as many or a second has passed. */
-  const takers = async (count: number) => {
-    for (let look = 0; look < 100; look += 1) {
-      const found = (await turn()).takers
-      if (found.length === count) return [...found].sort()
-      await new Promise((resolve) => setTimeout(resolve, 20))
-    }
-    return (await turn()).takers
-  }
+  const takers = async () => [...(await turn()).takers].sort()
   const give = async (node: string) => laneJournal.giveTurns(fleet.lease(node), (await fleet.lane(node)).placement, 2)
   const turning = async () => {
     const { placements } = await fleet.store.catalogue.snapshot()
@@ -340,27 +332,26 @@ async function openGroups(source: StoreSource, groups = [0, 0, 1, 1], replicatio
 function settingsInTurns(source: StoreSource) {
   test('one group takes a settings change while the other is read, then they change places', async () => {
     const { fleet, task, turn, takers, give, turning } = await openGroups(source)
-    assert.deepEqual(await turn(), { takers: [], isOpen: true, refusal: null, undoers: [] })
+    assert.deepEqual(await turn(), { takers: [], leavers: [], isOpen: true, refusal: null, undoers: [] })
     await give('n3')
     assert.deepEqual(await turning(), ['n2', 'n3'])
-    assert.deepEqual((await turn()).takers, [], 'gateways learn of it first')
-    assert.deepEqual(await takers(1), ['n3'], 'the one that asked leads')
+    assert.deepEqual([...(await turn()).leavers].sort(), ['n2', 'n3'], 'gateways learn of it first')
+    assert.deepEqual(await takers(), ['n3'], 'the one that asked leads')
     await fleet.apply('n3', 2)
-    assert.deepEqual(await takers(2), ['n2', 'n3'])
+    assert.deepEqual(await takers(), ['n2', 'n3'])
     assert.equal(await fleet.status(task), 'processing')
     await fleet.apply('n2', 2)
     assert.equal(await fleet.status(task), 'succeeded')
     assert.deepEqual(await fleet.states(), { n0: 'filling 1', n1: 'filling 1', n2: 'active 2', n3: 'active 2' })
-    assert.deepEqual(await takers(4), ['n0', 'n1', 'n2', 'n3'])
+    assert.deepEqual(await takers(), ['n0', 'n1', 'n2', 'n3'])
     for (const node of ['n0', 'n1']) await fleet.apply(node, 2)
     assert.deepEqual(Object.values(await fleet.states()), Array(4).fill('active 2'))
     assert.deepEqual(await turning(), [])
   })
 
   test('the next settings change waits for those that follow the last one late', async () => {
-    const { fleet, takers, give } = await openGroups(source)
+    const { fleet, give } = await openGroups(source)
     await give('n0')
-    await takers(1)
     for (const node of ['n0', 'n1']) await fleet.apply(node, 2)
     await fleet.write(settings)
     const { placement } = await fleet.lane('n0')
@@ -374,7 +365,7 @@ function settingsInTurns(source: StoreSource) {
   test('what the first replica refuses reaches nobody else', async () => {
     const { fleet, task, turn, takers, give, turning } = await openGroups(source)
     await give('n0')
-    assert.deepEqual(await takers(1), ['n0'])
+    assert.deepEqual(await takers(), ['n0'])
     await fleet.apply('n0', 2, outcomeAt(2, true))
     assert.deepEqual((await turn()).takers, [])
     assert.equal((await turn()).refusal?.code, outcomeAt(2, true).error?.code)
@@ -388,9 +379,9 @@ function settingsInTurns(source: StoreSource) {
     const { fleet, task, takers, give, turning } = await openGroups(source, [0, 0, 0], 2)
     await give('n1')
     assert.deepEqual(await turning(), ['n0', 'n1', 'n2'], 'two of three nodes would not hold everything twice')
-    assert.deepEqual(await takers(1), ['n1'])
+    assert.deepEqual(await takers(), ['n1'])
     await fleet.apply('n1', 2)
-    assert.deepEqual(await takers(3), ['n0', 'n1', 'n2'])
+    assert.deepEqual(await takers(), ['n0', 'n1', 'n2'])
     await fleet.apply('n0', 2, outcomeAt(2, true))
     assert.equal(await fleet.status(task), 'processing')
     await fleet.apply('n2', 2)
@@ -403,7 +394,7 @@ function settingsInTurns(source: StoreSource) {
     await give('n1')
     assert.deepEqual(await turning(), ['n0', 'n1', 'n2'])
     await fleet.apply('n1', 2)
-    assert.deepEqual(await takers(3), ['n0', 'n1', 'n2'])
+    assert.deepEqual(await takers(), ['n0', 'n1', 'n2'])
     await fleet.apply('n0', 2, outcomeAt(2, true))
     assert.equal(await fleet.status(task), 'processing')
     await fleet.apply('n2', 2)
@@ -418,12 +409,11 @@ function settingsInTurns(source: StoreSource) {
   test('when those whose turn it is do not answer any more, others take theirs', async () => {
     const { fleet, task, turn, takers, give } = await openGroups(source)
     await give('n0')
-    await takers(1)
     await fleet.apply('n0', 2)
     await fleet.store.laneJournal.noteSilence(fleet.lease('n1'), true)
     assert.equal((await turn()).isOpen, true)
     await give('n2')
-    assert.deepEqual(await takers(3), ['n0', 'n2', 'n3'])
+    assert.deepEqual(await takers(), ['n0', 'n2', 'n3'])
     for (const node of ['n2', 'n3']) await fleet.apply(node, 2)
     assert.equal(await fleet.status(task), 'succeeded')
   })

@@ -31,6 +31,8 @@ export interface SpreadGateway {
   readonly searchKeyUid: string
   /** These nodes take a settings change of `books` from now on, and no others do. */
   readonly turn: (nodes: readonly string[]) => void
+  /** These nodes are about to build their replicas of `books` anew, and no others are. */
+  readonly empty: (nodes: readonly string[]) => void
 }
 
 export interface SpreadGatewayOptions {
@@ -59,12 +61,14 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     return { id: `i-${uid}`, project: project.id, uid, primaryKey: 'id', ...times, settingsPosition, spread }
   }
   let turning: readonly string[] = []
+  let filling: readonly string[] = []
   let version = 1
   let tell = () => {}
   const placement = (uid: string, node: string, held: readonly number[]): Placement => ({
     ...(turning.includes(node) ? { turn: 9 } : {}),
     ...{ index: `i-${uid}`, generation: 1, shards: held, node },
-    ...{ physicalUid: physicalName(project.ref, uid, 1), state: 'active', applied: 5, revision: 0 },
+    ...{ physicalUid: physicalName(project.ref, uid, 1), applied: 5, revision: 0 },
+    state: filling.includes(node) ? 'filling' : 'active',
   })
   const holders = nodes.filter((node) => node.shards.length > 0)
   const key: ApiKey = {
@@ -120,12 +124,19 @@ export async function startSpreadGateway(options: SpreadGatewayOptions): Promise
     cluster: loadConfig({ env, flags: {} }).cluster,
     ...more,
   })
+  const changed = () => {
+    version += 1
+    tell()
+  }
   return {
     ...{ gateway, registry, masterKey: project.masterKey, searchKey, searchKeyUid },
     turn(nodes) {
       turning = nodes
-      version += 1
-      tell()
+      changed()
+    },
+    empty(nodes) {
+      filling = nodes
+      changed()
     },
   }
 }

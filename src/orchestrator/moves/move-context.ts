@@ -12,7 +12,7 @@ export interface MoveDeps {
   readonly replicas: ReplicaJournal
   readonly journal: Pick<LaneJournal, 'completedSettings'>
   readonly catalogue: Pick<Catalogue, 'nodes' | 'version'>
-  readonly gateways: Pick<GatewayRegistry, 'list'>
+  readonly gateways: Pick<GatewayRegistry, 'routing' | 'ask'>
   readonly engineOf: (node: Node) => Engine
   /** The keys with which gateways read there; absent = nodes know none. */
   readonly credentials?: { ensure(node: Node, project: ProjectId, signal: AbortSignal): Promise<void> }

@@ -5,6 +5,7 @@
  * is the same switch the other way round.
  */
 import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
+import { areRoutesTaken } from '../../replication/routes-taken.ts'
 import type { NodeId } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { replicaId } from '../../topology/replica-id.ts'
@@ -143,9 +144,8 @@ async function letGatewaysIn({ move, catalogue, credentials, signal }: StepConte
 }
 
 /** Every gateway that lives routes by what was changed. */
-async function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
-  const live = await gateways.list()
-  return live.every(({ appliedVersion }) => appliedVersion >= (move.progress.version ?? 0))
+function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
+  return areRoutesTaken(gateways, move.progress.version ?? 0)
 }
 
 async function keepBack({ move, clock }: StepContext): Promise<MoveEvent | undefined> {
