@@ -151,6 +151,7 @@ export function createSimEngine(options: {
     tasks: (uids, signal, { endedOnly = false } = {}) =>
       read(signal, () =>
         uids.flatMap((uid) => {
+          if (node.forgetChance > 0 && hardships.float() < node.forgetChance) return []
           const task = node.row(uid)
           return task === undefined || (endedOnly && isOpen(task)) ? [] : [task]
         }),

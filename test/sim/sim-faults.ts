@@ -115,7 +115,7 @@ function scheduleCrashes({ scheduler, random, note, stormMs }: FaultOptions, nod
   }
 }
 
-function scheduleIllness({ scheduler, random, note, stormMs }: FaultOptions, node: SimNode): void {
+function scheduleIllness({ scheduler, random, hardships, note, stormMs }: FaultOptions, node: SimNode): void {
   if (random.float() < 0.3)
     scheduler.after(random.integer(stormMs), () => {
       if (!node.isUp) return
@@ -132,13 +132,14 @@ function scheduleIllness({ scheduler, random, note, stormMs }: FaultOptions, nod
       note(`${node.id} is slow ${node.slowness}`)
     })
   if (random.float() < 0.3) node.lieChance = 0.1
+  if (hardships !== undefined && hardships.float() < 0.15) node.forgetChance = 0.1
 }
 
 /** The storm is over. */
 export function endFaults({ nodes, workers, startWorker, gateway }: FaultOptions): void {
   gateway?.process.mendLinks()
   for (const node of nodes.values()) {
-    Object.assign(node, { troubleChance: 0, lieChance: 0, slowness: 1, isPicky: false })
+    Object.assign(node, { troubleChance: 0, lieChance: 0, forgetChance: 0, slowness: 1, isPicky: false })
     if (node.isStopped) node.resume()
     if (!node.isUp) node.start()
   }

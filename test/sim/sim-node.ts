@@ -83,6 +83,8 @@ export class SimNode {
   isPicky = false
   /** Chance that a put succeeds and does nothing (NF-06). */
   lieChance = 0
+  /** Chance that it does not show a task that it has, this time. */
+  forgetChance = 0
   /** The disk is not what was written to it, and nobody has noticed yet. */
   isDoubtful = false
   /** When a worker last took the disk as it is. */
@@ -211,6 +213,14 @@ export class SimNode {
 
   get isQuiet(): boolean {
     return this.isUp && !this.#isStopped && !this.#isBusy && !this.disk.tasks.some(isOpen)
+  }
+
+  /** Somebody changes the settings of an index behind everybody's back. */
+  meddle(indexUid: string): void {
+    const index = this.disk.indexes.get(indexUid)
+    if (index === undefined) return
+    index.settings = { ...index.settings, filterableAttributes: ['meddled'] }
+    this.#trace(`somebody meddles with ${indexUid} on ${this.id}`)
   }
 
   #cancel(indexUid: string, by: number): void {

@@ -49,6 +49,7 @@ const calmMsMax = 400_000
 const restMs = { late: 20_000, noticed: 11_000, wiped: 25_000, other: 1_000 }
 const settledPollMs = 500
 const readMsMax = 120_000
+const auditMs = 5_000
 
 /** Which nodes there are, in which replica group, and how indexes lie on them. */
 interface World {
@@ -101,6 +102,8 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   // Few enough that tasks are cleaned up, in half of the runs.
   const nodeTasksMax = random.float() < 0.5 ? 40 : 100_000
   const hasGateway = hardships !== undefined && (options.isMoving === true || hardships.float() < 0.5)
+  // Somebody changes settings on nodes in the end, and they are set again.
+  const isAudited = hardships !== undefined && [...world.spreads.values()].some(Boolean) && hardships.float() < 0.1
   const workers: SimProcess[] = []
   const startWorker = () => {
     const process = new SimProcess(`w${workers.length + 1}`, scheduler)
@@ -124,6 +127,7 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
       metrics: silentLaneMetrics,
       sliceBytes,
       nodeTasksMax,
+      ...(isAudited ? { auditMs } : {}),
     })
     if (options.isMoving) {
       startMover({
@@ -179,6 +183,15 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   }
   scheduler.after(0, () => void poll(0))
   await scheduler.run(calmMsMax, () => isDone)
+  if (hardships !== undefined && isAudited && isDone) {
+    // What the node showed is known by then.
+    await scheduler.run(scheduler.now + 2 * auditMs)
+    const { indexes, placements } = await store.routes()
+    const watched = new Set(indexes.flatMap(({ id, spread }) => (spread === null ? [] : [id])))
+    for (const { index, node, physicalUid } of placements)
+      if (watched.has(index) && hardships.float() < 0.5) nodes.get(node)!.meddle(physicalUid)
+    await scheduler.run(scheduler.now + 4 * auditMs)
+  }
   if (gateway !== undefined && isDone) {
     let isRead = false
     scheduler.after(0, () => void gateway.readAll().finally(() => (isRead = true)))
