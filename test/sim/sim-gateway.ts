@@ -86,6 +86,10 @@ export class SimGateway {
       scheduler.after(random.integer(isLazy ? 3_000 : 300), () => void follow())
     }
     scheduler.after(0, () => void follow())
+    // It may not hear of it.
+    store.onRoutesAsked(() => {
+      if (!this.isOver && random.float() < 0.7) scheduler.after(random.integer(20), () => void this.#takeOver())
+    })
   }
 
   /** What it reads by; may be old. */

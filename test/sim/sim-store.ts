@@ -173,6 +173,11 @@ export class SimStore {
     return this.#store.catalogue.snapshot()
   }
 
+  /** Gateways are asked to take over the newest routes at once. */
+  onRoutesAsked(listener: () => void): void {
+    this.#store.gateways.onAsked(listener)
+  }
+
   /** A gateway lives, and routes by this version. */
   async beat(id: string, appliedVersion: number): Promise<void> {
     await this.#store.gateways.beat({ id, address: id, version: '0', startedAt: 0, appliedVersion })
