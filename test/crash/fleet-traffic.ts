@@ -63,15 +63,18 @@ export class Traffic {
     await this.settled()
   }
 
-  /** Two writers and two readers until `signal` is aborted. */
-  async run(random: () => Random, signal: AbortSignal): Promise<void> {
-    const loops = [1, 2].flatMap(() => [this.#writes(random(), signal), this.#searches(random(), signal)])
+  /** Two writers and two readers until `signal` is aborted. @param indexes  which of them; default all. */
+  async run(random: () => Random, signal: AbortSignal, indexes = this.#indexes): Promise<void> {
+    const loops = [1, 2].flatMap(() => [
+      this.#writes(random(), signal, indexes),
+      this.#searches(random(), signal, indexes),
+    ])
     await Promise.all(loops)
   }
 
-  async #writes(random: Random, signal: AbortSignal): Promise<void> {
+  async #writes(random: Random, signal: AbortSignal, indexes: readonly string[]): Promise<void> {
     while (!signal.aborted) {
-      const write = randomWrite(random, this.#indexes, this.#serial, mix)
+      const write = randomWrite(random, indexes, this.#serial, mix)
       this.#serial += 1
       await this.#write(write)
       await pause(writePauseMs)
@@ -94,9 +97,9 @@ export class Traffic {
     return outcome
   }
 
-  async #searches(random: Random, signal: AbortSignal): Promise<void> {
+  async #searches(random: Random, signal: AbortSignal, indexes: readonly string[]): Promise<void> {
     while (!signal.aborted) {
-      const index = this.#indexes[random.integer(this.#indexes.length)]!
+      const index = indexes[random.integer(indexes.length)]!
       const byFilter = random.integer(2) === 0
       const params = { limit: 200, ...(byFilter ? { filter: `group = ${anchorGroup}` } : {}) }
       const at = performance.now()
