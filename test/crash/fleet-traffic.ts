@@ -15,7 +15,7 @@ import type { FleetClient, Outcome } from './fleet-client.ts'
 import { apply, type Contents, type Document, randomWrite, type Write } from './model.ts'
 
 const anchorCount = 48
-const anchorFrom = 100_000
+export const anchorFrom = 100_000
 const anchorGroup = 99
 const mix = { idMax: 600, documentsMax: 8, clears: false }
 /** Between two requests of one loop, so that the machine has time for what the requests cause. */
