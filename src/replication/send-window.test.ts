@@ -129,6 +129,26 @@ test('lanes that follow each other have the whole window, lanes that wait for ea
   assert.ok(window.windowBytes < alone / 8, `${window.windowBytes} of ${alone}`)
 })
 
+// Who writes now and then waits for what an import has there: less of it where this is known.
+test('where a neighbour wrote in the last half minute, an import keeps less open', async () => {
+  const clock = new ManualClock()
+  const window = new SendWindow(clock, 'meilisearch', never)
+  const { granted, ask, settle } = collect(window)
+  const alone = window.windowBytes
+  const send = async (lane: string) => {
+    ask(lane, 1_000)
+    await settle()
+    for (const { ticket } of granted.splice(0)) ticket.release(undefined)
+    clock.pass(1_000)
+  }
+  for (const lane of ['import', 'now and then', 'import']) await send(lane)
+  assert.ok(window.windowBytes < alone / 2, `${window.windowBytes} of ${alone}`)
+  clock.pass(30_000)
+  assert.equal(window.windowBytes, alone)
+  for (const lane of ['import', 'another']) await send(lane)
+  assert.equal(window.windowBytes, alone)
+})
+
 test('two lanes with a backlog take turns', async () => {
   const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)
