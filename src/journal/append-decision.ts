@@ -61,7 +61,13 @@ export function decideAppend(project: ProjectDraft, request: AppendRequest, cont
   const { operation, uid } = request
   if (uid === null || uid === rulesIndex) return decideProjectChange(project, request, context)
   const existing = project.indexByName(uid)
-  const admission = existing && admits(existing.replicas, existing.spread ?? plainSpread, context.admission)
+  const admission =
+    existing &&
+    admits(
+      existing.replicas.filter(({ isCurrent }) => isCurrent),
+      existing.spread ?? plainSpread,
+      context.admission,
+    )
   if (admission?.admitted === false) return { kind: 'no-quorum', shards: admission.unmetShards }
   if (isStale(existing, request)) return { kind: 'stale' }
   const creates = operation.kind === 'index-create' || (request.mayCreateIndex && createsUnknown(operation))
@@ -113,7 +119,7 @@ function appendTo(
   if (!('refusal' in effect)) {
     if (effect.primaryKey !== undefined) index.writePrimaryKey = effect.primaryKey
     if (operation.kind === 'settings') {
-      deliver = deliveredSettings(index.settings, operation.settings, index.spread !== null)
+      deliver = deliveredSettings(index.settings, operation.settings)
       index.settings = foldSettings(index.settings, operation.settings)
       index.settingsVersion += 1
     }

@@ -95,7 +95,26 @@ export interface Resolution {
 export interface PartialResolution {
   /** Ascending. */
   readonly shards: readonly number[]
+  /** How many shards there are: generations of an index may differ in it. */
+  readonly of: number
   readonly resolution: Resolution
+}
+
+/**
+ * What a change that depends on state came to, all of it; `undefined` = that is not known yet. Parts that are of different
+ * numbers of shards tell the same, each number by itself.
+ */
+export function wholeResolution(
+  resolution: Resolution | null,
+  partials: readonly PartialResolution[],
+): readonly Resolution[] | undefined {
+  if (resolution !== null) return [resolution]
+  for (const count of new Set(partials.map((partial) => partial.of))) {
+    const parts = partials.filter((partial) => partial.of === count)
+    if (parts.reduce((held, { shards }) => held + shards.length, 0) === count)
+      return parts.map((part) => part.resolution)
+  }
+  return undefined
 }
 
 export interface Change {

@@ -187,7 +187,7 @@ function rebuild(index: IndexState, open: readonly OpenChange[]): readonly OpenC
     if (operation.kind === 'settings') {
       // What was sent already cannot be taken back.
       if (change.status === 'enqueued') {
-        change.deliver = deliveredSettings(index.settings, operation.settings, index.spread !== null)
+        change.deliver = deliveredSettings(index.settings, operation.settings)
         rewritten.add(change)
       }
       index.settings = foldSettings(index.settings, operation.settings)

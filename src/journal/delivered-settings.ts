@@ -6,13 +6,14 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
  * The change as sent by the client, with `embedders` whole: a node that batches two settings tasks loses embedders that are
  * not named in the last one (NF-02, NF-24). Embedders that this change removes stay as null.
  *
- * To nodes of a spread index, what their own additions depend on goes whole as well.
+ * What the additions to settings of spread indexes depend on goes whole as well, also while the index is plain: it may be
+ * spread later, and its nodes built anew from this journal.
  *
  * @param before  settings folded up to the change.
  */
-export function deliveredSettings(before: JsonObject, change: JsonObject, isSpread: boolean): JsonObject {
+export function deliveredSettings(before: JsonObject, change: JsonObject): JsonObject {
   const after = foldSettings(before, change)
-  const told = isSpread && wholes.some((name) => name in change) ? { ...change, ...wholeOf(after) } : change
+  const told = wholes.some((name) => name in change) ? { ...change, ...wholeOf(after) } : change
   return withEmbedders(told, after)
 }
 

@@ -2,7 +2,7 @@
 import type { Selectable } from 'kysely'
 import type { PoolClient } from 'pg'
 import type { JsonObject } from '../lib/json.ts'
-import { decodeSpread } from '../store/catalogue-rows.ts'
+import { decodeGeneration, decodeSpread } from '../store/catalogue-rows.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import { nowMs } from '../store/database.ts'
 import type { Opener } from '../store/key-ring.ts'
@@ -28,10 +28,10 @@ export function selectIndexes(withSettings: boolean, more?: string): string {
   return `select i.id, i.project_id, i.write_uid, i.read_uid, i.named_by, i.write_primary_key, i.primary_key, i.created_at,
       i.updated_at, i.head, i.completed, i.byte_count, i.behind_since, i.settings_version, i.may_hold_documents, i.is_gone,
       ${withSettings ? 'i.settings_sealed, i.settings_done_sealed' : 'null as settings_sealed, null as settings_done_sealed'},
-      i.spread, i.held_since, i.settings_position, p.replicas${more === undefined ? '' : `, ${more}`}
+      i.spread, i.generation, i.beside, i.held_since, i.settings_position, p.replicas${more === undefined ? '' : `, ${more}`}
     from indexes i cross join lateral (
-      select json_agg(json_build_object('node', p.node_id, 'physicalUid', p.physical_uid, 'group', n.replica_group, 'shards', p.shards, 'state', p.state,
-        'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
+      select json_agg(json_build_object('node', p.node_id, 'physicalUid', p.physical_uid, 'group', n.replica_group, 'shards', p.shards, 'shed', p.shed, 'hasLeftovers', p.has_leftovers, 'state', p.state,
+        'generation', p.generation, 'isCurrent', p.generation = i.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
         'turn', case when p.turn_position > 0 then json_build_object('position', p.turn_position, 'role', p.turn_role,
           'ageMs', ${nowMs} - coalesce(p.turned_at, 0)) end)) as replicas
       from placements p join nodes n on n.id = p.node_id
@@ -62,6 +62,8 @@ export function decodeIndex(sealing: Opener, row: Row): LockedIndex {
     mayHoldDocuments: row.may_hold_documents,
     isGone: row.is_gone,
     spread: decodeSpread(row.spread),
+    generation: row.generation,
+    beside: decodeGeneration(row.beside),
     heldSince: row.held_since,
     settingsPosition: row.settings_position,
     replicas: row.replicas ?? [],

@@ -4,7 +4,7 @@
  */
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import { isInSync } from '../topology/placement-states.ts'
+import { isInSync, servedShards } from '../topology/placement-states.ts'
 import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import type { ChangeOutcome } from './ports.ts'
 import { isTaking, openTurn, type TurnVerdict } from './settings-turn.ts'
@@ -14,6 +14,11 @@ import type { ReplicaStanding } from './write-index.ts'
 export interface Report {
   readonly replica: ReplicaId
   readonly outcome: ChangeOutcome
+}
+
+/** Those of the generation that is read: only they agree on what settings changes come to. */
+export function currentOf(replicas: readonly ReplicaStanding[]): readonly ReplicaStanding[] {
+  return replicas.filter(({ isCurrent }) => isCurrent)
 }
 
 /** Which of the in-sync replicas tells what a change comes to in which shards: one of them for each shard. */
@@ -38,19 +43,19 @@ export function resolversOf(
  */
 export function completedThrough(replicas: readonly ReplicaStanding[], shards: number, completed: number): number {
   const inSync = replicas.filter(isInSync)
-  const covered = new Set(inSync.flatMap((replica) => replica.shards))
+  const covered = new Set(inSync.filter(({ isCurrent }) => isCurrent).flatMap(servedShards))
   if (covered.size < shards) return completed
   return Math.max(completed, Math.min(...inSync.map(({ applied }) => applied)))
 }
 
-/** The in-sync ones of these replicas that may leave the set one after the other: others of it hold all their shards. */
+/** The in-sync ones of these replicas that may leave the set one after the other: others of it answer for all their shards. */
 export function leavers(replicas: readonly ReplicaStanding[], wanted: ReadonlySet<ReplicaId>): readonly ReplicaId[] {
   const staying = new Set(replicas.filter(isInSync))
   const leaving: ReplicaId[] = []
   for (const replica of replicas) {
     if (!wanted.has(replicaId(replica)) || !staying.has(replica)) continue
-    const others = new Set([...staying].flatMap((one) => (one === replica ? [] : one.shards)))
-    if (!replica.shards.every((shard) => others.has(shard))) continue
+    const others = new Set([...staying].flatMap((one) => (one === replica || !one.isCurrent ? [] : servedShards(one))))
+    if (replica.isCurrent && !servedShards(replica).every((shard) => others.has(shard))) continue
     staying.delete(replica)
     leaving.push(replicaId(replica))
   }
@@ -100,13 +105,25 @@ export function joinAll(
   let failedTurn = 0
   for (const [position, told] of reports) {
     const isAccepted = position === turn.position && turn.verdict.kind === 'accepted'
-    const outcome = joinReports(isAccepted ? told.filter(isSuccess) : told, replicas)
+    const counted = withoutBeside(told, replicas)
+    const outcome = joinReports(isAccepted ? counted.filter(isSuccess) : counted, replicas)
     outcomes.push(outcome)
+    if (outcome.status === 'succeeded') {
+      const others = told.filter((report) => !counted.includes(report) && !isSuccess(report))
+      odd.push(...others.map(({ replica }) => replica))
+    }
     if (outcome.status !== 'failed') continue
     if (position === turn.position) failedTurn = position
     else odd.push(...holdersOfFailed(position, told, replicas))
   }
   return { outcomes, odd, failedTurn }
+}
+
+/** What the generation that is read says of a change; the other one's say where it has not spoken. */
+function withoutBeside(reports: readonly Report[], replicas: readonly ReplicaStanding[]): readonly Report[] {
+  const others = new Set(replicas.filter(({ isCurrent }) => !isCurrent).map(replicaId))
+  const own = reports.filter(({ replica }) => !others.has(replica))
+  return own.length === 0 ? reports : own
 }
 
 const isSuccess = ({ outcome }: Report): boolean => outcome.status === 'succeeded'

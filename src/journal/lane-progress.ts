@@ -17,11 +17,11 @@ import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
-import { completedThrough, joinAll, laggards, leavers } from './joint-progress.ts'
+import { completedThrough, currentOf, joinAll, laggards, leavers } from './joint-progress.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof, ReplicaChange, ReplicaOutcome } from './ports.ts'
 import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
-import { changedReplica } from './replica-change.ts'
+import { changedReplica, isChanged } from './replica-change.ts'
 import { deleteReports, isContradicted, reportsOf, saveReports, takeReports } from './report-rows.ts'
 import { endTurns, mayMix, openTurn, passTurn, turned, turnVerdict, withTurns } from './settings-turn.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
@@ -137,8 +137,10 @@ export async function giveTurns(
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
   if (state === undefined || state.isGone || state.spread === null || state.completed !== position - 1) return nothing
-  const replicas = withTurns(state.replicas, position, { asking: replicaId(placement), mayMix: mayMix(state) })
-  const isChanged = await saveTurns(client, index, turned(state.replicas, replicas))
+  const before = currentOf(state.replicas)
+  const current = withTurns(before, position, { asking: replicaId(placement), mayMix: mayMix(state) })
+  const isChanged = await saveTurns(client, index, turned(before, current))
+  const replicas = [...current, ...state.replicas.filter(({ isCurrent }) => !isCurrent)]
   return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged })
 }
 
@@ -198,17 +200,15 @@ export async function editReplica(
   if (typeof next === 'string' || own === undefined) {
     return { outcome: typeof next === 'string' ? next : 'unsuited', effects: nothing }
   }
-  const { state: nextState, applied, revision } = next
-  if (own.state === nextState && own.applied === applied && own.revision === revision) {
-    return { outcome: 'done', effects: nothing }
-  }
+  if (!isChanged(own, next)) return { outcome: 'done', effects: nothing }
+  const { state: nextState, applied, revision, shards, shed, hasLeftovers } = next
   await client.query(
-    `update placements set state = $3, applied = $4::bigint, revision = $5,
-       proof_task = case when revision = $5 then proof_task end, proof_mark = case when revision = $5 then proof_mark end,
+    `update placements set state = $3, applied = $4::bigint, revision = $5, shards = $6::int[], shed = $7::int[], has_leftovers = $8,
+       proof_task = case when $4::bigint > 0 then proof_task end, proof_mark = case when $4::bigint > 0 then proof_mark end,
        applied_bytes = case when applied = $4::bigint then applied_bytes
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), 0) end
      where index_id = $1 and ${replicaIdSql} = $2 and not is_gone`,
-    [index, id, nextState, applied, revision],
+    [index, id, nextState, applied, revision, shards, shed, hasLeftovers],
   )
   const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...next } : replica))
   const effects = await settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
@@ -219,7 +219,11 @@ export async function editReplica(
  * A statement that waits for a lock sees other rows as of its beginning: what the lanes of other replicas recorded meanwhile
  * shows only in the next one. Where there is one lane, it holds its lease.
  */
-async function lockFresh(client: PoolClient, sealing: Sealing, index: IndexId): Promise<Map<IndexId, LockedIndex>> {
+export async function lockFresh(
+  client: PoolClient,
+  sealing: Sealing,
+  index: IndexId,
+): Promise<Map<IndexId, LockedIndex>> {
   const locked = await lockWithSwaps(client, sealing, index)
   const state = locked.get(index)?.state
   return state === undefined || !isJoint(state) ? locked : lockWithSwaps(client, sealing, index)
@@ -237,7 +241,7 @@ interface Standing {
 }
 
 /** Completes what the replicas of an index have applied together; those that contradict the rest start anew. */
-async function settleJointly(
+export async function settleJointly(
   client: PoolClient,
   deps: ProgressDependencies,
   locked: Map<IndexId, LockedIndex>,
@@ -245,7 +249,11 @@ async function settleJointly(
   { replicas, restart, isChanged }: Standing & { readonly restart: Set<ReplicaId> },
 ): Promise<ProgressEffects> {
   const position = openTurn(replicas)
-  const verdict = turnVerdict(replicas, position, position === 0 ? [] : await reportsOf(client, state.id, position))
+  const verdict = turnVerdict(
+    currentOf(replicas),
+    position,
+    position === 0 ? [] : await reportsOf(client, state.id, position),
+  )
   const passed = passTurn(replicas, position, verdict)
   const completed = completedThrough(passed.replicas, state.spread?.shards ?? 1, state.completed)
   const reports = await takeReports(client, state.id, state.completed, completed)

@@ -1,6 +1,6 @@
 /** The journal as lanes see it, in memory. */
 import { assert } from '../lib/assert.ts'
-import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement, Spread } from '../store/catalogue.ts'
 import { emptiedState, hasLane, hasWork, isDelivered } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import type { Change } from './change.ts'
@@ -23,6 +23,7 @@ import { mayMix, settingsTurn } from './settings-turn.ts'
 import { finishedDetails } from './task-details.ts'
 import { troubleText } from './trouble-text.ts'
 import { projectWork, type WorkWaiter } from './work-waiter.ts'
+import type { IndexState } from './write-index.ts'
 
 export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): LaneJournal {
   const { state, memory, payloads, clock } = deps
@@ -108,7 +109,8 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     lanesToAudit: async (node, after, limit) =>
       placed(node)
         .filter(
-          ({ index, placement }) => index.state.spread !== null && placement.physicalUid > after && hasLane(placement),
+          ({ index, placement }) =>
+            spreadOf(index.state, placement) !== null && placement.physicalUid > after && hasLane(placement),
         )
         .sort((a, b) => (a.placement.physicalUid < b.placement.physicalUid ? -1 : 1))
         .slice(0, limit)
@@ -168,12 +170,14 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       const placement = storedOf(replica)
       if (index === undefined || placement === undefined) return true
       const known = index.partials.get(position) ?? []
-      const isFree = known.every(({ shards }) => !shards.some((shard) => partial.shards.includes(shard)))
+      const isFree = known.every(
+        ({ shards, of }) => of !== partial.of || !shards.some((shard) => partial.shards.includes(shard)),
+      )
       const isAgreed = Math.min(index.state.completed, placement.applied) >= position - 1
-      if (isFree && isAgreed)
+      if (isFree && isAgreed && placement.generation === index.state.generation)
         index.partials.set(
           position,
-          [...known, partial].sort((a, b) => a.shards[0]! - b.shards[0]!),
+          [...known, partial].sort((a, b) => a.of - b.of || a.shards[0]! - b.shards[0]!),
         )
       return true
     },
@@ -258,6 +262,16 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       )
       return true
     },
+    async noteTrimmed(lease, replica) {
+      if (!isHeld(lease)) return false
+      const placement = storedOf(replica)
+      if (placement === undefined || placement.revision !== replica.revision) return true
+      placement.hasLeftovers = false
+      const index = state.indexes.get(replica.index)
+      if (index !== undefined)
+        memory.record([{ entity: 'index', project: index.state.project, entityId: replica.index }])
+      return true
+    },
     async removeReplica(lease, replica) {
       if (!isHeld(lease)) return false
       const index = state.indexes.get(replica.index)
@@ -311,10 +325,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       wakeFinished(stored.project)
       return true
     },
-    async dropPayloads(finishedBefore, limit) {
+    async dropPayloads(finishedBefore, limit, goneBefore = Number.MAX_SAFE_INTEGER) {
       const isPassed = (change: StoredChange) => {
         const index = change.index === null ? undefined : state.indexes.get(change.index)
-        if (index?.state.isGone) return true
+        if (index?.state.isGone) return (index.changes.at(-1)?.finishedAt ?? 0) < goneBefore
         const slowest = Math.min(...(index?.placements.filter(({ isGone }) => !isGone) ?? []).map((one) => one.applied))
         return (change.finishedAt ?? 0) < finishedBefore && (change.position ?? 0) <= slowest
       }
@@ -367,10 +381,16 @@ function byId(a: StoredIndex, b: StoredIndex): number {
   return a.state.id < b.state.id ? -1 : 1
 }
 
+/** How the generation lies that a replica is of. */
+function spreadOf({ generation, spread, beside }: IndexState, placement: StoredPlacement): Spread | null {
+  return placement.generation === generation ? spread : (beside?.spread ?? null)
+}
+
 function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   return {
     placement: placementOf(placement),
-    spread: state.spread,
+    spread: spreadOf(state, placement),
+    isCurrent: placement.generation === state.generation,
     project: state.project,
     head: state.head,
     primaryKey: state.primaryKey,
@@ -382,19 +402,18 @@ function laneChangeOf(deps: MemoryDependencies, stored: StoredChange, on: Stored
   const change = changeOf(stored)
   const { index, position, operation, status, refusal, finishedAt } = change
   assert(index !== null && position !== null && on !== undefined, 'a change in a lane has a position')
-  const placements = on.placements.filter(({ isGone }) => !isGone)
+  const placements = on.placements.filter(({ isGone, generation }) => !isGone && generation === on.state.generation)
   const isTurning =
     operation.kind === 'settings' && status !== 'canceled' && refusal === null && on.state.spread !== null
   const terms = { isOver: finishedAt !== null, mayMix: mayMix(on.state) }
+  const turning = standingsOf(deps, on).filter(({ isCurrent }) => terms.isOver || isCurrent)
   return {
     change: { ...change, index, position },
     settings: stored.deliver,
     primaryKey: stored.primaryKey,
     partials: on.partials.get(position) ?? [],
     ...(on.state.spread !== null && isUnresolved(change) ? { resolvers: resolversOf(placements) } : {}),
-    ...(isTurning
-      ? { turn: settingsTurn(standingsOf(deps, on), position, on.reports.get(position) ?? [], terms) }
-      : {}),
+    ...(isTurning ? { turn: settingsTurn(turning, position, on.reports.get(position) ?? [], terms) } : {}),
   }
 }
 

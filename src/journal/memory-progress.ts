@@ -3,7 +3,7 @@ import type { NodeId } from '../store/catalogue.ts'
 import { emptiedState, entersWhenWhole, hasWork, isInSync } from '../topology/placement-states.ts'
 import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete } from './completion.ts'
-import { completedThrough, joinAll, leavers } from './joint-progress.ts'
+import { completedThrough, currentOf, joinAll, leavers } from './joint-progress.ts'
 import type { Progress } from './lane-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import {
@@ -90,7 +90,7 @@ export function settleJointly(
   const { state: one, reports } = index
   const replicas = standingsOf(deps, index)
   const position = openTurn(replicas)
-  const verdict = turnVerdict(replicas, position, reports.get(position) ?? [])
+  const verdict = turnVerdict(currentOf(replicas), position, reports.get(position) ?? [])
   const passed = passTurn(replicas, position, verdict)
   const completed = completedThrough(passed.replicas, one.spread?.shards ?? 1, one.completed)
   const over = [...reports].filter(([at]) => at <= completed).sort(([a], [b]) => a - b)
@@ -121,9 +121,9 @@ export function settleJointly(
 /** Replicas are given turns at a settings change, as far as they need some; what they have made of it counts. */
 export function giveTurns(deps: MemoryDependencies, index: StoredIndex, asking: ReplicaId, position: number): Effects {
   const { state: one } = index
-  const before = standingsOf(deps, index)
-  const after = one.completed === position - 1 ? withTurns(before, position, { asking, mayMix: mayMix(one) }) : before
-  const changed = turned(before, after)
+  const before = currentOf(standingsOf(deps, index))
+  const isDue = one.completed === position - 1
+  const changed = isDue ? turned(before, withTurns(before, position, { asking, mayMix: mayMix(one) })) : []
   keepTurns(deps, index, changed)
   return settleJointly(deps, index, new Set(), changed.length > 0)
 }

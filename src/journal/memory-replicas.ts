@@ -4,11 +4,12 @@ import type { MemoryMoves } from '../store/memory-moves.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { isRead } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
+import { editGenerations } from './memory-generations.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
 import type { ReplicaJournal } from './ports.ts'
-import { changedReplica, coolDownMs } from './replica-change.ts'
+import { changedReplica, coolDownMs, isChanged } from './replica-change.ts'
 
 export function openMemoryReplicas(
   deps: MemoryDependencies,
@@ -30,13 +31,15 @@ export function openMemoryReplicas(
     async standing(id) {
       const index = found(id)
       if (index === undefined) return undefined
-      const { project, readUid, spread, head, completed, byteCount, primaryKey } = index.state
+      const { project, readUid, spread, generation, beside, head, completed, byteCount, primaryKey } = index.state
       const replicas = index.placements.filter(({ isGone }) => !isGone)
       return {
         index: id,
         project,
         uid: readUid,
         spread,
+        generation,
+        beside,
         head,
         completed,
         byteCount,
@@ -55,7 +58,7 @@ export function openMemoryReplicas(
       const home = memory.nodes.get(node)
       if (index === undefined || uid === null || home === undefined || home.state === 'lost') return undefined
       const standing = index.placements.filter(({ isGone }) => !isGone)
-      const generation = Math.max(1, ...standing.map((one) => one.generation))
+      const { generation } = index.state
       const known = standing.find(
         (one) =>
           one.node === node &&
@@ -76,6 +79,10 @@ export function openMemoryReplicas(
       index.placements.push(fresh)
       memory.record([{ entity: 'index', project: index.state.project, entityId: id }])
       return placementOf(fresh)
+    },
+    async changeGeneration(id, change) {
+      const index = found(id)
+      return index === undefined ? 'unsuited' : editGenerations(deps, index, change, tell)
     },
     leavers: async (node, limit) =>
       [...state.indexes.values()]
@@ -107,14 +114,8 @@ export function openMemoryReplicas(
       if (typeof next === 'string') return next
       const placement = index.placements.find((one) => replicaId(one) === replica && !one.isGone)
       if (placement === undefined) return 'unsuited'
-      if (
-        placement.state === next.state &&
-        placement.applied === next.applied &&
-        placement.revision === next.revision
-      ) {
-        return 'done'
-      }
-      if (placement.revision !== next.revision) placement.proof = null
+      if (!isChanged(placement, next)) return 'done'
+      if (next.applied === 0) placement.proof = null
       if (placement.applied !== next.applied) {
         placement.appliedBytes = index.changes[next.applied - 1]?.bytesThrough ?? 0
       }

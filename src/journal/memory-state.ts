@@ -29,7 +29,8 @@ export interface StoredChange extends Mutable<Change> {
   claim: { owner: string; until: number } | null
 }
 
-export interface StoredPlacement extends Mutable<Placement> {
+export interface StoredPlacement extends Mutable<Omit<Placement, 'hasLeftovers'>> {
+  hasLeftovers?: boolean
   appliedBytes: number
   proof: LaneProof | null
   print: SettingsPrint | null
@@ -103,7 +104,9 @@ export function placesOf(index: StoredIndex): MemoryPlaces {
   if (uid === null || createdAt === null) return { index: undefined, placements: [] }
   return {
     index: { id, project, uid, primaryKey, createdAt, updatedAt: updatedAt ?? createdAt, settingsPosition, spread },
-    placements: index.placements.filter(({ isGone }) => !isGone).map(placementOf),
+    placements: index.placements
+      .filter(({ isGone, generation }) => !isGone && generation === index.state.generation)
+      .map(placementOf),
   }
 }
 
@@ -122,12 +125,15 @@ export function standingsOf(
 ): readonly ReplicaStanding[] {
   return placements
     .filter(({ isGone }) => !isGone)
-    .map(({ node, physicalUid, generation, shards, state: standing, applied, revision, turn, role, turnedAt }) => {
+    .map(({ node, physicalUid, generation, shards, shed = [], hasLeftovers, turn, role, turnedAt, ...rest }) => {
+      const { state: standing, applied, revision } = rest
       const known = memory.nodes.get(node)
       const isSilent = index.spread !== null && state.silent.has(node)
       const isLive = known !== undefined && known.state !== 'lost' && !isSilent
       return {
-        ...{ node, physicalUid, generation, shards, state: standing, applied, revision },
+        ...{ node, physicalUid, generation, shards, shed, state: standing, applied, revision },
+        hasLeftovers: hasLeftovers === true,
+        isCurrent: generation === index.generation,
         ...{ group: known?.group ?? 0, isLive },
         turn: role === null ? null : { position: turn, role, ageMs: clock.now() - turnedAt },
       }
@@ -135,9 +141,13 @@ export function standingsOf(
 }
 
 export function placementOf(placement: StoredPlacement): Placement {
-  const { index, generation, shards, node, physicalUid, state, applied, revision, turn } = placement
-  const known = { index, generation, shards, node, physicalUid, state, applied, revision }
-  return turn === 0 ? known : { ...known, turn }
+  const { index, generation, shards, node, physicalUid, state, applied, revision, turn, shed = [] } = placement
+  return {
+    ...{ index, generation, shards, node, physicalUid, state, applied, revision },
+    ...(turn === 0 ? {} : { turn }),
+    ...(shed.length === 0 ? {} : { shed }),
+    ...(placement.hasLeftovers ? { hasLeftovers: true } : {}),
+  }
 }
 
 /** Of a replica that holds nothing. */

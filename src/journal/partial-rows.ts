@@ -13,20 +13,22 @@ export async function savePartial(
   client: PoolClient,
   { index, node, physicalUid }: Placement,
   position: number,
-  { shards, resolution }: PartialResolution,
+  { shards, of, resolution }: PartialResolution,
 ): Promise<true> {
   const { text, puts, deletes } = encodeResolution(resolution)
   // Two lanes must not record the same shard side by side.
   await client.query('select 1 from indexes where id = $1 for no key update', [index])
   await client.query(
-    `insert into partial_resolutions (index_id, position, shards, resolution, puts, deletes)
-     select $1, $2, $3::int[], $4, $5, $6 where not exists (
-       select 1 from partial_resolutions where index_id = $1 and position = $2 and shards && $3::int[]
+    `insert into partial_resolutions (index_id, position, shards, resolution, puts, deletes, shard_count)
+     select $1, $2, $3::int[], $4, $5, $6, $9::int where not exists (
+       select 1 from partial_resolutions
+       where index_id = $1 and position = $2 and shard_count = $9::int and shards && $3::int[]
      ) and exists (
        select 1 from indexes i join placements p on p.index_id = i.id and p.node_id = $7 and p.physical_uid = $8 and not p.is_gone
+         and p.generation = i.generation
        where i.id = $1 and least(i.completed, p.applied) >= $2::bigint - 1
      )`,
-    [index, position, `{${shards.join(',')}}`, text, puts, deletes, node, physicalUid],
+    [index, position, `{${shards.join(',')}}`, text, puts, deletes, node, physicalUid, of],
   )
   return true
 }
@@ -47,18 +49,19 @@ export async function partialsOf(
       resolution: string
       puts: Buffer | null
       deletes: Buffer | null
+      shard_count: number
     }>(
-      `select position, shards, resolution, puts, deletes from partial_resolutions
-       where index_id = $1 and position = any($2::bigint[]) order by shards`,
+      `select position, shards, resolution, puts, deletes, shard_count from partial_resolutions
+       where index_id = $1 and position = any($2::bigint[]) order by shard_count, shards`,
       [index, positions],
     ),
   )
-  for (const { position, shards, resolution: text, puts, deletes } of found.rows) {
+  for (const { position, shards, resolution: text, puts, deletes, shard_count: of } of found.rows) {
     const resolution = resolutionOf({ resolution: text, resolution_puts: puts, resolution_deletes: deletes })
     if (resolution === null) continue
     const others = partials.get(position)
-    if (others === undefined) partials.set(position, [{ shards, resolution }])
-    else others.push({ shards, resolution })
+    if (others === undefined) partials.set(position, [{ shards, of, resolution }])
+    else others.push({ shards, of, resolution })
   }
   return partials
 }
@@ -70,7 +73,9 @@ export async function resolversIn(
   const { rows } = await reach(() =>
     database.pool.query<{ node: string; physicalUid: string; shards: number[]; state: PlacementState }>({
       name: 'resolvers',
-      text: 'select node_id as node, physical_uid as "physicalUid", shards, state from placements where index_id = $1 and not is_gone',
+      text: `select p.node_id as node, p.physical_uid as "physicalUid", p.shards, p.state
+        from placements p join indexes i on i.id = p.index_id and i.generation = p.generation
+        where p.index_id = $1 and not p.is_gone`,
       values: [index],
     }),
   )

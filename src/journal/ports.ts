@@ -8,7 +8,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
+import type { Generation, IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
 import type { Leaver } from '../topology/drain-plan.ts'
 import type { ReplicaId } from '../topology/replica-id.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
@@ -139,6 +139,12 @@ export type ReplicaChange =
   | { readonly kind: 'rebuild' }
   /** To `leaving`. `needed` while it counts or is about to. */
   | { readonly kind: 'leave' }
+  /** These of its shards are read elsewhere from now on. `needed` when nobody else that is read answers for them. */
+  | { readonly kind: 'shed'; readonly shards: readonly number[] }
+  /** They are read here again: it has taken every change all along. */
+  | { readonly kind: 'reclaim'; readonly shards: readonly number[] }
+  /** What it shed is its own no more; another lane takes the documents away. */
+  | { readonly kind: 'shrink'; readonly shards: readonly number[] }
 
 export type ReplicaOutcome =
   | 'done'
@@ -147,12 +153,26 @@ export type ReplicaOutcome =
   /** It is not there, or not in a state that this can follow. */
   | 'unsuited'
 
+/** What a reshard does to the generations of an index; each safe to repeat. */
+export type GenerationChange =
+  /** A generation beside the one that is read: its replicas get names on nodes that take data, all of them `copying`. */
+  | { readonly kind: 'add'; readonly spread: Spread | null }
+  /** The one beside is read from now on, and the other one stands beside it. `needed` unless all its replicas could be read. */
+  | { readonly kind: 'read'; readonly number: number }
+  /** The one beside has no replicas any more. `needed` while it has some. */
+  | { readonly kind: 'forget'; readonly number: number }
+
 export interface IndexStanding {
   readonly index: IndexId
   readonly project: ProjectId
   /** Name as reads see it; null = deleted, or not created yet. */
   readonly uid: string | null
+  /** Of the generation that is read; null = plain. */
   readonly spread: Spread | null
+  /** The one that is read. */
+  readonly generation: number
+  /** The one that is being filled, or kept for the way back; null = none. */
+  readonly beside: Generation | null
   readonly head: number
   readonly completed: number
   /** Payload bytes of its journal. */
@@ -177,6 +197,7 @@ export interface ReplicaJournal {
    */
   addReplica(index: IndexId, node: NodeId, shards: readonly number[]): Promise<Placement | undefined>
   changeReplica(index: IndexId, replica: ReplicaId, change: ReplicaChange): Promise<ReplicaOutcome>
+  changeGeneration(index: IndexId, change: GenerationChange): Promise<ReplicaOutcome>
   /** Replicas on a node whose index has no open move, and none that came to nothing lately; smallest index first, at most `limit`. */
   leavers(node: NodeId, limit: number): Promise<readonly Leaver[]>
   /** How many indexes each node holds. */
@@ -215,8 +236,10 @@ export interface NodeIdentity {
 /** A lane: brings the journal of one index to one replica, in order. */
 export interface LaneState {
   readonly placement: Placement
-  /** null = plain. */
+  /** How its generation lies; null = plain. */
   readonly spread: Spread | null
+  /** Its generation is the one that is read. */
+  readonly isCurrent: boolean
   readonly project: ProjectId
   /** Last appended position. `placement.applied` is behind or equal. */
   readonly head: number
@@ -377,6 +400,8 @@ export interface LaneJournal {
    * journal. `false` = the lease is lost.
    */
   restart(lease: NodeLease, placement: Placement): Promise<boolean>
+  /** Documents of shards that it gave up are off its node. `false` = the lease is lost. */
+  noteTrimmed(lease: NodeLease, placement: Placement): Promise<boolean>
   /** What left its node (`leaving`) is placed there no more; its name is not used again. `false` = the lease is lost. */
   removeReplica(lease: NodeLease, placement: Placement): Promise<boolean>
   /** Resolves when something was appended since the last call for this node, or after `timeoutMs`. A lost notification costs only that time. */
@@ -399,9 +424,11 @@ export interface LaneJournal {
   ): Promise<boolean>
   /**
    * Retention (design 2, rule 7): drops payloads of changes that finished before `finishedBefore` and that every replica
-   * has applied, and those of deleted indexes whatever their age. Answers how many; call again while it equals `limit`.
+   * has applied, and those of indexes that were deleted before `goneBefore` (default: ever). What is behind the last backup
+   * that was taken before `finishedBefore` stays, so that the index can be restored to any time since then. Answers how many;
+   * call again while it equals `limit`.
    */
-  dropPayloads(finishedBefore: number, limit: number): Promise<number>
+  dropPayloads(finishedBefore: number, limit: number, goneBefore?: number): Promise<number>
   /** M-C7: in each project with `taskCountMax` tasks or more, deletes the oldest tenth of finished ones. */
   cleanTasks(taskCountMax: number): Promise<void>
 }

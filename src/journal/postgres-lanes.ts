@@ -182,6 +182,22 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
       if (isRestarted) signals.send('flapjack_catalogue', '')
       return isRestarted
     },
+    async noteTrimmed(lease, { index, physicalUid, node, revision }) {
+      const isNoted = await holding(database, lease, async (client) => {
+        const { rows } = await client.query<{ project_id: string }>(
+          `update placements p set has_leftovers = false from indexes i where i.id = p.index_id
+             and p.node_id = $1 and p.physical_uid = $2 and p.revision = $3 and p.has_leftovers returning i.project_id`,
+          [node, physicalUid, revision],
+        )
+        await recordEvents(
+          client,
+          rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: index })),
+        )
+        return true
+      })
+      if (isNoted) signals.send('flapjack_catalogue', '')
+      return isNoted
+    },
     removeReplica: (lease, placement) => removeReplica({ ...deps, tell }, lease, placement),
     waitForWork: (node, timeoutMs, signal) => waiter.wait(node, timeoutMs, signal),
     waitForProjectWork: (timeoutMs, signal) => waiter.wait(projectWork, timeoutMs, signal),
@@ -237,14 +253,22 @@ type BehindRow = {
   applied: number
   revision: number
   turn_position: number
+  shed: number[]
+  has_leftovers: boolean
   spread: string | null
+  is_current: boolean
   project_id: string
   head: number
   primary_key: string | null
   pending_bytes: number
 }
 
-const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, p.turn_position, i.spread, p.settings_print, i.project_id,
+/** How the generation lies that a replica is of, as JSON. */
+const spreadSql =
+  "case when p.generation = i.generation then i.spread else nullif((i.beside::json->'spread')::text, 'null') end"
+
+const selectLanes = `select p.index_id, p.generation, p.shards, p.node_id, p.physical_uid, p.state, p.applied, p.revision, p.turn_position, p.shed, p.has_leftovers, ${spreadSql} as spread,
+    p.generation = i.generation as is_current, p.settings_print, i.project_id,
     i.head, i.primary_key, i.byte_count - p.applied_bytes as pending_bytes
   from indexes i join placements p on p.index_id = i.id`
 
@@ -254,7 +278,7 @@ async function lanesBehind(database: Database, node: NodeId, limit: number): Pro
     database.pool.query<BehindRow>({
       name: 'lanes-behind',
       text: `${selectLanes} where i.behind_since is not null and p.node_id = $1 and not p.is_gone
-          and (p.applied < i.head and p.state = any($3::text[]) or p.state = 'leaving' or p.turn_position > 0 and p.state = any($3::text[]))
+          and ((p.applied < i.head or p.turn_position > 0 or p.has_leftovers) and p.state = any($3::text[]) or p.state = 'leaving')
         order by i.behind_since, i.id limit $2`,
       values: [node, limit, statesWhere(isDelivered)],
     }),
@@ -282,7 +306,7 @@ async function lanesToAudit(
 ): Promise<readonly { readonly lane: LaneState; readonly print: SettingsPrint | null }[]> {
   const { rows } = await reach(() =>
     database.pool.query<BehindRow & { settings_print: string | null }>(
-      `${selectLanes} where p.node_id = $1 and p.physical_uid > $2 and not p.is_gone and i.spread is not null and p.state <> 'copying'
+      `${selectLanes} where p.node_id = $1 and p.physical_uid > $2 and not p.is_gone and ${spreadSql} is not null and p.state <> 'copying'
        order by p.physical_uid limit $3`,
       [node, after, limit],
     ),
@@ -309,6 +333,7 @@ function decodeLane(row: BehindRow): LaneState {
   return {
     placement: decodePlacement(row),
     spread: decodeSpread(row.spread),
+    isCurrent: row.is_current,
     project: row.project_id,
     head: row.head,
     primaryKey: parseText<string>(row.primary_key),

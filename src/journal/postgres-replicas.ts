@@ -1,7 +1,7 @@
 /** How moves place replicas, as transactions. */
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
-import { decodeSpread } from '../store/catalogue-rows.ts'
+import { decodeGeneration, decodeSpread } from '../store/catalogue-rows.ts'
 import { type Database, nowMs, reach } from '../store/database.ts'
 import { decodePlacement, type PlacementRow } from '../store/placement-row.ts'
 import { recordEvents, transact } from '../store/transaction.ts'
@@ -11,6 +11,7 @@ import { parseText } from './change-row.ts'
 import { holding } from './lane-leases.ts'
 import { editReplica, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { IndexStanding, NodeLease, ReplicaJournal } from './ports.ts'
+import { editGenerations } from './postgres-generations.ts'
 import { coolDownMs } from './replica-change.ts'
 
 export interface ReplicaDependencies extends ProgressDependencies {
@@ -32,6 +33,11 @@ export function openPostgresReplicas(deps: ReplicaDependencies): ReplicaJournal 
       const { outcome, effects } = await transact(database, (client) =>
         editReplica(client, deps, index, replica, change),
       )
+      tell(effects)
+      return outcome
+    },
+    async changeGeneration(index, change) {
+      const { outcome, effects } = await transact(database, (client) => editGenerations(client, deps, index, change))
       tell(effects)
       return outcome
     },
@@ -66,6 +72,8 @@ type StandingRow = {
   project_id: string
   read_uid: string | null
   spread: string | null
+  generation: number
+  beside: string | null
   head: number
   completed: number
   byte_count: number
@@ -79,10 +87,10 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
         replicas: (PlacementRow & { applied_bytes: number; since_epoch: number; marker: string | null })[] | null
       }
     >(
-      `select i.project_id, i.read_uid, i.spread, i.head, i.completed, i.byte_count, i.primary_key, (
+      `select i.project_id, i.read_uid, i.spread, i.generation, i.beside, i.head, i.completed, i.byte_count, i.primary_key, (
          select json_agg(json_build_object('index_id', p.index_id, 'generation', p.generation, 'shards', p.shards,
            'node_id', p.node_id, 'physical_uid', p.physical_uid, 'state', p.state, 'applied', p.applied,
-           'revision', p.revision, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id, p.physical_uid)
+           'revision', p.revision, 'turn_position', p.turn_position, 'shed', p.shed, 'has_leftovers', p.has_leftovers, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id, p.physical_uid)
          from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
        ) as replicas
        from indexes i where i.id = $1 and not i.is_gone`,
@@ -96,6 +104,8 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
     project: row.project_id,
     uid: row.read_uid,
     spread: decodeSpread(row.spread),
+    generation: row.generation,
+    beside: decodeGeneration(row.beside),
     head: row.head,
     completed: row.completed,
     byteCount: row.byte_count,
@@ -126,17 +136,15 @@ async function addReplica(
     project_id: string
     ref: string
     uid: string | null
-    generation: number | null
+    generation: number
   }>(
-    `select i.project_id, p.ref, coalesce(i.read_uid, i.write_uid) as uid, (
-       select max(generation) from placements where index_id = i.id and not is_gone
-     ) as generation
+    `select i.project_id, p.ref, coalesce(i.read_uid, i.write_uid) as uid, i.generation
      from indexes i join projects p on p.id = i.project_id where i.id = $1 and not i.is_gone for no key update of i`,
     [index],
   )
   const [row] = rows
   if (nodes.length === 0 || row === undefined || row.uid === null) return undefined
-  const generation = row.generation ?? 1
+  const { generation } = row
   const { rows: known } = await client.query<PlacementRow>(
     `select * from placements where index_id = $1 and generation = $2 and node_id = $3 and shards = $4::int[]
        and state = 'copying' and not is_gone`,
@@ -160,7 +168,7 @@ async function addReplica(
 const namesPerLook = 16
 
 /** Served by the uniqueness of (node_id, physical_uid). The node is locked. */
-async function freeName(client: Client, node: NodeId, ref: string, uid: string): Promise<string> {
+export async function freeName(client: Client, node: NodeId, ref: string, uid: string): Promise<string> {
   for (let from = 1; ; from += namesPerLook) {
     const names = Array.from({ length: namesPerLook }, (_, at) => physicalName(ref, uid, from + at))
     const { rows } = await client.query<{ physical_uid: string }>(
@@ -195,7 +203,7 @@ export async function removeReplica(
     await client.query(
       `update indexes i set behind_since = null where i.id = $1 and not exists (
          select 1 from placements p where p.index_id = i.id and not p.is_gone
-           and (p.applied < i.head and p.state = any($2::text[]) or p.state = 'leaving'))`,
+           and ((p.applied < i.head or p.has_leftovers) and p.state = any($2::text[]) or p.state = 'leaving'))`,
       [index, statesWhere(isDelivered)],
     )
     await recordEvents(

@@ -155,7 +155,9 @@ export async function settingsTurns(
   return new Map(
     turning.map(({ position, finished_at }) => {
       const at = position ?? 0
-      return [at, settingsTurn(one.replicas ?? [], at, reportsAt(at), { ...terms, isOver: finished_at !== null })]
+      const isOver = finished_at !== null
+      const turning = (one.replicas ?? []).filter(({ isCurrent }) => isOver || isCurrent)
+      return [at, settingsTurn(turning, at, reportsAt(at), { ...terms, isOver })]
     }),
   )
 }

@@ -2,7 +2,7 @@
 import type { ErrorBody } from '../api/errors.ts'
 import type { TaskStatus } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { IndexId, NodeId, PlacementState, ProjectId, Spread } from '../store/catalogue.ts'
+import type { Generation, IndexId, NodeId, PlacementState, ProjectId, Spread } from '../store/catalogue.ts'
 import type { AdmissionReplica } from '../topology/admission.ts'
 import type { Operation, Payload } from './change.ts'
 import type { Turn } from './settings-turn.ts'
@@ -11,8 +11,12 @@ import type { Turn } from './settings-turn.ts'
 export interface WriteIndex {
   readonly id: IndexId
   readonly project: ProjectId
-  /** null = plain. */
+  /** null = plain. Of the generation that is read. */
   readonly spread: Spread | null
+  /** The one that is read. */
+  readonly generation: number
+  /** The one that stands beside it, being filled or kept for the way back. */
+  readonly beside: Generation | null
   /** Name as writes see it; null = deleted by an appended change. */
   writeUid: string | null
   writePrimaryKey: string | null
@@ -39,9 +43,14 @@ export interface ReplicaStanding extends AdmissionReplica {
   readonly node: NodeId
   readonly physicalUid: string
   readonly generation: number
+  /** It is of the generation that is read. Others take no part in what is agreed on, and may always leave. */
+  readonly isCurrent: boolean
   readonly applied: number
   readonly revision: number
   readonly turn: Turn | null
+  /** As of `Placement`. */
+  readonly shed?: readonly number[]
+  readonly hasLeftovers?: boolean
 }
 
 /** With what reads see. */

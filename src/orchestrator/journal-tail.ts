@@ -2,7 +2,7 @@
  * What a stretch of an index's journal came to, as changes that another index can take: plain puts and deletes by id, clears,
  * settings and the primary key. What failed or was cancelled is left out; so is what changes only names.
  */
-import type { Operation, Payload, Resolution } from '../journal/change.ts'
+import { type Operation, type Payload, type Resolution, wholeResolution } from '../journal/change.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import type { IndexId } from '../store/catalogue.ts'
 import { WorkFailure } from './work-failure.ts'
@@ -43,9 +43,9 @@ type Came = Omit<TailChange, 'position'>
 
 function cameTo(item: LaneChange): readonly Came[] {
   const { change, partials, primaryKey } = item
-  const { operation, payload, resolution } = change
+  const { operation, payload } = change
   if (change.status !== 'succeeded' || change.refusal !== null) return []
-  const resolutions = resolution === null ? partials.map((partial) => partial.resolution) : [resolution]
+  const resolutions = wholeResolution(change.resolution, partials) ?? []
   switch (operation.kind) {
     case 'documents-put':
       if (operation.received === 0) return []

@@ -1,7 +1,7 @@
 /** What a lane does with one change: skip it, resolve it first, or send it in parts. Pure. */
 
 import type { ErrorBody } from '../api/errors.ts'
-import type { Payload, Resolution } from '../journal/change.ts'
+import { type Payload, type Resolution, wholeResolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
@@ -60,8 +60,8 @@ export function planDelivery(item: LaneChange, cut: Cut): Delivery {
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
   const refusal = item.turn?.refusal ?? null
   if (refusal !== null) return { kind: 'skip', ends: { error: refusal } }
-  if (change.resolution !== null) return planResolved([change.resolution], item, cut)
-  if (isResolved(item, cut)) return planParts(item, cut)
+  const resolutions = wholeResolution(change.resolution, item.partials)
+  if (resolutions !== undefined) return planResolutions(resolutions, item, cut)
   const { operation, payload } = change
   if (change.status === 'succeeded' && isDropped(change)) return { kind: 'lost' }
   switch (operation.kind) {
@@ -133,16 +133,10 @@ function isDropped({ operation, payload }: LaneChange['change']): boolean {
 
 const nothing: Delivery = { kind: 'skip', ends: { error: null } }
 
-/** A replica of a spread index delivers nothing before all its shards are known to come to something (design 2, rule 3). */
-function isResolved({ partials }: LaneChange, { view }: Cut): boolean {
-  return view !== null && partials.reduce((count, { shards }) => count + shards.length, 0) === view.shards
-}
-
-function planParts(item: LaneChange, cut: Cut): Delivery {
-  const { partials } = item
-  const failed = partials.find(({ resolution }) => resolution.error !== null)
-  const resolutions = failed === undefined ? partials.map(({ resolution }) => resolution) : [failed.resolution]
-  return planResolved(resolutions, item, cut)
+/** Nothing is delivered before all shards are known to come to something (design 2, rule 3). */
+function planResolutions(resolutions: readonly Resolution[], item: LaneChange, cut: Cut): Delivery {
+  const failed = resolutions.find(({ error }) => error !== null)
+  return planResolved(failed === undefined ? resolutions : [failed], item, cut)
 }
 
 function planResolved(resolutions: readonly Resolution[], { primaryKey }: LaneChange, cut: Cut): Delivery {

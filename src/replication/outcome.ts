@@ -2,7 +2,7 @@
 
 import type { ErrorBody } from '../api/errors.ts'
 import type { EngineTask } from '../engine/engine.ts'
-import type { Change, OperationKind } from '../journal/change.ts'
+import { type Change, type OperationKind, wholeResolution } from '../journal/change.ts'
 import type { ChangeOutcome, LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
@@ -46,7 +46,7 @@ function detailsOf(
   { removed, tasks }: DeliveryResult,
 ): Json | null {
   const { operation } = change
-  const resolutions = change.resolution === null ? partials.map(({ resolution }) => resolution) : [change.resolution]
+  const resolutions = wholeResolution(change.resolution, partials) ?? []
   const sumOf = (count: 'deleteCount' | 'putCount') =>
     isDone ? resolutions.reduce((sum, resolution) => sum + resolution[count], 0) : 0
   const resolvedDeletes = sumOf('deleteCount')

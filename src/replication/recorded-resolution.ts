@@ -35,20 +35,20 @@ export interface ResolvingTerms {
  * one replica tells for all of them; when it does not, anybody does.
  */
 function missingShards(
-  { own }: ShardView,
+  { own, shards: count }: ShardView,
   { partials, resolvers }: LaneChange,
   placement: Placement,
   isOverdue: boolean,
 ): readonly number[] {
-  const recorded = new Set(partials.flatMap(({ shards }) => shards))
+  const recorded = new Set(partials.flatMap(({ shards, of }) => (of === count ? shards : [])))
   const turn = isOverdue || resolvers === undefined ? own : new Set(resolvers.get(replicaId(placement)))
   return [...own].filter((shard) => turn.has(shard) && !recorded.has(shard)).sort((a, b) => a - b)
 }
 
-/** Only replicas that count speak of an index that has more than one of them while it moves. */
-async function maySpeak({ deps, lease }: NodeSession, { physicalUid }: Placement): Promise<boolean> {
+/** Of a plain index only a replica that counts speaks, since it may have more than one; of any, the generation that is read. */
+async function maySpeak({ deps, lease }: NodeSession, { physicalUid }: Placement, isPlain: boolean): Promise<boolean> {
   const lane = await deps.journal.laneOn(lease.node.id, physicalUid)
-  return lane !== undefined && isInSync(lane.placement)
+  return lane?.isCurrent === true && (!isPlain || isInSync(lane.placement))
 }
 
 /** A replica that differs from the others on an earlier change is built anew; what it resolved would stay. */
@@ -79,7 +79,7 @@ export async function recordResolution(
   const { deps, lease, engine } = session
   const { index, physicalUid } = placement
   const shards = view === null ? null : missingShards(view, item, placement, isOverdue)
-  const isMine = shards === null ? await maySpeak(session, placement) : shards.length > 0
+  const isMine = shards?.length !== 0 && (await maySpeak(session, placement, shards === null))
   if (!isMine || !(await isAgreed(session, item))) return { kind: 'waiting' }
   const resolving = resolveChange(
     {
@@ -106,10 +106,11 @@ export async function recordResolution(
   if (flow.aborted) return { kind: 'outdated' }
   const { position } = item.change
   const { resolution } = found
-  const isKept = await (shards === null
+  const isKept = await (shards === null || view === null
     ? deps.journal.recordResolution(lease, index, position, resolution)
     : deps.journal.recordPartial(lease, placement, position, {
         shards,
+        of: view.shards,
         resolution: await cleared(session, index, resolution),
       }))
   if (!isKept) throw new LeaseLost()

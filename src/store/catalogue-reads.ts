@@ -46,7 +46,7 @@ export function readSnapshot(db: Db, sealing: Opener, view: NodeView): Promise<C
     const projects = await tx.selectFrom('projects').selectAll().orderBy('created_at').execute()
     const keys = await tx.selectFrom('api_keys').select(keyColumns).orderBy('seq').execute()
     const indexes = await tx.selectFrom('indexes').select(entryColumns).where('read_uid', 'is not', null).execute()
-    const placements = await tx.selectFrom('placements').selectAll().where('is_gone', '=', false).execute()
+    const placements = await selectPlacements(tx).execute()
     const nodes = await selectNodes(tx, view).orderBy('id').execute()
     const credentials = await tx.selectFrom('engine_credentials').selectAll().execute()
     const entries = indexes.flatMap((row) => decodeEntry(row) ?? [])
@@ -61,6 +61,16 @@ export function readSnapshot(db: Db, sealing: Opener, view: NodeView): Promise<C
       credentials: credentials.flatMap((row) => decodeCredential(sealing, row) ?? []),
     }
   })
+}
+
+/** Those of the generations that are read: nobody is routed to others. */
+function selectPlacements(tx: Db) {
+  return tx
+    .selectFrom('placements')
+    .innerJoin('indexes', 'indexes.id', 'placements.index_id')
+    .selectAll('placements')
+    .where('placements.is_gone', '=', false)
+    .whereRef('placements.generation', '=', 'indexes.generation')
 }
 
 /** Events of one entity are folded into its last one: what it is now is read once. */
@@ -114,7 +124,7 @@ async function finder(
     tx.selectFrom('indexes').select(entryColumns).where('id', 'in', ids).execute(),
   )
   const placements = await rowsOf('index', (ids) =>
-    tx.selectFrom('placements').selectAll().where('index_id', 'in', ids).where('is_gone', '=', false).execute(),
+    selectPlacements(tx).where('placements.index_id', 'in', ids).execute(),
   )
   const nodes = await rowsOf('node', (ids) => selectNodes(tx, view).where('id', 'in', ids).execute())
   const credentials = await rowsOf('credential', (ids) =>

@@ -8,6 +8,7 @@ import {
   type ApiKey,
   type CatalogueEvent,
   defaultProjectSettings,
+  type Generation,
   type IndexEntry,
   noTokenRules,
   type Organisation,
@@ -100,6 +101,11 @@ export function decodeEntry(row: EntryRow): IndexEntry | undefined {
 /** JSON as `indexes.spread` holds it. */
 export function decodeSpread(text: string | null): Spread | null {
   return text === null ? null : (JSON.parse(text) as Spread)
+}
+
+/** JSON as `indexes.beside` holds it. */
+export function decodeGeneration(text: string | null): Generation | null {
+  return text === null ? null : (JSON.parse(text) as Generation)
 }
 
 export type WebhookRow = Omit<Tables['webhooks'], 'seq'>

@@ -113,6 +113,14 @@ export interface Spread {
   readonly exactTies: boolean
 }
 
+/** One way in which an index lies, with placements of its own. One of them is read. */
+export interface Generation {
+  /** 1 or more. */
+  readonly number: number
+  /** null = plain. */
+  readonly spread: Spread | null
+}
+
 /** An index as reads see it: created, and not yet deleted, in the journal folded up to what is completed. */
 export interface IndexEntry {
   readonly id: IndexId
@@ -190,8 +198,12 @@ export interface Placement {
   readonly state: PlacementState
   /** Position in the index's journal up to which the replica holds everything. */
   readonly applied: number
-  /** Rises whenever the replica is put back to the beginning. */
+  /** Rises whenever the replica is put back to the beginning, or gives shards up. */
   readonly revision: number
+  /** Those of its shards that are read elsewhere; absent = none. */
+  readonly shed?: readonly number[]
+  /** It may still hold documents of shards that it gave up: reads must name theirs. */
+  readonly hasLeftovers?: true
   /**
    * Position of a settings change that it takes or takes back, so that its answers may show settings of before or behind it;
    * absent = none. Others that agree are read first.

@@ -90,6 +90,9 @@ export interface Tables {
     index_id: string
     source_node: string
     target_node: string
+    kind: Generated<string>
+    /** JSON: what is taken from which replicas. */
+    takes: Generated<string>
     step: string
     wish: string | null
     is_paused: boolean
@@ -98,6 +101,43 @@ export interface Tables {
     /** JSON: how far the step is. */
     progress: string
     failure: string | null
+    owner: string
+    lease_until: number
+    created_at: number
+    updated_at: number
+    finished_at: number | null
+  }
+  backups: {
+    id: string
+    project_id: string
+    index_id: string
+    state: string
+    position: number | null
+    taken_at: number | null
+    /** JSON. */
+    body: string
+    key_sealed: Buffer | null
+    owner: string
+    lease_until: number
+    created_at: number
+    updated_at: number
+    finished_at: number | null
+  }
+  backup_policies: {
+    project_id: string
+    /** '' = all indexes of the project that have none of their own. */
+    uid: string
+    /** JSON. */
+    body: string
+  }
+  restores: {
+    id: string
+    project_id: string
+    index_id: string
+    state: string
+    wish: string | null
+    /** JSON. */
+    body: string
     owner: string
     lease_until: number
     created_at: number
@@ -128,8 +168,12 @@ export interface Tables {
     settings_done_sealed: Buffer | null
     may_hold_documents: boolean
     is_gone: boolean
-    /** JSON; null = plain. */
+    /** JSON; null = plain. Of the generation that is read. */
     spread: string | null
+    /** The one that is read. */
+    generation: Generated<number>
+    /** JSON, a `Generation`: the one that stands beside it, being filled or kept for the way back; null = none. */
+    beside: string | null
     /** Position of the last settings change that is completed; 0 = none. */
     settings_position: Generated<number>
     /** Since when some replica holds back what others have applied; null = none does. */
@@ -153,6 +197,10 @@ export interface Tables {
     turned_at: number | null
     /** The index is gone, and its node has not deleted its part of it. */
     must_drop: Generated<boolean>
+    /** Shards that are read elsewhere: held, and not read here. */
+    shed: Generated<number[]>
+    /** It gave shards up whose documents its lane has not taken away. */
+    has_leftovers: Generated<boolean>
     proof_task: number | null
     proof_mark: string | null
     /** The row stays after the index is gone, so that a physical name is never used twice on a node. */

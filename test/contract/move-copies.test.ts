@@ -98,6 +98,8 @@ class Copy {
         project: 'p',
         uid: 'books',
         spread: null,
+        generation: 1,
+        beside: null,
         head: 9,
         completed: 7,
         byteCount: 0,
@@ -113,7 +115,7 @@ class Copy {
     return {
       replicas: {
         ...{ standing: async () => copy.standing(), addReplica: never, changeReplica: never },
-        ...{ leavers: never, loads: never },
+        ...{ leavers: never, loads: never, changeGeneration: never },
       },
       journal: {
         completedSettings: async () => ({ completed: 7, position: 1, settings: { filterableAttributes: ['wave'] } }),

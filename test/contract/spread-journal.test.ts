@@ -264,6 +264,7 @@ function disagreement(source: StoreSource) {
     const record = async (node: string, shards: number[], deleteCount: number) =>
       laneJournal.recordPartial(fleet.lease(node), (await fleet.lane(node)).placement, 2, {
         shards,
+        of: 4,
         resolution: { ...resolution, deleteCount },
       })
     assert.equal(await record('n0', [0, 1], 5), true)
@@ -289,7 +290,7 @@ function disagreement(source: StoreSource) {
     const { laneJournal } = fleet.store
     const resolution = { puts: null, merge: false, deletes: null, putCount: 0, deleteCount: 0, error: null }
     const record = () =>
-      laneJournal.recordPartial(fleet.lease('n0'), early.placement, 2, { shards: [0, 1], resolution })
+      laneJournal.recordPartial(fleet.lease('n0'), early.placement, 2, { shards: [0, 1], of: 4, resolution })
     const partials = async () => (await laneJournal.read(early.placement.index, 1, 10, 1e6))[0]?.partials.length
     assert.equal(await record(), true)
     assert.equal(await partials(), 0)

@@ -246,6 +246,13 @@ export class SimStore {
         addReplica: (index, node, shards) => commit(() => replicas.addReplica(index, node, shards)),
         leavers: (node, limit) => commit(() => replicas.leavers(node, limit)),
         loads: () => commit(() => replicas.loads()),
+        changeGeneration: (index, change) =>
+          commit(async () => {
+            const outcome = await replicas.changeGeneration(index, change)
+            this.#trace(`${options.process.name} the generations of ${index} are to ${change.kind}: ${outcome}`)
+            await this.onProgress()
+            return outcome
+          }),
         changeReplica: (index, node, change) =>
           commit(async () => {
             const outcome = await replicas.changeReplica(index, node, change)

@@ -20,6 +20,7 @@ import { settingsTurns } from './0018-settings-turns.ts'
 import { dueDrops } from './0019-due-drops.ts'
 import { physicalReplicas } from './0020-physical-replicas.ts'
 import { fleet } from './0021-fleet.ts'
+import { generations } from './0022-generations.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -50,4 +51,5 @@ export const migrations: readonly Migration[] = [
   dueDrops,
   physicalReplicas,
   fleet,
+  generations,
 ]
