@@ -18,6 +18,7 @@ import { startWebhookSender } from './control/webhook-sender.ts'
 import type { EngineCore } from './embedded/core.ts'
 import type { Engine } from './engine/engine.ts'
 import { createEngineKeys } from './engine/engine-keys.ts'
+import { createEngineRules, type EngineRules } from './engine/engine-rules.ts'
 import { createHttpEngine, type HttpEngine } from './engine/http-engine.ts'
 import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import { startGateway } from './gateway/gateway.ts'
@@ -41,6 +42,7 @@ import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
 import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
 import { startDrainer } from './orchestrator/moves/drainer.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
+import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
@@ -48,6 +50,7 @@ import { startRetention } from './orchestrator/retention.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import { WorkFailure } from './orchestrator/work-failure.ts'
 import type { WorkerSuccession } from './orchestrator/worker-identity.ts'
+import type { ReadCredentials } from './replication/dependencies.ts'
 import { createLaneMetrics } from './replication/lane-metrics.ts'
 import { startReplication } from './replication/replication.ts'
 import type { Node } from './store/catalogue.ts'
@@ -415,11 +418,16 @@ function rateLimitsOf({ limits, http }: Config): RateLimitOptions {
   }
 }
 
+const engineRules =
+  (clock: Clock) =>
+  ({ url, key }: Node): EngineRules =>
+    createEngineRules({ url, key, clock })
+
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
   { moves: { perNodeMax, totalMax, windows } }: Config,
-  { catalogue, engineCredentials, laneJournal, replicas, moves, gateways }: Store,
+  { catalogue, engineCredentials, nodeRules, laneJournal, replicas, moves, gateways }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
   supervisor: Supervisor,
@@ -440,6 +448,24 @@ export async function startWorker(
       }),
     (keeper) => keeper.stop(),
   )
+  const rules = await supervisor.start(
+    'search rules of nodes',
+    async () => {
+      const parts = { rules: nodeRules, catalogue, clock, log: logger }
+      return keepNodeRules({ ...parts, teller: createRuleTeller({ ...parts, engineRules: engineRules(clock) }) })
+    },
+    (keeper) => keeper.stop(),
+  )
+  const readiness: ReadCredentials = {
+    async settle(node, signal) {
+      await credentials.settle(node, signal)
+      await rules.settle(node, signal)
+    },
+    async ensure(node, project, signal) {
+      await credentials.ensure(node, project, signal)
+      await rules.ensure(node, project, signal)
+    },
+  }
   await supervisor.start(
     'lanes',
     async () =>
@@ -447,7 +473,7 @@ export async function startWorker(
         worker,
         journal: laneJournal,
         engineOf: engines.of,
-        credentials,
+        credentials: readiness,
         gateways,
         clock,
         random,
@@ -466,7 +492,7 @@ export async function startWorker(
         journal: laneJournal,
         catalogue,
         gateways,
-        credentials,
+        credentials: readiness,
         engineOf: engines.of,
         limits: { perNode: perNodeMax, total: totalMax },
         windows,
@@ -489,7 +515,7 @@ export async function startWorker(
 export async function startControl(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, laneJournal }: Store,
+  { catalogue, journal, laneJournal, nodeRules }: Store,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
@@ -511,6 +537,7 @@ export async function startControl(
         journal,
         work: laneJournal,
         catalogue,
+        rules: createRuleTeller({ rules: nodeRules, catalogue, engineRules: engineRules(clock), log: logger }),
         table: () => routes.table,
         engineOf: engines.of,
         remoteEngine: async (url, key) => {

@@ -60,19 +60,19 @@ export function exportRules({ indexes }: Pick<ExportRequest, 'indexes'>): JsonOb
   )
 }
 
-/** Details while the task waits, and when it failed. */
-export function exportDetails({
-  url,
-  apiKey,
-  payloadSize,
-  indexes,
-}: Omit<ExportRequest, 'indexes'> & {
+/** What is kept of a request: a size in bytes, or as details show it. */
+export interface KeptExport extends Omit<ExportRequest, 'indexes' | 'payloadSize'> {
+  readonly payloadSize: number | string | null
   readonly indexes: JsonObject
-}): JsonObject {
+}
+
+/** Details while the task waits, and when it failed. */
+export function exportDetails({ url, apiKey, payloadSize, indexes }: KeptExport): JsonObject {
+  const size = typeof payloadSize === 'number' ? byteSizeText(payloadSize) : payloadSize
   return {
     url,
     ...(apiKey === null ? {} : { apiKey: maskSecret(apiKey) }),
-    ...(payloadSize === null ? {} : { payloadSize: byteSizeText(payloadSize) }),
+    ...(size === null ? {} : { payloadSize: size }),
     indexes,
   }
 }

@@ -214,13 +214,31 @@ export function activeRules(rules: readonly NamedRule[]): readonly NamedRule[] {
 }
 
 /** Rules that may change a search of one of these indexes now, lowest precedence number first. */
-export function rulesFor(rules: readonly NamedRule[], indexes: readonly string[], now: number): readonly SearchRule[] {
-  const found = activeRules(rules).flatMap(({ rule }) => {
+export function rulesFor(rules: readonly NamedRule[], indexes: readonly string[], now: number): readonly NamedRule[] {
+  const found = activeRules(rules).filter(({ rule }) => {
     const names = (rule.actions ?? []).map(({ selector }) => selector.indexUid)
-    return isInTime(rule, now) && names.some((uid) => uid === undefined || indexes.includes(uid)) ? [rule] : []
+    return isInTime(rule, now) && names.some((uid) => uid === undefined || indexes.includes(uid))
   })
-  return found.sort((a, b) => precedence(a) - precedence(b))
+  return rulesByPrecedence(found)
 }
+
+/** Lowest number first; equal ones as they came. */
+export const rulesByPrecedence = (rules: readonly NamedRule[]): readonly NamedRule[] =>
+  [...rules].sort((a, b) => precedence(a.rule) - precedence(b.rule))
+
+/** The same rules as one index sees them: with the actions on its documents, which name no index any more. */
+export function rulesOn(rules: readonly SearchRule[], uid: string): readonly SearchRule[] {
+  return rules.flatMap((rule) => {
+    const actions = (rule.actions ?? []).flatMap(({ selector: { indexUid, id }, action }) =>
+      indexUid === undefined || indexUid === uid ? [{ selector: { id }, action }] : [],
+    )
+    return actions.length === 0 ? [] : [{ ...rule, actions }]
+  })
+}
+
+/** Documents that the rules may pin, at most. */
+export const ruledDocuments = (rules: readonly SearchRule[]): number =>
+  rules.reduce((sum, { actions = [] }) => sum + actions.length, 0)
 
 const precedence = (rule: SearchRule): number => rule.precedence ?? Number.POSITIVE_INFINITY
 

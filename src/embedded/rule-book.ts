@@ -26,12 +26,12 @@ export class RuleBook {
 
   /** A page, and how many match. */
   list(query: RuleListQuery): ReturnType<typeof listRules> {
-    return listRules(this.#sorted(), query)
+    return listRules(this.all, query)
   }
 
   /** See `rulesFor`. */
   of(indexes: readonly string[], now: number): readonly SearchRule[] {
-    return rulesFor(this.#sorted(), indexes, now)
+    return rulesFor(this.all, indexes, now).map(({ rule }) => rule)
   }
 
   /** `change`: null = as if never set. May run twice. */
@@ -56,7 +56,8 @@ export class RuleBook {
     return uids.length
   }
 
-  #sorted(): NamedRule[] {
+  /** In the order in which they came. */
+  get all(): NamedRule[] {
     return [...this.#all()].sort(([, a], [, b]) => a.order - b.order).map(([uid, { rule }]) => ({ uid, rule }))
   }
 

@@ -7,7 +7,8 @@ const countedWordsMax = 10
 
 let tokenizer: Tokenizer | undefined
 
-function wordsOf(text: string): readonly string[] {
+/** Words of a text, as those of conditions are read. */
+export function wordsOf(text: string): readonly string[] {
   tokenizer ??= createTokenizer({ stopWords: [], separatorTokens: [], nonSeparatorTokens: [], dictionary: [] })
   return tokenizer.tokenize(text).flatMap(({ kind, normalised }) => (kind === 'word' ? [normalised] : []))
 }

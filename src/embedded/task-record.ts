@@ -1,8 +1,7 @@
 /** Tasks as the engine keeps them, and what clients see of them (M-C1 to M-C3). */
 
 import type { ErrorBody } from '../api/errors.ts'
-import { exportDetails } from '../api/export-body.ts'
-import { maskSettings } from '../api/secrets.ts'
+import { waitingDetails } from '../api/task-details.ts'
 import { renderTask } from '../api/task-view.ts'
 import { type TaskStatus, type TaskView, taskKindOf } from '../api/tasks.ts'
 import { parseExact } from '../lib/exact-numbers.ts'
@@ -54,53 +53,8 @@ export function firstDetails(
   received: number,
   selected: readonly number[] | null,
 ): Json {
-  switch (operation.kind) {
-    case 'documents-put':
-      return { receivedDocuments: received, indexedDocuments: null }
-    case 'documents-delete':
-      return { providedIds: received, deletedDocuments: null, originalFilter: null }
-    case 'documents-delete-by-filter':
-      return { providedIds: 0, deletedDocuments: null, originalFilter: JSON.stringify(operation.filter) }
-    case 'documents-clear':
-    case 'index-delete':
-      return { deletedDocuments: null }
-    case 'documents-edit':
-      return {
-        editedDocuments: null,
-        deletedDocuments: null,
-        originalFilter: operation.filter === null ? null : JSON.stringify(operation.filter),
-        context: operation.context,
-        function: operation.function,
-      }
-    case 'settings':
-      return maskSettings(operation.settings)
-    case 'index-create':
-      return { primaryKey: operation.primaryKey }
-    case 'index-update':
-      return operation.uid === null
-        ? { primaryKey: operation.primaryKey }
-        : { primaryKey: operation.primaryKey, oldIndexUid: uid, newIndexUid: operation.uid }
-    case 'index-compact':
-      return { preCompactionSize: null, postCompactionSize: null }
-    case 'index-swap':
-      return { swaps: operation.swaps.map(({ indexes, rename }) => ({ indexes, rename })) }
-    case 'task-cancel':
-      return { matchedTasks: selected?.length ?? 0, canceledTasks: null, originalFilter: operation.originalFilter }
-    case 'task-delete':
-      return { matchedTasks: selected?.length ?? 0, deletedTasks: null, originalFilter: operation.originalFilter }
-    case 'dump':
-      return { dumpUid: null }
-    case 'snapshot':
-      return null
-    case 'export':
-      return exportDetails(operation)
-    case 'rule-put':
-      return { rule: operation.change, updatedRules: 1 }
-    case 'rule-delete':
-      return { updatedRules: 1 }
-    case 'rules-clear':
-      return { deletedDocuments: null }
-  }
+  const originalFilter = 'originalFilter' in operation ? operation.originalFilter : ''
+  return waitingDetails(operation, { uid, received, matched: selected?.length ?? 0, originalFilter })
 }
 
 /** Details of a task that ended without doing its work. */

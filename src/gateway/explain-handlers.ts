@@ -6,6 +6,7 @@ import { queryPairs } from '../api/decode-query.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import { headerNames } from '../api/names.ts'
+import { renderRule, rulesOn } from '../api/search-rule.ts'
 import { decodeSearchParameters, decodeSearchQuery, type SearchQuery } from '../api/search-query.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { authorise, forcedFilter } from '../control/principal.ts'
@@ -24,6 +25,7 @@ import { type KnownIndex, searchedIndex, shardsOf, targetOf } from './planned-in
 import { checkJsonType, readBody } from './request-body.ts'
 import { asksMetadata } from './request-headers.ts'
 import { explainActions } from './route-policy.ts'
+import { namedRulesOf } from './search-rules.ts'
 import { knownIndexes, readSpread } from './spread-read.ts'
 
 /** Body: a search. `?execute=true` adds its answer as `result`. */
@@ -56,7 +58,7 @@ async function explained(call: Call, sent: SearchQuery): Promise<Answer> {
   checkFilterFlags(sent.filter, principal.project.features)
   const forced = forcedFilter(principal, uid)
   const query = forced === null ? sent : { ...sent, filter: joinFilters(forced, sent.filter) }
-  const known = (await knownIndexes(exchange, principal, [uid])).get(uid)
+  const known = (await knownIndexes(exchange, principal, [uid], 'search')).get(uid)
   if (known === undefined) throw indexNotFound(uid)
   if (queryPairs(call.search).get('execute') !== 'true') {
     const cover = parts.spread.replicas.preview(known.replicas, shardsOf(known))
@@ -127,6 +129,10 @@ function explanation(
       })),
       merge_keys: plan.merge_keys,
       follow_ups: plan.follow_ups,
+      // Those that hold now, by precedence; their words are judged by the engine.
+      search_rules: namedRulesOf(principal.project, [index.uid], parts.clock.now()).flatMap(({ uid, rule }) =>
+        rulesOn([rule], index.uid).map((own) => renderRule(uid, own)),
+      ),
       coalescing_eligible: index.spread !== null && coalescing && !isSession,
       hedging_armed: legs.some(({ hedge_trigger_ms: ms }) => ms !== null),
       // Legs run side by side.

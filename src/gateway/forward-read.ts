@@ -9,8 +9,9 @@ import { decodeFacetSearch } from '../api/facet-search-query.ts'
 import { filterParameter } from '../api/filter-value.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
+import { encodeRuledSearch } from '../api/ruled-search.ts'
 import { decodeSearchParameters, decodeSearchQuery } from '../api/search-query.ts'
-import type { SearchRule } from '../api/search-rule.ts'
+import { rulesOn, type SearchRule } from '../api/search-rule.ts'
 import { decodeSimilar, decodeSimilarParameters } from '../api/similar-query.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter } from '../control/principal.ts'
@@ -30,7 +31,7 @@ import { checkJsonType, collectBody } from './request-body.ts'
 import { asksMetadata } from './request-headers.ts'
 import { legSpan } from './request-spans.ts'
 import type { Method } from './route-policy.ts'
-import { ruledBody, ruledHeader, searchRulesOf } from './search-rules.ts'
+import { ruledHeader, searchRulesOf, takesRules } from './search-rules.ts'
 import { answerSpread } from './spread-handlers.ts'
 
 const searchPlaces = compilePlaces(answerPlaces.search)
@@ -85,7 +86,6 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   else checkBodyFlags(sentBody, principal.project.features)
   const isSearch = policy.handler === 'search' && suffixOf(path.path) === '/search'
   const wantsPlan = isSearch && asksForPlan(path.search)
-  const rules = isSearch ? searchRulesOf({ project: principal.project, table, now: parts.clock.now() }, [uid]) : []
   if (wantsPlan || route.index.spread !== null) {
     const call = callOf(exchange)
     const answer = wantsPlan ? explainInstead(call, sentBody) : answerSpread(call, route.index, sentBody)
@@ -93,6 +93,8 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
     return
   }
   const placement = readPlacement(route)
+  const isRuled = isSearch && takesRules[table.node(placement.node)?.engine ?? 'embedded']
+  const rules = isRuled ? rulesOn(searchRulesOf(principal.project, [uid], parts.clock.now()), uid) : []
   const names = new NameMap(principal.project, table)
   names.add(uid, placement.physicalUid)
   let { search } = path
@@ -103,7 +105,7 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
   }
   const forward = (foreign: ForeignRead) => {
     const leg = exchange.span && legSpan(exchange.span, uid, placement.node, placement.shards)
-    const ruled = rules.length === 0 ? undefined : ruledRead(exchange, rules, foreign, placement.physicalUid)
+    const ruled = rules.length === 0 ? undefined : ruledRead(exchange, rules, foreign)
     relay(exchange, {
       method: ruled === undefined ? policy.method : 'POST',
       path: `/indexes/${placement.physicalUid}${suffixOf(path.path)}${foreign.search === '' ? '' : `?${foreign.search}`}`,
@@ -152,19 +154,13 @@ function send(exchange: Exchange, end: ForwardEnd, sentBody: Buffer | undefined,
 }
 
 /** The body of the search with its rules; the request's own must be in order, since it stands inside another. */
-function ruledRead(
-  exchange: Exchange,
-  rules: readonly SearchRule[],
-  { body }: ForeignRead,
-  physicalUid: string,
-): Buffer {
-  const { headers, uid } = bound(exchange)
-  const physical = new Map([[uid, physicalUid]])
-  if (body === null) return ruledBody(rules, null, physical)
+function ruledRead(exchange: Exchange, rules: readonly SearchRule[], { body }: ForeignRead): Buffer {
+  const { headers } = bound(exchange)
+  if (body === null) return encodeRuledSearch(rules, null)
   checkJsonType(headers)
   const text = Buffer.from(body)
   parseJsonBody(text)
-  return ruledBody(rules, text.toString('utf8'), physical)
+  return encodeRuledSearch(rules, text.toString('utf8'))
 }
 
 function movingIndex(): ApiError {

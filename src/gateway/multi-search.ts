@@ -15,13 +15,14 @@ import {
   missingIndexStatus,
 } from '../api/multi-search-query.ts'
 import { headerNames } from '../api/names.ts'
+import { encodeRuledSearch } from '../api/ruled-search.ts'
 import type { SearchRule } from '../api/search-rule.ts'
 import { joinFilters } from '../api/tenant-token.ts'
 import { forcedFilter, invalidKey, seesIndex } from '../control/principal.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { multiSearch as searchTogether } from '../search/multi-search.ts'
-import type { Placement } from '../store/catalogue.ts'
+import type { NodeId, Placement } from '../store/catalogue.ts'
 import { askRead, jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
 import { type Answer, json } from './answer.ts'
@@ -36,7 +37,7 @@ import { connectTo, readPlacement } from './placement-choice.ts'
 import { badAnswer, EngineError, engineError, failureError, heldBytesMax, readErrorBody, translate } from './relay.ts'
 import { checkJsonType, readBody } from './request-body.ts'
 import { asksMetadata } from './request-headers.ts'
-import { ruledBody, ruledHeader, searchRulesOf } from './search-rules.ts'
+import { renamedRules, ruledHeader, searchRulesOf, takesRules } from './search-rules.ts'
 import { readSpread } from './spread-read.ts'
 
 const plainPlaces = compilePlaces(answerPlaces.multiSearch)
@@ -92,7 +93,6 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
   refuseRemotes(call, decoded)
   const { table, parts } = call.exchange
   const uids = [...new Set(decoded.queries.map(({ indexUid }) => indexUid))]
-  const rules = searchRulesOf({ project, table, now: parts.clock.now() }, uids)
   const spread = spreadAmong(call, decoded)
   if (spread !== undefined) return searchSpread(call, sent, decoded, spread, foreign)
   const names = new NameMap(call.principal.project, call.exchange.table)
@@ -101,7 +101,8 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
     placeQuery(call, names, query.indexUid, position, bodies[position] ?? null),
   )
   const queries = foreign === undefined ? placed : await withoutForeign(placed, foreign, names)
-  const legs = groupByNode(queries, rules)
+  const rules = searchRulesOf(project, uids, parts.clock.now())
+  const legs = groupByNode(queries, (id) => (takesRules[table.node(id)?.engine ?? 'embedded'] ? rules : []))
   const federation = sent.federation
   if (federation !== undefined && federation !== null && isObject(federation)) {
     const physical = physicalFederation(federation, names)
@@ -238,11 +239,16 @@ function inside(position: number, error: ErrorBody, status: number): EngineError
   return new EngineError(status, { ...error, message: `${insideQuery(position)}${error.message}` }, undefined)
 }
 
-function groupByNode(queries: readonly PlacedQuery[], rules: readonly SearchRule[]): readonly Leg[] {
+function groupByNode(
+  queries: readonly PlacedQuery[],
+  rulesOf: (node: NodeId) => readonly SearchRule[],
+): readonly Leg[] {
   const legs = new Map<string, Leg>()
   for (const query of queries) {
-    const leg = legs.get(query.placement.node)
-    if (leg === undefined) legs.set(query.placement.node, { placement: query.placement, rules, queries: [query] })
+    const { placement } = query
+    const { node } = placement
+    const leg = legs.get(node)
+    if (leg === undefined) legs.set(node, { placement, rules: rulesOf(node), queries: [query] })
     else leg.queries.push(query)
   }
   return [...legs.values()]
@@ -319,7 +325,7 @@ function legRequest(
   if (rules.length === 0) return jsonRequest('POST', '/multi-search', body, headers)
   const physical = new Map(queries.map(({ placement: { physicalUid } }) => [names.toLogical(physicalUid), physicalUid]))
   const request = jsonRequest('POST', '/multi-search', null, [...headers, ...ruledHeader])
-  return { ...request, body: ruledBody(rules, JSON.stringify(body), physical) }
+  return { ...request, body: encodeRuledSearch(renamedRules(rules, physical), JSON.stringify(body)) }
 }
 
 /** Sends the leg and gives its answer's bytes; errors name the queries by their places in the whole request. */

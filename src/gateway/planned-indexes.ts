@@ -1,12 +1,15 @@
 /** The indexes of one run of a read: who answers for their shards, and how legs reach them under the names that nodes know. */
 import { ApiError } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
+import { encodeRuledSearch } from '../api/ruled-search.ts'
+import type { SearchRule } from '../api/search-rule.ts'
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
-import { replicaId } from '../topology/replica-id.ts'
+import type { NodeId } from '../store/catalogue.ts'
 import { isRead } from '../topology/placement-states.ts'
+import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
@@ -19,6 +22,7 @@ import { compilePlaces } from './json-splice.ts'
 import type { NameMap } from './name-map.ts'
 import { badAnswer, readErrorBody, translate } from './relay.ts'
 import { legSpan, spanned } from './request-spans.ts'
+import { ruledHeader } from './search-rules.ts'
 
 const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
 
@@ -27,13 +31,20 @@ export interface KnownIndex {
   readonly route: IndexRoute
   readonly settings: IndexSettings
   readonly replicas: readonly ReadableReplica[]
+  /** See `SearchedIndex.rules`. */
+  readonly rules: readonly SearchRule[]
+  /** Whether a node is told them with each search. */
+  readonly takesRules: (node: NodeId) => boolean
 }
 
 /** What `search` sees of an index whose shards are covered so. Targets are named by index and replica. */
-export function searchedIndex({ route, settings }: KnownIndex, { legs }: CoveringSet<ReadableReplica>): SearchedIndex {
+export function searchedIndex(
+  { route, settings, rules }: KnownIndex,
+  { legs }: CoveringSet<ReadableReplica>,
+): SearchedIndex {
   const { uid, spread, primaryKey } = route.index
   const coverage = legs.map(({ replica, shards, isWhole }) => ({ id: targetOf(uid, replica), shards, isWhole }))
-  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards } }
+  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards }, rules }
 }
 
 export const targetOf = (uid: string, replica: ReadableReplica): string => `${uid}@${replicaId(replica)}`
@@ -97,7 +108,10 @@ export class PlannedIndexes {
           plan.ask(leg, (replica) => {
             readFrom.add(replica)
             this.#names.add(uid, replica.physicalUid)
-            return traced(requestOf(asked, uid, replica.physicalUid), span)
+            return traced(
+              requestOf(index.takesRules(replica.node) ? asked : { ...asked, rules: [] }, uid, replica.physicalUid),
+              span,
+            )
           })
         return spanned(span, ask)
       })
@@ -164,12 +178,22 @@ export function shardsAway(shards: Iterable<string>): ApiError {
 }
 
 /** The leg under the index's name on the node. */
-function requestOf({ method, path, body }: AskedLeg, uid: string, physicalUid: string): NodeRequest {
-  if (path === '/multi-search') return jsonRequest(method, path, body && renamedQueries(body, uid, physicalUid))
+function requestOf({ method, path, body, rules = [] }: AskedLeg, uid: string, physicalUid: string): NodeRequest {
+  if (path === '/multi-search') return withRules(method, path, body && renamedQueries(body, uid, physicalUid), rules)
   const own = `/indexes/${encodeURIComponent(uid)}`
   assert(path.startsWith(own), `a leg names its index: ${path}`)
   const physical = `/indexes/${physicalUid}${path.slice(own.length)}`
-  return body === null ? { method, path: physical, headers: [], body: null } : jsonRequest(method, physical, body)
+  return body === null ? { method, path: physical, headers: [], body: null } : withRules(method, physical, body, rules)
+}
+
+function withRules(
+  method: NodeRequest['method'],
+  path: string,
+  body: JsonObject | null,
+  rules: readonly SearchRule[],
+): NodeRequest {
+  if (rules.length === 0) return jsonRequest(method, path, body)
+  return { ...jsonRequest(method, path, null, ruledHeader), body: encodeRuledSearch(rules, JSON.stringify(body)) }
 }
 
 /** A leg's queries are all of one index. */

@@ -16,7 +16,6 @@ import { type Answer, json } from './answer.ts'
 import { append } from './append.ts'
 import { type Call, type Handler, param } from './exchange.ts'
 import { readJson } from './request-body.ts'
-import { checkActions } from './search-rules.ts'
 
 /** They are held in memory by every gateway, and looked at by every search of the project. */
 const rulesMax = 1_000
@@ -57,7 +56,6 @@ export const updateSearchRule: Handler = named(async (call, rule) => {
   const operation = { kind: 'rule-put', rule, change: decodeRuleChange(await sentJson(call)) } as const
   const { project } = call.principal
   const after = rulesAfter(project.searchRules, operation)
-  checkActions(project, call.exchange.table, after.find(({ uid }) => uid === rule)?.rule.actions ?? [])
   if (after.length > rulesMax || JSON.stringify(after).length > rulesBytesMax)
     throw new ApiError(
       'bad_request',

@@ -1,78 +1,38 @@
 /**
  * Dynamic search rules of a project: kept in the catalogue and sent along with each search that they may change, by the names
- * that the node knows. They never reach a node otherwise, so those of two projects cannot meet.
+ * that the node knows. Meilisearch takes none with a search: workers keep them there, for each project under its own names.
  */
-import { ApiError } from '../api/errors.ts'
 import { headerNames } from '../api/names.ts'
-import { encodeRuledSearch } from '../api/ruled-search.ts'
-import { type RuleAction, rulesFor, type SearchRule } from '../api/search-rule.ts'
-import type { Project } from '../store/catalogue.ts'
-import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
-
-export interface RuledRead {
-  readonly project: Project
-  readonly table: RouteTable
-  readonly now: number
-}
+import { type NamedRule, type RuleAction, rulesFor, type SearchRule } from '../api/search-rule.ts'
+import type { EngineKind, Project } from '../store/catalogue.ts'
 
 /** Header pair of a request whose body is `encodeRuledSearch`'s. */
 export const ruledHeader: readonly string[] = [headerNames.searchRules.toLowerCase(), '1']
 
-/**
- * The rules that may change a search of these indexes, by logical names.
- *
- * @throws ApiError `feature_not_available` when one of the indexes cannot be searched with them: nothing is left out silently.
- */
-export function searchRulesOf({ project, table, now }: RuledRead, uids: readonly string[]): readonly SearchRule[] {
+/** The rules that may change a search of these indexes now, by precedence and by logical names. */
+export function searchRulesOf(project: Project, uids: readonly string[], now: number): readonly SearchRule[] {
+  return namedRulesOf(project, uids, now).map(({ rule }) => rule)
+}
+
+/** The same with their names. */
+export function namedRulesOf(project: Project, uids: readonly string[], now: number): readonly NamedRule[] {
   if (project.searchRules.length === 0 || project.features.dynamicSearchRules !== true) return []
-  const rules = rulesFor(project.searchRules, uids, now)
-  for (const uid of rules.length === 0 ? [] : uids) {
-    const route = table.index(project.id, uid)
-    const isNamed = rules.some(({ actions = [] }) => actions.some((action) => isOn(action, uid)))
-    if (route !== undefined && isNamed) checkRuled(route, table)
-  }
-  return rules
+  return rulesFor(project.searchRules, uids, now)
 }
 
-/** @throws ApiError when a rule with these actions would stand on an index that cannot be searched with rules. */
-export function checkActions(project: Project, table: RouteTable, actions: readonly RuleAction[]): void {
-  if (actions.length === 0) return
-  for (const route of table.unsortedIndexes(project.id))
-    if (actions.some((action) => isOn(action, route.index.uid))) checkRuled(route, table)
-}
-
-const isOn = ({ selector }: RuleAction, uid: string): boolean =>
-  selector.indexUid === undefined || selector.indexUid === uid
-
-function checkRuled({ index, placements }: IndexRoute, table: RouteTable): void {
-  const reason =
-    index.spread !== null
-      ? 'its documents lie in shards'
-      : placements.some(({ node }) => table.node(node)?.engine === 'meilisearch')
-        ? 'it lies on a Meilisearch node'
-        : undefined
-  if (reason === undefined) return
-  throw new ApiError(
-    'feature_not_available',
-    `Dynamic search rules are not available for index \`${index.uid}\`: ${reason}. Name other indexes in their actions, or delete them.`,
-  )
-}
+/** Whether a search brings its rules along; else the node has them. */
+export const takesRules: Readonly<Record<EngineKind, boolean>> = { embedded: true, meilisearch: false }
 
 /**
- * The body of a search with rules.
+ * The rules by the names of a node.
  *
- * @param search    text of the search's own body; null = it stands in the query string.
- * @param physical  names on the node of the indexes that are searched there, by logical names.
+ * @param physical  of the indexes that are searched there, by logical names; what is pinned in others goes.
  */
-export function ruledBody(
+export function renamedRules(
   rules: readonly SearchRule[],
-  search: string | null,
   physical: ReadonlyMap<string, string>,
-): Buffer {
-  return encodeRuledSearch(
-    rules.map((rule) => ({ ...rule, actions: (rule.actions ?? []).flatMap((action) => placed(action, physical)) })),
-    search,
-  )
+): readonly SearchRule[] {
+  return rules.map((rule) => ({ ...rule, actions: (rule.actions ?? []).flatMap((action) => placed(action, physical)) }))
 }
 
 function placed(action: RuleAction, physical: ReadonlyMap<string, string>): readonly RuleAction[] {

@@ -4,10 +4,12 @@
  */
 import { ApiError } from '../api/errors.ts'
 import { headerNames } from '../api/names.ts'
+import { rulesOn } from '../api/search-rule.ts'
 import { forcedFilter, type Principal } from '../control/principal.ts'
 import type { Json } from '../lib/json.ts'
 import type { FindIndex } from '../search/federated-search.ts'
 import { NodesDisagree, type ReadOptions, RefusedByNode } from '../search/leg.ts'
+import type { NodeId } from '../store/catalogue.ts'
 import { readFingerprint } from '../upstream/coalescing.ts'
 import type { AgreedCover } from '../upstream/covering-set.ts'
 import type { ReadOperation } from '../upstream/read-attempt.ts'
@@ -19,6 +21,7 @@ import { NameMap } from './name-map.ts'
 import { connectTo } from './placement-choice.ts'
 import { type KnownIndex, PlannedIndexes, shardsAway } from './planned-indexes.ts'
 import { EngineError, heldBytesMax } from './relay.ts'
+import { searchRulesOf, takesRules } from './search-rules.ts'
 import { type SharedAnswer, withFreshUids } from './shared-answer.ts'
 
 export interface SpreadRead {
@@ -45,7 +48,7 @@ export async function readSpread(read: SpreadRead): Promise<Answer> {
   const { parts } = exchange
   // What a session wrote is not in a read that began before it was there.
   const hasSession = await settleSession(read)
-  const known = await knownIndexes(exchange, principal, read.uids)
+  const known = await knownIndexes(exchange, principal, read.uids, read.operation)
   const { question } = read
   if (hasSession || question === undefined || !parts.spread.coalescing)
     return answerOf(await runRead(read, known, signal))
@@ -71,9 +74,15 @@ export async function knownIndexes(
   { parts, table, headers }: Exchange,
   { project }: Principal,
   uids: readonly string[],
+  operation: ReadOperation,
 ): Promise<ReadonlyMap<string, KnownIndex>> {
+  const rules = operation === 'search' ? searchRulesOf(project, uids, parts.clock.now()) : []
   const floor = settingsFloor(headers?.minSettingsVersion)
   const known = new Map<string, KnownIndex>()
+  const ruled = (uid: string) => ({
+    rules: rulesOn(rules, uid),
+    takesRules: (id: NodeId) => takesRules[table.node(id)?.engine ?? 'embedded'],
+  })
   for (const uid of uids) {
     const route = table.index(project.id, uid)
     if (route === undefined) continue
@@ -82,7 +91,7 @@ export async function knownIndexes(
     if (replicas.length === 0 && all.length > 0) {
       throw new ApiError('miroir_settings_version_stale', `No replica of \`${uid}\` has these settings yet. Try again.`)
     }
-    known.set(uid, { route, settings: await parts.spread.settings.of(route.index), replicas })
+    known.set(uid, { route, settings: await parts.spread.settings.of(route.index), replicas, ...ruled(uid) })
   }
   return known
 }
@@ -98,7 +107,8 @@ function fingerprintOf(
     credential: principal.keyUid ?? 'master',
     forcedFilter: [...known.keys()].map((uid) => forcedFilter(principal, uid)),
     operation,
-    indexes: [...known.values()].map(({ route: { index, placements } }) => ({
+    indexes: [...known.values()].map(({ route: { index, placements }, rules }) => ({
+      rules: rules.length === 0 ? null : JSON.stringify(rules),
       id: index.id,
       generation: placements[0]?.generation ?? 0,
       settings: index.settingsPosition,
@@ -161,7 +171,7 @@ async function runRead(
     metrics.onRead(nodeCount, missing.size > 0)
     if (isOutdated && again < rereadsMax) {
       exchange.table = parts.follower.table
-      return await runRead(read, await knownIndexes(exchange, principal, read.uids), signal, again + 1)
+      return await runRead(read, await knownIndexes(exchange, principal, read.uids, read.operation), signal, again + 1)
     }
     return { text, uids, headers: headersOf(known, missing, isMixed || isOutdated) }
   } catch (error) {

@@ -48,6 +48,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     catalogue: memory.catalogue,
     gatewayCatalogue: memory.catalogue,
     engineCredentials: noCredentials,
+    nodeRules: { ruledProjects: async () => new Set(), ofNode: async () => [] },
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
     replicas: openMemoryReplicas(deps, tellerOf(deps), moves),

@@ -11,6 +11,7 @@ import { type EngineCredentials, openEngineCredentials } from '../store/engine-c
 import type { Fleet } from '../store/fleet.ts'
 import { type GatewayRegistry, openGatewayRegistry } from '../store/gateway-registry.ts'
 import { type Moves, openMoves } from '../store/moves.ts'
+import { type NodeRules, openNodeRules } from '../store/node-rules.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import { openFleet } from '../store/postgres-fleet.ts'
@@ -32,6 +33,7 @@ export interface Store {
   /** The same, without master keys of nodes (P-22). */
   readonly gatewayCatalogue: Catalogue
   readonly engineCredentials: EngineCredentials
+  readonly nodeRules: NodeRules
   readonly journal: Journal
   readonly laneJournal: LaneJournal
   readonly replicas: ReplicaJournal
@@ -118,6 +120,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     catalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'whole' }),
     gatewayCatalogue: openPostgresCatalogue({ ...catalogueParts, nodeView: 'gateway' }),
     engineCredentials: openEngineCredentials({ database, sealing, signals }),
+    nodeRules: openNodeRules(database),
     journal: openPostgresJournal({ database, sealing, payloads, appender, signals }),
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
     replicas: openPostgresReplicas({ database, sealing, clock, tell: tellerOf(signals) }),

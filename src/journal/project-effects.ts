@@ -53,28 +53,36 @@ export async function carryOut(
       case 'rule-put':
       case 'rule-delete':
       case 'rules-clear':
-        await changeRules(client, project, change, change.operation, now)
-        finished.add(project)
         isCatalogueChanged = true
+        if (await changeRules(client, project, change, change.operation, now)) finished.add(project)
+        else {
+          hasProjectWork = true
+          await handOver(client, project, change.task, now)
+        }
         break
       default:
         hasProjectWork = true
-        await client.query(
-          'insert into project_work (project_id, task, enqueued_at, owner, until) values ($1, $2, $3, null, 0)',
-          [project, change.task, now],
-        )
+        await handOver(client, project, change.task, now)
     }
   }
   return { isCatalogueChanged, finished: [...finished], hasProjectWork }
 }
 
+async function handOver(client: PoolClient, project: ProjectId, task: number, now: number): Promise<void> {
+  await client.query(
+    'insert into project_work (project_id, task, enqueued_at, owner, until) values ($1, $2, $3, null, 0)',
+    [project, task, now],
+  )
+}
+
+/** `false` = the task ends when the nodes that keep rules themselves have been told. */
 async function changeRules(
   client: PoolClient,
   project: ProjectId,
   change: NewChange,
   operation: RuleOperation,
   now: number,
-): Promise<void> {
+): Promise<boolean> {
   const { rows } = await client.query<{ search_rules: string | null }>(
     'select search_rules from projects where id = $1 for no key update',
     [project],
@@ -85,7 +93,19 @@ async function changeRules(
     JSON.stringify(rulesAfter(before, operation)),
   ])
   await recordEvents(client, [{ entity: 'project', project, entityId: project }])
-  await saveEndings(client, project, [endingOf(change, now, ruleCounts(operation, before))], now)
+  const ending = endingOf(change, now, ruleCounts(operation, before))
+  const { rowCount } = await client.query(
+    `select 1 from placements l join indexes i on i.id = l.index_id join nodes n on n.id = l.node_id
+     where i.project_id = $1 and not l.is_gone and n.engine = 'meilisearch' limit 1`,
+    [project],
+  )
+  if (rowCount === 0) {
+    await saveEndings(client, project, [ending], now)
+    return true
+  }
+  const details = [project, change.task, JSON.stringify(ending.details)]
+  await client.query('update changes set details = $3 where project_id = $1 and task = $2', details)
+  return false
 }
 
 async function beginSwap(
@@ -143,7 +163,7 @@ async function cancelTasks(
   await saveEndings(client, project, [...endings, endingOf(change, now, { canceledTasks: endings.length })], now)
 }
 
-/** Dumps and the like that no worker has claimed, and deletions that wait. */
+/** Dumps and the like that no worker has claimed, and deletions that wait. What changed rules holds already. */
 async function cancelWork(
   client: PoolClient,
   sealing: Sealing,
@@ -154,7 +174,10 @@ async function cancelWork(
   const deletions = await forgetDeletions(client, project, tasks)
   const { rows } = await client.query<OpenRow>(
     `with taken as (
-       delete from project_work where project_id = $1 and task = any($2::bigint[]) and owner is null returning task
+       delete from project_work w where w.project_id = $1 and w.task = any($2::bigint[]) and w.owner is null
+         and not exists (select from changes c where c.project_id = w.project_id and c.task = w.task
+           and c.operation in ('rule-put', 'rule-delete', 'rules-clear'))
+       returning w.task
      )
      select ${openColumns} from changes
      where project_id = $1 and (task in (select task from taken) or task = any($3::bigint[])) and finished_at is null

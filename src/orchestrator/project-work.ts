@@ -1,11 +1,13 @@
 /**
- * Changes of a whole project that take long: dump, snapshot, export. Claimed one at a time from the journal under a lease;
- * each may run again after a crash, and ends its task exactly once.
+ * Changes of a whole project that take long: dump, snapshot, export, and search rules that nodes are told. Claimed from the
+ * journal under a lease, two at most at once; each may run again after a crash, and ends its task exactly once.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorBody } from '../api/errors.ts'
+import type { RuleOperation } from '../api/search-rule.ts'
 import { type DumpedIndex, dumpUid, writeDump } from '../embedded/dump/dump-writer.ts'
+import { dumpedRules } from '../embedded/dump/dumped-rules.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { Change, Operation } from '../journal/change.ts'
 import type { Journal, LaneJournal } from '../journal/ports.ts'
@@ -15,6 +17,7 @@ import type { Node, Project } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import { exportIndexes, type ProjectIndex } from './export.ts'
+import type { RuleTeller } from './node-rules.ts'
 import { documentsOf } from './project-documents.ts'
 import { WorkFailure } from './work-failure.ts'
 
@@ -26,6 +29,7 @@ export interface ProjectWorkDeps {
     'waitForProjectWork' | 'claimProjectChange' | 'renewProjectChange' | 'finishProjectChange'
   >
   readonly catalogue: Pick<Catalogue, 'keys' | 'webhooks'>
+  readonly rules: Pick<RuleTeller, 'spread'>
   readonly table: () => RouteTable
   readonly engineOf: (node: Node) => Engine
   /** An engine outside of the fleet, as the target of an export; refuses addresses that the egress policy forbids. */
@@ -45,7 +49,7 @@ const leaseMs = 30_000
 /** How long work may lie whose call was lost, or whose worker died. */
 const idleMs = 5_000
 
-type LongOperation = Extract<Operation, { kind: 'dump' | 'snapshot' | 'export' }>
+type LongOperation = Extract<Operation, { kind: 'dump' | 'snapshot' | 'export' } | RuleOperation>
 
 /** Runs until stopped. Work in flight at `stop` is given up; its lease ends and a worker takes it again. */
 export function startProjectWork(deps: ProjectWorkDeps): ProjectWork {
@@ -57,7 +61,8 @@ export function startProjectWork(deps: ProjectWorkDeps): ProjectWork {
       else await runClaimed(deps, change, stopped.signal)
     }
   }
-  const running = loop()
+  // So that a change of rules does not wait for a dump.
+  const running = Promise.all([loop(), loop()])
   return {
     async stop() {
       stopped.abort(new Error('the worker stops'))
@@ -131,6 +136,11 @@ async function runChange(deps: ProjectWorkDeps, change: Change, signal: AbortSig
     case 'snapshot':
       await writeArchive(deps, project, table, join(deps.folder, 'snapshots', project.ref), 'data.ms.snapshot', signal)
       return null
+    case 'rule-put':
+    case 'rule-delete':
+    case 'rules-clear':
+      await deps.rules.spread(project.id, signal)
+      return null
     case 'export': {
       const target = await deps.remoteEngine(operation.url, operation.apiKey)
       try {
@@ -157,17 +167,22 @@ async function writeArchive(
   signal: AbortSignal,
 ): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
+  const now = deps.clock.now()
   const contents = {
     features: project.features,
     keys: await deps.catalogue.keys(project.id),
     webhooks: await deps.catalogue.webhooks(project.id),
-    indexes: asDumped(projectIndexes(deps, project, table, signal)),
+    indexes: asDumped(projectIndexes(deps, project, table, signal), dumpedRules(project.searchRules, now)),
   }
-  await writeDump(join(folder, file), contents, deps.engineVersion, deps.clock.now())
+  await writeDump(join(folder, file), contents, deps.engineVersion, now)
 }
 
-async function* asDumped(indexes: AsyncIterable<ProjectIndex>): AsyncIterable<DumpedIndex> {
+async function* asDumped(
+  indexes: AsyncIterable<ProjectIndex>,
+  rules: DumpedIndex | undefined,
+): AsyncIterable<DumpedIndex> {
   for await (const { documents, ...index } of indexes) yield { ...index, documents: lines(documents) }
+  if (rules !== undefined) yield rules
 }
 
 async function* lines(documents: AsyncIterable<string>): AsyncIterable<string> {

@@ -29,7 +29,7 @@ export async function distinctHits(
   attribute: string,
   input: DistinctInput,
   options: ReadOptions,
-): Promise<MergedHits> {
+): Promise<Omit<MergedHits, 'pins'>> {
   const kept = await keepHits(plan, attribute, input, options)
   const total = plan.page.isExhaustive
     ? await exactTotal(plan, attribute, input, kept, options)

@@ -7,6 +7,7 @@ import type { Hit } from './hit.ts'
 import type { ReadOptions, SearchedIndex } from './leg.ts'
 import { askLegs, type LegAnswer } from './leg-answers.ts'
 import { compareHits } from './merge-order.ts'
+import { pinsSpare, rankedOnly } from './pinned-hits.ts'
 
 /** Legs that are asked again in one search; afterwards their lists are taken as they are. */
 const repeatsMax = 64
@@ -78,7 +79,7 @@ export class DistinctLists {
     const filter = andFilters(query.filter, noneOf(this.#attribute, this.#taken))
     const index = { ...this.#index, coverage: [answers[list]!.target] }
     const [answer] = await askLegs(index, { ...query, facets: null, filter }, this.#options)
-    const hits = [...(answer?.hits ?? [])]
+    const hits = [...rankedOnly(this.#index, answer?.hits ?? [])]
     this.#lists[list] = hits
     this.#heads[list] = 0
     // Documents without a value come again and again; a list of nothing else has no end that is worth reaching.
@@ -88,7 +89,8 @@ export class DistinctLists {
   /** A list that was cut by its limit goes on. */
   async #refill(): Promise<void> {
     const { query } = this.#input
-    const limit = query.hitsPerPage ?? query.limit
+    // What is pinned took places, too.
+    const limit = (query.hitsPerPage ?? query.limit) - pinsSpare(this.#index)
     for (const [at, list] of this.#lists.entries())
       if (list.length > 0 && list.length >= limit && this.#heads[at]! >= list.length) await this.repeat(at)
   }

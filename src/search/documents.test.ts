@@ -41,6 +41,7 @@ const index = {
     { id: '1', shards: [1], isWhole: true },
   ],
   spread: { shards: 2 },
+  rules: [],
 }
 const list = async (body: JsonObject) =>
   JSON.parse(

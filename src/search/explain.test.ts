@@ -16,6 +16,7 @@ const index = {
     { id: 'node-2', shards: [1, 3], isWhole: false },
   ],
   spread: { shards: 4 },
+  rules: [],
 }
 const explain = (body: JsonObject) => explainSearch(index, decodeSearchQuery(body), narrow)
 

@@ -77,6 +77,7 @@ async function countTogether(
       ),
       federation: { limit: 0, ...(patterns === null ? {} : { facetsByIndex: { [index.uid]: patterns } }) },
     },
+    rules: index.rules,
   })
   const replies = await Promise.all(index.coverage.map((target) => options.ask(legOf(target, true), options.signal)))
   if (replies.some(isRefusal)) throw await refusal(index, replies, legOf(index.coverage[0]!, false), options)

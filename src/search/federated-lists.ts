@@ -11,6 +11,7 @@ import type { Hit } from './hit.ts'
 import { type Leg, type ReadOptions, RefusedByNode, type SearchedIndex } from './leg.ts'
 import { readAnswer } from './leg-answers.ts'
 import { mergeLists } from './merge-order.ts'
+import { pinnedAt, pinsSpare } from './pinned-hits.ts'
 import { projectionOf } from './projection.ts'
 import { insideEach, replaced } from './query-place.ts'
 import { rankHits } from './ranked-hits.ts'
@@ -38,8 +39,15 @@ export interface FederatedHit {
   readonly text: string
 }
 
+export interface PinnedFederatedHit {
+  readonly hit: FederatedHit
+  readonly position: number
+}
+
 export interface IndexList {
   readonly uid: string
+  /** A document once for each query that it is pinned in, as on one node. */
+  readonly pins: readonly PinnedFederatedHit[]
   readonly hits: readonly FederatedHit[]
   readonly total: number
   readonly facets: FacetCounts | null
@@ -96,7 +104,7 @@ export async function spreadList(
       showDetails: query.showRankingScoreDetails,
       drops: plan.drops,
     }
-    const hits = ranked.hits.map((hit) => {
+    const shown = (hit: Hit) => {
       const place = federationOptions?.queryPosition ?? position
       return federatedHit(hit, {
         uid: index.uid,
@@ -107,8 +115,9 @@ export async function spreadList(
         identity: hit.sequence,
         text: hitText(hit, shape, federationMember(index.uid, place, hit.score * weight)),
       })
-    })
-    return { position, hits, ranked }
+    }
+    const pins = ranked.pins.map((pin) => ({ hit: shown(pin.hit), position: pin.position }))
+    return { position, hits: ranked.hits.map(shown), pins, ranked }
   }
   const lists = await insideEach(queries.map((placed) => ({ position: placed.position, answer: searched(placed) })))
   const union = queries.length === 1 ? null : await countUnion(index, queries, patterns, options)
@@ -117,6 +126,7 @@ export async function spreadList(
   const counted = union?.answers ?? answers
   return {
     uid: index.uid,
+    pins: lists.flatMap(({ pins }) => pins),
     hits: mergeUnique(
       lists.map(({ hits }) => hits),
       required,
@@ -195,7 +205,7 @@ export async function plainList(
   patterns: readonly string[] | null,
   options: ReadOptions,
 ): Promise<IndexList> {
-  const required = requiredHits(federation, index)
+  const required = requiredHits(federation, index) + pinsSpare(index)
   const { isExhaustive } = pageRequest(federation)
   const target = index.coverage[0]!
   const body: JsonObject = {
@@ -210,7 +220,7 @@ export async function plainList(
       ...(federation.distinct === null ? {} : { distinct: federation.distinct }),
     },
   }
-  const leg: Leg = { target: target.id, method: 'POST', path: '/multi-search', body }
+  const leg: Leg = { target: target.id, method: 'POST', path: '/multi-search', body, rules: index.rules }
   const reply = await options.ask(leg, options.signal)
   if (isRefusal(reply)) {
     const error = await refusal(index, [reply], leg, options)
@@ -227,9 +237,18 @@ export async function plainList(
     }),
   )
   const facets = splitMembers(answer.members.get('facetsByIndex') ?? '{}').get(index.uid)
+  const hits: FederatedHit[] = []
+  const pins: PinnedFederatedHit[] = []
+  for (const found of answer.hits) {
+    const hit = plainHit(index, queries, shapes, federation.distinct, found)
+    const position = pinnedAt(found)
+    if (position === null) hits.push(hit)
+    else pins.push({ hit, position })
+  }
   return {
     uid: index.uid,
-    hits: Array.from(answer.hits, (hit) => plainHit(index, queries, shapes, federation.distinct, hit)),
+    hits,
+    pins,
     total: answer.total,
     facets: facets === undefined ? null : plainFacets(index, facets, answer.total),
     queryVectors: new Map(

@@ -19,6 +19,7 @@ import {
 } from './federated-lists.ts'
 import type { ReadOptions, SearchedIndex } from './leg.ts'
 import { mergeLists } from './merge-order.ts'
+import { hitsWithPins } from './pinned-hits.ts'
 import { inside, insideCall, isRefusalError, placeOf, type Refusal } from './query-place.ts'
 import { numberText } from './render-hit.ts'
 import { queryMetadata } from './search-index.ts'
@@ -164,7 +165,8 @@ function answerText(
 ): string {
   const { skip, take } = pageRequest(federation)
   const { hits, rejected } = pageOf(lists, federation)
-  const page = hits.slice(skip, skip + take)
+  const pins = lists.flatMap((list) => list.pins).sort((a, b) => a.position - b.position)
+  const page = hitsWithPins(hits, pins, skip + take).slice(skip, skip + take)
   const total = lists.reduce((sum, list) => sum + list.total, 0) - rejected
   const members: [string, string][] = [['hits', `[${page.map(({ text }) => text).join(',')}]`]]
   if (queries.some(({ retrieveVectors }) => retrieveVectors)) members.push(['queryVectors', vectorsText(lists)])

@@ -34,6 +34,7 @@ export async function hybridSearch(plan: SearchPlan, options: ReadOptions): Prom
   const found = new Set(semantic.hits)
   return {
     hits,
+    pins: keyword.pins,
     total: semantic.total,
     answers: semantic.answers,
     semanticHits: new Set(hits.filter((hit) => found.has(hit))),
@@ -58,6 +59,8 @@ async function semanticHits(plan: SearchPlan, query: SearchQuery, options: ReadO
     query.showMatchesPosition ||
     // Both parts have a count of their own then.
     query.rankingScoreThreshold !== null ||
+    // What is pinned by its words is no neighbour.
+    plan.index.rules.length > 0 ||
     (q ?? '').includes('-')
   const semanticRatio = needsWords ? nearlyAllVectors : 1
   const vectorQuery = { ...query, hybrid: { ...hybrid, semanticRatio } }

@@ -1,6 +1,7 @@
 /** One request of a read to one node, and the port through which legs are asked. */
 import type { ErrorBody } from '../api/errors.ts'
 import type { IndexSettings } from '../api/index-settings.ts'
+import type { SearchRule } from '../api/search-rule.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Narrow } from './narrowing.ts'
 
@@ -27,6 +28,8 @@ export interface SearchedIndex {
   readonly coverage: Coverage
   /** null = plain: one target, nothing reserved in its documents. */
   readonly spread: { readonly shards: number } | null
+  /** Dynamic search rules that may change its searches now, by precedence; their actions name no index. */
+  readonly rules: readonly SearchRule[]
 }
 
 export interface Leg {
@@ -36,6 +39,8 @@ export interface Leg {
   /** With the client's name of the index: `/indexes/books/search`. Names in bodies are the client's, too. */
   readonly path: string
   readonly body: JsonObject | null
+  /** `SearchedIndex.rules`, for a search that follows them. */
+  readonly rules?: readonly SearchRule[]
 }
 
 /** Any status below 500. */

@@ -5,13 +5,16 @@ import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
 import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
 import { compareHits, mergeLists } from './merge-order.ts'
+import { type PinnedHit, pinnedHits, rankedOnly } from './pinned-hits.ts'
 import { withPlaceBuckets } from './place-buckets.ts'
 import { countQuery, type SearchPlan } from './search-plan.ts'
 import { withCommonTypoCounts } from './typo-counts.ts'
 
 export interface MergedHits {
-  /** As many as the plan needs, or all that there are; best first. */
+  /** That are ranked: as many as the plan needs, or all that there are; best first. */
   readonly hits: readonly Hit[]
+  /** What rules put among them, by place. */
+  readonly pins: readonly PinnedHit[]
   readonly total: number
   /** Of the legs that tell facets. */
   readonly answers: readonly LegAnswer[]
@@ -25,16 +28,25 @@ export async function mergeHits(
   options: ReadOptions,
 ): Promise<MergedHits> {
   const lists = listsOf(plan, answers)
-  if (plan.distinct !== null)
-    return distinctHits(plan, plan.distinct, { query, answers, lists: lists.map((list) => [...list]) }, options)
+  const pinsAmong = (count: number) => {
+    const legs = answers.map(({ hits }) => hits)
+    return pinnedHits(plan.index, plan.kind === 'semantic' ? null : query.q, legs, count, plan.needed)
+  }
+  if (plan.distinct !== null) {
+    const input = { query, answers, lists: lists.map((list) => [...list]) }
+    const found = await distinctHits(plan, plan.distinct, input, options)
+    return { ...found, pins: pinsAmong(found.hits.length) }
+  }
   const hits = mergeLists(lists, compareHits, plan.needed)
-  return { hits, answers, total: await thresholdTotal(plan, query, answers, hits.length, options) }
+  const total = await thresholdTotal(plan, query, answers, hits.length, options)
+  return { hits, answers, total, pins: pinsAmong(hits.length) }
 }
 
-/** The hits of each leg, read as far as somebody looks where they are taken as they are. */
+/** The ranked hits of each leg, read as far as somebody looks where they are taken as they are. */
 function listsOf(plan: SearchPlan, answers: readonly LegAnswer[]): readonly Iterable<Hit>[] {
-  if (!plan.usesScores && !plan.sortsByPlace) return answers.map(({ hits }) => hits)
-  const whole = answers.map(({ hits }) => [...hits])
+  const ranked = answers.map(({ hits }) => rankedOnly(plan.index, hits))
+  if (!plan.usesScores && !plan.sortsByPlace) return ranked
+  const whole = ranked.map((hits) => [...hits])
   const scored = plan.usesScores ? withCommonTypoCounts(whole) : whole
   if (!plan.sortsByPlace) return scored
   const bucketed = withPlaceBuckets(scored.flat())

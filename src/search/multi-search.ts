@@ -44,6 +44,7 @@ async function plainSearch(
     method: 'POST',
     path: indexPath(index, '/search'),
     body: encodeSearchQuery(query),
+    rules: index.rules,
   }
   const reply = await options.ask(leg, options.signal)
   if (isRefusal(reply)) throw await refusal(index, [reply], leg, options)

@@ -17,6 +17,7 @@ function rendered(text: string, query: Partial<SearchQuery>, settings: JsonObjec
     primaryKey: 'id',
     coverage: [],
     spread: { shards: 2 },
+    rules: [],
   }
   const whole = { ...defaultSearchQuery, ...query }
   return hitText(readHit(`${text.slice(0, -1)}${text === '{}' ? '' : ','}${scores}}`, 'node'), {

@@ -17,6 +17,7 @@ const index: SearchedIndex = {
     { id: 'b', shards: [1], isWhole: true },
   ],
   spread: { shards: 2 },
+  rules: [],
 }
 
 const hit = (id: number, score: number) =>

@@ -5,6 +5,7 @@ import type { JsonObject } from '../lib/json.ts'
 import { distributionText, mergeFacetCounts, statsText } from './facet-counts.ts'
 import type { ReadOptions, SearchedIndex } from './leg.ts'
 import type { LegAnswer } from './leg-answers.ts'
+import { hitsWithPins } from './pinned-hits.ts'
 import { type RankedHits, rankHits } from './ranked-hits.ts'
 import { hitText } from './render-hit.ts'
 import { planSearch, type SearchPlan } from './search-plan.ts'
@@ -21,14 +22,14 @@ export async function searchIndex(index: SearchedIndex, query: SearchQuery, opti
 
 function answerText(plan: SearchPlan, query: SearchQuery, ranked: RankedHits, options: ReadOptions): string {
   const { index, projection, from, drops } = plan
-  const { hits, total, answers, semanticHits } = ranked
+  const { hits, pins, total, answers, semanticHits } = ranked
   const shape = {
     projection,
     showScore: query.showRankingScore,
     showDetails: query.showRankingScoreDetails,
     drops,
   }
-  const page = hits.slice(from)
+  const page = hitsWithPins(hits, pins, plan.needed).slice(from)
   const slowest = slowestOf(answers)
   const members: [string, string][] = [
     ['hits', `[${page.map((hit) => hitText(hit, shape)).join(',')}]`],

@@ -4,6 +4,7 @@ import { encodeSearchQuery, type SearchQuery } from '../api/search-query.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { indexPath, type Leg, type SearchedIndex, type Target } from './leg.ts'
 import { type Narrow, narrowed } from './narrowing.ts'
+import { pinsSpare } from './pinned-hits.ts'
 import { type Projection, projectionOf } from './projection.ts'
 import { withClientNames } from './reserved-names.ts'
 import { legFilter } from './shard-clause.ts'
@@ -49,7 +50,7 @@ export function planSearch(
   const from = Math.min(page.skip, maxTotalHits)
   const distinct = query.distinct ?? index.settings.distinctAttribute
   const sortsByPlace = query.sort?.some((rule) => rule.trimStart().startsWith('_geoPoint(')) ?? false
-  const added = [...(sortsByPlace ? ['_geo'] : []), ...(distinct === null ? [] : [distinct])]
+  const added = [...(sortsByPlace ? ['_geo'] : []), ...(distinct === null ? [] : [distinct]), ...ruled(index)]
   const projection = projectionOf(index, query, added)
   const kind = kindOf(query)
   return {
@@ -67,6 +68,10 @@ export function planSearch(
   }
 }
 
+/** Rules name documents by their ids. */
+const ruled = ({ rules, primaryKey }: SearchedIndex): readonly string[] =>
+  rules.length === 0 || primaryKey === null ? [] : [primaryKey]
+
 /** Which search an engine runs. */
 export function kindOf({ q, hybrid, vector, media }: SearchQuery): SearchKind {
   const hasWords = q !== null && q.trim() !== ''
@@ -76,14 +81,15 @@ export function kindOf({ q, hybrid, vector, media }: SearchQuery): SearchKind {
 }
 
 /** The query that a leg is sent, without its shards. */
-export function legQuery({ query, page, needed, distinct, projection }: SearchPlan): SearchQuery {
+export function legQuery({ index, query, page, needed, distinct, projection }: SearchPlan): SearchQuery {
   const { retrieve, highlight, crop } = projection
+  const wanted = needed === 0 ? 0 : needed + pinsSpare(index)
   const isEstimated = distinct !== null && !page.isExhaustive && needed > 0
   return {
     ...query,
     ...(page.isExhaustive
-      ? { page: query.page === 0 ? 0 : 1, hitsPerPage: query.page === 0 ? query.hitsPerPage : needed }
-      : { offset: 0, limit: needed + (isEstimated ? distinctMore : 0) }),
+      ? { page: query.page === 0 ? 0 : 1, hitsPerPage: query.page === 0 ? query.hitsPerPage : wanted }
+      : { offset: 0, limit: wanted + (isEstimated ? distinctMore : 0) }),
     attributesToRetrieve: retrieve,
     attributesToHighlight: highlight,
     attributesToCrop: crop,
@@ -133,5 +139,5 @@ export function probeLeg(index: SearchedIndex, query: SearchQuery): Leg {
 }
 
 function leg(index: SearchedIndex, target: Target, body: JsonObject): Leg {
-  return { target: target.id, method: 'POST', path: indexPath(index, '/search'), body }
+  return { target: target.id, method: 'POST', path: indexPath(index, '/search'), body, rules: index.rules }
 }

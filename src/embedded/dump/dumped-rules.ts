@@ -1,5 +1,5 @@
 /** Dynamic search rules in a dump: documents of an index of their own, as the reference keeps them. */
-import { rulesIndex } from '../../api/search-rule.ts'
+import { type NamedRule, rulesIndex } from '../../api/search-rule.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import type { EngineStore } from '../core.ts'
 import { RuleBook } from '../rule-book.ts'
@@ -26,10 +26,9 @@ const settings: JsonObject = {
 }
 
 /** Undefined when there are no rules. */
-export function dumpedRules(store: EngineStore, now: number): DumpedIndex | undefined {
-  const { results } = new RuleBook(store).list({ offset: 0, limit: Number.MAX_SAFE_INTEGER, query: null, active: null })
-  if (results.length === 0) return undefined
-  const lines = results.map(({ uid, rule }) => `${JSON.stringify({ uid, ...rule })}\n`)
+export function dumpedRules(rules: readonly NamedRule[], now: number): DumpedIndex | undefined {
+  if (rules.length === 0) return undefined
+  const lines = rules.map(({ uid, rule }) => `${JSON.stringify({ uid, ...rule })}\n`)
   return {
     entry: { uid: rulesIndex, primaryKey: 'uid', createdAt: now, updatedAt: now },
     settings,

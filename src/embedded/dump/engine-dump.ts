@@ -5,6 +5,7 @@ import type { JsonObject } from '../../lib/json.ts'
 import type { BatchRecord } from '../batch-record.ts'
 import type { EngineStore } from '../core.ts'
 import type { RegistryEntry } from '../meta-env.ts'
+import { RuleBook } from '../rule-book.ts'
 import type { TaskRecord } from '../task-record.ts'
 import { type DumpContents, type DumpedIndex, type DumpedTask, writeDump } from './dump-writer.ts'
 import { dumpedRules } from './dumped-rules.ts'
@@ -39,7 +40,7 @@ export async function dumpEngine(path: string, source: EngineDumpSource): Promis
 }
 
 async function* indexesOf(source: EngineDumpSource): AsyncGenerator<DumpedIndex> {
-  const rules = dumpedRules(source.store, source.now)
+  const rules = dumpedRules(new RuleBook(source.store).all, source.now)
   if (rules !== undefined) yield rules
   for (const entry of source.indexes)
     yield { entry, settings: await source.settings(entry), documents: documentsOf(source, entry) }

@@ -20,7 +20,7 @@ export interface Pin {
 
 /** Bounds of the reference. */
 const rulesMax = 1000
-const pinsMax = 100
+export const pinsMax = 100
 
 /** By precedence, each document once. `universe`: what passes the filter. */
 export function pinsOf(
@@ -48,8 +48,12 @@ export function pinsOf(
  * The pins that show among the first `length` hits, by place. Which they are is settled by precedence: a pin that waits
  * for its place holds back those behind it, unless the other hits run out. Shown, they stand in the order of their places.
  */
-export function shownPins(pins: readonly Pin[], hitCount: number, length: number): readonly Pin[] {
-  const shown: Pin[] = []
+export function shownPins<P extends Pick<Pin, 'position'>>(
+  pins: readonly P[],
+  hitCount: number,
+  length: number,
+): readonly P[] {
+  const shown: P[] = []
   for (let place = 0; place < length && shown.length < pins.length; place += 1) {
     const pin = pins[shown.length]!
     if (pin.position <= place || place - shown.length >= hitCount) shown.push(pin)

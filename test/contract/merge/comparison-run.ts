@@ -19,9 +19,8 @@ export interface RunOptions {
   readonly documentQuestions: number
 }
 
-/** Foreign keys and pinned documents are not offered by spread indexes. */
-export const canBeSpread = ({ name, settings }: World): boolean =>
-  settings.foreignKeys === undefined && !name.startsWith('pins')
+/** Foreign keys are followed by gateways. */
+export const canBeSpread = ({ settings }: World): boolean => settings.foreignKeys === undefined
 
 export async function compareWorld(world: World, options: RunOptions, tally: Tally): Promise<void> {
   const { server, layouts, seed } = options

@@ -18,6 +18,7 @@ const index: SearchedIndex = {
     { id: 'node-2', shards: [3, 4, 5], isWhole: false },
   ],
   spread: { shards: 6 },
+  rules: [],
 }
 
 const bodies: readonly JsonObject[] = [

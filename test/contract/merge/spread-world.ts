@@ -1,7 +1,10 @@
 /** A world of the differential test, spread over nodes as lanes would spread it: each node is an index of one server. */
 
 import { completeFeatures } from '../../../src/api/features.ts'
+import { headerNames } from '../../../src/api/names.ts'
 import { sequenceField, sequenceText, shardField, shardText } from '../../../src/api/reserved-fields.ts'
+import { encodeRuledSearch } from '../../../src/api/ruled-search.ts'
+import { decodeRuleChange, type NamedRule, rulesFor, rulesOn, type SearchRule } from '../../../src/api/search-rule.ts'
 import { completeSettings, decodeSettings } from '../../../src/api/settings.ts'
 import { isObject, type JsonObject } from '../../../src/lib/json.ts'
 import { nodeSettings } from '../../../src/replication/node-settings.ts'
@@ -43,7 +46,7 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
     const held = all.filter((shard) => (node - (shard % nodes) + nodes) % nodes < copies)
     const own = documents.filter((document) => held.includes(shardOf(document)))
     const met = isShuffled && node % 2 === 1 ? [...own].reverse() : own
-    await loadWorld(server, { ...world, uid, settings: toldNode(world.settings), documents: met })
+    await loadWorld(server, { ...world, uid, settings: toldNode(world.settings), documents: met, more: [] })
     if (asked.length > 0) coverage.push({ id: uid, shards: asked, isWhole: held.length === asked.length })
   }
   return {
@@ -52,7 +55,17 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
     primaryKey: 'id',
     coverage,
     spread: { shards },
+    rules: rulesOf(world),
   }
+}
+
+/** What the one index follows from its server, legs are told. */
+function rulesOf({ uid, more }: World): readonly SearchRule[] {
+  const named = more.flatMap(({ path, body }): readonly NamedRule[] =>
+    path.startsWith('/dynamic-search-rules/') ? [{ uid: path, rule: decodeRuleChange(body) as SearchRule }] : [],
+  )
+  const rules = rulesFor(named, [uid], Date.now()).map(({ rule }) => rule)
+  return rulesOn(rules, uid)
 }
 
 const nodeUid = ({ uid }: World, { shards, nodes }: Layout, node: number): string =>
@@ -66,12 +79,17 @@ export function toldNode(settings: JsonObject): JsonObject {
 
 /** The port over plain HTTP: names of indexes are those of the targets on their way out, and the client's on the way back. */
 export function askServer(server: ServerAddress, index: SearchedIndex): Ask {
-  return async ({ target, method, path, body }, signal) => {
+  return async ({ target, method, path, body, rules = [] }, signal) => {
+    const sent = body === null ? null : JSON.stringify(path === '/multi-search' ? renamed(body, target) : body)
+    const isRuled = rules.length > 0
     const answer = await fetch(`${server.url}${path.replace(`/indexes/${index.uid}`, `/indexes/${target}`)}`, {
       method,
       signal,
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${server.key}` },
-      ...(body === null ? {} : { body: JSON.stringify(path === '/multi-search' ? renamed(body, target) : body) }),
+      headers: {
+        ...{ 'content-type': 'application/json', authorization: `Bearer ${server.key}` },
+        ...(isRuled ? { [headerNames.searchRules]: '1' } : {}),
+      },
+      ...(sent === null ? {} : { body: isRuled ? encodeRuledSearch(rules, sent) : sent }),
     })
     const text = await answer.text()
     const isNamed = answer.status >= 400 || path === '/multi-search'

@@ -1,0 +1,45 @@
+/** Dynamic search rules of projects as a node holds them that takes none with a search: by physical names, so that no two projects meet. Pure. */
+import { createHash } from 'node:crypto'
+import { parseTime } from '../api/dates.ts'
+import { activeRules, type RuleConditions, rulesByPrecedence } from '../api/search-rule.ts'
+import type { JsonObject } from '../lib/json.ts'
+import type { RuledProject } from '../store/node-rules.ts'
+
+/** Rules by the names that they have on the node. A name follows from what the rule says: one never changes. */
+export type PlacedRules = ReadonlyMap<string, JsonObject>
+
+/** What a name of ours looks like: the reference of the project, and a digest. */
+const ourName = /^[a-z0-9]{12}_[0-9a-f]{32}$/
+
+export const isPlacedRule = (name: string, ref?: string): boolean =>
+  ourName.test(name) && (ref === undefined || name.startsWith(`${ref}_`))
+
+export function placedRules({ ref, rules, indexes }: RuledProject): PlacedRules {
+  const placed = new Map<string, JsonObject>()
+  for (const [precedence, { rule }] of rulesByPrecedence(activeRules(rules)).entries()) {
+    const actions = (rule.actions ?? []).flatMap(({ selector: { indexUid, id }, action }) =>
+      indexes
+        .filter(({ uid }) => indexUid === undefined || indexUid === uid)
+        .map(({ physicalUid }) => ({ selector: { indexUid: physicalUid, id }, action: { ...action } })),
+    )
+    if (actions.length === 0) continue
+    // Which rules are active, and in what order, is a question of one project: the node sees those of several.
+    const body: JsonObject = { active: true, precedence, conditions: conditionsOf(rule.conditions ?? {}), actions }
+    const digest = createHash('sha256').update(JSON.stringify(body)).digest('hex').slice(0, 32)
+    placed.set(`${ref}_${digest}`, body)
+  }
+  return placed
+}
+
+/** Meilisearch compares times as texts. */
+function conditionsOf({ time, query }: RuleConditions): JsonObject {
+  return {
+    ...(time === undefined ? {} : { time: { ...moment('start', time.start), ...moment('end', time.end) } }),
+    ...(query === undefined ? {} : { query: { ...query } }),
+  }
+}
+
+function moment(name: 'start' | 'end', text: string | undefined): JsonObject {
+  const at = text === undefined ? undefined : parseTime(text)
+  return at === undefined ? {} : { [name]: new Date(at).toISOString() }
+}
