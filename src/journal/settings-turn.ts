@@ -11,7 +11,7 @@
  * settings of before and loses nothing else.
  */
 import type { ErrorBody } from '../api/errors.ts'
-import { isInSync, isRead } from '../topology/placement-states.ts'
+import { isInSync, isRead, servedShards } from '../topology/placement-states.ts'
 import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import type { Report } from './joint-progress.ts'
 import type { IndexState, ReplicaStanding } from './write-index.ts'
@@ -53,11 +53,11 @@ function leavesRest(replicas: readonly ReplicaStanding[], isFirst: (replica: Rep
 
 function holdAll(some: readonly ReplicaStanding[], replicas: readonly ReplicaStanding[]): boolean {
   const held = shardsOf(some)
-  return replicas.every(({ shards }) => shards.every((shard) => held.has(shard)))
+  return replicas.every((replica) => servedShards(replica).every((shard) => held.has(shard)))
 }
 
 function shardsOf(replicas: readonly ReplicaStanding[]): ReadonlySet<number> {
-  return new Set(replicas.flatMap(({ shards }) => shards))
+  return new Set(replicas.flatMap(servedShards))
 }
 
 /**
@@ -135,7 +135,7 @@ function greedy(
   for (;;) {
     const held = shardsOf(set)
     if (held.size === all.size) return set
-    const gain = ({ shards }: ReplicaStanding) => shards.filter((shard) => !held.has(shard)).length
+    const gain = (replica: ReplicaStanding) => servedShards(replica).filter((shard) => !held.has(shard)).length
     const [best] = from.filter((replica) => !set.includes(replica)).sort((a, b) => gain(b) - gain(a))
     if (best === undefined || gain(best) === 0) return set
     set.push(best)

@@ -5,6 +5,7 @@ import type { LaneProof } from '../journal/ports.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { documentId } from './document-id.ts'
 import { markText, parseMark } from './mark.ts'
+import { bytesOf } from './ndjson.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
 import { windowTasksMax } from './send-window.ts'
 import { sendEmptyMark } from './sending.ts'
@@ -12,6 +13,7 @@ import { sendEmptyMark } from './sending.ts'
 /** Newest tasks read to find our marks; a lane has at most a window of them open. */
 const markPage = 200
 const markPagesMax = 20
+const idsPerRemoval = 10_000
 /** Tasks read around a failed change. */
 const aroundMax = 2_000
 
@@ -74,6 +76,46 @@ export class IndexOnNode {
     const reply = await ask(this.#session, (signal) => engine.settings(this.#uid, signal))
     if (reply.kind !== 'answered') throw new Error(`the settings cannot be read: ${reply.kind}`)
     return reply.value
+  }
+
+  /** Documents that a filter finds are gone when this resolves. Safe to repeat. */
+  async remove(filter: string, primaryKey: string, applied: number): Promise<void> {
+    const { engine } = this.#session
+    const fields = { filter, fields: [primaryKey], limit: idsPerRemoval, offset: 0 }
+    for (;;) {
+      const reply = await ask(this.#session, (signal) => engine.fetchDocuments(this.#uid, fields, signal))
+      if (reply.kind === 'refused' && reply.error.code === 'index_not_found') return
+      if (reply.kind !== 'answered') throw new Error(`documents cannot be listed: ${reply.kind}`)
+      const ids = reply.value.results.flatMap((document) => documentId(document, primaryKey) ?? [])
+      if (ids.length === 0) return
+      // Part 0: it is none of a change.
+      const mark = markText({ ...this.#markAt(applied), part: 0, parts: 0 })
+      const ended = await sendAndWait(this.#session, (limit) =>
+        engine.deleteDocuments(this.#uid, bytesOf(ids.map((id) => JSON.stringify(id))), mark, limit),
+      )
+      if (ended.kind !== 'answered' || ended.value.status !== 'succeeded')
+        throw new Error(`documents stay: ${ended.kind === 'answered' ? ended.value.status : ended.kind}`)
+    }
+  }
+
+  /** Everything that stands in the index's queue is ended when this resolves. */
+  async settle(): Promise<void> {
+    const { engine } = this.#session
+    const reply = await sendAndWait(this.#session, (limit) => engine.cancelTasks(this.#uid, limit))
+    if (reply.kind !== 'answered') throw new Error(`tasks cannot be cancelled: ${reply.kind}`)
+  }
+
+  /** As if the lane had delivered everything up to `applied` itself: what stood on the node before is told apart from it. */
+  async beginAt(applied: number): Promise<LaneProof> {
+    const { engine } = this.#session
+    const mark = markText({ ...this.#markAt(applied), part: 1, parts: 1 })
+    const reply = await sendAndWait(this.#session, (limit) => engine.deleteDocuments(this.#uid, [], mark, limit))
+    if (reply.kind !== 'answered') throw new Error(`the index cannot be marked: ${reply.kind}`)
+    return { task: reply.value.uid, mark }
+  }
+
+  #markAt(position: number) {
+    return { epoch: this.#session.lease.epoch, position, from: position, tag: this.#tag }
   }
 
   /** It is gone when this resolves. */

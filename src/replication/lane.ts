@@ -14,6 +14,7 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneState, SettingsPrint } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
+import { shardClause } from '../search/shard-clause.ts'
 import type { ProjectId } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting, notNeeded } from './deadline.ts'
 import { type Halt, LaneCourse } from './lane-course.ts'
@@ -36,12 +37,19 @@ export class Lane {
   #hasStranger = false
   /** Of requests of the lane that came late, up to what is applied, since the marks were read. */
   readonly #latePositions: number[] = []
+  /** Documents of shards that the replica gave up may be on its node. */
+  #hasLeftovers: boolean
+  /** A request of somebody else came late. */
+  #isDisturbed = false
+  readonly #primaryKey: string | null
   /** Numbers of unmarked tasks that no request was answered with: of what was sent last, or late and of any age. */
   readonly #unmarked: number[] = []
 
   constructor(session: NodeSession, state: LaneState) {
     this.#session = session
     this.#project = state.project
+    this.#hasLeftovers = state.placement.hasLeftovers === true
+    this.#primaryKey = state.primaryKey
     this.#course = new LaneCourse(session, state)
     this.#sender = new LaneSender(this.#course)
   }
@@ -102,6 +110,8 @@ export class Lane {
     if (task.uid <= this.#seenThrough || course.open.some((entry) => entry.numbers.includes(task.uid))) return
     // A mark of another life of the disk still tells the position. Where it puts documents was found out on another disk, and
     // how long ago they were inserted here is not known any more.
+    // It may have brought back documents of shards that the replica has given up.
+    if (mark?.tag !== course.tag) this.#isDisturbed = true
     if (mark === undefined) this.#unmarked.push(task.uid)
     else if (mark.tag !== course.tag)
       course.settled = course.places === undefined ? Math.min(course.settled, Math.max(0, mark.from - 1)) : 0
@@ -120,6 +130,9 @@ export class Lane {
         // Whoever is told that the index is there can read it.
         if (this.isLeaving) return await this.#leave()
         await deps.credentials?.ensure(this.#session.lease.node, this.#project, signal)
+        if (this.#hasLeftovers) await this.#trim()
+        else if (this.#isDisturbed) await this.#removeForeign()
+        this.#isDisturbed = false
         mustResume ||= this.#hasStranger
         // Whatever went wrong, an older copy of the disk may be there now: its marks tell of what is not on it any more.
         if (mustResume && (failures > 0 || this.#seenThrough >= 0)) await this.#session.verify()
@@ -153,6 +166,32 @@ export class Lane {
       }
       if (failures > 0) await deps.clock.sleep(backoffMs(failures, deps.random), signal).catch(() => {})
     }
+  }
+
+  /**
+   * Takes documents of shards that the replica gave up off its node. Before: the store knows the replica under a new revision,
+   * so that nothing that an earlier lane sent bears this one's marks. What that lane had sent beyond `applied` is cancelled, or
+   * delivered again. Twice: safe.
+   */
+  async #trim(): Promise<void> {
+    const { journal } = this.#session.deps
+    const course = this.#course
+    await course.onNode.settle()
+    await this.#removeForeign()
+    // Position 0 is the mark of a rebuild, and a lane that begins there needs none.
+    if (course.applied > 0) this.#session.prove(await course.onNode.beginAt(course.applied))
+    if (!(await journal.noteTrimmed(this.#session.lease, course.placement))) throw new LeaseLost()
+    this.#hasLeftovers = false
+  }
+
+  async #removeForeign(): Promise<void> {
+    const { cut, onNode, applied } = this.#course
+    const primaryKey = this.#primaryKey
+    if (cut.view === null || primaryKey === null) return
+    const { own, shards: count } = cut.view
+    const shards = Array.from({ length: count }, (_, shard) => shard).filter((shard) => !own.has(shard))
+    const filter = shards.length === 0 ? null : shardClause({ shards, isWhole: false }, count)
+    if (filter !== null) await onNode.remove(filter, primaryKey, applied)
   }
 
   /** Twice: safe. */

@@ -25,6 +25,8 @@ export interface MoveProgress {
   readonly from?: number
   /** Only from this position on does the new replica hold what the old one does: the copy went on while writes came. */
   readonly trueFrom?: number
+  /** Name of the new replica on the target. */
+  readonly targetUid?: string
   /** Marker of the target's disk that the copy is on. */
   readonly disk?: string
   /** How the index is copied; chosen once for an attempt. */
@@ -53,11 +55,29 @@ export interface MoveProgress {
   readonly differing?: readonly string[]
 }
 
+/**
+ * `move`: the target takes over, the sources give up. `copy`: the sources go on. `removal`: the sources give up what others
+ * answer for; nothing is copied, and `target` is the first source.
+ */
+export type MoveKind = 'move' | 'copy' | 'removal'
+
+/** What is taken from one replica. */
+export interface Take {
+  readonly node: NodeId
+  readonly physicalUid: string
+  /** Ascending; all of the replica's when it is taken as a whole. */
+  readonly shards: readonly number[]
+}
+
 export interface Move {
   /** UUID v7. */
   readonly id: string
   readonly project: ProjectId
   readonly index: IndexId
+  readonly kind: MoveKind
+  /** At least one. */
+  readonly takes: readonly Take[]
+  /** Node of the first of them. */
   readonly source: NodeId
   readonly target: NodeId
   readonly step: MoveStep
@@ -72,7 +92,10 @@ export interface Move {
   readonly finishedAt: number | null
 }
 
-export type NewMove = Pick<Move, 'id' | 'project' | 'index' | 'source' | 'target' | 'options' | 'createdAt'>
+export type NewMove = Pick<
+  Move,
+  'id' | 'project' | 'index' | 'kind' | 'takes' | 'source' | 'target' | 'options' | 'createdAt'
+>
 
 export interface MoveChange extends Pick<Move, 'step' | 'progress' | 'failure'> {
   /** The wish that it was decided under: another one that came meanwhile must be looked at first. */
@@ -122,10 +145,22 @@ export function openMoves({ pool, ...rest }: Database): Moves {
   return {
     open: (move) =>
       one(
-        `insert into moves (id, project_id, index_id, source_node, target_node, step, options, progress, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, 'planned', $6, '{}', $7, $7)
+        `insert into moves (id, project_id, index_id, source_node, target_node, step, options, progress, created_at, updated_at,
+           kind, takes)
+         values ($1, $2, $3, $4, $5, 'planned', $6, '{}', $7, $7, $8, $9)
          on conflict (index_id) where ${openText} do nothing returning *`,
-        [move.id, move.project, move.index, move.source, move.target, JSON.stringify(move.options), move.createdAt],
+        [
+          ...[
+            move.id,
+            move.project,
+            move.index,
+            move.source,
+            move.target,
+            JSON.stringify(move.options),
+            move.createdAt,
+          ],
+          ...[move.kind, JSON.stringify(move.takes)],
+        ],
       ),
     get: (id) => one('select * from moves where id = $1', [id]),
     async list({ project, isOpen }, limit) {
@@ -217,6 +252,8 @@ function decodeMove(row: Row): Move {
     id: row.id,
     project: row.project_id,
     index: row.index_id,
+    kind: row.kind as MoveKind,
+    takes: JSON.parse(row.takes) as Take[],
     source: row.source_node,
     target: row.target_node,
     step: row.step as MoveStep,
@@ -232,6 +269,11 @@ function decodeMove(row: Row): Move {
 }
 
 /** A move as operators see it. */
-export function moveView({ options, progress, ...move }: Move): JsonObject {
-  return { ...move, options: { ...options }, progress: { ...progress } as { [name: string]: Json } }
+export function moveView({ options, progress, takes, ...move }: Move): JsonObject {
+  return {
+    ...move,
+    takes: takes.map(({ shards, ...from }) => ({ ...from, shards: [...shards] })),
+    options: { ...options },
+    progress: { ...progress } as { [name: string]: Json },
+  }
 }

@@ -90,9 +90,9 @@ export interface Tables {
     index_id: string
     source_node: string
     target_node: string
-    kind: Generated<string>
+    kind: string
     /** JSON: what is taken from which replicas. */
-    takes: Generated<string>
+    takes: string
     step: string
     wish: string | null
     is_paused: boolean

@@ -1,10 +1,10 @@
-/** Which replica a wanted move takes along, or why none. Pure. */
+/** What a wanted move takes along, or why nothing. Pure. */
 import type { Node, NodeId, Placement, Spread } from '../store/catalogue.ts'
-import { isRead } from './placement-states.ts'
+import { isRead, servedShards } from './placement-states.ts'
 
 export interface WantedMove {
   readonly target: NodeId
-  /** Of a spread index: the replica that holds this shard. */
+  /** Of a spread index: this shard alone; absent = the whole replica. */
   readonly shard?: number
   /** The replica on this node. Where neither is said, the only one there is. */
   readonly source?: NodeId
@@ -12,6 +12,8 @@ export interface WantedMove {
 
 export interface OrderedMove {
   readonly source: Placement
+  /** Ascending; all that the source answers for, or some of it. */
+  readonly shards: readonly number[]
   readonly target: Node
 }
 
@@ -25,19 +27,27 @@ export function orderMove(
   const target = known.get(to)
   if (target === undefined) return { refusal: `there is no node \`${to}\`; \`flapjack node list\` shows all` }
   if (target.state !== 'active') return { refusal: `node \`${to}\` is ${target.state}: it takes no indexes` }
-  if (replicas.some(({ node }) => node === to)) return { refusal: `the index is on \`${to}\` already` }
-  const shards = spread?.shards ?? 1
-  if (shard !== undefined && shard >= shards) return { refusal: `the index has the shards 0 to ${shards - 1}` }
+  const count = spread?.shards ?? 1
+  if (shard !== undefined && shard >= count) return { refusal: `the index has the shards 0 to ${count - 1}` }
+  const there = new Set(replicas.flatMap((replica) => (replica.node === to ? replica.shards : [])))
   // The groups stay whole: a replica moves inside its own. A plain index is in no group.
   const isOfGroup = ({ node }: Placement) => spread === null || known.get(node)?.group === target.group
-  const candidates = replicas.filter(
+  const wanted = (replica: Placement) => {
+    const served = servedShards(replica)
+    if (shard === undefined) return served
+    return served.includes(shard) ? [shard] : []
+  }
+  const fitting = replicas.filter(
     (replica) =>
       isOfGroup(replica) &&
+      replica.node !== to &&
       (from === undefined || replica.node === from) &&
-      (shard === undefined || replica.shards.includes(shard)),
+      wanted(replica).length > 0,
   )
+  const candidates = fitting.filter((replica) => !wanted(replica).some((one) => there.has(one)))
   const [source, ...others] = candidates
   if (source === undefined) {
+    if (there.size > 0) return { refusal: `the index is on \`${to}\` already` }
     const where = spread === null ? '' : ` of replica group ${target.group}`
     return { refusal: `no node${where} holds a replica that fits` }
   }
@@ -47,11 +57,5 @@ export function orderMove(
   }
   if (!isRead(source) && source.state !== 'filling')
     return { refusal: `the replica on \`${source.node}\` is ${source.state}` }
-  if (source.shards.length > 1 && shard !== undefined && from === undefined && source.shards.length !== shards) {
-    const held = source.shards.join(', ')
-    return {
-      refusal: `shard ${shard} lies on \`${source.node}\` with the shards ${held}, which move together: say \`--from ${source.node}\``,
-    }
-  }
-  return { source, target }
+  return { source, shards: wanted(source), target }
 }

@@ -1,5 +1,5 @@
 /** What the state of a placement means for those who deliver to it, count on it and read it. Pure. */
-import type { PlacementState } from '../store/catalogue.ts'
+import type { Placement, PlacementState } from '../store/catalogue.ts'
 
 interface Standing {
   /** A lane brings it what is appended. */
@@ -38,10 +38,18 @@ export const hasLane = ({ state }: Stated): boolean => standings[state].hasLane
 export const isDelivered = ({ state }: Stated): boolean =>
   standings[state].hasLane && state !== 'leaving' && state !== 'lost'
 
-/** Whether its lane has something to do: to deliver, or to take the index off the node. */
-export function hasWork(placement: Stated & { readonly applied: number }, head: number): boolean {
+/** Whether its lane has something to do: to deliver, or to take the index, or what it gave up of it, off the node. */
+export function hasWork(
+  placement: Stated & { readonly applied: number; readonly hasLeftovers?: boolean | undefined },
+  head: number,
+): boolean {
   if (placement.state === 'leaving') return true
-  return standings[placement.state].hasLane && placement.applied < head
+  return standings[placement.state].hasLane && (placement.applied < head || placement.hasLeftovers === true)
+}
+
+/** Which of its shards it answers for. */
+export function servedShards({ shards, shed }: Pick<Placement, 'shards' | 'shed'>): readonly number[] {
+  return shed === undefined || shed.length === 0 ? shards : shards.filter((shard) => !shed.includes(shard))
 }
 
 /** Its state once it was put back to the beginning: what is read or counted must be filled first. */

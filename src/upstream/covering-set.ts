@@ -11,8 +11,10 @@ export interface Replica {
   readonly node: NodeId
   /** Replica group of the node, from 0. */
   readonly group: number
-  /** What it holds, ascending. */
+  /** What it answers for, ascending. */
   readonly shards: readonly number[]
+  /** It may hold documents of other shards as well: whatever it is asked must name the shards. */
+  readonly holdsMore?: boolean
   /** The index's name on the node. */
   readonly physicalUid: string
   /** It takes a settings change, or takes one back: what it answers may follow other settings than what the others do. */
@@ -74,8 +76,7 @@ const standings: readonly Standing[] = ['good', 'poor', 'trial']
 /**
  * Chooses who answers for the shards.
  *
- * @param replicas  of one generation of one index, no shard twice on one node. In the same order in every call, since turns
- *                  are taken by it.
+ * @param replicas  of one generation of one index. In the same order in every call, since turns are taken by it.
  * @param targets   shards to answer, each once.
  */
 export function coverShards<R extends Replica>(
@@ -256,7 +257,7 @@ function coverWithin<R extends Replica>(
     const { replica } = candidates[at]!
     shards.sort((a, b) => a - b)
     // All of them are the replica's own.
-    legs.push({ replica, shards, isWhole: shards.length === replica.shards.length })
+    legs.push({ replica, shards, isWhole: shards.length === replica.shards.length && !replica.holdsMore })
   }
 }
 

@@ -1,6 +1,6 @@
 /** The replicas of an index that may be read, as the routes show them. Pure. */
 import type { Node, NodeId, Placement } from '../store/catalogue.ts'
-import { isRead } from '../topology/placement-states.ts'
+import { isRead, servedShards } from '../topology/placement-states.ts'
 import type { Replica } from './covering-set.ts'
 
 export interface ReadableReplica extends Replica {
@@ -9,7 +9,7 @@ export interface ReadableReplica extends Replica {
 }
 
 /**
- * Of the newest generation that is read at all, ordered by node.
+ * Of the newest generation that is read at all, ordered by node and name.
  *
  * @param node  looks a node up; `undefined` = it is gone.
  */
@@ -24,15 +24,20 @@ export function readableReplicas(
   const newest = Math.max(...found.map(({ placement }) => placement.generation))
   return found
     .filter(({ placement }) => placement.generation === newest)
-    .map(({ placement: { node: id, shards, physicalUid, applied, turn }, group }) => ({
-      node: id,
-      group,
-      shards,
-      physicalUid,
-      applied,
-      ...(turn === undefined ? {} : { isTurning: true }),
-    }))
-    .sort((a, b) => (a.node < b.node ? -1 : 1))
+    .map(({ placement, group }) => {
+      const { node: id, physicalUid, applied, turn, shed, hasLeftovers } = placement
+      return {
+        node: id,
+        group,
+        shards: servedShards(placement),
+        physicalUid,
+        applied,
+        ...(turn === undefined ? {} : { isTurning: true }),
+        ...(shed !== undefined || hasLeftovers ? { holdsMore: true } : {}),
+      }
+    })
+    .filter(({ shards }) => shards.length > 0)
+    .sort((a, b) => (a.node === b.node ? (a.physicalUid < b.physicalUid ? -1 : 1) : a.node < b.node ? -1 : 1))
 }
 
 /**

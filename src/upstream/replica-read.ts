@@ -356,7 +356,8 @@ function asLastResort(view: NodeView, failed: ReadonlySet<NodeId>): NodeView {
 
 /** Whoever may take the leg over holds nothing else either. */
 export function isWholeAnywhere<R extends Replica>({ shards }: Leg<R>, replicas: readonly R[]): boolean {
-  return replicas.every((replica) => replica.shards.length === shards.length || !holdsAll(replica, shards))
+  const isWhole = (replica: R) => replica.shards.length === shards.length && !replica.holdsMore
+  return replicas.every((replica) => isWhole(replica) || !holdsAll(replica, shards))
 }
 
 /** The route table shows the index: a node without it is behind or wiped (P-21). */

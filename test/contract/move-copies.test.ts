@@ -130,6 +130,8 @@ class Copy {
             id: `of-${copy.#to}`,
             project: 'p',
             index: 'i',
+            kind: 'move',
+            takes: [{ node: 'n0', physicalUid: 'books', shards: [0] }],
             source: 'n0',
             target: 'n1',
             step: 'copying',
@@ -323,8 +325,10 @@ test('a streamed copy holds the same documents in the same order, and goes on wh
     count += 1
     if (documents !== undefined && count === 2) throw new Error('a crash')
   }
-  await assert.rejects(copyStreamed(copy.context(), ...copy.places()), /a crash/)
-  await copyStreamed(copy.context(), ...copy.places())
+  const [place, to] = copy.places()
+  const sources = [{ place, filter: null }]
+  await assert.rejects(copyStreamed(copy.context(), sources, to), /a crash/)
+  await copyStreamed(copy.context(), sources, to)
   const ids = async (node: TestNode, uid: string) =>
     resultsOf(await node.process.call('GET', `/indexes/${uid}/documents?limit=10000`)).map(({ id }) => id)
   assert.deepEqual(await ids(target, 'streamed'), await ids(source, 'books'))

@@ -336,6 +336,7 @@ export class SimStore {
       },
       markSent: (lease, index, positions, startedAt) =>
         commit(() => lanes.markSent(lease, index, positions, startedAt)),
+      noteTrimmed: (lease, placement) => commit(() => lanes.noteTrimmed(lease, placement)),
       removeReplica: (lease, placement) => commit(() => lanes.removeReplica(lease, placement)),
       recordResolution: (lease, index, position, resolution) =>
         commit(() => {

@@ -14,7 +14,7 @@ import { canonicalJson } from '../../lib/json.ts'
 import { canonicalText } from '../../lib/json-cut.ts'
 import { documentId } from '../../replication/document-id.ts'
 import type { IndexId } from '../../store/catalogue.ts'
-import { answered, type MoveDeps, type Place, replicaOn } from './move-context.ts'
+import { answered, type MoveDeps, type Place, replicaOf } from './move-context.ts'
 import { listIds, readDocuments } from './streamed-copy.ts'
 
 export interface Comparison {
@@ -116,7 +116,7 @@ async function holdsHead(context: ComparisonContext, { replica }: Place): Promis
   const head = standing?.head ?? 0
   const deadline = clock.monotonic() + catchUpMsMax
   for (let now: IndexStanding | undefined = standing; ; now = await replicas.standing(index)) {
-    const own = now && replicaOn(now, replica.node)
+    const own = now && replicaOf(now, replica)
     if (own === undefined || own.revision !== replica.revision)
       throw new Error(`the replica on ${replica.node} is gone`)
     if (own.applied >= head) return

@@ -3,10 +3,12 @@ import type { Engine, EngineReply, EngineTask } from '../../engine/engine.ts'
 import type { IndexStanding, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { laneTag, markText } from '../../replication/mark.ts'
-import type { Node, NodeId, ProjectId } from '../../store/catalogue.ts'
+import { shardClause } from '../../search/shard-clause.ts'
+import type { Node, ProjectId, Spread } from '../../store/catalogue.ts'
 import type { GatewayRegistry } from '../../store/gateway-registry.ts'
-import type { Move, MoveProgress } from '../../store/moves.ts'
+import type { Move, MoveProgress, Take } from '../../store/moves.ts'
 import type { Catalogue } from '../../store/ports.ts'
+import { replicaId } from '../../topology/replica-id.ts'
 
 export interface MoveDeps {
   readonly replicas: ReplicaJournal
@@ -44,8 +46,43 @@ export interface Place {
   readonly engine: Engine
 }
 
-export function replicaOn({ replicas }: IndexStanding, node: NodeId): Replica | undefined {
-  return replicas.find((replica) => replica.node === node)
+/** The replica as it stands now. */
+export function replicaOf(
+  { replicas }: Pick<IndexStanding, 'replicas'>,
+  wanted: Parameters<typeof replicaId>[0],
+): Replica | undefined {
+  return replicas.find((replica) => replicaId(replica) === replicaId(wanted))
+}
+
+/** What the move takes, and from whom. `undefined` = that replica is gone. */
+export function sourcesOf(
+  standing: IndexStanding,
+  { takes }: Pick<Move, 'takes'>,
+): readonly { readonly take: Take; readonly replica: Replica | undefined }[] {
+  return takes.map((take) => ({ take, replica: replicaOf(standing, take) }))
+}
+
+/** The replica that the move makes, once it is there. */
+export function targetOf(
+  standing: IndexStanding,
+  { target, kind, takes, progress: { targetUid } }: Pick<Move, 'target' | 'kind' | 'takes' | 'progress'>,
+): Replica | undefined {
+  if (kind === 'removal') return undefined
+  if (targetUid !== undefined) return replicaOf(standing, { node: target, physicalUid: targetUid })
+  // Of a move that was begun before names were kept.
+  return standing.replicas.find(
+    (one) => one.node === target && !takes.some((take) => replicaId(take) === replicaId(one)),
+  )
+}
+
+/** It takes all that the replica is for. */
+export function isWholeTake({ shards }: Take, replica: Replica): boolean {
+  return replica.shards.every((shard) => shards.includes(shard))
+}
+
+/** The filter by which the documents of a take are found; null = all of a plain index. */
+export function takeFilter(spread: Spread | null, { shards }: Take): string | null {
+  return spread && shardClause({ shards, isWhole: false }, spread.shards)
 }
 
 /** @throws when the node is gone. */

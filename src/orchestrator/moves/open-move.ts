@@ -2,10 +2,11 @@
 
 import { newId } from '../../journal/change-row.ts'
 import type { ReplicaJournal } from '../../journal/ports.ts'
+import { assert } from '../../lib/assert.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
-import type { IndexEntry } from '../../store/catalogue.ts'
-import type { Move, MoveOptions, Moves } from '../../store/moves.ts'
+import type { IndexEntry, NodeId } from '../../store/catalogue.ts'
+import type { Move, MoveKind, MoveOptions, Moves, Take } from '../../store/moves.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { orderMove, type WantedMove } from '../../topology/move-order.ts'
 
@@ -14,12 +15,25 @@ export interface MoveOrder extends WantedMove {
   readonly options: MoveOptions
 }
 
+/** A move that was decided in every part. */
+export interface DecidedMove {
+  readonly index: Pick<IndexEntry, 'id' | 'uid' | 'project'>
+  readonly kind: MoveKind
+  /** At least one. */
+  readonly takes: readonly Take[]
+  /** Of a removal, the node of the first source. */
+  readonly target: NodeId
+  readonly options: MoveOptions
+}
+
 export interface MovePlan {
   readonly index: string
   readonly source: string
   readonly target: string
+  /** The source's name of the index. */
+  readonly physicalUid: string
   readonly shards: readonly number[]
-  /** Changes in the index's journal, and bytes of their payloads: a bound for what is copied. */
+  /** Changes in the index's journal, and bytes of their payloads: a bound for what is copied of all shards. */
   readonly changes: number
   readonly payloadBytes: number
   /** Other moves that are open on one of the nodes. */
@@ -53,13 +67,14 @@ export async function planMove(
   }
   const ordered = orderMove(standing.spread, standing.replicas, await catalogue.nodes(), order)
   if ('refusal' in ordered) return ordered
-  const { source, target } = ordered
+  const { source, target, shards } = ordered
   const own = new Set([source.node, target.id])
   return {
     index: order.index.uid,
     source: source.node,
     target: target.id,
-    shards: source.shards,
+    physicalUid: source.physicalUid,
+    shards,
     changes: standing.head,
     payloadBytes: standing.byteCount,
     ahead: open.filter((move) => own.has(move.source) || own.has(move.target)).length,
@@ -71,17 +86,20 @@ export async function openMove(deps: OpenMoveDeps, order: MoveOrder): Promise<Mo
   const plan = await planMove(deps, order)
   if ('refusal' in plan) return plan
   const { index, options } = order
-  const { source, target } = plan
-  const createdAt = deps.clock.now()
-  const id = newId(deps.clock, deps.random)
-  const move = await deps.moves.open({
-    id,
-    project: index.project,
-    index: index.id,
-    source,
-    target,
-    options,
-    createdAt,
+  const { source: node, physicalUid, shards, target } = plan
+  return openDecided(deps, { index, kind: 'move', takes: [{ node, physicalUid, shards }], target, options })
+}
+
+/** Whoever decided looked at the index a moment before; the move's first step looks again. */
+export async function openDecided(
+  { moves, clock, random }: Pick<OpenMoveDeps, 'moves' | 'clock' | 'random'>,
+  { index, kind, takes, target, options }: DecidedMove,
+): Promise<Move | Refused> {
+  const [first] = takes
+  assert(first !== undefined, 'a move takes something')
+  const move = await moves.open({
+    ...{ id: newId(clock, random), project: index.project, index: index.id, kind, takes },
+    ...{ source: first.node, target, options, createdAt: clock.now() },
   })
   return move ?? { refusal: `a move of \`${index.uid}\` is open; \`flapjack move list\` shows it` }
 }

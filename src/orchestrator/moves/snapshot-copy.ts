@@ -11,7 +11,7 @@
 import type { Engine } from '../../engine/engine.ts'
 import type { EngineSnapshotJob } from '../../engine/engine-snapshots.ts'
 import type { Move } from '../../store/moves.ts'
-import { answered, MoveFailure, type Place, replicaOn, type StepContext } from './move-context.ts'
+import { answered, MoveFailure, type Place, replicaOf, type StepContext } from './move-context.ts'
 import { transferFile } from './snapshot-transfer.ts'
 
 /** Free bytes that are asked for on the target, to the size of the index: the file, and what it is unpacked to (P-29). */
@@ -49,7 +49,7 @@ export async function copySnapshot(context: StepContext, source: Place, target: 
   if (context.move.progress.trueFrom === undefined) {
     const isOurs = async () => {
       const standing = await replicas.standing(move.index)
-      const now = standing && replicaOn(standing, move.source)
+      const now = standing && replicaOf(standing, source.replica)
       return now !== undefined && now.revision === context.move.progress.sourceRevision
     }
     const name = fileName(move)

@@ -4,20 +4,24 @@
  * Before `switching` only the new replica is touched. From there on the old one goes on taking every change, so that undoing
  * is the same switch the other way round.
  */
-import type { IndexStanding, ReplicaChange } from '../../journal/ports.ts'
+import type { IndexStanding, ReplicaChange, ReplicaOutcome } from '../../journal/ports.ts'
 import { areRoutesTaken } from '../../replication/routes-taken.ts'
 import type { NodeId } from '../../store/catalogue.ts'
+import type { Take } from '../../store/moves.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { replicaId } from '../../topology/replica-id.ts'
 import { compareReplicas } from './comparison.ts'
 import {
   dropIndex,
+  isWholeTake,
   MoveFailure,
   markCopied,
   placeOf,
   type Replica,
-  replicaOn,
   type StepContext,
+  sourcesOf,
+  takeFilter,
+  targetOf,
 } from './move-context.ts'
 import { canCopySnapshot, copySnapshot, dropSnapshots } from './snapshot-copy.ts'
 import { copyStreamed } from './streamed-copy.ts'
@@ -26,7 +30,7 @@ import { copyStreamed } from './streamed-copy.ts'
 type Act = (context: StepContext, standing: IndexStanding) => Promise<MoveEvent | undefined>
 
 /** Copies that come to nothing before the move is given up. */
-const attemptsMax = 3
+export const attemptsMax = 3
 /** The new replica is close enough behind the old one: so much has to be waited for at the switch. */
 const nearCount = 50
 const nearBytes = 1024 * 1024
@@ -34,143 +38,246 @@ const nearBytes = 1024 * 1024
 const pollMs = 20
 
 async function plan(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
-  const { move, replicas, catalogue } = context
+  const { move, replicas, catalogue, keep } = context
   if ((move.progress.attempts ?? 0) >= attemptsMax) throw new MoveFailure(`${attemptsMax} copies came to nothing`)
-  const source = replicaOn(standing, move.source)
-  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  sourceReplicas(context, standing)
+  if (move.kind === 'removal') return 'done'
   const target = (await catalogue.nodes()).find(({ id }) => id === move.target)
   if (target?.state !== 'active') throw new MoveFailure(`${move.target} takes no indexes`)
-  const held = replicaOn(standing, move.target)
-  if (held !== undefined && held.state !== 'copying') throw new MoveFailure(`the index is on ${move.target} already`)
-  const added = await replicas.addReplica(move.index, move.target, source.shards)
+  const shards = move.takes.flatMap((take) => take.shards).sort((a, b) => a - b)
+  const added = await replicas.addReplica(move.index, move.target, shards)
   if (added === undefined) throw new MoveFailure(`${move.target} is not there`)
+  await keep({ targetUid: added.physicalUid })
   return 'done'
+}
+
+/** @throws MoveFailure when one is gone, or holds less than was to be taken. */
+function sourceReplicas({ move }: StepContext, standing: IndexStanding): readonly Source[] {
+  return sourcesOf(standing, move).map(({ take, replica }) => {
+    if (replica === undefined) throw new MoveFailure(`the index is not on ${take.node} any more`)
+    if (take.shards.some((shard) => !replica.shards.includes(shard)))
+      throw new MoveFailure(`the replica on ${take.node} does not hold all of the shards any more`)
+    return { take, replica }
+  })
+}
+
+interface Source {
+  readonly take: Take
+  readonly replica: Replica
 }
 
 async function copy(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { move, replicas, keep } = context
-  const source = replicaOn(standing, move.source)
-  const target = replicaOn(standing, move.target)
-  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  if (move.kind === 'removal') return 'done'
+  const sources = sourceReplicas(context, standing)
+  const target = targetOf(standing, move)
   if (target?.state === 'standby') return 'done'
   if (target?.state !== 'copying') return 'lost'
   const { disk } = move.progress
   if (disk !== undefined && disk !== diskOf(target)) return 'lost'
-  const places = [await placeOf(context, source), await placeOf(context, target)] as const
-  if (disk === undefined) await dropIndex(context, places[1])
-  const copy = move.progress.copy ?? ((await canCopySnapshot(context, ...places)) ? 'snapshot' : 'streamed')
+  const from = await Promise.all(
+    sources.map(async ({ take, replica }) => ({
+      ...{ take, replica, filter: takeFilter(standing.spread, take) },
+      place: await placeOf(context, replica),
+    })),
+  )
+  const to = await placeOf(context, target)
+  if (disk === undefined) await dropIndex(context, to)
+  const [first, ...others] = from
+  const only = first !== undefined && others.length === 0 && isUntouched(first) ? first.place : undefined
+  const isStored = only !== undefined && (await canCopySnapshot(context, only, to))
+  const copy = move.progress.copy ?? (isStored ? 'snapshot' : 'streamed')
   await keep({ disk: diskOf(target), copy })
-  if (copy === 'streamed') await copyStreamed(context, ...places)
-  else if ((await copySnapshot(context, ...places)) === 'lost') return 'lost'
-  const { from = 0 } = context.move.progress
-  await markCopied(context, places[1], from)
-  return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: from }))
+  if (copy === 'streamed') await copyStreamed(context, from, to)
+  else if (only === undefined || (await copySnapshot(context, only, to)) === 'lost') return 'lost'
+  const { from: begin = 0 } = context.move.progress
+  await markCopied(context, to, begin)
+  return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: begin }))
+}
+
+/** It is taken as it is, and holds nothing else. */
+function isUntouched({ take, replica }: Source): boolean {
+  return isWholeTake(take, replica) && replica.shed === undefined && !replica.hasLeftovers
 }
 
 /** A disk that takes the place of another has another marker. */
-const diskOf = ({ diskMarker }: Replica): string => diskMarker ?? ''
+export const diskOf = ({ diskMarker }: Replica): string => diskMarker ?? ''
 
 const begun = (outcome: string): MoveEvent => (outcome === 'done' ? 'done' : 'lost')
 
 /** `undefined` when what was copied is not there any more. */
 function copied({ move }: StepContext, standing: IndexStanding): Replica | undefined {
-  const target = replicaOn(standing, move.target)
+  const target = targetOf(standing, move)
   const { disk, from = 0 } = move.progress
   return target !== undefined && diskOf(target) === disk && target.applied >= from ? target : undefined
 }
 
 async function catchUp(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const { move } = context
+  if (move.kind === 'removal') return 'done'
   const target = copied(context, standing)
   if (target === undefined) return 'lost'
-  const { trueFrom = 0 } = context.move.progress
-  const aheadBytes = replicaOn(standing, context.move.source)?.pendingBytes ?? 0
-  const isNear = standing.completed - target.applied <= nearCount && target.pendingBytes - aheadBytes <= nearBytes
-  return target.applied >= trueFrom && isNear ? 'done' : undefined
+  const { trueFrom = 0 } = move.progress
+  const aheadBytes = Math.min(...sourcesOf(standing, move).map(({ replica }) => replica?.pendingBytes ?? 0))
+  return target.applied >= trueFrom && isNear(standing, target, aheadBytes) ? 'done' : undefined
+}
+
+/** @param aheadBytes  what the sources have not applied either. */
+export function isNear({ completed }: IndexStanding, { applied, pendingBytes }: Replica, aheadBytes: number): boolean {
+  return completed - applied <= nearCount && pendingBytes - aheadBytes <= nearBytes
 }
 
 async function verify(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { move, keep } = context
+  if (move.kind === 'removal') return 'done'
   const target = copied(context, standing)
-  const source = replicaOn(standing, move.source)
-  if (source === undefined) throw new MoveFailure(`the index is not on ${move.source} any more`)
+  const sources = sourceReplicas(context, standing)
   if (target === undefined) return 'lost'
-  const [from, to] = [await placeOf(context, source), await placeOf(context, target)]
-  const found = await compareReplicas(
-    { ...context, index: move.index, filter: null },
-    from,
-    to,
-    standing.primaryKey,
-    (compared) => keep({ compared }),
-  )
-  await keep({ compared: found.documents, differing: found.differing })
-  if (found.differing.length === 0 && !found.settingsDiffer) return 'done'
-  return 'lost'
+  const to = await placeOf(context, target)
+  let compared = 0
+  for (const { take, replica } of sources) {
+    const found = await compareReplicas(
+      { ...context, index: move.index, filter: takeFilter(standing.spread, take) },
+      await placeOf(context, replica),
+      to,
+      standing.primaryKey,
+      (count) => keep({ compared: compared + count }),
+    )
+    compared += found.documents
+    await keep({ compared, differing: found.differing })
+    if (found.differing.length > 0 || found.settingsDiffer) return 'lost'
+  }
+  return 'done'
 }
 
-/** The new replica is let in; the old one is read no more, and counts until no gateway reads it. */
+/** The new replica is let in; the old ones are read no more, and count until no gateway reads them. */
 async function switchOver(context: StepContext): Promise<MoveEvent | undefined> {
   const { move, keep, clock } = context
-  if (!(await handOver(context, move.target, move.source))) return undefined
+  if (!(await handOver(context))) return undefined
   await keep({ keepUntil: clock.now() + move.options.keepMs })
   return 'done'
 }
 
-async function handOver(context: StepContext, to: NodeId, from: NodeId): Promise<boolean> {
-  const { move, replicas, keep, catalogue } = context
-  const change = (replica: Replica, kind: 'admit' | 'part' | 'keep') =>
-    replicas.changeReplica(move.index, replicaId(replica), { kind })
+async function handOver(context: StepContext): Promise<boolean> {
+  const { move, replicas } = context
   const standing = await replicas.standing(move.index)
-  const [source, target] = standing === undefined ? [] : [replicaOn(standing, from), replicaOn(standing, to)]
-  if (target === undefined) throw new Error(`the replica on ${to} is gone`)
-  if (target.state !== 'active') {
-    await letGatewaysIn(context, to)
-    await change(target, 'admit')
+  const target = standing && targetOf(standing, move)
+  if (standing === undefined || (target === undefined && move.kind !== 'removal'))
+    throw new Error(`the replica on ${move.target} is gone`)
+  if (target !== undefined && target.state !== 'active') {
+    await letGatewaysIn(context, target.node)
+    await changed(context, target, { kind: 'admit' })
     return false
   }
-  if (source === undefined || source.state === 'standby') return true
-  if (source.state !== 'parting' || move.progress.version === undefined) {
-    if ((await change(source, 'part')) !== 'done') return false
+  if (move.kind === 'copy') return true
+  const sources = sourcesOf(standing, move)
+  return withdraw(
+    context,
+    sources.flatMap(({ take, replica }) => (replica === undefined ? [] : [{ take, replica }])),
+  )
+}
+
+/** These are read no more: first no new read goes to them, then no gateway knows of them, then nobody waits for them. */
+async function withdraw(context: StepContext, sources: readonly Source[]): Promise<boolean> {
+  const { move, keep, catalogue } = context
+  if (sources.every(({ take, replica }) => isWholeTake(take, replica) && isKept(replica))) return true
+  const open = sources.filter(({ take, replica }) => !isWithdrawn(take, replica))
+  if (open.length > 0 || move.progress.version === undefined) {
+    for (const { take, replica } of open) {
+      const change = isWholeTake(take, replica)
+        ? ({ kind: 'part' } as const)
+        : ({ kind: 'shed', shards: take.shards } as const)
+      if ((await changed(context, replica, change)) !== 'done') return false
+    }
     await keep({ version: await catalogue.version() })
   }
   if (!(await isTakenOver(context))) return false
-  return (await change(source, 'keep')) === 'done'
+  for (const { take, replica } of sources) {
+    if (isWholeTake(take, replica) && (await changed(context, replica, { kind: 'keep' })) !== 'done') return false
+  }
+  return true
+}
+
+const isKept = ({ state }: Replica): boolean => state === 'standby' || state === 'leaving'
+
+function isWithdrawn(take: Take, replica: Replica): boolean {
+  if (isWholeTake(take, replica)) return replica.state === 'parting' || replica.state === 'filling' || isKept(replica)
+  return take.shards.every((shard) => replica.shed?.includes(shard) || !replica.shards.includes(shard))
+}
+
+function changed({ move, replicas }: StepContext, replica: Replica, change: ReplicaChange): Promise<ReplicaOutcome> {
+  return replicas.changeReplica(move.index, replicaId(replica), change)
+}
+
+/** The sources are read again: each has taken every change all along. */
+async function bringBack(context: StepContext, standing: IndexStanding): Promise<boolean> {
+  let isBack = true
+  for (const { take, replica } of sourcesOf(standing, context.move)) {
+    if (replica === undefined) throw new Error(`the replica on ${take.node} is gone`)
+    if (!isWholeTake(take, replica)) {
+      await changed(context, replica, { kind: 'reclaim', shards: take.shards })
+    } else if (replica.state !== 'active') {
+      await letGatewaysIn(context, replica.node)
+      await changed(context, replica, { kind: 'admit' })
+      isBack = false
+    }
+  }
+  return isBack
 }
 
 /** Whoever is routed to the node can read there. */
-async function letGatewaysIn({ move, catalogue, credentials, signal }: StepContext, id: NodeId): Promise<void> {
+export async function letGatewaysIn({ move, catalogue, credentials, signal }: StepContext, id: NodeId): Promise<void> {
   const node = (await catalogue.nodes()).find((one) => one.id === id)
   if (node === undefined) throw new Error(`node ${id} is not there`)
   await credentials?.ensure(node, move.project, signal)
 }
 
 /** Every gateway that lives routes by what was changed. */
-function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
+export function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
   return areRoutesTaken(gateways, move.progress.version ?? 0)
 }
 
-async function keepBack({ move, clock }: StepContext): Promise<MoveEvent | undefined> {
+export async function keepBack({ move, clock }: StepContext): Promise<MoveEvent | undefined> {
   return clock.now() >= (move.progress.keepUntil ?? 0) ? 'done' : undefined
 }
 
-/** Takes the replica off its node. */
-async function leave(context: StepContext, standing: IndexStanding, node: NodeId): Promise<MoveEvent | undefined> {
-  const { move, replicas } = context
-  const replica = replicaOn(standing, node)
-  if (replica === undefined) return 'done'
-  for (const kind of ['keep', 'leave'] as const satisfies readonly ReplicaChange['kind'][]) {
-    if (replica.state === 'leaving') return undefined
-    const outcome = await replicas.changeReplica(move.index, replicaId(replica), { kind })
-    if (outcome === 'needed') throw new Error(`the index would not be whole without its replica on ${node}`)
+/** What was taken goes off its sources. */
+async function close(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  if (context.move.kind === 'copy') return 'done'
+  let isClosed = true
+  for (const { take, replica } of sourcesOf(standing, context.move)) {
+    if (replica === undefined) continue
+    if (isWholeTake(take, replica) && isKept(replica)) isClosed = (await leave(context, replica)) && isClosed
+    else if (take.shards.some((shard) => replica.shards.includes(shard))) {
+      const outcome = await changed(context, replica, { kind: 'shrink', shards: take.shards })
+      if (outcome !== 'done') throw new Error(`the replica on ${take.node} keeps what it is to give up: ${outcome}`)
+      isClosed = false
+    } else if (replica.hasLeftovers) isClosed = false
   }
-  return undefined
+  return isClosed ? 'done' : undefined
+}
+
+/** Takes the replica off its node. @returns whether it is gone. */
+export async function leave(context: StepContext, replica: Replica | undefined): Promise<boolean> {
+  if (replica === undefined) return true
+  for (const kind of ['keep', 'leave'] as const satisfies readonly ReplicaChange['kind'][]) {
+    if (replica.state === 'leaving') return false
+    const outcome = await changed(context, replica, { kind })
+    if (outcome === 'needed') throw new Error(`the index would not be whole without its replica on ${replica.node}`)
+  }
+  return false
 }
 
 async function undo(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { move } = context
-  const target = replicaOn(standing, move.target)
-  const isBack = target === undefined || target.state === 'standby' || target.state === 'leaving'
-  if (!isBack && !(await handOver(context, move.source, move.target))) return undefined
-  return leave(context, standing, move.target)
+  const target = targetOf(standing, move)
+  const isBack = target === undefined || isKept(target)
+  const mustReturn = move.kind === 'removal' || (move.kind === 'move' && !isBack)
+  if (mustReturn && !(await bringBack(context, standing))) return undefined
+  if (target === undefined) return 'done'
+  const whole = { node: target.node, physicalUid: target.physicalUid, shards: target.shards }
+  if (!isBack && !(await withdraw(context, [{ take: whole, replica: target }]))) return undefined
+  return (await leave(context, target)) ? 'done' : undefined
 }
 
 /** What was copied goes away; the next attempt starts from nothing. */
@@ -182,14 +289,21 @@ async function clear(context: StepContext, standing: IndexStanding): Promise<Mov
 }
 
 const nothingCopied = {
-  ...{ copy: undefined, from: undefined, trueFrom: undefined, disk: undefined, compared: undefined },
+  ...{
+    targetUid: undefined,
+    copy: undefined,
+    from: undefined,
+    trueFrom: undefined,
+    disk: undefined,
+    compared: undefined,
+  },
   ...{ sourceRevision: undefined, snapshotAt: undefined, byteCount: undefined, bytes: undefined, corrupt: undefined },
 } as const
 
 async function giveUp(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
-  const event = await leave(context, standing, context.move.target)
-  if (event === 'done') await dropSnapshots(context)
-  return event
+  if (!(await leave(context, targetOf(standing, context.move)))) return undefined
+  await dropSnapshots(context)
+  return 'done'
 }
 
 export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
@@ -199,7 +313,7 @@ export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
   verifying: verify,
   switching: switchOver,
   keeping_back: keepBack,
-  closing: (context, standing) => leave(context, standing, context.move.source),
+  closing: close,
   undoing: undo,
   clearing: clear,
   cancelling: giveUp,

@@ -40,12 +40,19 @@ export async function readDocuments(
   return answered('documents', await engine.fetchDocumentTexts(replica.physicalUid, query, signal))
 }
 
+/** What is copied from one replica. */
+export interface CopySource {
+  readonly place: Place
+  /** Finds its documents; null = all of them. */
+  readonly filter: string | null
+}
+
 /**
  * Twice: safe; what is on the target already is left out, since the lane brings what happened to it meanwhile.
  *
  * @throws MoveFailure when the target refuses what the source holds.
  */
-export async function copyStreamed(context: StepContext, source: Place, target: Place): Promise<void> {
+export async function copyStreamed(context: StepContext, sources: readonly CopySource[], target: Place): Promise<void> {
   const { journal, move, keep, signal, replicas } = context
   const { engine } = target
   const uid = target.replica.physicalUid
@@ -62,7 +69,7 @@ export async function copyStreamed(context: StepContext, source: Place, target: 
     await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: context.clock.now() })
   }
   const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
-  if (primaryKey !== null) await copyDocuments(context, source, target, primaryKey)
+  if (primaryKey !== null) await copyDocuments(context, sources, target, primaryKey)
   const after = await replicas.standing(move.index)
   await keep({ trueFrom: after?.head ?? 0 })
 }
@@ -73,16 +80,25 @@ function wholeSettings(settings: JsonObject): JsonObject {
   return { ...whole, ...settings }
 }
 
-async function copyDocuments(context: StepContext, source: Place, target: Place, primaryKey: string): Promise<void> {
+async function copyDocuments(
+  context: StepContext,
+  sources: readonly CopySource[],
+  target: Place,
+  primaryKey: string,
+): Promise<void> {
   const { move, keep, clock, signal } = context
   const there = new Set(await listIds(context, target, primaryKey))
-  const ids = (await listIds(context, source, primaryKey)).filter((id) => !there.has(id))
+  const lists: { readonly place: Place; readonly ids: readonly string[] }[] = []
+  for (const { place, filter } of sources) {
+    const ids = await listIds(context, place, primaryKey, filter)
+    lists.push({ place, ids: ids.filter((id) => !there.has(id)) })
+  }
   let documents = there.size
   let bytes = move.progress.bytes ?? 0
-  await keep({ documents, documentCount: documents + ids.length })
+  await keep({ documents, documentCount: lists.reduce((sum, { ids }) => sum + ids.length, documents) })
   const startedAt = clock.monotonic()
   let sent = 0
-  for await (const batch of batches(context, source, ids)) {
+  for await (const batch of batches(context, lists)) {
     const options = { merge: false, primaryKey, mark: `fjmove:${move.id}` }
     const reply = await target.engine.putDocuments(target.replica.physicalUid, options, once(batch.body), signal)
     await must(context, target, 'documents', reply)
@@ -100,9 +116,18 @@ interface Batch {
 }
 
 /** The next page is read while the last one is written. */
-async function* batches(context: StepContext, source: Place, ids: readonly string[]): AsyncIterable<Batch> {
-  const pages = Math.ceil(ids.length / pageCount)
-  const read = (page: number) => readDocuments(context, source, ids.slice(page * pageCount, (page + 1) * pageCount))
+async function* batches(
+  context: StepContext,
+  lists: readonly { readonly place: Place; readonly ids: readonly string[] }[],
+): AsyncIterable<Batch> {
+  const all = lists.flatMap(({ place, ids }) =>
+    Array.from({ length: Math.ceil(ids.length / pageCount) }, (_, page) => ({
+      place,
+      ids: ids.slice(page * pageCount, (page + 1) * pageCount),
+    })),
+  )
+  const pages = all.length
+  const read = (page: number) => readDocuments(context, all[page]!.place, all[page]!.ids)
   let texts: string[] = []
   let size = 0
   let next = pages === 0 ? undefined : read(0)

@@ -1,7 +1,7 @@
 /** Compares all replicas of an index with each other, shard by shard, while they are read and written (P-30). */
 import type { IndexStanding } from '../../journal/ports.ts'
 import { shardClause } from '../../search/shard-clause.ts'
-import { isRead } from '../../topology/placement-states.ts'
+import { isRead, servedShards } from '../../topology/placement-states.ts'
 import { type Comparison, type ComparisonContext, compareReplicas } from './comparison.ts'
 import { type MoveDeps, placeOf, type Replica } from './move-context.ts'
 
@@ -16,7 +16,7 @@ export interface VerifiedPair extends Comparison {
 export function pairsOf(replicas: readonly Replica[]): readonly (readonly [Replica, Replica, readonly number[]])[] {
   const holders = replicas.filter((replica) => isRead(replica) || replica.state === 'standby')
   const readers = holders.filter(isRead)
-  const firstOf = (shard: number) => readers.find(({ shards }) => shards.includes(shard))
+  const firstOf = (shard: number) => readers.find((reader) => servedShards(reader).includes(shard))
   return holders.flatMap((replica) =>
     readers.flatMap((reader): readonly (readonly [Replica, Replica, readonly number[]])[] => {
       if (reader === replica) return []

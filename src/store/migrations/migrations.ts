@@ -21,6 +21,7 @@ import { dueDrops } from './0019-due-drops.ts'
 import { physicalReplicas } from './0020-physical-replicas.ts'
 import { fleet } from './0021-fleet.ts'
 import { generations } from './0022-generations.ts'
+import { partialMoves } from './0023-partial-moves.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -52,4 +53,5 @@ export const migrations: readonly Migration[] = [
   physicalReplicas,
   fleet,
   generations,
+  partialMoves,
 ]
