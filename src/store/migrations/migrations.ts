@@ -22,6 +22,7 @@ import { physicalReplicas } from './0020-physical-replicas.ts'
 import { fleet } from './0021-fleet.ts'
 import { generations } from './0022-generations.ts'
 import { partialMoves } from './0023-partial-moves.ts'
+import { replicaChecks } from './0024-replica-checks.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -54,4 +55,5 @@ export const migrations: readonly Migration[] = [
   fleet,
   generations,
   partialMoves,
+  replicaChecks,
 ]
