@@ -8,6 +8,7 @@ import type { ExitName } from './cli/exit-codes.ts'
 import { applyLaunchWebhook, ensureFirstProject } from './cli/first-project.ts'
 import { suggestSearch, welcome } from './cli/welcome.ts'
 import { LoadRefused } from './embedded/engine-loading.ts'
+import { startEngines, startFleet } from './fleet.ts'
 import { SealingCommandFailed } from './lib/sealing-command.ts'
 import { CertificateUnusable } from './lib/tls-files.ts'
 import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
@@ -27,7 +28,6 @@ import {
   startControl,
   startDatabase,
   startEmbeddedEngine,
-  startEngines,
   startGateways,
   startOneGateway,
   startRedirect,
@@ -98,9 +98,10 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   const metrics = createMetrics(config)
   const gateways = { ask: notStarted }
   await startOperator(config, metrics, gateways, operatorDeps(host, config, store, supervisor, logger), supervisor)
-  await startEngines(host, context, store, supervisor, logger)
+  const local = await startEngines(host, context, store, supervisor, logger)
   const traces = await startTraces(host, config, supervisor, logger)
   await startWorker(host, config, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
+  await startFleet({ host, context, store, local, supervisor, logger })
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
   const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger, traces)
@@ -118,7 +119,8 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   return []
 }
 
-async function runServe(host: Host, { config, terminal }: CommandContext, supervisor: Supervisor, logger: Logger) {
+async function runServe(host: Host, context: CommandContext, supervisor: Supervisor, logger: Logger) {
+  const { config, terminal } = context
   const database = databaseOf(config)
   const roles = config.worker.roles
   // A gateway can serve searches without the database, once it knows its routes.
@@ -131,6 +133,7 @@ async function runServe(host: Host, { config, terminal }: CommandContext, superv
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
     await startWorker(host, config, store, succession, metrics, supervisor, logger, traces)
+    await startFleet({ host, context, store, local: undefined, supervisor, logger })
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {

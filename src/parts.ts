@@ -5,7 +5,6 @@ import { join, resolve } from 'node:path'
 import pino, { type Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { emulatedRelease } from './api/names.ts'
-import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
@@ -38,14 +37,11 @@ import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
-import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
-import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
 import { startDrainer } from './orchestrator/moves/drainer.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
-import { registerRemoteNode } from './orchestrator/remote-node.ts'
 import { startRetention } from './orchestrator/retention.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import { WorkFailure } from './orchestrator/work-failure.ts'
@@ -208,47 +204,6 @@ export function announce(lock: FolderLock, url: string | null, database: StoreOp
     ...(url === null ? {} : { url }),
     ...(database.kind === 'postgres' ? { database: JSON.stringify(database) } : {}),
   })
-}
-
-export async function startEngines(
-  host: Host,
-  { config, env }: CommandContext,
-  { catalogue }: Store,
-  supervisor: Supervisor,
-  logger: Logger,
-): Promise<void> {
-  const { kind, url, key, nodes, bin, indexingMemoryBytes } = config.engine
-  const { clock, random, script, nodeOptions } = host
-  const engine = url === null ? kind : 'remote'
-  const fleet = planLocalFleet(await catalogue.nodes(), { engine, nodes, groups: config.cluster.replicaGroups })
-  if ('refusal' in fleet) throw new CommandFailed('usage', fleet.refusal)
-  if (url !== null) {
-    const node = { id: remoteId, engine: 'meilisearch', url, key: key?.reveal() ?? null, region: localRegion } as const
-    await registerRemoteNode(node, { catalogue, clock, signal: supervisor.signal })
-    return
-  }
-  const startNode = ({ id, group }: LocalNode) =>
-    supervisor.start(
-      `engine ${id}`,
-      () =>
-        startLocalNode({
-          id,
-          group,
-          engine: kind,
-          folder: join(resolve(config.data.dir), 'engines', id),
-          self: { command: process.execPath, args: [...nodeOptions, script] },
-          bin,
-          indexingMemoryBytes,
-          allowedNetworks: config.outbound.allowedIpNetworks,
-          env,
-          catalogue,
-          random,
-          clock,
-          logger,
-        }),
-      (child) => child.stop(),
-    )
-  await Promise.all(fleet.nodes.map(startNode))
 }
 
 /** Networks in which nodes are usually found, besides those that the configuration allows. Not this machine, and no links. */

@@ -18,6 +18,7 @@ import {
   url,
 } from './field.ts'
 import { moveFields } from './move-fields.ts'
+import { fleetFields } from './fleet-fields.ts'
 import {
   healthFields,
   hedgingFields,
@@ -279,6 +280,7 @@ export const configTable = {
   moves: moveFields,
   worker: {
     roles: field(list('gateway', 'worker', 'control'), ['gateway', 'worker', 'control'], {
+  fleet: fleetFields,
       env: ['FLAPJACK_ROLES'],
       flag: 'role',
       initialText: 'gateway,worker,control',

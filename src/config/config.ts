@@ -7,6 +7,7 @@ import { parseDocument } from 'yaml'
 import { isObject } from '../lib/json.ts'
 import { configTable } from './config-table.ts'
 import type { Decoded, Field } from './field.ts'
+import { fleetMistakes } from './fleet-fields.ts'
 import { Secret } from './secret.ts'
 
 type Table = typeof configTable
@@ -87,7 +88,7 @@ export function loadConfig(sources: ConfigSources): Config {
   return checkTogether(config as Config)
 }
 
-/** The variables that give another process of ours the same configuration, except for what `up` alone uses. */
+/** The variables that give a gateway process of ours the same configuration, except for what it has no use for. */
 export function configEnvironment(config: Config): Readonly<Record<string, string>> {
   const variables: Record<string, string> = {}
   for (const { section, group, name, field } of configFields) {
@@ -98,6 +99,7 @@ export function configEnvironment(config: Config): Readonly<Record<string, strin
       section === 'project' ||
       section === 'worker' ||
       section === 'standalone' ||
+      section === 'fleet' ||
       !variable ||
       value === null ||
       value === undefined
@@ -159,6 +161,7 @@ function checkTogether(config: Config): Config {
   if (config.store.sealingKey && config.store.sealingKeyCommand !== null) {
     mistakes.push('store.sealing_key_command: excludes `store.sealing_key`')
   }
+  mistakes.push(...fleetMistakes(config.fleet))
   mistakes.push(...standaloneMistakes(config))
   if (mistakes.length > 0) throw new ConfigError(mistakes)
   return config

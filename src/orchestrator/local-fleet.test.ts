@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type LocalNode, planLocalFleet } from './local-fleet.ts'
+import { type LocalNode, nextLocalId, planLocalFleet } from './local-fleet.ts'
 
 type Wanted = Parameters<typeof planLocalFleet>[1]
 
@@ -41,4 +41,18 @@ test('another kind of engine is refused, and nodes that were added by hand do no
   assert.match(plan('n1@0', { engine: 'meilisearch' }), /another engine \(node `n1`\)/)
   assert.match(plan('r1@0'), /another engine \(node `r1`\)/)
   assert.equal(plan('search-1@3 north@0', { nodes: 2 }), 'n1@0 n2@0')
+})
+
+test('a fleet that is scaled keeps what its groups have, and starts the fewest at least', () => {
+  const known = [
+    { id: 'n1', group: 0 },
+    { id: 'n2', group: 1 },
+    { id: 'n3', group: 0 },
+  ]
+  const start = (nodes: number | null) =>
+    planLocalFleet(known, { engine: 'embedded', nodes, groups: null, isScaled: true })
+  assert.deepEqual(start(null), { nodes: [known[0], known[2], known[1]] })
+  assert.deepEqual(start(1), { nodes: [known[0], known[2], known[1]] })
+  assert.deepEqual(start(2), { nodes: [known[0], known[2], known[1], { id: 'n4', group: 1 }] })
+  assert.equal(nextLocalId('meilisearch', ['n1', 'm2', 'm10', 'search-1']), 'm11')
 })

@@ -21,6 +21,11 @@ export function isLocalId(id: NodeId): boolean {
   return localId.test(id)
 }
 
+/** A new id of a local engine, behind all that there ever were. */
+export function nextLocalId(engine: EngineKind, known: readonly NodeId[]): NodeId {
+  return `${prefixes[engine]}${1 + Math.max(0, ...known.filter(isLocalId).map(numberOf))}`
+}
+
 /** The id of an engine that somebody else runs and that `up` uses in the place of its own. */
 export const remoteId: NodeId = `${prefixes.remote}1`
 
@@ -32,7 +37,13 @@ export const remoteId: NodeId = `${prefixes.remote}1`
  */
 export function planLocalFleet(
   known: readonly Pick<Node, 'id' | 'group'>[],
-  wanted: { readonly engine: EngineKind | 'remote'; readonly nodes: number | null; readonly groups: number | null },
+  wanted: {
+    readonly engine: EngineKind | 'remote'
+    readonly nodes: number | null
+    readonly groups: number | null
+    /** Scaling adds engines to groups and takes them away: `nodes` is the fewest that a group has. Default false. */
+    readonly isScaled?: boolean
+  },
 ): LocalFleet {
   const prefix = prefixes[wanted.engine]
   const own = known.filter(({ id }) => isLocalId(id)).sort((a, b) => numberOf(a.id) - numberOf(b.id))
@@ -51,9 +62,10 @@ export function planLocalFleet(
     return { refusal: tooFew('--groups', there, `${there} replica groups (${idsOf(beyond)} are in others)`) }
   }
   const sizes = Array.from({ length: groups }, (_, group) => membersOf(group).length)
-  const size = wanted.nodes ?? Math.max(1, ...sizes)
+  const isScaled = wanted.isScaled === true
+  const size = wanted.nodes ?? (isScaled ? 1 : Math.max(1, ...sizes))
   const fullest = Math.max(...sizes)
-  if (fullest > size) {
+  if (fullest > size && !isScaled) {
     const group = sizes.indexOf(fullest)
     return { refusal: tooFew('--nodes', fullest, `${fullest} engines in group ${group} (${idsOf(membersOf(group))})`) }
   }

@@ -1,0 +1,155 @@
+/** Carries out what `scaling` wants: a node more, something that goes to another node, a node less. */
+import type { ReplicaJournal } from '../../journal/ports.ts'
+import type { Node, NodeId } from '../../store/catalogue.ts'
+import type { Fleet } from '../../store/fleet.ts'
+import type { Catalogue } from '../../store/ports.ts'
+import { isComing } from '../../topology/machine-life.ts'
+import { drainKeepMs } from '../moves/drainer.ts'
+import { type OpenMoveDeps, openMove } from '../moves/open-move.ts'
+import { chooseBurden } from '../scaling/relief.ts'
+import { type LoadedNode, type ScaleIntent, type ScaleRules, scaling } from '../scaling/scaling.ts'
+import type { Drivers, FleetLog, FleetMode } from './fleet-rules.ts'
+import type { FleetNotes } from './machine-note.ts'
+
+export interface ResizingDeps extends OpenMoveDeps {
+  readonly fleet: Pick<Fleet, 'samples'>
+  readonly catalogue: Pick<Catalogue, 'nodes' | 'setNodeState'>
+  readonly replicas: Pick<ReplicaJournal, 'leavers' | 'standing'>
+  readonly drivers: Drivers
+  readonly scaling: ScaleRules
+  readonly rules: { readonly mode: FleetMode }
+  readonly tellOnce: (key: string, text: string) => void
+  readonly log: FleetLog
+}
+
+/** P-40. */
+const movesAtOnce = 3
+/** An index that was moved stays where it is for so long. */
+const indexCoolDownMs = 1_800_000
+const movesListed = 1_000
+const leaversListed = 10_000
+
+export async function scaleFleet(
+  nodes: readonly Node[],
+  notes: FleetNotes,
+  scaledAt: number | null,
+  deps: ResizingDeps,
+): Promise<void> {
+  const { fleet, drivers, scaling: rules } = deps
+  const past = notes.now - Math.max(rules.hotMs, rules.idleMs) * 2
+  const samples = [...(await fleet.samples(null, past)), ...(notes.whole().samples ?? [])]
+  const machines = notes.machines()
+  const loaded = nodes.map(({ id, engine, region, group, state }): LoadedNode => {
+    const machine = machines.find(({ node }) => node === id)
+    const isOurs = machine !== undefined && drivers.of(machine.driver)?.can.destroy === true
+    const isActive = state === 'active' && machine?.life === 'active'
+    return { id, engine, region, group, isActive, isOurs, samples: samples.filter(({ node }) => node === id) }
+  })
+  const maker = drivers.maker
+  const intents = scaling(
+    {
+      nodes: loaded,
+      coming: machines.filter(({ life }) => isComing(life)),
+      canCreate: maker?.can.create === true,
+      scaledAt,
+      isDraining: nodes.some(({ state }) => state === 'draining'),
+    },
+    rules,
+    notes.now,
+  )
+  for (const intent of intents) {
+    if (deps.rules.mode === 'watch' || intent.kind === 'stuck') {
+      deps.tellOnce('proposal', `${nameOf(intent)}: ${intent.reason}`)
+      continue
+    }
+    await carryOut(intent, loaded, notes, deps)
+  }
+}
+
+async function carryOut(
+  intent: Exclude<ScaleIntent, { kind: 'stuck' }>,
+  loaded: readonly LoadedNode[],
+  notes: FleetNotes,
+  deps: ResizingDeps,
+): Promise<void> {
+  switch (intent.kind) {
+    case 'add': {
+      const { drivers, log } = deps
+      const like = loaded.find(({ id }) => id === intent.like)
+      if (like === undefined || drivers.maker === undefined) return
+      const node = drivers.nextId(notes.machines().map((machine) => machine.node))
+      notes.put({
+        ...{ node, driver: drivers.maker.kind, life: 'requested', engine: drivers.engine, region: like.region },
+        ...{ group: like.group, generation: 1, health: 'starting', healthSince: notes.now },
+        ...{ record: { lifeSince: notes.now }, wish: null, createdAt: notes.now },
+      })
+      notes.tell(node, 'scale', `asked for, since ${intent.like} is full: ${intent.reason}`)
+      notes.scaled()
+      log.info({ node, reason: intent.reason }, 'fleet: a node more')
+      return
+    }
+    case 'relieve':
+      return relieve(intent, loaded, notes, deps)
+    case 'drain':
+      await deps.catalogue.setNodeState(intent.node, 'draining')
+      notes.live(intent.node, 'draining', intent.reason)
+      notes.tell(intent.node, 'scale', `it is emptied: ${intent.reason}`)
+      notes.scaled()
+      deps.log.info({ node: intent.node, reason: intent.reason }, 'fleet: a node less')
+      return
+  }
+}
+
+/** One index at a time: what it changed shows before the next one goes. */
+async function relieve(
+  { node, target, reason }: Extract<ScaleIntent, { kind: 'relieve' }>,
+  loaded: readonly LoadedNode[],
+  notes: FleetNotes,
+  deps: ResizingDeps,
+): Promise<void> {
+  const { moves, replicas, scaling: rules } = deps
+  const listed = await moves.list({}, movesListed)
+  const open = listed.filter(({ finishedAt }) => finishedAt === null)
+  if (open.length >= movesAtOnce || open.some((move) => move.source === node || move.target === target)) return
+  const resting = new Set(
+    listed.filter(({ createdAt }) => notes.now - createdAt < indexCoolDownMs).map(({ index }) => index),
+  )
+  const dataOf = (id: NodeId) => loaded.find((one) => one.id === id)?.samples.at(-1)?.dataBytes ?? 0
+  const leavers = await replicas.leavers(node, leaversListed)
+  const sizes = await Promise.all(
+    leavers.map(async (leaver) => ({ leaver, bytes: (await replicas.standing(leaver.index))?.byteCount ?? 0 })),
+  )
+  // What the journal holds of an index says how large it is beside others; the node says how large all of them are.
+  const whole = sizes.reduce((sum, { bytes }) => sum + bytes, 0)
+  const burdens = sizes
+    .filter(({ leaver }) => !resting.has(leaver.index) && !leaver.holders.includes(target))
+    .map(({ leaver, bytes }) => {
+      return { index: leaver.index, uid: leaver.uid, bytes: whole === 0 ? 0 : (bytes / whole) * dataOf(node) }
+    })
+  const { dataBytesMax } = rules.limits
+  const targetMax = dataBytesMax === null ? null : (dataBytesMax * rules.targetPercent) / 100
+  const chosen = chooseBurden(burdens, { node: dataOf(node), target: dataOf(target) }, targetMax)
+  const leaver = leavers.find(({ index }) => index === chosen?.index)
+  if (leaver === undefined) {
+    deps.tellOnce('proposal', `nothing of ${node} would be better off on ${target}: ${reason}`)
+    return
+  }
+  const index = { id: leaver.index, uid: leaver.uid, project: leaver.project }
+  const options = { keepMs: drainKeepMs, bytesPerSecond: null }
+  const opened = await openMove(deps, { index, source: node, target, options })
+  if ('refusal' in opened) deps.tellOnce('proposal', `${leaver.uid} stays on ${node}: ${opened.refusal}`)
+  else notes.tell(node, 'scale', `${leaver.uid} goes to ${target}: ${reason}`)
+}
+
+function nameOf(intent: ScaleIntent): string {
+  switch (intent.kind) {
+    case 'add':
+      return `a node more, beside ${intent.like}`
+    case 'relieve':
+      return `an index of ${intent.node} to ${intent.target}`
+    case 'drain':
+      return `${intent.node} is given back`
+    case 'stuck':
+      return intent.node
+  }
+}
