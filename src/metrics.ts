@@ -29,6 +29,7 @@ export interface OperatorDeps {
   /** Takes a node into the fleet. */
   readonly addNode: ClusterRoutes['addNode']
   readonly moves: MoveOrders
+  readonly checks: ClusterRoutes['checks']
 }
 
 /**
@@ -39,7 +40,7 @@ export async function startOperator(
   config: Config,
   metrics: Registry,
   gateways: { readonly ask: AskGateways },
-  { addNode, moves }: OperatorDeps,
+  { addNode, moves, checks }: OperatorDeps,
   supervisor: Supervisor,
 ): Promise<void> {
   const { address, token } = config.operator
@@ -58,6 +59,7 @@ export async function startOperator(
         cluster: {
           defaults: { shards: shards ?? 1, replicationFactor: shards === null ? 1 : replicationFactor },
           addNode,
+          checks,
         },
         moves,
         ask: (command) => gateways.ask(command),

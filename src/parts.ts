@@ -11,6 +11,7 @@ import { type Config, configEnvironment, type Environment } from './config/confi
 import { createMoveOrders } from './control/move-orders.ts'
 import { addNode } from './control/node-registration.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
+import { createReplicaCheckOrders } from './control/replica-check-orders.ts'
 import type { TokenStore } from './control/shared-rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import { startWebhookSender } from './control/webhook-sender.ts'
@@ -37,6 +38,8 @@ import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
+import { startAntiEntropy } from './orchestrator/moves/anti-entropy.ts'
+import { createAntiEntropyMetrics } from './orchestrator/moves/anti-entropy-metrics.ts'
 import { startDrainer } from './orchestrator/moves/drainer.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
@@ -239,6 +242,7 @@ export function operatorDeps(
   return {
     addNode: nodeAdder(host, config, store, supervisor, logger),
     moves: createMoveOrders({ ...store, clock: host.clock, random: host.random }),
+    checks: createReplicaCheckOrders(store),
   }
 }
 
@@ -381,8 +385,8 @@ const engineRules =
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
-  { moves: { perNodeMax, totalMax, windows } }: Config,
-  { catalogue, engineCredentials, nodeRules, laneJournal, replicas, moves, gateways }: Store,
+  { moves: { perNodeMax, totalMax, windows }, cluster: { antiEntropy }, store: { payloadRetentionMs } }: Config,
+  { catalogue, engineCredentials, nodeRules, laneJournal, replicas, moves, replicaChecks, gateways }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
   supervisor: Supervisor,
@@ -463,6 +467,19 @@ export async function startWorker(
     'draining of nodes',
     async () => startDrainer({ catalogue, replicas, moves, clock, random, log: logger }),
     (drainer) => drainer.stop(),
+  )
+  if (!antiEntropy.enabled) return
+  const { intervalMs, documentsPerSecond, autoRepair } = antiEntropy
+  await supervisor.start(
+    'comparing of replicas',
+    async () =>
+      startAntiEntropy({
+        ...{ worker, replicas, catalogue, engineOf: engines.of, clock, log: logger, checks: replicaChecks },
+        ...{ intervalMs, documentsPerSecond, metrics: createAntiEntropyMetrics(metrics, clock) },
+        // Without all payloads nothing can be built anew from the journal.
+        mayRebuild: autoRepair && payloadRetentionMs === null,
+      }),
+    (comparing) => comparing.stop(),
   )
 }
 

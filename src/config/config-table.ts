@@ -2,6 +2,7 @@
  * Every field of the configuration: where it is read from, what it accepts, its default and what it is for.
  * `docs/config.md` is generated from this table.
  */
+import { antiEntropyFields } from './anti-entropy-fields.ts'
 import {
   byteCount,
   choice,
@@ -17,8 +18,8 @@ import {
   text,
   url,
 } from './field.ts'
-import { moveFields } from './move-fields.ts'
 import { fleetFields } from './fleet-fields.ts'
+import { moveFields } from './move-fields.ts'
 import {
   healthFields,
   hedgingFields,
@@ -276,11 +277,12 @@ export const configTable = {
     replicaSelection: replicaSelectionFields,
     queryCoalescing: queryCoalescingFields,
     sessionPinning: sessionPinningFields,
+    antiEntropy: antiEntropyFields,
   },
   moves: moveFields,
+  fleet: fleetFields,
   worker: {
     roles: field(list('gateway', 'worker', 'control'), ['gateway', 'worker', 'control'], {
-  fleet: fleetFields,
       env: ['FLAPJACK_ROLES'],
       flag: 'role',
       initialText: 'gateway,worker,control',

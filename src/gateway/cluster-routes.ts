@@ -4,6 +4,7 @@
  */
 import { ApiError } from '../api/errors.ts'
 import type { NewNode } from '../control/node-registration.ts'
+import type { ReplicaCheckOrders } from '../control/replica-check-orders.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Node } from '../store/catalogue.ts'
 import { StoreUnavailable } from '../store/ports.ts'
@@ -14,6 +15,7 @@ export interface ClusterRoutes {
   readonly defaults: { readonly shards: number; readonly replicationFactor: number }
   /** @throws ApiError, StoreUnavailable. */
   readonly addNode: (node: NewNode) => Promise<Node>
+  readonly checks: ReplicaCheckOrders
 }
 
 export interface ClusterRequest {
@@ -52,6 +54,10 @@ async function reply({ method, url, body }: ClusterRequest, { routes, ask }: Clu
       if (index === null) throw new ApiError('miroir_invalid_request', 'Say which index: `?index=`.')
       return firstReply(ask, { kind: 'shards', index, project: url.searchParams.get('project') })
     }
+    case 'GET /anti-entropy/status':
+      return { status: 200, body: await routes.checks.status() }
+    case 'POST /anti-entropy/run':
+      return { status: 202, body: await routes.checks.run(decodeRun(await body())) }
     case 'POST /nodes': {
       const node = await routes.addNode(decodeNode(await body()))
       return { status: 202, body: { id: node.id, address: node.url, replica_group: node.group, status: 'healthy' } }
@@ -102,6 +108,14 @@ function decodeNode(body: Json | undefined): NewNode {
     engine,
     capacity: diskBytes === null && memoryBytes === null ? null : { diskBytes, memoryBytes },
   }
+}
+
+/** `{}`, or `{"index"}`. */
+function decodeRun(body: Json | undefined): string | null {
+  if (!isObject(body)) throw wrong('The body is to be a JSON object of at most 64 KiB.')
+  const unknown = Object.keys(body).find((name) => name !== 'index')
+  if (unknown !== undefined) throw wrong(`There is no field \`${unknown}\`: \`index\` is known.`)
+  return textAt(body, 'index')
 }
 
 function textAt(body: JsonObject, name: string): string | null {

@@ -6,6 +6,7 @@ import { after, test } from 'node:test'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { createMoveOrders } from '../control/move-orders.ts'
+import { createReplicaCheckOrders } from '../control/replica-check-orders.ts'
 import { openMemoryStore } from '../journal/open-memory-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -48,6 +49,7 @@ async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator:
     cluster: {
       defaults: { shards: 16, replicationFactor: 2 },
       addNode: async (node) => ({ ...node, state: 'active' }),
+      checks: createReplicaCheckOrders({ catalogue, replicaChecks: store.replicaChecks }),
     },
     ask: async (command) => [await gateway.admin(command)],
     moves: createMoveOrders({ ...store, catalogue, ...drawn }),

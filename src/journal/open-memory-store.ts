@@ -3,20 +3,27 @@ import { createHash } from 'node:crypto'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { NodeId, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, ProjectId } from '../store/catalogue.ts'
 import type { EngineCredentials } from '../store/engine-credentials.ts'
 import { openMemoryRegistry } from '../store/gateway-registry.ts'
 import { openMemoryCatalogue } from '../store/memory-catalogue.ts'
 import { openMemoryFleet } from '../store/memory-fleet.ts'
 import { openMemoryMoves } from '../store/memory-moves.ts'
+import { openMemoryReplicaChecks } from '../store/memory-replica-checks.ts'
+import { isRead } from '../topology/placement-states.ts'
 import { holdingsOf, laneSights } from './memory-fleet-sights.ts'
 import { openMemoryJournal } from './memory-journal.ts'
 import { openMemoryLanes, tellerOf } from './memory-lanes.ts'
 import { openMemoryReplicas } from './memory-replicas.ts'
-import { emptyState, placesOf } from './memory-state.ts'
+import { emptyState, placesOf, type StoredIndex } from './memory-state.ts'
 import type { Store } from './open-store.ts'
 import { openPayloadStore } from './payload-store.ts'
 import { openWorkWaiter } from './work-waiter.ts'
+
+/** The index, where more than one replica of it is read. */
+function ofSeveral({ state, placements }: StoredIndex): readonly IndexId[] {
+  return placements.filter((placement) => !placement.isGone && isRead(placement)).length > 1 ? [state.id] : []
+}
 
 /** All that changes does so at the call, in call order: the same calls with the same clock and random give the same state. */
 export function openMemoryStore({ clock, random }: { readonly clock: Clock; readonly random: Random }): Store {
@@ -53,6 +60,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     laneJournal: openMemoryLanes(deps, waiter),
     replicas: openMemoryReplicas(deps, tellerOf(deps), moves),
     moves,
+    replicaChecks: openMemoryReplicaChecks(clock, () => [...state.indexes.values()].flatMap(ofSeveral)),
     fleet: openMemoryFleet({ clock, lanes: () => laneSights(deps), holdings: (node) => holdingsOf(state, node) }),
     gateways: openMemoryRegistry(clock, () => memory.catalogue.version()),
     migrate: async () => undefined,

@@ -16,6 +16,7 @@ import type { Catalogue } from '../store/ports.ts'
 import { openPostgresCatalogue } from '../store/postgres-catalogue.ts'
 import { openFleet } from '../store/postgres-fleet.ts'
 import type { PostgresConnection } from '../store/postgres-server.ts'
+import { openReplicaChecks, type ReplicaChecks } from '../store/replica-checks.ts'
 import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
 import type { AdmissionMode } from '../topology/admission.ts'
@@ -38,6 +39,7 @@ export interface Store {
   readonly laneJournal: LaneJournal
   readonly replicas: ReplicaJournal
   readonly moves: Moves
+  readonly replicaChecks: ReplicaChecks
   readonly fleet: Fleet
   readonly gateways: GatewayRegistry
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
@@ -125,6 +127,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     laneJournal: openPostgresLanes({ database, sealing, payloads, blobs, signals, clock }),
     replicas: openPostgresReplicas({ database, sealing, clock, tell: tellerOf(signals) }),
     moves: openMoves(database),
+    replicaChecks: openReplicaChecks(database),
     fleet: openFleet(database),
     gateways: openGatewayRegistry(database, signals),
     async migrate() {

@@ -11,10 +11,7 @@ interface StoredCheck {
 }
 
 /** @param several  indexes with more than one replica that is read. */
-export function openMemoryReplicaChecks(
-  clock: Pick<Clock, 'now'>,
-  several: () => readonly IndexId[],
-): ReplicaChecks {
+export function openMemoryReplicaChecks(clock: Pick<Clock, 'now'>, several: () => readonly IndexId[]): ReplicaChecks {
   const stored = new Map<IndexId, StoredCheck>()
   const fresh = (index: IndexId): StoredCheck => ({
     check: { index, findings: [], checkedAt: null },
