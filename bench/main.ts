@@ -1,5 +1,5 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, engine, spread, up, routes, micro (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, spread, moves, up, routes, micro (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { benchEngine } from './engine.ts'
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
 import { benchMicro } from './micro.ts'
+import { benchMoves } from './moves.ts'
 import { Bench } from './parts.ts'
 import { benchRoutes } from './routes.ts'
 import { benchSpread } from './spread.ts'
@@ -24,6 +25,7 @@ const { values, positionals } = parseArgs({
     documents: { type: 'string', default: '50000' },
     backlog: { type: 'string', default: '500' },
     queries: { type: 'string', default: '100' },
+    small: { type: 'string', default: '100' },
     minutes: { type: 'string', default: '15' },
     'max-indexing-memory': { type: 'string', default: '256MiB' },
   },
@@ -65,6 +67,17 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       say,
     ),
   }),
+  moves: async (bench) => {
+    const options = {
+      documents: Number(values.documents),
+      seconds: Number(values.seconds),
+      small: Number(values.small),
+    }
+    const embedded = await benchMoves(bench, options, say)
+    return meilisearch === undefined
+      ? [embedded]
+      : [embedded, await benchMoves(bench, { ...options, meilisearch }, say)]
+  },
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
   micro: async () => benchMicro(say),
