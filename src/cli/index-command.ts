@@ -11,6 +11,7 @@ import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { indexLines, indexView, layoutOf, placementsByIndex } from './index-view.ts'
 import { addIndexMove } from './move-command.ts'
+import { addIndexReshard } from './reshard-command.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
 
@@ -67,6 +68,7 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
       run(command, (context) => showIndex(context, uid, options)),
     )
   addIndexMove(index, run)
+  addIndexReshard(index, run)
   addIndexClone(index, run)
 }
 

@@ -102,7 +102,7 @@ function parseWhole(text: string): number {
   return Number(text)
 }
 
-function parsed<T>(decoder: Decoder<T>): (text: string) => T {
+export function parsed<T>(decoder: Decoder<T>): (text: string) => T {
   return (text) => {
     const found = decoder.decode(text)
     if ('expected' in found) throw new InvalidArgumentError(`expected: ${found.expected}`)
@@ -149,13 +149,13 @@ async function moveIndex(context: CommandContext, uid: string, options: IndexMov
   })
 }
 
-function allowed<T extends object>(found: T | { readonly refusal: string }): T {
+export function allowed<T extends object>(found: T | { readonly refusal: string }): T {
   if ('refusal' in found) throw new CommandFailed('failed', found.refusal)
   return found
 }
 
 /** Until the new node serves, or the move has ended otherwise. */
-async function follow({ terminal }: CommandContext, { moves }: Store, begun: Move): Promise<Move> {
+export async function follow({ terminal }: CommandContext, { moves }: Store, begun: Move): Promise<Move> {
   let shown = ''
   for (let move = begun; ; move = (await moves.get(begun.id)) ?? move) {
     const line = progressLine(move)
@@ -231,6 +231,8 @@ function progressText({ step, progress, failure, updatedAt }: Move): string {
     const left = rate > 0 ? `, ${Math.ceil((documentCount - documents) / rate)} s left` : ''
     return `${documents} of ${documentCount} documents, ${(bytes / 1e6).toFixed(1)} MB, ${Math.round(rate)}/s${left}`
   }
+  if (step === 'copying' && progress.shardsCopied !== undefined)
+    return `${documents ?? 0} documents, ${(bytes / 1e6).toFixed(1)} MB; ${progress.shardsCopied} old shards are over`
   if (step === 'verifying') return `${compared ?? 0} documents compared`
   if (step === 'keeping_back' && keepUntil !== undefined)
     return `can be undone until ${new Date(keepUntil).toISOString()}`
@@ -250,12 +252,12 @@ function progressLine(move: Move): string {
   return `${stepText(move)}${progress === '' ? '' : `: ${progress}`}`
 }
 
-async function moveLines(store: Store, move: Move): Promise<string> {
+export async function moveLines(store: Store, move: Move): Promise<string> {
   const { id, index, source, target, createdAt, finishedAt } = move
   const uid = (await indexNames(store)).get(index) ?? '(deleted)'
   const lines = [
     `Move    ${id}`,
-    `Index   ${uid}, from ${source} to ${target}`,
+    move.kind === 'reshard' ? `Index   ${uid}, ${layoutText(move)}` : `Index   ${uid}, from ${source} to ${target}`,
     `Step    ${progressLine(move)}`,
     `Begun   ${new Date(createdAt).toISOString()}`,
   ]
@@ -263,6 +265,10 @@ async function moveLines(store: Store, move: Move): Promise<string> {
   const wishes = wishesAt(move.step)
   if (wishes.length > 0) lines.push(`Can be  ${wishes.map((one) => pastOf[one]).join(', ')}`)
   return lines.join('\n')
+}
+
+function layoutText({ options: { reshard } }: Move): string {
+  return reshard?.spread ? `into ${reshard.spread.shards} shards` : 'onto one node'
 }
 
 function planLines({ index, source, target, shards, changes, payloadBytes, ahead, keepMs }: MovePlan): string {

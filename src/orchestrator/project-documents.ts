@@ -20,7 +20,7 @@ import { WorkFailure } from './work-failure.ts'
 export const documentsPerPage = 1000
 
 export interface DocumentSource {
-  readonly table: RouteTable
+  readonly table: Pick<RouteTable, 'node'>
   readonly engineOf: (node: Node) => Engine
 }
 

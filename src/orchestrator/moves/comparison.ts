@@ -35,6 +35,18 @@ export interface ComparisonContext extends Pick<MoveDeps, 'replicas' | 'clock'> 
   readonly filter: string | null
 }
 
+/** One of the two that are compared. */
+export interface Side {
+  /** As the node shows them; null = they are not compared. */
+  settings(): Promise<string | null>
+  /** Ids of all its documents. */
+  ids(): Promise<readonly string[]>
+  /** Those documents of it, as JSON texts without what may differ. */
+  documents(ids: readonly string[]): Promise<readonly string[]>
+  /** Resolves when it holds everything that is appended by now. */
+  holdsHead(): Promise<void>
+}
+
 const pageCount = 1_000
 const roundsMax = 20
 const waitMs = 20
@@ -51,15 +63,26 @@ export async function compareReplicas(
   primaryKey: string | null,
   onPage: (compared: number) => Promise<void>,
 ): Promise<Comparison> {
-  const settingsDiffer = (await settingsOf(context, source)) !== (await settingsOf(context, target))
+  const sideOf = (place: Place): Side => ({
+    settings: () => settingsOf(context, place),
+    ids: async () => (primaryKey === null ? [] : listIds(context, place, primaryKey, context.filter)),
+    documents: (ids) => readDocuments(context, place, ids),
+    holdsHead: () => holdsHead(context, place),
+  })
+  return compareSides(sideOf(source), sideOf(target), primaryKey, onPage)
+}
+
+export async function compareSides(
+  source: Side,
+  target: Side,
+  primaryKey: string | null,
+  onPage: (compared: number) => Promise<void>,
+): Promise<Comparison> {
+  const [here, there] = [await source.settings(), await target.settings()]
+  const settingsDiffer = here !== null && there !== null && here !== there
   if (primaryKey === null) return { documents: 0, differing: [], settingsDiffer, unsettled: 0 }
-  const pair: Pair = { context, source, target, primaryKey }
-  const ids = [
-    ...new Set([
-      ...(await listIds(context, source, primaryKey, context.filter)),
-      ...(await listIds(context, target, primaryKey, context.filter)),
-    ]),
-  ]
+  const pair: Pair = { source, target, primaryKey }
+  const ids = [...new Set([...(await source.ids()), ...(await target.ids())])]
   let suspects: string[] = []
   for (let start = 0; start < ids.length; start += pageCount) {
     const page = ids.slice(start, start + pageCount)
@@ -86,9 +109,8 @@ export async function compareReplicas(
 }
 
 interface Pair {
-  readonly context: ComparisonContext
-  readonly source: Place
-  readonly target: Place
+  readonly source: Side
+  readonly target: Side
   readonly primaryKey: string
 }
 
@@ -96,11 +118,11 @@ async function settle(
   pair: Pair,
   ids: readonly string[],
 ): Promise<{ readonly differing: readonly string[]; readonly open: readonly string[] }> {
-  const { context, source, target } = pair
+  const { source, target } = pair
   const before = await digestsOf(pair, source, ids)
-  await holdsHead(context, target)
+  await target.holdsHead()
   const there = await digestsOf(pair, target, ids)
-  await holdsHead(context, source)
+  await source.holdsHead()
   const after = await digestsOf(pair, source, ids)
   const steady = ids.filter((id) => before.get(id) === after.get(id))
   return {
@@ -110,7 +132,7 @@ async function settle(
 }
 
 /** Waits until the replica holds everything that is appended by now. */
-async function holdsHead(context: ComparisonContext, { replica }: Place): Promise<void> {
+export async function holdsHead(context: ComparisonContext, { replica }: Place): Promise<void> {
   const { replicas, index, clock, signal } = context
   const standing = await replicas.standing(index)
   const head = standing?.head ?? 0
@@ -126,8 +148,8 @@ async function holdsHead(context: ComparisonContext, { replica }: Place): Promis
 }
 
 /** By id; documents that are not there are left out. */
-async function digestsOf({ context, primaryKey }: Pair, place: Place, ids: readonly string[]): Promise<Digests> {
-  const texts = await readDocuments(context, place, ids)
+async function digestsOf({ primaryKey }: Pair, side: Side, ids: readonly string[]): Promise<Digests> {
+  const texts = await side.documents(ids)
   return new Map(
     texts.map((text) => {
       const id = documentId(JSON.parse(text), primaryKey) ?? ''
@@ -137,6 +159,9 @@ async function digestsOf({ context, primaryKey }: Pair, place: Place, ids: reado
 }
 
 /** As the node shows them: secrets are masked, which the journal gave to both. */
-async function settingsOf({ signal }: ComparisonContext, { engine, replica }: Place): Promise<string> {
+export async function settingsOf(
+  { signal }: { readonly signal: AbortSignal },
+  { engine, replica }: Place,
+): Promise<string> {
   return canonicalJson(answered('settings', await engine.settings(replica.physicalUid, signal)))
 }

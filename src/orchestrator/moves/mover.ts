@@ -4,6 +4,7 @@ import { isWithin } from '../../lib/daily-window.ts'
 import type { Move, MoveProgress, Moves } from '../../store/moves.ts'
 import { isEnded, type MoveEvent, stepAfter } from '../../topology/move-steps.ts'
 import { type MoveLimits, moveLimitsDefault } from '../../topology/move-turns.ts'
+import { reshardActs } from '../reshard/reshard-acts.ts'
 import { changedProgress, type MoveDeps, MoveFailure, type StepContext } from './move-context.ts'
 import { acts, pauseOf } from './step-acts.ts'
 
@@ -121,7 +122,7 @@ class Drive {
     const standing = await this.#deps.replicas.standing(index)
     // With its index the move is over: whatever lay on nodes goes with it.
     if (standing === undefined) return this.#end('the index was deleted')
-    const act = acts[step]
+    const act = (this.#move.kind === 'reshard' ? reshardActs : acts)[step]
     if (act === undefined) return undefined
     const context = this.#context()
     try {

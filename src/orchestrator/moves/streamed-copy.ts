@@ -9,6 +9,7 @@ import { once } from '../../lib/byte-stream.ts'
 import type { JsonObject } from '../../lib/json.ts'
 import { documentId } from '../../replication/document-id.ts'
 import { nodeSettings } from '../../replication/node-settings.ts'
+import type { Spread } from '../../store/catalogue.ts'
 import { answered, ended, MoveFailure, type Place, type StepContext } from './move-context.ts'
 
 /** Documents per request to the source (NF-50). */
@@ -53,25 +54,34 @@ export interface CopySource {
  * @throws MoveFailure when the target refuses what the source holds.
  */
 export async function copyStreamed(context: StepContext, sources: readonly CopySource[], target: Place): Promise<void> {
-  const { journal, move, keep, signal, replicas } = context
-  const { engine } = target
-  const uid = target.replica.physicalUid
+  const { journal, move, keep, replicas } = context
   const known = move.progress
   if (known.from === undefined) {
     const { completed, settings } = await journal.completedSettings(move.index)
     const standing = await replicas.standing(move.index)
-    const primaryKey = standing?.primaryKey ?? null
-    await must(context, target, 'the index', await engine.createIndex(uid, primaryKey, signal))
-    const told = standing?.spread == null ? settings : nodeSettings(wholeSettings(settings))
-    if (Object.keys(told).length > 0) {
-      await must(context, target, 'the settings', await engine.applySettings(uid, told, signal))
-    }
+    await createCopied(context, target, standing?.spread ?? null, standing?.primaryKey ?? null, settings)
     await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: context.clock.now() })
   }
   const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
   if (primaryKey !== null) await copyDocuments(context, sources, target, primaryKey)
   const after = await replicas.standing(move.index)
   await keep({ trueFrom: after?.head ?? 0 })
+}
+
+/** The index that is filled, with settings as its lane would have told them. Twice: safe. @param settings  the client's. */
+export async function createCopied(
+  context: StepContext,
+  target: Place,
+  spread: Spread | null,
+  primaryKey: string | null,
+  { foreignKeys: _keys, ...settings }: JsonObject,
+): Promise<void> {
+  const { engine, replica } = target
+  const { signal } = context
+  await must(context, target, 'the index', await engine.createIndex(replica.physicalUid, primaryKey, signal))
+  const told = spread === null ? settings : nodeSettings(wholeSettings(settings))
+  if (Object.keys(told).length === 0) return
+  await must(context, target, 'the settings', await engine.applySettings(replica.physicalUid, told, signal))
 }
 
 /** A spread index starts with all that its nodes are told, whatever the client has set. */
@@ -153,7 +163,7 @@ function batchOf(texts: readonly string[]): Batch {
 }
 
 /** Waits until the bytes so far fit the rate. */
-async function throttle({ move, clock, signal }: StepContext, bytes: number, tookMs: number): Promise<void> {
+export async function throttle({ move, clock, signal }: StepContext, bytes: number, tookMs: number): Promise<void> {
   const { bytesPerSecond } = move.options
   if (bytesPerSecond === null) return
   const due = (bytes / bytesPerSecond) * 1_000
@@ -161,7 +171,7 @@ async function throttle({ move, clock, signal }: StepContext, bytes: number, too
 }
 
 /** Waits for a task of the copy, which must succeed. */
-async function must(
+export async function must(
   context: StepContext,
   { engine, replica }: Place,
   what: string,

@@ -26,6 +26,11 @@ export function pairsOf(replicas: readonly Replica[]): readonly (readonly [Repli
   )
 }
 
+/** Shards of another generation are other shards. */
+export function readGeneration({ replicas, generation }: IndexStanding): readonly Replica[] {
+  return replicas.filter((replica) => replica.generation === generation)
+}
+
 /** Replicas that are being filled are left out. @param onPair  told of each pair that was compared. */
 export async function verifyReplicas(
   deps: Pick<MoveDeps, 'replicas' | 'catalogue' | 'engineOf' | 'clock'>,
@@ -35,7 +40,7 @@ export async function verifyReplicas(
 ): Promise<readonly VerifiedPair[]> {
   const { index, primaryKey, spread } = standing
   const found: VerifiedPair[] = []
-  for (const [reference, replica, shards] of pairsOf(standing.replicas)) {
+  for (const [reference, replica, shards] of pairsOf(readGeneration(standing))) {
     const filter = spread === null ? null : shardClause({ shards, isWhole: false }, spread.shards)
     const context: ComparisonContext = { ...deps, index, signal, filter }
     const [left, right] = [await placeOf(deps, reference), await placeOf(deps, replica)]
