@@ -6,6 +6,7 @@ import type { CommandContext, EngineOptions, Programs } from './command-context.
 import { runDoctor } from './doctor.ts'
 import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
+import { addFleetCommands } from './fleet-command.ts'
 import { addIndexCommands } from './index-command.ts'
 import { addKeyCommands } from './key-command.ts'
 import { addMoveCommands } from './move-command.ts'
@@ -149,6 +150,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
   addIndexCommands(program, (command, action) => runWith(command)(action))
   addMoveCommands(program, (command, action) => runWith(command)(action))
   addNodeCommands(program, (command, action) => runWith(command)(action))
+  addFleetCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
   addSecretsCommands(program, (command, action) => runWith(command)(action))
   addTokenCommands(program, (command, action) => runWith(command)(action))

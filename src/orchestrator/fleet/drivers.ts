@@ -38,7 +38,7 @@ export function openDrivers({ config, engine, nodes, local, env }: DriverParts):
     maker: config.driver === null ? undefined : known.find(({ kind }) => kind === config.driver),
     engine,
     region: config.region,
-    nextId: (ids) => nextId(config.driver, engine, ids),
+    nextId: (ids) => nextNodeId(config.driver, engine, ids),
   }
 }
 
@@ -64,7 +64,8 @@ function otherDriver(config: FleetConfig, env: DriverParts['env']): NodeDriver |
   return undefined
 }
 
-function nextId(driver: FleetConfig['driver'], engine: EngineKind, ids: readonly NodeId[]): NodeId {
+/** A new id, behind all that there ever were. */
+export function nextNodeId(driver: FleetConfig['driver'], engine: EngineKind, ids: readonly NodeId[]): NodeId {
   if (driver === 'local' || driver === null) return nextLocalId(engine, ids)
   const form = new RegExp(`^${prefixes[driver]}([1-9]\\d{0,5})$`)
   const numbers = ids.map((id) => Number(form.exec(id)?.[1] ?? 0))

@@ -7,7 +7,7 @@ import type { ReplicaJournal } from '../../journal/ports.ts'
 import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet, KeeperStanding, Machine } from '../../store/fleet.ts'
 import { isAway } from '../../topology/health-states.ts'
-import { type DriverKind, isComing } from '../../topology/machine-life.ts'
+import { type DriverKind, lifeAfter } from '../../topology/machine-life.ts'
 import { type HealingAction, healing, type SeenNode } from '../healing/healing.ts'
 import { createLoadReader } from '../health/load.ts'
 import { isLocalId } from '../local-fleet.ts'
@@ -107,7 +107,8 @@ class Keeper {
     await this.#heal(nodes, notes, standing)
     for (const machine of notes.machines()) {
       const node = nodes.find(({ id }) => id === machine.node)
-      this.#hearLifeWish(machine, notes)
+      // What was wished for changes the node, which is looked at anew the next time.
+      if (await this.#hearLifeWish(machine, notes)) continue
       await stepLife(notes.machine(machine.node) ?? machine, node, notes, deps)
     }
     if (clock.monotonic() - this.#sampledAt >= rules.sampleMs) {
@@ -283,10 +284,19 @@ class Keeper {
     return tries > 0 && now - triedAt < pauseBehind(tries)
   }
 
-  #hearLifeWish({ node, life, wish }: Machine, notes: FleetNotes): void {
-    if (wish !== 'drain' && wish !== 'keep') return
+  async #hearLifeWish({ node, life, wish }: Machine, notes: FleetNotes): Promise<boolean> {
+    if (wish !== 'drain' && wish !== 'keep') return false
     notes.grant(node, wish)
-    if (wish === 'drain' && isComing(life)) notes.live(node, 'releasing', 'an operator asked for it')
+    if (wish === 'drain' && life === 'active') {
+      await this.#deps.catalogue.setNodeState(node, 'draining')
+      notes.live(node, 'draining', 'an operator asked for it')
+    } else if (wish === 'drain' && lifeAfter(life, 'drain') !== undefined) {
+      notes.live(node, 'releasing', 'an operator asked for it')
+    } else if (wish === 'keep' && life === 'draining') {
+      await this.#deps.catalogue.setNodeState(node, 'active')
+      notes.live(node, 'active', 'an operator asked for it')
+    }
+    return true
   }
 
   #tellOnce(notes: FleetNotes, node: NodeId | null, key: string, text: string, kind = key): void {
