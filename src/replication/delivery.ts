@@ -153,9 +153,17 @@ function planResolved(resolutions: readonly Resolution[], { primaryKey }: LaneCh
   return parts.length === 0 ? nothing : documents(parts, putCount, cut)
 }
 
+/** The same for a change that was sent in so many parts. */
+export function planSent(item: LaneChange, cut: Cut, parts: number | undefined): Delivery {
+  const delivery = planDelivery(item, cut)
+  if (delivery.kind !== 'send' || parts === undefined || delivery.parts.length === parts) return delivery
+  const wide = planDelivery(item, { ...cut, isWide: true })
+  return wide.kind === 'send' && wide.parts.length === parts ? wide : delivery
+}
+
 function puts(payload: Payload, merge: boolean, cut: Cut, firstLine = 0): Part[] {
   const byteCount = payloadByteCount(payload)
-  const sliceBytes = wholeSliceBytes(cut)
+  const sliceBytes = wholeSliceBytes(cut, byteCount)
   const slices = sliceCount(byteCount, sliceBytes)
   return Array.from({ length: slices }, (_, slice) => ({
     kind: 'put',
@@ -168,9 +176,16 @@ function puts(payload: Payload, merge: boolean, cut: Cut, firstLine = 0): Part[]
   }))
 }
 
-/** Bytes of the payload in one slice. */
-export function wholeSliceBytes(cut: Cut): number {
-  return Math.ceil(cut.sliceBytes / shareOf(cut))
+/** Slices in a wide one. */
+const wideSlices = 8
+/** What of a change was not sent yet when a neighbour comes still goes out as it was cut: a longer one would hold it up. */
+const wideSlicesMax = 8
+
+/** Bytes of a payload of `byteCount` in one slice. */
+export function wholeSliceBytes(cut: Cut, byteCount: number): number {
+  const sliceBytes = Math.ceil(cut.sliceBytes / shareOf(cut))
+  const wideBytes = wideSlices * sliceBytes
+  return cut.isWide === true && byteCount <= wideSlicesMax * wideBytes ? wideBytes : sliceBytes
 }
 
 /** Small enough to look into, and with nothing for this replica. */

@@ -1,6 +1,6 @@
 /** Learns from the marks on the node where a lane stands, after a crash before us or whenever something is unclear. */
 import type { Placement } from '../store/catalogue.ts'
-import { planDelivery } from './delivery.ts'
+import { planSent } from './delivery.ts'
 import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
@@ -100,8 +100,8 @@ export async function resumeLane(
   for (const item of changes) {
     const { position } = item.change
     if (position > sent) break
-    const delivery = planDelivery(item, cut)
     const entry = onNodeByPosition.get(position)
+    const delivery = planSent(item, cut, entry?.parts.length)
     if (delivery.kind === 'skip') open.push(skipped(item, delivery.ends))
     if (delivery.kind !== 'send' || entry === undefined) continue
     open.push(adoptSent(item, delivery, entry, tasks, deps.clock.monotonic()))

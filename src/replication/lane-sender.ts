@@ -23,7 +23,12 @@ const othersPollMs = 50
 /** How long a replica may take to tell what a change comes to before the others that hold its shards do. */
 const resolverMsMax = 2_000
 
-type Send = Extract<Delivery, { readonly kind: 'send' }>
+interface Planned {
+  readonly item: LaneChange
+  readonly delivery: Extract<Delivery, { readonly kind: 'send' }>
+  /** How it was planned. */
+  readonly cut: Cut
+}
 
 export class LaneSender {
   readonly #course: LaneCourse
@@ -73,7 +78,8 @@ export class LaneSender {
   async #next(item: LaneChange, flow: AbortSignal): Promise<void> {
     const course = this.#course
     const { position } = item.change
-    const delivery = planDelivery(item, course.cut)
+    const cut = { ...course.cut, isWide: course.session.window.isAlone(course.tag) }
+    const delivery = planDelivery(item, cut)
     if (course.existence === 'missing' && !makesIndex(delivery, course.cut)) return course.create()
     if (course.turns.mustUndo(item)) {
       if (course.open.length > 0) await course.sendWake.wait(flow)
@@ -99,7 +105,7 @@ export class LaneSender {
     }
     if (item.turn !== undefined && !(await course.turns.mayTake(item, item.turn, flow))) return course.ahead.forget()
     const isSingle = position <= course.singleUntil || delivery.isAlone
-    return this.#ship(item, delivery, isSingle, flow)
+    return this.#ship({ item, delivery, cut }, isSingle, flow)
   }
 
   /** Nothing may be open when it goes out. */
@@ -120,7 +126,8 @@ export class LaneSender {
     return new Set(positions.length === 0 ? [] : await session.deps.journal.failedOn(placement, positions))
   }
 
-  async #ship(item: LaneChange, delivery: Send, isSingle: boolean, flow: AbortSignal): Promise<void> {
+  async #ship(planned: Planned, isSingle: boolean, flow: AbortSignal): Promise<void> {
+    const { item } = planned
     const course = this.#course
     const { session, placement, ahead, setbacks } = course
     const { version } = ahead
@@ -128,7 +135,7 @@ export class LaneSender {
     course.primaryKey = item.primaryKey ?? ''
     const bundle = isSingle ? undefined : await this.#bundle()
     const members = bundle?.members ?? [{ item, ends: undefined }]
-    const shipment = this.#shipmentOf(item, delivery, bundle)
+    const shipment = this.#shipmentOf(planned, bundle)
     const ended = await sendShipment({ session, placement, flow, isOutdated }, shipment)
     if (ended.kind === 'halted' || ended.kind === 'outdated') return
     const isRefused = ended.kind === 'sent' && ended.open.ends !== undefined
@@ -155,8 +162,8 @@ export class LaneSender {
     return planBundle(end < 0 ? items : items.slice(0, end), cut)
   }
 
-  #shipmentOf(item: LaneChange, delivery: Send, bundle: Bundle | undefined): Shipment {
-    const { cut, places, session } = this.#course
+  #shipmentOf({ item, delivery, cut }: Planned, bundle: Bundle | undefined): Shipment {
+    const { places, session } = this.#course
     if (bundle !== undefined) {
       const payloads = new BundlePayloads(bundle, { isSpread: cut.view !== null, places })
       return { item, range: bundle, delivery: bundle.delivery, payloads }

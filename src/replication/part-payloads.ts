@@ -69,10 +69,11 @@ export class PartPayloads implements Payloads {
   #opened({ payload, slices: count, firstLine }: Put): OpenPayload {
     const known = this.#open.get(payload)
     if (known !== undefined) return known
+    const byteCount = payloadByteCount(payload)
     const slices =
       count === 1
         ? undefined
-        : new PayloadSlices(this.#journal.open(payload), payloadByteCount(payload), wholeSliceBytes(this.#cut))
+        : new PayloadSlices(this.#journal.open(payload), byteCount, wholeSliceBytes(this.#cut, byteCount))
     const opened = { slices, counter: { line: firstLine } }
     this.#open.set(payload, opened)
     return opened

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { EngineTask } from '../engine/engine.ts'
 import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
+import { planDelivery } from './delivery.ts'
 import { markText, parseMark } from './mark.ts'
 import { resumeFrom, suspects } from './resume.ts'
 
@@ -175,4 +176,27 @@ test('behind an empty mark that came late its own change is sent again, too', ()
   assert.equal(resume(5, [task(5, 1), task(6, 3), task(7, 4), task(8, 5), settings], []).sent, 2)
   const deletions = { ...bundled(9, 2, 3), type: 'documentDeletion' }
   assert.equal(resume(5, [task(5, 1), task(6, 3), task(7, 4), task(8, 5), deletions], []).sent, 3)
+})
+
+// An import that had the node to itself sent larger slices; who comes after it plans smaller ones.
+test('a change that was sent in wide slices is found again by the number of its parts', () => {
+  const line = `{"id":1,"text":"${'x'.repeat(80)}"}\n`
+  const long = { kind: 'inline' as const, bytes: Buffer.from(line.repeat(100)) }
+  const item = change(5)
+  const changes = [{ ...item, change: { ...item.change, payload: long } }]
+  const delivery = planDelivery(changes[0]!, { sliceBytes: 1000, view: null, isWide: true })
+  assert.equal(delivery.kind === 'send' && delivery.parts.length, 2)
+  const wide = [1, 2].map((part) => task(part, 5, 'documentAdditionOrUpdate', part, 2))
+  assert.deepEqual(resume(4, wide, changes).open[0]?.parts, [1, 2])
+  assert.deepEqual(resume(4, wide.slice(0, 1), changes).open, [])
+  const parts = Math.ceil(long.bytes.length / 1000)
+  const narrow = Array.from({ length: parts }, (_, at) => task(at, 5, 'documentAdditionOrUpdate', at + 1, parts))
+  assert.equal(resume(4, narrow, changes).open[0]?.parts.length, parts)
+  // Too long for wide slices: a neighbour would wait for all that is left of it.
+  const longer = { kind: 'inline' as const, bytes: Buffer.from(line.repeat(1000)) }
+  const whole = planDelivery(
+    { ...item, change: { ...item.change, payload: longer } },
+    { sliceBytes: 1000, view: null, isWide: true },
+  )
+  assert.equal(whole.kind === 'send' && whole.parts.length, Math.ceil(longer.bytes.length / 1000))
 })

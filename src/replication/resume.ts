@@ -7,7 +7,7 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import type { BundleRange } from './bundle.ts'
-import { isMarked, type Part, planDelivery, taskTypeOf } from './delivery.ts'
+import { isMarked, type Part, planDelivery, planSent, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
 import type { Cut } from './shard-view.ts'
 
@@ -93,7 +93,8 @@ export function resumeFrom(options: {
     const { position } = item.change
     if (position <= applied) continue
     if (position > newest.position) break
-    const delivery = planDelivery(item, options.cut)
+    const attempt = newestAttempts.get(position)
+    const delivery = planSent(item, options.cut, attempt?.parts)
     if (delivery.kind === 'skip') {
       sent = position
       continue
@@ -103,7 +104,6 @@ export function resumeFrom(options: {
       sent = position
       continue
     }
-    const attempt = newestAttempts.get(position)
     if (attempt !== undefined && attempt.position > attempt.from) {
       const isOnTop = positionsOf(attempt).every((one) => newestAttempts.get(one) === attempt)
       const isThere = attempt.from === position && isWhole(attempt) && isOnTop && attempt.numbers[0]! > last

@@ -125,6 +125,12 @@ export class SendWindow {
     return Math.min(windowBytesMax, Math.max(isShared ? reserveBytes : aloneBytesMin, this.#pace.bytesIn(ms)))
   }
 
+  /** Nobody else has sent anything that it would hold up, or waits to, as far as is known. */
+  isAlone(lane: string): boolean {
+    const now = this.#clock.monotonic()
+    return now >= this.#sharedUntil && now >= this.#neighbouredUntil && !this.#isOpenForOthers(lane)
+  }
+
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
   acquire(lane: string, byteCount: number, signal: AbortSignal): Promise<Ticket | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)

@@ -9,10 +9,15 @@ export interface ShardView {
   readonly exactTies: boolean
 }
 
-/** How a lane cuts changes into parts: the same for all who read its marks. */
+/** How a lane cuts changes into parts. */
 export interface Cut {
-  /** About how many bytes of documents are one task of the node. */
+  /** About how many bytes of documents are one task of the node: the same for all who read its marks. */
   readonly sliceBytes: number
+  /**
+   * Payloads that are not long go out in eight times larger slices, since every task costs the node something. Whoever reads
+   * marks tells by the number of parts how a change was cut (`planSent`). Default false.
+   */
+  readonly isWide?: boolean
   /** null = the index is plain. */
   readonly view: ShardView | null
 }
