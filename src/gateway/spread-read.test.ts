@@ -3,6 +3,7 @@ import { createHmac } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { type FakeEngine, startFakeEngine } from '../../test/support/fake-engine.ts'
 import { legAnswer, type SpreadGateway, searchKeyUid, startSpreadGateway } from '../../test/support/spread-gateway.ts'
+import { loadConfig } from '../config/config.ts'
 
 let engines: FakeEngine[] = []
 let spread: SpreadGateway
@@ -18,12 +19,20 @@ function answerSearches() {
   })
 }
 
+/** A search that does not come in this time does not come at all, however much the machine has to do. */
+const arrivalMsMax = 60_000
+const env = {
+  FLAPJACK_CLUSTER_SCATTER_NODE_TIMEOUT_MS: String(arrivalMsMax),
+  FLAPJACK_CLUSTER_HEDGING_ENABLED: 'false',
+}
+const { cluster } = loadConfig({ env, flags: {} })
+
 before(async () => {
   engines = [await startFakeEngine(), await startFakeEngine()]
   answerSearches()
   spread = await startSpreadGateway({
     nodes: engines.map(({ url }, at) => ({ id: `n${at + 1}`, url, shards: [at] })),
-    env: { FLAPJACK_CLUSTER_QUERY_COALESCING_WINDOW_MS: '10000', FLAPJACK_CLUSTER_HEDGING_ENABLED: 'false' },
+    more: { cluster: { ...cluster, queryCoalescing: { ...cluster.queryCoalescing, windowMs: arrivalMsMax } } },
   })
 })
 
@@ -60,6 +69,15 @@ async function metric(name: string): Promise<number> {
   return values.reduce((sum, { value }) => sum + value, 0)
 }
 
+/** Resolves when it holds. @param told  what is there instead, for the failure. */
+async function arrived(holds: () => boolean | Promise<boolean>, told: () => string): Promise<void> {
+  const deadline = performance.now() + arrivalMsMax
+  while (!(await holds())) {
+    assert.ok(performance.now() < deadline, told())
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
+
 /** Searches that come while the nodes hold their answers; they answer when this many have joined another one. */
 async function together(joins: number, searches: () => readonly Promise<{ status: number; text: string }>[]) {
   const before = await metric('miroir_query_coalesce_subscribers_total')
@@ -69,14 +87,26 @@ async function together(joins: number, searches: () => readonly Promise<{ status
     release = resolve
   })
   const answers = searches()
+  let early = 'none'
+  for (const answer of answers) {
+    answer.then(
+      ({ status, text }) => {
+        early = `${status} ${text}`
+      },
+      (error: unknown) => {
+        early = String(error)
+      },
+    )
+  }
   const legs = () => engines.reduce((sum, { seen }, at) => sum + seen.length - asked[at]!, 0)
-  const scatters = answers.length - joins
-  while (
-    (await metric('miroir_query_coalesce_subscribers_total')) - before < joins ||
-    legs() < scatters * engines.length
-  )
-    await new Promise((resolve) => setImmediate(resolve))
-  release()
+  const legsDue = (answers.length - joins) * engines.length
+  let joined = 0
+  const haveCome = async () => {
+    assert.equal(early, 'none', 'a search was answered before its nodes did')
+    joined = (await metric('miroir_query_coalesce_subscribers_total')) - before
+    return joined >= joins && legs() >= legsDue
+  }
+  await arrived(haveCome, () => `${joined} of ${joins} joined, ${legs()} of ${legsDue} legs`).finally(release)
   const given = await Promise.all(answers)
   for (const { status, text } of given) assert.equal(status, 200, text)
   return { texts: given.map(({ text }) => text), legs: legs() }
@@ -167,7 +197,10 @@ test('who was told that a task finished does not share a search that began befor
   const ask = () => search(spread.searchKey, { q: 'new' })
   const askWhenTold = async () => {
     const asked = engines[0]!.seen.length
-    while (engines[0]!.seen.length === asked) await new Promise((resolve) => setImmediate(resolve))
+    await arrived(
+      () => engines[0]!.seen.length > asked,
+      () => 'the first search does not come',
+    )
     const headers = { authorization: `Bearer ${spread.masterKey}` }
     const told = await fetch(`${spread.gateway.url}/tasks/3`, { headers })
     assert.match(await told.text(), /"status":"succeeded"/)
