@@ -19,7 +19,7 @@ export const anchorFrom = 100_000
 const anchorGroup = 99
 const mix = { idMax: 600, documentsMax: 8, clears: false }
 /** Between two requests of one loop, so that the machine has time for what the requests cause. */
-const writePauseMs = 500
+const writePauseMs = Number(process.env.FLEET_WRITE_PAUSE_MS ?? 100)
 const searchPauseMs = 20
 const settledMsMax = 180_000
 

@@ -1,6 +1,7 @@
 /**
  * Six nodes in two replica groups, two gateways and two workers over one database, killed and stopped at random while clients
- * write and search. FLEET_SECONDS (default 180) of it; FLEET_SEED (default 20778) draws what happens and is printed.
+ * write and search. FLEET_SECONDS (default 180) of it; FLEET_SEED (default 20778) draws what happens and is printed;
+ * FLEET_WRITE_PAUSE_MS (default 100) lies between two writes of each of two writers.
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'

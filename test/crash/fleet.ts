@@ -94,8 +94,6 @@ export class Fleet {
       FLAPJACK_DATA_DIR: data,
       ...shape.env,
       FLAPJACK_LOG_LEVEL: 'warn',
-      // A test machine may be so busy that a live node needs longer than it is given by default.
-      FLAPJACK_CLUSTER_SCATTER_NODE_TIMEOUT_MS: '15000',
     }
     const store = await openStore({
       database: { kind: 'postgres', connection: postgres.connection },
