@@ -17,6 +17,8 @@ const idsPerRemoval = 10_000
 /** Tasks read around a failed change. */
 const aroundMax = 2_000
 
+const isUnmade: ReadonlySet<string> = new Set(['index_not_found', 'invalid_document_filter'])
+
 export class IndexOnNode {
   readonly #session: NodeSession
   readonly #uid: string
@@ -84,7 +86,8 @@ export class IndexOnNode {
     const fields = { filter, fields: [primaryKey], limit: idsPerRemoval, offset: 0 }
     for (;;) {
       const reply = await ask(this.#session, (signal) => engine.fetchDocuments(this.#uid, fields, signal))
-      if (reply.kind === 'refused' && reply.error.code === 'index_not_found') return
+      // Not there, or without what a spread index has from its first change on: it is about to be made.
+      if (reply.kind === 'refused' && isUnmade.has(reply.error.code)) return
       if (reply.kind !== 'answered') throw new Error(`documents cannot be listed: ${reply.kind}`)
       const ids = reply.value.results.flatMap((document) => documentId(document, primaryKey) ?? [])
       if (ids.length === 0) return
