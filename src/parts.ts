@@ -34,6 +34,8 @@ import { runSealingCommand } from './lib/sealing-command.ts'
 import type { TlsFiles } from './lib/tls-files.ts'
 import type { Traces } from './lib/traces.ts'
 import type { AskGateways, OperatorDeps } from './metrics.ts'
+import { startBackupKeeper } from './orchestrator/backups/backup-keeper.ts'
+import { backupPurpose, openBackupObjects } from './orchestrator/backups/backup-place.ts'
 import { keepDatabase } from './orchestrator/database-keeper.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
@@ -53,6 +55,7 @@ import type { ReadCredentials } from './replication/dependencies.ts'
 import { createLaneMetrics } from './replication/lane-metrics.ts'
 import { startReplication } from './replication/replication.ts'
 import type { Node } from './store/catalogue.ts'
+import type { ObjectStore } from './store/objects/object-store.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { startPostgres } from './store/postgres-server.ts'
 import { tracedLanes } from './traces.ts'
@@ -487,10 +490,11 @@ export async function startWorker(
 export async function startControl(
   { clock, random }: Host,
   config: Config,
-  { catalogue, journal, laneJournal, nodeRules }: Store,
+  store: Store,
   supervisor: Supervisor,
   logger: Logger,
 ): Promise<void> {
+  const { catalogue, journal, laneJournal, nodeRules } = store
   const egress = createEgressPolicy({
     allowed: config.outbound.allowedIpNetworks,
     httpsOnly: config.outbound.httpsOnly,
@@ -530,8 +534,32 @@ export async function startControl(
   await supervisor.start(
     'retention',
     async () =>
-      startRetention({ journal: laneJournal, payloadMs: config.store.payloadRetentionMs, clock, log: logger }),
+      startRetention({
+        journal: laneJournal,
+        payloadMs: config.store.payloadRetentionMs,
+        restoreMs: config.backups.restoreWindowMs,
+        clock,
+        log: logger,
+      }),
     (retention) => retention.stop(),
+  )
+  let objects: Promise<ObjectStore> | undefined
+  await supervisor.start(
+    'backups',
+    async () =>
+      startBackupKeeper({
+        ...store,
+        ...{ worker: random.uuid(), lanes: laneJournal, engineOf: engines.of, clock, random, log: logger },
+        secret: store.localSecret(backupPurpose),
+        objects: () => {
+          objects ??= openBackupObjects(config)
+          return objects
+        },
+      }),
+    async (keeper) => {
+      await keeper.stop()
+      ;(await objects)?.close()
+    },
   )
   await supervisor.start(
     'webhooks',

@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { ConfigError, configFields, type Environment, loadConfig } from '../config/config.ts'
 import { lockOwner } from '../orchestrator/folder-lock.ts'
+import { addBackupCommands } from './backup-command.ts'
 import type { CommandContext, EngineOptions, Programs } from './command-context.ts'
 import { runDoctor } from './doctor.ts'
 import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
@@ -12,6 +13,7 @@ import { addKeyCommands } from './key-command.ts'
 import { addMoveCommands } from './move-command.ts'
 import { addNodeCommands } from './node-command.ts'
 import { addProjectCommands } from './project-command.ts'
+import { addRestoreCommand, addRestoresCommands } from './restore-command.ts'
 import { addSecretsCommands } from './secrets-command.ts'
 import { showStatus } from './status.ts'
 import { createTerminal, type Output, type Terminal } from './terminal.ts'
@@ -146,9 +148,15 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
     addVerifyCommand(program, (command, action) => runWith(command)(action)),
     storeFlags,
   )
+  addConfigOptions(
+    addRestoreCommand(program, (command, action) => runWith(command)(action)),
+    storeFlags,
+  )
   addProjectCommands(program, (command, action) => runWith(command)(action))
   addIndexCommands(program, (command, action) => runWith(command)(action))
   addMoveCommands(program, (command, action) => runWith(command)(action))
+  addBackupCommands(program, (command, action) => runWith(command)(action))
+  addRestoresCommands(program, (command, action) => runWith(command)(action))
   addNodeCommands(program, (command, action) => runWith(command)(action))
   addFleetCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))

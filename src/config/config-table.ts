@@ -3,6 +3,7 @@
  * `docs/config.md` is generated from this table.
  */
 import { antiEntropyFields } from './anti-entropy-fields.ts'
+import { backupFields } from './backup-fields.ts'
 import {
   byteCount,
   choice,
@@ -289,6 +290,7 @@ export const configTable = {
       about: 'The parts that `flapjack serve` runs. Any number of processes may run each of them.',
     }),
   },
+  backups: backupFields,
   operator: {
     address: field(optional(socketAddress), null, {
       env: ['FLAPJACK_OPERATOR_ADDR'],

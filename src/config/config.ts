@@ -154,6 +154,11 @@ function checkTogether(config: Config): Config {
   if (config.limits.redisUrl && !/^rediss?:\/\/./.test(config.limits.redisUrl.reveal())) {
     mistakes.push('limits.redis_url: expected `redis://` or `rediss://`')
   }
+  const { s3AccessKey, s3SecretKey } = config.backups
+  if (s3AccessKey !== null && s3SecretKey === null)
+    mistakes.push('backups.s3_access_key: needs `backups.s3_secret_key`')
+  if (s3SecretKey !== null && s3AccessKey === null)
+    mistakes.push('backups.s3_secret_key: needs `backups.s3_access_key`')
   const { certFile, keyFile, redirectAddress } = config.tls
   if (certFile !== null && keyFile === null) mistakes.push('tls.cert_file: needs `tls.key_file`')
   if (keyFile !== null && certFile === null) mistakes.push('tls.key_file: needs `tls.cert_file`')

@@ -126,6 +126,13 @@ export function duration(minMs: number, maxMs: number): Decoder<number> {
   })
 }
 
+/** A folder, or a bucket with a prefix. */
+export const placeOfObjects: Decoder<string> = decoder('a folder, or `s3://bucket/prefix`', (raw) => {
+  if (typeof raw !== 'string' || raw === '') return undefined
+  const isBucket = /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:\/[\w.-]+)*\/?$/.test(raw)
+  return isBucket || !raw.includes('://') ? raw : undefined
+})
+
 export interface SocketAddress {
   readonly host: string
   /** 0 = any free port. */

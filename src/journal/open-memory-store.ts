@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
+import type { Backups } from '../store/backups.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { IndexId, NodeId, ProjectId } from '../store/catalogue.ts'
 import type { EngineCredentials } from '../store/engine-credentials.ts'
@@ -11,6 +12,7 @@ import { openMemoryFleet } from '../store/memory-fleet.ts'
 import { openMemoryMoves } from '../store/memory-moves.ts'
 import { openMemoryReplicaChecks } from '../store/memory-replica-checks.ts'
 import { isRead } from '../topology/placement-states.ts'
+import type { JournalHistory } from './history.ts'
 import { holdingsOf, laneSights } from './memory-fleet-sights.ts'
 import { openMemoryJournal } from './memory-journal.ts'
 import { openMemoryLanes, tellerOf } from './memory-lanes.ts'
@@ -61,6 +63,8 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     replicas: openMemoryReplicas(deps, tellerOf(deps), moves),
     moves,
     replicaChecks: openMemoryReplicaChecks(clock, () => [...state.indexes.values()].flatMap(ofSeveral)),
+    backups: noBackups,
+    history: noHistory,
     fleet: openMemoryFleet({ clock, lanes: () => laneSights(deps), holdings: (node) => holdingsOf(state, node) }),
     gateways: openMemoryRegistry(clock, () => memory.catalogue.version()),
     migrate: async () => undefined,
@@ -74,6 +78,42 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     sweepBlobs: async () => 0,
     close: async () => undefined,
   }
+}
+
+/** Backups and restores are of PostgreSQL alone. */
+const noBackups: Backups = {
+  open: async () => undefined,
+  adopt: async () => false,
+  get: async () => undefined,
+  list: async () => [],
+  marks: async () => [],
+  doom: async () => false,
+  claim: async () => [],
+  save: async () => false,
+  remove: async () => undefined,
+  release: async () => undefined,
+  policies: async () => [],
+  putPolicy: async () => undefined,
+  deletePolicy: async () => false,
+  openRestore: async () => {
+    throw new Error('nothing is restored in memory')
+  },
+  getRestore: async () => undefined,
+  listRestores: async () => [],
+  wishRestore: async () => false,
+  claimRestores: async () => [],
+  saveRestore: async () => false,
+}
+
+const noHistory: JournalHistory = {
+  past: async () => undefined,
+  indexNamed: async () => undefined,
+  positionAt: async () => 0,
+  appendedAt: async () => undefined,
+  firstGap: async () => null,
+  isReshaped: async () => false,
+  bytesBetween: async () => 0,
+  firstFailure: async () => undefined,
 }
 
 const noCredentials: EngineCredentials = {

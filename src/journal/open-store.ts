@@ -2,6 +2,7 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
 import type { SealingKey } from '../lib/seal.ts'
+import { type Backups, openBackups } from '../store/backups.ts'
 import { openBlobs } from '../store/blobs.ts'
 import type { Spread } from '../store/catalogue.ts'
 import { addDataKeys, rotateSealingKey } from '../store/data-key-rows.ts'
@@ -20,6 +21,7 @@ import { openReplicaChecks, type ReplicaChecks } from '../store/replica-checks.t
 import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
 import type { AdmissionMode } from '../topology/admission.ts'
+import { type JournalHistory, openHistory } from './history.ts'
 import { openPayloadStore } from './payload-store.ts'
 import type { Journal, LaneJournal, ReplicaJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
@@ -40,6 +42,8 @@ export interface Store {
   readonly replicas: ReplicaJournal
   readonly moves: Moves
   readonly replicaChecks: ReplicaChecks
+  readonly backups: Backups
+  readonly history: JournalHistory
   readonly fleet: Fleet
   readonly gateways: GatewayRegistry
   /** Brings the schema up to this program's. Safe to run twice and from several processes. Throws `SchemaTooNew`, `WrongSealingKey`. */
@@ -128,6 +132,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     replicas: openPostgresReplicas({ database, sealing, clock, tell: tellerOf(signals) }),
     moves: openMoves(database),
     replicaChecks: openReplicaChecks(database),
+    backups: openBackups({ database, sealing }),
+    history: openHistory(database),
     fleet: openFleet(database),
     gateways: openGatewayRegistry(database, signals),
     async migrate() {

@@ -5,6 +5,7 @@
 import pg from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import { SealBroken } from '../lib/seal.ts'
+import { backupContext } from '../store/backups.ts'
 import { chatsContext, masterKeyContext, networkContext, webhookContext } from '../store/catalogue-rows.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import type { Database } from '../store/database.ts'
@@ -44,6 +45,7 @@ export const sealedColumns: readonly SealedColumn[] = [
   ofProject('engine_credentials', 'key_sealed', [['id', 'text']], credentialContext),
   ofProject('networks', 'network_sealed', [['project_id', 'uuid']], networkContext),
   ofProject('networks', 'chats_sealed', [['project_id', 'uuid']], chatsContext),
+  ofProject('backups', 'key_sealed', [['id', 'uuid']], backupContext),
   ofProject('webhooks', 'headers_sealed', withinProject(['uuid', 'uuid']), webhookContext),
   ofProject('indexes', 'settings_sealed', [['id', 'uuid']], sealContexts.settings),
   ofProject('indexes', 'settings_done_sealed', [['id', 'uuid']], sealContexts.settingsDone),

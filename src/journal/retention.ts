@@ -10,18 +10,28 @@ type Retention = Pick<LaneJournal, 'dropPayloads' | 'cleanTasks'>
 /** A blob is younger than this while its change may still be on the way. */
 const orphanAgeMsMin = 3_600_000
 
+/** The last change of a deleted index is the deletion. */
+const wasGone = (before: string) => `coalesce((
+  select g.finished_at < ${before} from changes g where g.index_id = i.id and g.position = i.head), true)`
+
+/** An index with backups can be restored to any time since the last one before `$1`. Served by backups_index. */
+const isPassed = `(not exists (select 1 from backups b where b.index_id = c.index_id and b.state = 'done') or c.position <= (
+  select max(b.position) from backups b where b.index_id = c.index_id and b.state = 'done' and b.taken_at < $1))`
+
 export function openRetention({ database, blobs }: { readonly database: Database; readonly blobs: Blobs }): Retention {
   return {
     /** Served by changes_retained (finished_at). Files go after the commit: a crash between leaves orphans, which are swept. */
-    async dropPayloads(finishedBefore, limit) {
+    async dropPayloads(finishedBefore, limit, goneBefore = Number.MAX_SAFE_INTEGER) {
       const rows = await transact(database, async (client) => {
         const dropped = await client.query<{ blob: string | null; resolution: string | null }>(
           `with old as (
              select c.project_id, c.task, c.blob, c.resolution from changes c left join indexes i on i.id = c.index_id
              where c.finished_at is not null
                and (c.payload is not null or c.blob is not null or c.resolution is not null)
-               and (coalesce(i.is_gone, false) or (c.finished_at < $1 and c.position is not distinct from least(c.position, (
-                 select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone))))
+               and case when coalesce(i.is_gone, false) then ${wasGone('$3')} else
+                 c.finished_at < $1 and c.position is not distinct from least(c.position, (
+                   select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone)) and ${isPassed}
+               end
              order by c.finished_at limit $2 for update of c skip locked
            ), dropped as (
              update changes c set payload = null, blob = null, resolution = null, resolution_puts = null,
@@ -29,7 +39,7 @@ export function openRetention({ database, blobs }: { readonly database: Database
              from old where c.project_id = old.project_id and c.task = old.task
            )
            select blob, resolution from old`,
-          [finishedBefore, limit],
+          [finishedBefore, limit, goneBefore],
         )
         return dropped.rows
       })
@@ -37,10 +47,12 @@ export function openRetention({ database, blobs }: { readonly database: Database
         database.pool.query<{ resolution: string }>(
           `delete from partial_resolutions r using changes c, indexes i
            where c.index_id = r.index_id and c.position = r.position and i.id = c.index_id and c.finished_at is not null
-             and (i.is_gone or (c.finished_at < $1 and c.position <= (
-               select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone)))
+             and case when i.is_gone then ${wasGone('$2')} else
+               c.finished_at < $1 and c.position <= (
+                 select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone) and ${isPassed}
+             end
            returning r.resolution`,
-          [finishedBefore],
+          [finishedBefore, goneBefore],
         ),
       )
       const parts = partials.rows.map(({ resolution }) => ({ blob: null, resolution }))

@@ -10,8 +10,8 @@ import { documentId } from '../replication/document-id.ts'
 import { sequenceOf } from '../search/hit.ts'
 import { mergeLists } from '../search/merge-order.ts'
 import { shardClause } from '../search/shard-clause.ts'
-import type { Node } from '../store/catalogue.ts'
-import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
+import type { IndexEntry, Node, Placement } from '../store/catalogue.ts'
+import type { RouteTable } from '../topology/route-table.ts'
 import { coverShards } from '../upstream/covering-set.ts'
 import { readableReplicas } from '../upstream/readable-replicas.ts'
 import { WorkFailure } from './work-failure.ts'
@@ -22,6 +22,12 @@ export const documentsPerPage = 1000
 export interface DocumentSource {
   readonly table: Pick<RouteTable, 'node'>
   readonly engineOf: (node: Node) => Engine
+}
+
+/** What is read: an index and its replicas, as the route table has them. */
+export interface ReadIndex {
+  readonly index: Pick<IndexEntry, 'uid' | 'primaryKey' | 'spread'>
+  readonly placements: readonly Placement[]
 }
 
 /** A replica, and the shards that are read of it. */
@@ -45,12 +51,18 @@ interface Listed extends Placed {
  * The list of ids in one request to each node, then pages by id, so that writes meanwhile make no document be skipped
  * (NF-12, NF-51). A document changed meanwhile is read as it is then. JSON texts, so that numbers keep every digit.
  *
+ * @param without  ids of documents that are left out.
+ * @param listed  told how many documents there are to read.
  * @throws WorkFailure when a shard has no replica, or a node does not answer.
  */
 export async function* documentsOf(
   source: DocumentSource,
-  route: IndexRoute,
+  route: ReadIndex,
   signal: AbortSignal,
+  {
+    without,
+    listed: tell,
+  }: { readonly without?: ReadonlySet<string>; readonly listed?: (count: number) => Promise<void> } = {},
 ): AsyncIterable<string> {
   const { uid, primaryKey } = route.index
   const legs = legsOf(source, route)
@@ -64,17 +76,20 @@ export async function* documentsOf(
     lists.push(
       results.flatMap((document) => {
         const id = documentId(document, primaryKey)
-        return id === undefined ? [] : [{ id, leg, sequence: textOf(document[sequenceField]) }]
+        return id === undefined || without?.has(id) === true
+          ? []
+          : [{ id, leg, sequence: textOf(document[sequenceField]) }]
       }),
     )
   }
   const listed = mergeLists(lists, comparePlaces)
+  await tell?.(listed.length)
   for (let start = 0; start < listed.length; start += documentsPerPage) {
     yield* await readPage(uid, listed.slice(start, start + documentsPerPage), signal)
   }
 }
 
-function legsOf({ table, engineOf }: DocumentSource, { index, placements }: IndexRoute): readonly Leg[] {
+function legsOf({ table, engineOf }: DocumentSource, { index, placements }: ReadIndex): readonly Leg[] {
   const shardCount = index.spread?.shards ?? 1
   const replicas = readableReplicas(placements, (id) => table.node(id))
   const shards = Array.from({ length: shardCount }, (_, shard) => shard)

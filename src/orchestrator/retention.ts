@@ -6,6 +6,8 @@ export interface RetentionDeps {
   readonly journal: Pick<LaneJournal, 'dropPayloads' | 'cleanTasks'>
   /** Payloads of changes that every replica has applied are kept for this long, ms; null = as long as their index. */
   readonly payloadMs: number | null
+  /** Indexes can be restored to any time since then, ms: what that takes is kept, also of deleted ones. Default 0. */
+  readonly restoreMs?: number
   readonly clock: Pick<Clock, 'now' | 'sleep'>
   readonly log: { debug(fields: object, message: string): void; warn(fields: object, message: string): void }
 }
@@ -46,11 +48,14 @@ async function run(deps: RetentionDeps, signal: AbortSignal): Promise<void> {
 }
 
 /** One round. Answers how many payloads were dropped. */
-export async function clean({ journal, payloadMs, clock }: RetentionDeps, signal: AbortSignal): Promise<number> {
-  const finishedBefore = payloadMs === null ? 0 : clock.now() - payloadMs
+export async function clean(
+  { journal, payloadMs, restoreMs = 0, clock }: RetentionDeps,
+  signal: AbortSignal,
+): Promise<number> {
+  const finishedBefore = payloadMs === null ? 0 : clock.now() - Math.max(payloadMs, restoreMs)
   let dropped = 0
   for (let round = changesPerRound; round === changesPerRound && !signal.aborted; dropped += round) {
-    round = await journal.dropPayloads(finishedBefore, changesPerRound)
+    round = await journal.dropPayloads(finishedBefore, changesPerRound, clock.now() - restoreMs)
   }
   await journal.cleanTasks(taskCountMax)
   return dropped

@@ -23,6 +23,7 @@ import { fleet } from './0021-fleet.ts'
 import { generations } from './0022-generations.ts'
 import { partialMoves } from './0023-partial-moves.ts'
 import { replicaChecks } from './0024-replica-checks.ts'
+import { backups } from './0025-backups.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -56,4 +57,5 @@ export const migrations: readonly Migration[] = [
   generations,
   partialMoves,
   replicaChecks,
+  backups,
 ]

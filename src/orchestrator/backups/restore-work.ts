@@ -1,0 +1,369 @@
+/**
+ * Carries out one restore: makes a new index and brings it, through its journal, what the backup and the journal of the old
+ * one hold up to a position; then, when it takes the place of an index, swaps the names in one transaction. The old index
+ * stays under the other name until the way back closes.
+ *
+ * Twice: safe. Steps that were brought may be brought again in order (NF-20); names are looked at before they are changed.
+ */
+import type { Operation } from '../../journal/change.ts'
+import type { AppendRequest } from '../../journal/ports.ts'
+import { assert, unreachable } from '../../lib/assert.ts'
+import type { Restore, RestoreCursor } from '../../store/backups.ts'
+import type { IndexId } from '../../store/catalogue.ts'
+import { WorkFailure } from '../work-failure.ts'
+import { type JobContext, JobFailure, keepRate, pollMs } from './backup-context.ts'
+import { BackupUnusable, keyOf, readManifest, readPart } from './backup-parts.ts'
+import { journalSteps } from './journal-steps.ts'
+import type { Piece, ScriptStep } from './script-step.ts'
+
+type Context = JobContext<Restore>
+
+/** Changes after which it is written how far it is, at most. */
+const changesPerSave = 64
+
+/** Goes on as far as it gets without waiting for people. */
+export async function carryOutRestore(context: Context): Promise<void> {
+  const { keep, clock, signal } = context
+  for (;;) {
+    const { state, wish, keepUntil } = context.job
+    if (wish === 'cancel' && (state === 'waiting' || state === 'filling' || state === 'catching_up')) {
+      await keep({ state: 'clearing', outcome: 'cancelled' })
+      continue
+    }
+    if (wish === 'undo' && state === 'keeping_back') {
+      await keep({ state: 'undoing', task: null })
+      continue
+    }
+    try {
+      switch (state) {
+        case 'waiting':
+          await begin(context)
+          break
+        case 'filling':
+          await context.inTurn(() => fill(context))
+          break
+        case 'catching_up':
+          await catchUp(context)
+          break
+        case 'switching':
+          await switchNames(context)
+          break
+        case 'keeping_back':
+          if (wish === 'close' || clock.now() >= (keepUntil ?? 0)) await close(context)
+          else await clock.sleep(Math.min(pollMs * 10, Math.max(1, (keepUntil ?? 0) - clock.now())), signal)
+          break
+        case 'undoing':
+          await undo(context)
+          break
+        case 'clearing':
+          await clear(context)
+          break
+        case 'done':
+        case 'undone':
+        case 'cancelled':
+        case 'failed':
+          return
+        default:
+          return unreachable(state)
+      }
+    } catch (error) {
+      const isFinal = error instanceof JobFailure || error instanceof BackupUnusable || error instanceof WorkFailure
+      if (!isFinal || state === 'clearing') throw error
+      // Behind the switch nothing is taken away: whoever looks finds both.
+      const isSwitched = state === 'keeping_back' || state === 'undoing'
+      await keep(
+        isSwitched
+          ? { state: 'failed', failure: error.message }
+          : { state: 'clearing', outcome: 'failed', failure: error.message },
+      )
+    }
+  }
+}
+
+async function begin(context: Context): Promise<void> {
+  const { job, history, lanes, clock, signal, journal, keep, backups } = context
+  const backup = job.backup === null ? undefined : await backups.get(job.backup)
+  if (job.backup !== null && backup?.state !== 'done') throw new JobFailure(`backup ${job.backup} is gone`)
+  const from = backup?.position ?? 0
+  const past = await history.past(job.index)
+  if (past === undefined) throw new JobFailure('what is to be restored left no journal')
+  while (from < job.position && ((await history.past(job.index))?.completed ?? 0) < job.position) {
+    await clock.sleep(pollMs, signal)
+    if (context.job.wish !== null) return
+  }
+  const metadata = `restore ${job.id}`
+  if ((await journal.writeState(job.project, job.workUid)) === undefined) {
+    const primaryKey = backup === undefined ? await firstKey(context) : backup.primaryKey
+    const operation = { kind: 'index-create', primaryKey } as const
+    await appendTo(context, operation, { customMetadata: metadata, spread: backup?.spread ?? past.spread })
+  }
+  const made = (await journal.writeState(job.project, job.workUid))?.index
+  const [first] = made === undefined ? [] : await lanes.read(made, 0, 1, 1)
+  if (made === undefined || first?.change.customMetadata !== metadata) {
+    throw new JobFailure(`an index \`${job.workUid}\` was made by somebody else meanwhile`)
+  }
+  const cursor: RestoreCursor =
+    backup === undefined ? { kind: 'journal', position: 0 } : { kind: 'part', part: 0, step: 0 }
+  await keep({ state: 'filling', made, cursor, failure: null })
+}
+
+/** What the index was created with, when its creation was a change of its own. */
+async function firstKey({ lanes, job }: Context): Promise<string | null> {
+  const [first] = await lanes.read(job.index, 0, 1, 1)
+  return first?.change.operation.kind === 'index-create' ? first.change.operation.primaryKey : null
+}
+
+interface PlacedChange {
+  readonly first: ScriptStep
+  /** The other pieces of its payload; to be read to the end. */
+  readonly rest: AsyncIterator<Piece>
+  /** Where to go on when it was brought. */
+  readonly next: RestoreCursor
+}
+
+async function fill(context: Context): Promise<void> {
+  const { keep, clock } = context
+  const startedAt = clock.monotonic()
+  let { changes, lines, bytes } = context.job
+  const bytesBefore = bytes
+  let unsaved = 0
+  for await (const { first, rest, next } of changesOf(context)) {
+    const counted = (piece: Piece) => {
+      lines += piece.lines
+      bytes += piece.bytes.byteLength
+    }
+    await bring(context, first, rest, counted)
+    changes += 1
+    unsaved += 1
+    await keepRate(context, context.job.bytesPerSecond, bytes - bytesBefore, startedAt)
+    if (unsaved < changesPerSave) continue
+    await keep({ cursor: next, changes, lines, bytes })
+    unsaved = 0
+    if (context.job.wish !== null) return
+  }
+  await keep({ state: 'catching_up', changes, lines, bytes, failure: null })
+}
+
+/** What is still to be brought: whole changes, with the place behind each. */
+async function* changesOf(context: Context): AsyncGenerator<PlacedChange> {
+  const { job, lanes, signal } = context
+  const steps = job.cursor?.kind === 'journal' ? undefined : backupSteps(context, job.cursor)
+  if (steps !== undefined) yield* wholeChanges(steps)
+  const from = job.cursor?.kind === 'journal' ? job.cursor.position : await positionOfBackup(context)
+  if (from >= job.position) return
+  const placed = async function* () {
+    for await (const { position, step } of journalSteps(lanes, job.index, from, job.position, signal)) {
+      // Several steps of one position are brought again together.
+      yield { step, next: { kind: 'journal', position: position - 1 } as const }
+    }
+  }
+  yield* wholeChanges(placed())
+}
+
+type PlacedStep = { readonly step: ScriptStep; readonly next: RestoreCursor }
+
+async function* wholeChanges(steps: AsyncGenerator<PlacedStep>): AsyncGenerator<PlacedChange> {
+  try {
+    for (let found = await steps.next(); found.done !== true; found = await steps.next()) {
+      const { step, next } = found.value
+      const place: { next: RestoreCursor } = { next }
+      const rest = (async function* (): AsyncGenerator<Piece> {
+        for (let last = step; 'piece' in last && !last.piece.isLast; ) {
+          const more = await steps.next()
+          if (more.done === true || !('piece' in more.value.step)) throw new Error('a change breaks off')
+          last = more.value.step
+          place.next = more.value.next
+          yield last.piece
+        }
+      })()
+      yield {
+        first: step,
+        rest,
+        get next() {
+          return place.next
+        },
+      }
+    }
+  } finally {
+    await steps.return(undefined)
+  }
+}
+
+async function* backupSteps(context: Context, cursor: RestoreCursor | null): AsyncGenerator<PlacedStep> {
+  const { job, backups, objects: open, secret, signal } = context
+  const backup = job.backup === null ? undefined : await backups.get(job.backup)
+  if (backup === undefined) throw new JobFailure(`backup ${job.backup} is gone`)
+  const objects = await open()
+  const { folder } = backup
+  assert(folder !== null, 'a backup that is done has objects')
+  const manifest = await readManifest(objects, folder, signal)
+  const key = backup.key ?? keyOf(manifest, secret)
+  const begin = cursor?.kind === 'part' ? cursor : { part: 0, step: 0 }
+  for (let part = begin.part; part < manifest.parts.length; part += 1) {
+    const one = manifest.parts[part]
+    assert(one !== undefined, 'a part of the list')
+    const steps = await readPart(objects, folder, key, one, signal)
+    for (const [at, step] of steps.entries()) {
+      if (part === begin.part && at < begin.step) continue
+      yield { step, next: { kind: 'part', part, step: at + 1 } }
+    }
+  }
+}
+
+async function positionOfBackup({ job, backups }: Context): Promise<number> {
+  return job.backup === null ? 0 : ((await backups.get(job.backup))?.position ?? 0)
+}
+
+async function bring(
+  context: Context,
+  step: ScriptStep,
+  rest: AsyncIterator<Piece>,
+  counted: (piece: Piece) => void,
+): Promise<void> {
+  const { journal } = context
+  switch (step.kind) {
+    case 'put': {
+      const { merge, primaryKey, received, distinct, piece } = step
+      const payload = await journal.stage(payloadOf(piece, rest, counted))
+      const counts = { received, distinct }
+      return appendTo(
+        context,
+        { kind: 'documents-put', skipCreation: false, merge, primaryKey, ...counts },
+        { payload },
+      )
+    }
+    case 'delete': {
+      const payload = await journal.stage(payloadOf(step.piece, rest, counted))
+      return appendTo(context, { kind: 'documents-delete', provided: step.provided }, { payload })
+    }
+    case 'clear':
+      return appendTo(context, { kind: 'documents-clear' })
+    case 'settings':
+      if (Object.keys(step.settings).length === 0) return
+      return appendTo(context, { kind: 'settings', settings: step.settings })
+    case 'primary-key':
+      return appendTo(context, { kind: 'index-update', primaryKey: step.primaryKey, uid: null })
+    default:
+      return unreachable(step)
+  }
+}
+
+async function* payloadOf(
+  first: Piece,
+  rest: AsyncIterator<Piece>,
+  counted: (piece: Piece) => void,
+): AsyncGenerator<Uint8Array> {
+  counted(first)
+  yield first.bytes
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) {
+    counted(next.value)
+    yield next.value.bytes
+  }
+}
+
+/** Appends to the journal of the index that is made. @throws when the journal takes nothing now: it is tried again. */
+async function appendTo(
+  { job, journal, signal }: Context,
+  operation: Operation,
+  options: Partial<Pick<AppendRequest, 'payload' | 'customMetadata' | 'spread'>> = {},
+  uid: string | null = job.workUid,
+): Promise<void> {
+  signal.throwIfAborted()
+  const outcome = await journal.append({
+    ...{ project: job.project, uid, operation, payload: null, customMetadata: null, refusal: null },
+    mayCreateIndex: operation.kind === 'index-create',
+    ...options,
+  })
+  if (outcome.kind !== 'appended') {
+    if (options.payload) await journal.discard(options.payload).catch(() => undefined)
+    const cause = outcome.kind === 'unavailable' ? outcome.cause : undefined
+    throw new Error(cause === undefined ? 'no node takes what is restored' : 'the journal takes no writes', { cause })
+  }
+  if (uid !== null && job.made !== null && outcome.index !== job.made) {
+    throw new JobFailure(`the index \`${job.workUid}\` was deleted or renamed meanwhile`)
+  }
+}
+
+/** Until every change that was brought has ended well. */
+async function catchUp(context: Context): Promise<void> {
+  const { job, history, clock, signal, keep } = context
+  assert(job.made !== null, 'an index was made')
+  const head = (await history.past(job.made))?.head ?? 0
+  for (;;) {
+    const past = await history.past(job.made)
+    if (past === undefined || past.isGone) throw new JobFailure(`the index \`${job.workUid}\` was deleted meanwhile`)
+    if (past.completed >= head) break
+    await clock.sleep(pollMs, signal)
+    if (context.job.wish !== null) return
+  }
+  const failure = await history.firstFailure(job.made)
+  if (failure !== undefined) throw new JobFailure(`task ${failure.task} of what was brought failed: ${failure.message}`)
+  await keep({ state: job.workUid === job.target ? 'done' : 'switching', failure: null })
+}
+
+/** The index that writes see under a name. */
+async function holderOf({ journal, job }: Context, uid: string): Promise<IndexId | undefined> {
+  return (await journal.writeState(job.project, uid))?.index
+}
+
+async function switchNames(context: Context): Promise<void> {
+  const { job, keep, clock } = context
+  const holder = await holderOf(context, job.target)
+  if (holder !== job.made) {
+    if (holder !== undefined && holder !== job.replaced) {
+      throw new JobFailure(`\`${job.target}\` is another index than when the restore began`)
+    }
+    await exchange(context, holder === undefined)
+  }
+  await untilRead(context, job.made)
+  await keep({ state: 'keeping_back', keepUntil: clock.now() + job.keepMs, failure: null })
+}
+
+/** The names change hands in the transaction that ends the change. */
+async function exchange(context: Context, isFree: boolean): Promise<void> {
+  const { workUid, target } = context.job
+  if (isFree) return appendTo(context, { kind: 'index-update', primaryKey: null, uid: target })
+  const swaps = [{ indexes: [workUid, target] as const, rename: false }]
+  return appendTo(context, { kind: 'index-swap', swaps }, {}, null)
+}
+
+/** Until reads find that index under the target's name. */
+async function untilRead({ job, catalogue, clock, signal }: Context, wanted: IndexId | null): Promise<void> {
+  for (;;) {
+    const { indexes } = await catalogue.snapshot()
+    if (indexes.some((one) => one.project === job.project && one.uid === job.target && one.id === wanted)) return
+    await clock.sleep(pollMs, signal)
+  }
+}
+
+async function close(context: Context): Promise<void> {
+  const { job, keep } = context
+  // Only the very index that was there before, and only under the name that it has from us.
+  if (job.replaced !== null && (await holderOf(context, job.workUid)) === job.replaced) {
+    await appendTo({ ...context, job: { ...job, made: job.replaced } }, { kind: 'index-delete' })
+  }
+  await keep({ state: 'done' })
+}
+
+async function undo(context: Context): Promise<void> {
+  const { job, keep } = context
+  if (job.replaced === null) throw new JobFailure('nothing was there before')
+  const [holder, other] = [await holderOf(context, job.target), await holderOf(context, job.workUid)]
+  if (holder !== job.replaced) {
+    if (holder !== job.made || other !== job.replaced) {
+      throw new JobFailure(`\`${job.target}\` and \`${job.workUid}\` are not what the restore left`)
+    }
+    await exchange(context, false)
+  }
+  await untilRead(context, job.replaced)
+  await keep({ state: 'clearing', outcome: 'undone' })
+}
+
+/** What was made goes. */
+async function clear(context: Context): Promise<void> {
+  const { job, keep } = context
+  if (job.made !== null && (await holderOf(context, job.workUid)) === job.made) {
+    await appendTo(context, { kind: 'index-delete' })
+  }
+  await keep({ state: job.outcome ?? 'failed' })
+}
