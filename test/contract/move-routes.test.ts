@@ -1,44 +1,38 @@
+/** What operators ask of moves over HTTP. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createMoveOrders } from '../control/move-orders.ts'
-import { openMemoryStore } from '../journal/open-memory-store.ts'
-import { systemClock } from '../lib/clock.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { seededRandom } from '../lib/random.ts'
-import { answerMoves } from './move-routes.ts'
+import { createMoveOrders } from '../../src/control/move-orders.ts'
+import { answerMoves } from '../../src/gateway/move-routes.ts'
+import { openMemoryStore } from '../../src/journal/open-memory-store.ts'
+import { systemClock } from '../../src/lib/clock.ts'
+import { isObject, type Json, type JsonObject } from '../../src/lib/json.ts'
+import { seededRandom } from '../../src/lib/random.ts'
+import { World } from './journal-world.ts'
 
 const drawn = { clock: systemClock, random: seededRandom(1) }
 
-/** Two projects, the first of which has an index `books` on one of two nodes. */
-async function start() {
+/** An index `books` on the first of two nodes. @param owners  projects that have one. */
+async function start(owners = 1) {
   const store = openMemoryStore(drawn)
-  const organisation = await store.catalogue.createOrganisation('Acme')
-  const [shop, other] = [
-    await store.catalogue.createProject({ organisation: organisation.id, name: 'shop' }),
-    await store.catalogue.createProject({ organisation: organisation.id, name: 'other' }),
-  ]
-  for (const id of ['n1', 'n2'])
-    await store.catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'local', key: null })
-  const create = (project: string, uid: string) =>
-    store.journal.append({
-      ...{ project, uid, operation: { kind: 'index-create', primaryKey: null }, customMetadata: null },
-      ...{ mayCreateIndex: true, refusal: null, payload: null },
-    })
-  await create(shop.id, 'books')
+  const world = await World.open(store)
+  const other = await store.catalogue.createProject({ organisation: world.project.organisation, name: 'other' })
+  const create = { kind: 'index-create', primaryKey: null } as const
+  for (const project of [world.project.id, other.id].slice(0, owners)) await world.append('books', create, { project })
+  await world.deliverAll()
+  await store.catalogue.putNode({ id: 'n2', engine: 'embedded', url: 'http://n2', region: 'local', key: null })
   const orders = createMoveOrders({ ...store, ...drawn })
-  const ask = async (method: string, path: string, body?: Json): Promise<{ status: number; body: JsonObject }> => {
+  return async (method: string, path: string, body?: Json): Promise<{ status: number; body: JsonObject }> => {
     const url = new URL(`http://operator/internal/moves${path}`)
     const reply = await answerMoves({ method, url, body: async () => body }, orders)
     assert.ok(reply !== undefined && isObject(reply.body))
     return { status: reply.status, body: reply.body }
   }
-  const [home] = (await store.catalogue.snapshot()).placements
-  const target = home?.node === 'n1' ? 'n2' : 'n1'
-  return { ask, create, target, other }
 }
 
+const target = 'n2'
+
 test('an operator plans a move, opens it, follows it, and cancels it', async () => {
-  const { ask, target } = await start()
+  const ask = await start()
   const plan = await ask('POST', '', { index: 'books', to: target, dryRun: true })
   assert.deepEqual([plan.status, plan.body.target, plan.body.ahead], [200, target, 0])
   assert.deepEqual((await ask('GET', '')).body, { results: [] })
@@ -58,13 +52,13 @@ test('an operator plans a move, opens it, follows it, and cancels it', async () 
   assert.equal((await ask('POST', '/books/cancel')).body.wish, 'cancel')
   const { indexUid, step } = (await ask('GET', `/${opened.body.id}`)).body
   assert.deepEqual([indexUid, step], ['books', 'planned'])
-  const { results } = (await ask('GET', '?open=true&project=shop')).body
+  const { results } = (await ask('GET', '?open=true&project=books')).body
   assert.ok(Array.isArray(results) && results.length === 1)
   assert.deepEqual((await ask('GET', '?project=other')).body, { results: [] })
 })
 
 test('what cannot be done is refused in words, and nothing is left of it', async () => {
-  const { ask, create, target, other } = await start()
+  const ask = await start()
   const refusals: readonly (readonly [string, string, Json | undefined, number])[] = [
     ['GET', '/nothing', undefined, 404],
     ['GET', '/%zz', undefined, 400],
@@ -86,7 +80,11 @@ test('what cannot be done is refused in words, and nothing is left of it', async
     assert.equal(reply.status, status, `${method} ${path} ${JSON.stringify(body)}`)
     assert.equal(typeof reply.body.message, 'string')
   }
-  await create(other.id, 'books')
-  assert.equal((await ask('POST', '', { index: 'books', to: target })).status, 400)
   assert.deepEqual((await ask('GET', '')).body, { results: [] })
+})
+
+test('an index whose name several projects use is moved once it is said whose', async () => {
+  const ask = await start(2)
+  assert.equal((await ask('POST', '', { index: 'books', to: target })).status, 400)
+  assert.equal((await ask('POST', '', { index: 'books', to: target, project: 'other' })).status, 202)
 })
