@@ -87,7 +87,7 @@ function scheduleGatewayFaults({ scheduler, hardships, gateway, nodes, note, sto
     scheduler.after(hardships.integer(stormMs), () => {
       note(`the gateway is cut off from ${node}`)
       gateway.process.links.set(node, 'cut')
-      scheduler.after(spellMs, () => gateway.process.links.delete(node))
+      scheduler.after(spellMs, () => gateway.mend(node))
     })
   }
 }
@@ -137,7 +137,7 @@ function scheduleIllness({ scheduler, random, hardships, note, stormMs }: FaultO
 
 /** The storm is over. */
 export function endFaults({ nodes, workers, startWorker, gateway }: FaultOptions): void {
-  gateway?.process.mendLinks()
+  for (const node of nodes.keys()) gateway?.mend(node)
   for (const node of nodes.values()) {
     Object.assign(node, { troubleChance: 0, lieChance: 0, forgetChance: 0, slowness: 1, isPicky: false })
     if (node.isStopped) node.resume()

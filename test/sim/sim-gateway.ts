@@ -63,6 +63,8 @@ export class SimGateway {
   readonly #health: FleetHealth
   readonly #reader: ReplicaReader<string>
   #routes: Routes = { indexes: [], placements: [], takenAt: 0, completed: new Map() }
+  /** When it last reached a node again. */
+  #linkedSince = 0
   isOver = false
 
   constructor(deps: SimGatewayDeps) {
@@ -95,6 +97,11 @@ export class SimGateway {
   /** What it reads by; may be old. */
   get placements(): readonly Placement[] {
     return this.#routes.placements
+  }
+
+  /** It reaches the node again, if it did not. */
+  mend(node: string): void {
+    if (this.process.links.delete(node)) this.#linkedSince = this.#deps.scheduler.now
   }
 
   stop(): void {
@@ -178,7 +185,8 @@ export class SimGateway {
     sinceMs: number,
   ): boolean {
     const { nodes, faults } = this.#deps
-    if (faults.lostRequest + faults.lostReply + faults.late > 0 || this.process.links.size > 0) return false
+    if (faults.lostRequest + faults.lostReply > 0) return false
+    if (this.process.links.size > 0 || this.#linkedSince + recoveryMs >= sinceMs) return false
     const isWell = ({ node: id, physicalUid }: { readonly node: string; readonly physicalUid: string }) => {
       const node = nodes.get(id)!
       const isAnswering = node.isUp && !node.isStopped && node.slowness < 5
