@@ -33,6 +33,8 @@ export interface KeeperDeps
 /** P-35. A look takes longer than the pause between two only where many nodes are away. */
 const leaseMs = 15_000
 const pruneMs = 3_600_000
+const tellAgainMs = 3_600_000
+const toldMax = 10_000
 
 export function startFleetKeeper(deps: KeeperDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
@@ -52,8 +54,8 @@ class Keeper {
   readonly #acts: MachineActs
   readonly #loads
   readonly #healths: Healths = new Map()
-  /** What was said, so that it is said once: proposals and refusals by node. */
-  readonly #told = new Map<string, string>()
+  /** When proposals and refusals were said, which stay true for many looks. */
+  readonly #told = new Map<string, number>()
   #sampledAt = Number.NEGATIVE_INFINITY
   #prunedAt = Number.NEGATIVE_INFINITY
 
@@ -118,7 +120,7 @@ class Keeper {
         await scaleFleet(nodes, notes, standing?.scaledAt ?? null, {
           ...deps,
           scaling: rules.scaling,
-          tellOnce: (key, text) => this.#tellOnce(notes, null, key, text),
+          tellOnce: (kind, text) => this.#tellOnce(notes, null, kind, text),
         })
       }
     }
@@ -216,7 +218,7 @@ class Keeper {
       } else if (action.kind === 'refuse') {
         const wish = notes.machine(action.node)?.wish
         if (wish === 'restart' || wish === 'replace') notes.grant(action.node, wish)
-        this.#tellOnce(notes, action.node, 'refusal', action.reason, 'failure')
+        this.#tellOnce(notes, action.node, 'failure', action.reason)
       } else {
         this.#act(action, nodes, notes)
       }
@@ -299,10 +301,12 @@ class Keeper {
     return true
   }
 
-  #tellOnce(notes: FleetNotes, node: NodeId | null, key: string, text: string, kind = key): void {
-    const place = `${node ?? ''} ${key}`
-    if (this.#told.get(place) === text) return
-    this.#told.set(place, text)
+  #tellOnce(notes: FleetNotes, node: NodeId | null, kind: string, text: string): void {
+    // Figures change all the time.
+    const key = `${node ?? ''} ${kind} ${text.replace(/\d+/g, '0')}`
+    if (notes.now - (this.#told.get(key) ?? Number.NEGATIVE_INFINITY) < tellAgainMs) return
+    if (this.#told.size >= toldMax) this.#told.clear()
+    this.#told.set(key, notes.now)
     notes.tell(node, kind, text)
   }
 }

@@ -20,6 +20,7 @@ export interface ActOutcome {
 const actMsMax = 300_000
 
 export class MachineActs {
+  /** Until what came of them was taken, so that nothing else is decided in between. */
   readonly #running = new Map<NodeId, ActKind>()
   readonly #ended: ActOutcome[] = []
   readonly #work = new Set<Promise<void>>()
@@ -50,7 +51,6 @@ export class MachineActs {
         (error: unknown) => describeFailure(error),
       )
       .then((failure) => {
-        this.#running.delete(node)
         this.#ended.push({ node, kind, failure })
         this.#work.delete(work)
         limit.abort(new Error('done'))
@@ -61,7 +61,9 @@ export class MachineActs {
 
   /** Those that ended since the last call. */
   takeEnded(): readonly ActOutcome[] {
-    return this.#ended.splice(0)
+    const ended = this.#ended.splice(0)
+    for (const { node } of ended) this.#running.delete(node)
+    return ended
   }
 
   async settled(): Promise<void> {

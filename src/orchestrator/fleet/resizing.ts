@@ -18,7 +18,7 @@ export interface ResizingDeps extends OpenMoveDeps {
   readonly drivers: Drivers
   readonly scaling: ScaleRules
   readonly rules: { readonly mode: FleetMode }
-  readonly tellOnce: (key: string, text: string) => void
+  readonly tellOnce: (kind: string, text: string) => void
   readonly log: FleetLog
 }
 
