@@ -23,7 +23,7 @@ import { mayMix, settingsTurn } from './settings-turn.ts'
 import { finishedDetails } from './task-details.ts'
 import { troubleText } from './trouble-text.ts'
 import { projectWork, type WorkWaiter } from './work-waiter.ts'
-import type { IndexState } from './write-index.ts'
+import type { IndexState, ReplicaStanding } from './write-index.ts'
 
 export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): LaneJournal {
   const { state, memory, payloads, clock } = deps
@@ -98,13 +98,19 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       return found && laneOf(found.index, found.placement)
     },
     async read(id, after, limit, byteCountMax) {
-      const rows = state.indexes.get(id)?.changes.slice(after, after + limit) ?? []
+      const index = state.indexes.get(id)
+      const rows = index?.changes.slice(after, after + limit) ?? []
       const [first] = rows
-      if (first === undefined) return []
+      if (first === undefined || index === undefined) return []
       const base = first.bytesThrough - first.byteCount
+      let known: readonly ReplicaStanding[] | undefined
+      const standings = () => {
+        known ??= standingsOf(deps, index)
+        return known
+      }
       return rows
         .filter((row) => row === first || row.bytesThrough - base <= byteCountMax)
-        .map((row) => laneChangeOf(deps, row, state.indexes.get(id)))
+        .map((row) => laneChangeOf(row, index, standings))
     },
     lanesToAudit: async (node, after, limit) =>
       placed(node)
@@ -325,10 +331,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       wakeFinished(stored.project)
       return true
     },
-    async dropPayloads(finishedBefore, limit, goneBefore = Number.MAX_SAFE_INTEGER) {
+    async dropPayloads(finishedBefore, limit) {
       const isPassed = (change: StoredChange) => {
         const index = change.index === null ? undefined : state.indexes.get(change.index)
-        if (index?.state.isGone) return (index.changes.at(-1)?.finishedAt ?? 0) < goneBefore
+        if (index?.state.isGone) return true
         const slowest = Math.min(...(index?.placements.filter(({ isGone }) => !isGone) ?? []).map((one) => one.applied))
         return (change.finishedAt ?? 0) < finishedBefore && (change.position ?? 0) <= slowest
       }
@@ -398,22 +404,30 @@ function laneOf({ state }: StoredIndex, placement: StoredPlacement): LaneState {
   }
 }
 
-function laneChangeOf(deps: MemoryDependencies, stored: StoredChange, on: StoredIndex | undefined): LaneChange {
+/** @param standings  how the replicas stand, made where somebody asks: most changes need none. */
+function laneChangeOf(stored: StoredChange, on: StoredIndex, standings: () => readonly ReplicaStanding[]): LaneChange {
   const change = changeOf(stored)
   const { index, position, operation, status, refusal, finishedAt } = change
-  assert(index !== null && position !== null && on !== undefined, 'a change in a lane has a position')
-  const placements = on.placements.filter(({ isGone, generation }) => !isGone && generation === on.state.generation)
+  assert(index !== null && position !== null, 'a change in a lane has a position')
+  const resolvers = () =>
+    resolversOf(on.placements.filter(({ isGone, generation }) => !isGone && generation === on.state.generation))
   const isTurning =
     operation.kind === 'settings' && status !== 'canceled' && refusal === null && on.state.spread !== null
   const terms = { isOver: finishedAt !== null, mayMix: mayMix(on.state) }
-  const turning = standingsOf(deps, on).filter(({ isCurrent }) => terms.isOver || isCurrent)
+  const turn = () =>
+    settingsTurn(
+      standings().filter(({ isCurrent }) => terms.isOver || isCurrent),
+      position,
+      on.reports.get(position) ?? [],
+      terms,
+    )
   return {
     change: { ...change, index, position },
     settings: stored.deliver,
     primaryKey: stored.primaryKey,
     partials: on.partials.get(position) ?? [],
-    ...(on.state.spread !== null && isUnresolved(change) ? { resolvers: resolversOf(placements) } : {}),
-    ...(isTurning ? { turn: settingsTurn(turning, position, on.reports.get(position) ?? [], terms) } : {}),
+    ...(on.state.spread !== null && isUnresolved(change) ? { resolvers: resolvers() } : {}),
+    ...(isTurning ? { turn: turn() } : {}),
   }
 }
 
