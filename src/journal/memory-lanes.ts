@@ -331,10 +331,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       wakeFinished(stored.project)
       return true
     },
-    async dropPayloads(finishedBefore, limit) {
+    async dropPayloads(finishedBefore, limit, goneBefore = Number.MAX_SAFE_INTEGER) {
       const isPassed = (change: StoredChange) => {
         const index = change.index === null ? undefined : state.indexes.get(change.index)
-        if (index?.state.isGone) return true
+        if (index?.state.isGone) return (index.changes.at(-1)?.finishedAt ?? 0) < goneBefore
         const slowest = Math.min(...(index?.placements.filter(({ isGone }) => !isGone) ?? []).map((one) => one.applied))
         return (change.finishedAt ?? 0) < finishedBefore && (change.position ?? 0) <= slowest
       }
