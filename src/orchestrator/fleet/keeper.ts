@@ -56,6 +56,7 @@ class Keeper {
   readonly #healths: Healths = new Map()
   /** When proposals and refusals were said, which stay true for many looks. */
   readonly #told = new Map<string, number>()
+  readonly #crowded = new Set<NodeId>()
   #sampledAt = Number.NEGATIVE_INFINITY
   #prunedAt = Number.NEGATIVE_INFINITY
 
@@ -120,6 +121,7 @@ class Keeper {
         await scaleFleet(nodes, notes, standing?.scaledAt ?? null, {
           ...deps,
           scaling: rules.scaling,
+          crowded: this.#crowded,
           tellOnce: (kind, text) => this.#tellOnce(notes, null, kind, text),
         })
       }

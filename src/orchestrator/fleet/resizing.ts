@@ -18,6 +18,8 @@ export interface ResizingDeps extends OpenMoveDeps {
   readonly drivers: Drivers
   readonly scaling: ScaleRules
   readonly rules: { readonly mode: FleetMode }
+  /** Nodes of which nothing fits on the others; kept from look to look. */
+  readonly crowded: Set<NodeId>
   readonly tellOnce: (kind: string, text: string) => void
   readonly log: FleetLog
 }
@@ -43,9 +45,20 @@ export async function scaleFleet(
     const machine = machines.find(({ node }) => node === id)
     const isOurs = machine !== undefined && drivers.of(machine.driver)?.can.destroy === true
     const isActive = state === 'active' && machine?.life === 'active'
-    return { id, engine, region, group, isActive, isOurs, samples: samples.filter(({ node }) => node === id) }
+    const isCrowded = deps.crowded.has(id)
+    return {
+      id,
+      engine,
+      region,
+      group,
+      isActive,
+      isOurs,
+      isCrowded,
+      samples: samples.filter(({ node }) => node === id),
+    }
   })
   const maker = drivers.maker
+  deps.crowded.clear()
   const intents = scaling(
     {
       nodes: loaded,
@@ -131,6 +144,7 @@ async function relieve(
   const chosen = chooseBurden(burdens, { node: dataOf(node), target: dataOf(target) }, targetMax)
   const leaver = leavers.find(({ index }) => index === chosen?.index)
   if (leaver === undefined) {
+    if (chooseBurden(burdens, { node: dataOf(node), target: 0 }, targetMax) !== undefined) deps.crowded.add(node)
     deps.tellOnce('proposal', `nothing of ${node} would be better off on ${target}: ${reason}`)
     return
   }

@@ -31,7 +31,17 @@ function node(id: string, dataBytes: number, others: Partial<LoadedNode> = {}, a
   const samples = Array.from({ length: 91 }, (_, age) => {
     return { ...nothing, node: id, at: at - (90 - age) * minute, dataBytes }
   })
-  return { id, engine: 'embedded', region: 'local', group: 0, isActive: true, isOurs: true, samples, ...others }
+  return {
+    id,
+    engine: 'embedded',
+    region: 'local',
+    group: 0,
+    isActive: true,
+    isOurs: true,
+    isCrowded: false,
+    samples,
+    ...others,
+  }
 }
 const fleet = (nodes: readonly LoadedNode[], others: Partial<LoadedFleet> = {}): LoadedFleet => {
   return { nodes, coming: [], canCreate: true, scaledAt: null, isDraining: false, ...others }
@@ -52,6 +62,7 @@ test('a hot node gives to one that has room, and only where none has is there a 
   assert.deepEqual(intents([node('n1', 1_200), node('n2', 800)]), [{ kind: 'add', like: 'n1' }])
   assert.deepEqual(intents([node('n1', 1_200), node('n2', 1_300)]), [{ kind: 'add', like: 'n1' }], 'one, not two')
   assert.deepEqual(intents([node('n1', 1_200), node('n2', 0, { group: 1 })]), [{ kind: 'add', like: 'n1' }])
+  assert.deepEqual(intents([node('n1', 1_200, { isCrowded: true }), node('n2', 600)]), [{ kind: 'add', like: 'n1' }])
   assert.deepEqual(intents([node('n1', 1_200)], { coming: [{ region: 'local', group: 0 }] }), [])
   assert.deepEqual(intents([node('n1', 1_200)], { scaledAt: now - minute }), [])
 })

@@ -42,6 +42,8 @@ export interface LoadedNode {
   readonly isActive: boolean
   /** Its machine was made by a driver, which can take it back. */
   readonly isOurs: boolean
+  /** Nothing of it fits on those that are there, and something would on an empty one. */
+  readonly isCrowded: boolean
   /** Newest last. */
   readonly samples: readonly NodeSample[]
 }
@@ -83,7 +85,7 @@ export function scaling(fleet: LoadedFleet, rules: ScaleRules, now: number): rea
     const share = Math.round(usage.ratio * 100)
     const reason = `${usage.what} has been at ${share} % of its limit for ${Math.round(rules.hotMs / 1000)} s`
     const peers = active.filter((peer) => peer.id !== node.id && isPeer(peer, node))
-    const target = roomiest(peers, rules, filled)
+    const target = node.isCrowded ? undefined : roomiest(peers, rules, filled)
     if (target !== undefined) {
       filled.add(target)
       return [{ kind: 'relieve', node: node.id, target, reason }]
