@@ -63,9 +63,12 @@ export class Traffic {
     await this.settled()
   }
 
-  /** Two writers and two readers until `signal` is aborted. @param indexes  which of them; default all. */
-  async run(random: () => Random, signal: AbortSignal, indexes = this.#indexes): Promise<void> {
-    const loops = [1, 2].flatMap(() => [
+  /**
+   * Writers and as many readers until `signal` is aborted.
+   * @param indexes  which of them; default all.
+   */
+  async run(random: () => Random, signal: AbortSignal, indexes = this.#indexes, writers = 2): Promise<void> {
+    const loops = Array.from({ length: writers }).flatMap(() => [
       this.#writes(random(), signal, indexes),
       this.#searches(random(), signal, indexes),
     ])
