@@ -16,7 +16,7 @@ export type GatePlace = MoveStep | 'begin'
 
 /** Tells our locks from those of others. */
 const lockClass = 7_701
-const reachedMsMax = 60_000
+const reachedMsMax = 180_000
 
 const install = `
 create table move_gates (number serial primary key, index_id uuid not null, place text not null);
@@ -42,6 +42,7 @@ create trigger hold_replica before update on placements for each row execute fun
 export class MoveGates {
   readonly #fleet: Fleet
   #client: pg.Client
+  #last: Promise<unknown> = Promise.resolve()
 
   private constructor(fleet: Fleet, client: pg.Client) {
     this.#fleet = fleet
@@ -54,17 +55,24 @@ export class MoveGates {
     return new MoveGates(fleet, client)
   }
 
+  /** One after the other: a connection answers one question at a time. */
+  #ask<Row extends pg.QueryResultRow>(text: string, values: unknown[]): Promise<pg.QueryResult<Row>> {
+    const asked = this.#last.then(() => this.#client.query<Row>(text, values))
+    this.#last = asked.catch(() => undefined)
+    return asked
+  }
+
   /** Answers the gate's number. */
   async close(index: IndexId, place: GatePlace): Promise<number> {
     const text = 'insert into move_gates (index_id, place) values ($1, $2) returning number'
-    const { rows } = await this.#client.query<{ number: number }>(text, [index, place])
+    const { rows } = await this.#ask<{ number: number }>(text, [index, place])
     const { number } = rows[0]!
-    await this.#client.query('select pg_advisory_lock($1, $2)', [lockClass, number])
+    await this.#ask('select pg_advisory_lock($1, $2)', [lockClass, number])
     return number
   }
 
   async #isReached(number: number): Promise<boolean> {
-    const { rowCount } = await this.#client.query(
+    const { rowCount } = await this.#ask(
       "select from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and not granted",
       [lockClass, number],
     )
@@ -74,22 +82,30 @@ export class MoveGates {
   /** Waits until somebody stands at the gate. */
   async reached(number: number): Promise<void> {
     for (const deadline = performance.now() + reachedMsMax; !(await this.#isReached(number)); ) {
-      assert.ok(performance.now() < deadline, `nobody comes to gate ${number}:\n${this.#fleet.output}`)
+      if (performance.now() > deadline) assert.fail(`nobody comes to gate ${number}:\n${await this.#report()}`)
       await pause(20)
     }
   }
 
+  async #report(): Promise<string> {
+    const moves = await this.#fleet.store.moves.list({}, 100)
+    const steps = moves.map(({ index, step, wish, failure, progress }) =>
+      JSON.stringify({ index, step, wish, failure, progress }),
+    )
+    return `${steps.join('\n')}\n${this.#fleet.output}`
+  }
+
   /** Lets whoever stands there go on, and everybody from now on. */
   async open(number: number): Promise<void> {
-    await this.#client.query('delete from move_gates where number = $1', [number])
-    await this.#client.query('select pg_advisory_unlock($1, $2)', [lockClass, number])
+    await this.#ask('delete from move_gates where number = $1', [number])
+    await this.#ask('select pg_advisory_unlock($1, $2)', [lockClass, number])
   }
 
   /** Lets whoever stands there go on, and holds the next one. */
   async pass(number: number): Promise<void> {
-    await this.#client.query('select pg_advisory_unlock($1, $2)', [lockClass, number])
+    await this.#ask('select pg_advisory_unlock($1, $2)', [lockClass, number])
     // Granted when the transaction that went on has ended.
-    await this.#client.query('select pg_advisory_lock($1, $2)', [lockClass, number])
+    await this.#ask('select pg_advisory_lock($1, $2)', [lockClass, number])
   }
 
   /** After a crash of the database, which let everybody go on. */

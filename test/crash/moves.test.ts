@@ -52,7 +52,7 @@ const cases: readonly Case[] = [
 const keepMs = 3_600_000
 /** How long a node that was killed is away at least. */
 const awayMs = 1_000
-const endedMsMax = 120_000
+const endedMsMax = 240_000
 const [source, target] = ['search-0', 'search-1']
 const uidOf = (victim: Victim, { step }: Case): string => `${victim}-${step}`
 const indexes = victims.flatMap((victim) => cases.map((one) => uidOf(victim, one)))
@@ -90,8 +90,11 @@ for (const victim of victims) {
   test(`kill -9 of ${victim} at every step of a move (MOVES_SEED=${seed})`, async (t) => {
     const own = cases.map((one) => uidOf(victim, one))
     const stop = new AbortController()
-    const running = traffic.run(nextRandom, stop.signal, own)
-    const held = await Promise.all(cases.map((one) => hold(uidOf(victim, one), one)))
+    const running = traffic.run(nextRandom, stop.signal, own, 1)
+    // A move that is held at the end of `planned` holds its nodes, which others need to begin: it comes last.
+    const [planned, ...others] = cases
+    const later = await Promise.all(others.map((one) => hold(uidOf(victim, one), one)))
+    const held = [await hold(uidOf(victim, planned!), planned!), ...later]
     await strike(victim, async () => {
       for (const { open } of held) await open()
     })

@@ -67,7 +67,8 @@ export class SnapshotFolder {
 
   async list(): Promise<readonly StoredSnapshot[]> {
     const names = (await readdir(this.path)).filter((name) => name.endsWith(ending)).sort()
-    return Promise.all(names.map((name) => this.find(name)))
+    const found = await Promise.all(names.map((name) => this.findWhole(name)))
+    return found.filter((file) => file !== undefined)
   }
 
   /** @throws ApiError `not_found`. */
@@ -77,9 +78,14 @@ export class SnapshotFolder {
     return { name, byteCount, header }
   }
 
-  /** `undefined` = there is no such file. */
+  /** `undefined` = there is no such file: it may be removed while others are looked at. */
   async findWhole(name: string): Promise<StoredSnapshot | undefined> {
-    return (await stat(this.#file(name)).catch(() => undefined)) && this.find(name)
+    try {
+      return await this.find(name)
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 'not_found') return undefined
+      throw error
+    }
   }
 
   /** Bytes `start` to `end` of the file, the end included. @throws ApiError `not_found`. */
