@@ -2,6 +2,7 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Node, NodeId } from '../store/catalogue.ts'
 import type { Holdings, LaneSight } from '../store/fleet.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { MemoryState } from './memory-state.ts'
 
 interface SightDeps {
@@ -25,10 +26,33 @@ export function laneSights({ state, memory, clock }: SightDeps): ReadonlyMap<Nod
   )
 }
 
-/** Payloads in memory are kept as long as their index, so that everything can be built again. */
 export function holdingsOf(state: MemoryState, node: NodeId): Holdings {
-  const held = [...state.indexes.values()]
-    .flatMap(({ placements }) => placements)
-    .filter((placement) => placement.node === node && !placement.isGone)
-  return { replicas: held.length, filling: held.filter(({ state: at }) => at === 'filling').length, irreplaceable: 0 }
+  const indexes = [...state.indexes.values()]
+  const held = indexes.flatMap((index) =>
+    index.placements
+      .filter((placement) => placement.node === node && !placement.isGone)
+      .map((placement) => ({ index, placement })),
+  )
+  const isIrreplaceable = ({ index, placement }: (typeof held)[number]) => {
+    const isWhole = index.changes.every(
+      ({ status, byteCount, payload, resolution }) =>
+        status !== 'succeeded' || byteCount === 0 || payload !== null || resolution !== null,
+    )
+    if (isWhole) return false
+    const others = index.placements.filter(
+      (one) =>
+        one.node !== node &&
+        !one.isGone &&
+        one.generation === placement.generation &&
+        isRead(one) &&
+        !state.silent.has(one.node),
+    )
+    const covered = new Set(others.flatMap(({ shards }) => shards))
+    return placement.shards.some((shard) => !covered.has(shard))
+  }
+  return {
+    replicas: held.length,
+    filling: held.filter(({ placement }) => placement.state === 'filling').length,
+    irreplaceable: held.filter(isIrreplaceable).length,
+  }
 }

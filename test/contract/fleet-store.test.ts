@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Machine, NodeSample } from '../../src/store/fleet.ts'
+import { World } from './journal-world.ts'
 import { memorySource, postgresSource, standingClock } from './stores.ts'
 
 const leaseMs = 60_000
@@ -96,5 +97,15 @@ for (const source of [memorySource(), await postgresSource()]) {
     await store.laneJournal.noteSilence(lease, true)
     const sight = (await store.fleet.lanes()).get('n1')
     assert.deepEqual([sight?.isHeld, sight?.marker, sight?.silentSince !== null], [true, 'marker', true])
+  })
+
+  test(`${name}a disk cannot be replaced when parts of the journal were dropped and nobody else holds what is on it`, async () => {
+    const world = await World.open(await source.open(3))
+    const { fleet, laneJournal } = world.store
+    const { index } = await world.put('a')
+    await world.deliver(index)
+    assert.deepEqual(await fleet.holdings('n1'), { replicas: 1, filling: 0, irreplaceable: 0 })
+    assert.equal(await laneJournal.dropPayloads(Number.MAX_SAFE_INTEGER, 10), 1)
+    assert.equal((await fleet.holdings('n1')).irreplaceable, 1)
   })
 }
