@@ -184,9 +184,7 @@ export function exitOf(error: unknown): ExitName | undefined {
     return 'portInUse'
   }
   if (error instanceof EngineUnavailable || error instanceof ChildFailed) return 'engineUnavailable'
-  const isStore = [StoreUnavailable, PostgresUnusable, SchemaTooNew, WrongSealingKey].some(
-    (kind) => error instanceof kind,
-  )
-  if (isStore) return 'storeUnavailable'
+  if (error instanceof WrongSealingKey) return 'wrongSealingKey'
+  if ([StoreUnavailable, PostgresUnusable, SchemaTooNew].some((kind) => error instanceof kind)) return 'storeUnavailable'
   return undefined
 }

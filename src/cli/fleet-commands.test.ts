@@ -99,9 +99,9 @@ test('a spread index shows on which nodes its shards are', async () => {
 })
 
 test('what is not there, or cannot be, has an exit code of its own', async () => {
-  assert.equal((await flapjack('index', 'show', 'nothing')).code, 3)
-  assert.equal((await flapjack('node', 'show', 'nothing')).code, 3)
-  assert.equal((await flapjack('index', 'list', '--project', 'nothing')).code, 3)
+  assert.equal((await flapjack('index', 'show', 'nothing')).code, 8)
+  assert.equal((await flapjack('node', 'show', 'nothing')).code, 8)
+  assert.equal((await flapjack('index', 'list', '--project', 'nothing')).code, 8)
   assert.equal((await flapjack('index', 'create', 'a b')).code, 2)
   assert.equal((await flapjack('index', 'create', 'a', '--shards', '0')).code, 2)
   assert.equal((await flapjack('index', 'create', 'a', '--no-exact-ties')).code, 2)
@@ -140,7 +140,7 @@ test('a move is planned, begun once, steered and refused where it cannot be', as
   const cancelled = await flapjack('move', 'cancel', String(begun.answer.id))
   assert(isObject(cancelled.answer))
   assert.deepEqual([cancelled.answer.wish, cancelled.answer.isPaused], ['cancel', false])
-  assert.equal((await flapjack('move', 'show', 'nothing')).code, 3)
+  assert.equal((await flapjack('move', 'show', 'nothing')).code, 8)
 })
 
 test('shards are written as ranges', () => {

@@ -28,7 +28,7 @@ export function placementsByIndex({ placements }: CatalogueSnapshot): ReadonlyMa
   return byIndex
 }
 
-/** @throws CommandFailed with exit code 3. */
+/** @throws CommandFailed with exit code 8. */
 export async function indexView(
   { catalogue, laneJournal }: { readonly catalogue: Catalogue; readonly laneJournal: Pick<LaneJournal, 'laneOn'> },
   project: Project,

@@ -158,7 +158,7 @@ async function showProject({ config, terminal, programs }: CommandContext, nameO
   })
 }
 
-/** @throws CommandFailed with exit code 3. */
+/** @throws CommandFailed with exit code 8. */
 export async function requireProject(catalogue: Pick<Catalogue, 'findProject'>, nameOrRef: string): Promise<Project> {
   const project = await catalogue.findProject(nameOrRef)
   if (project?.state === 'unreadable') {

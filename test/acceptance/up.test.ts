@@ -71,11 +71,11 @@ test('an unknown command or option ends with exit code 2, and --help with 0 and 
   assert(help.stdout.includes('Examples:'), help.stdout)
 })
 
-test('commands say that nothing runs in a folder, with exit code 3', async () => {
+test('commands say that nothing runs in a folder, with exit code 8', async () => {
   const nowhere = join(folder, 'nothing-here')
   for (const command of [['status'], ['project', 'list'], ['key', 'list', 'default']]) {
     const { code, stdout } = await runFlapjack([...command, '--json', '--data-dir', nowhere])
-    assert.equal(code, 3, command.join(' '))
+    assert.equal(code, 8, command.join(' '))
     assert.equal(JSON.parse(stdout).error.code, 'notFound')
   }
 })
@@ -127,6 +127,10 @@ test('an access token and the state of a project made on the command line hold w
   // The sealing key is replaced under the running server.
   await flapjack.cli('secrets', 'rotate')
   assert.equal(await may(token), 200)
+  const wrong = { FLAPJACK_SEALING_KEY: '5e'.repeat(32) }
+  const refused = await runFlapjack(['key', 'create', 'default', '--preset', 'search', '--data-dir', folder], wrong)
+  assert.equal(refused.code, 3, refused.stderr)
+  assert.match(refused.stderr, /sealed under another key/)
   await flapjack.cli('token', 'revoke', 'default', '--all')
   await waitUntil(async () => (await may(token)) === 403)
   assert.equal(await may(key), 200)
