@@ -12,6 +12,7 @@ import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
 import { replicaId } from '../../topology/replica-id.ts'
 import { compareReplicas } from './comparison.ts'
 import {
+  answered,
   dropIndex,
   isWholeTake,
   MoveFailure,
@@ -170,11 +171,13 @@ async function handOver(context: StepContext): Promise<boolean> {
     return false
   }
   if (move.kind === 'copy') return true
-  const sources = sourcesOf(standing, move)
-  return withdraw(
-    context,
-    sources.flatMap(({ take, replica }) => (replica === undefined ? [] : [{ take, replica }])),
+  const sources = sourcesOf(standing, move).flatMap(({ take, replica }) =>
+    replica === undefined ? [] : [{ take, replica }],
   )
+  // It may have died since it was let in: then the old one goes on being read.
+  const isNext = sources.some(({ take, replica }) => !isWithdrawn(take, replica))
+  if (isNext && target !== undefined) await letGatewaysIn(context, target.node)
+  return withdraw(context, sources)
 }
 
 /** These are read no more: first no new read goes to them, then no gateway knows of them, then nobody waits for them. */
@@ -225,10 +228,14 @@ async function bringBack(context: StepContext, standing: IndexStanding): Promise
   return isBack
 }
 
-/** Whoever is routed to the node can read there. */
-export async function letGatewaysIn({ move, catalogue, credentials, signal }: StepContext, id: NodeId): Promise<void> {
+/** Whoever is routed to the node can read there. @throws when it does not answer. */
+export async function letGatewaysIn(
+  { move, catalogue, engineOf, credentials, signal }: StepContext,
+  id: NodeId,
+): Promise<void> {
   const node = (await catalogue.nodes()).find((one) => one.id === id)
   if (node === undefined) throw new Error(`node ${id} is not there`)
+  answered(`node ${id}`, await engineOf(node).health(signal))
   await credentials?.ensure(node, move.project, signal)
 }
 
