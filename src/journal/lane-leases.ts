@@ -28,7 +28,7 @@ export async function leaseNodes(
        ), wanted as (
          select node_id from expired
          union all select node_id from node_leases where owner = $1
-         union all select id from nodes n where not exists (select from node_leases l where l.node_id = n.id)
+         union all select id from nodes n where not exists (select from node_leases l where l.node_id = n.id) and not n.is_removed
        ), taken as (
          insert into node_leases as l (node_id, owner, epoch, until)
          select node_id, $1, 1, ${nowMs} + $2 from wanted order by node_id
@@ -39,7 +39,7 @@ export async function leaseNodes(
          where l.owner = excluded.owner or l.until <= ${nowMs}
          returning node_id, epoch
        )
-       select n.*, t.epoch from taken t join nodes n on n.id = t.node_id order by n.id`,
+       select n.*, t.epoch from taken t join nodes n on n.id = t.node_id where not n.is_removed order by n.id`,
       [worker, leaseMs],
     ),
   )

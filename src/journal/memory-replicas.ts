@@ -6,6 +6,7 @@ import { isRead } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import { editGenerations } from './memory-generations.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
+import { openMemoryLayouts } from './memory-layouts.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
 import type { ReplicaJournal } from './ports.ts'
@@ -28,6 +29,7 @@ export function openMemoryReplicas(
       ),
     )
   return {
+    ...openMemoryLayouts(deps),
     async standing(id) {
       const index = found(id)
       if (index === undefined) return undefined

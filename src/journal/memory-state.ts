@@ -6,6 +6,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { IndexId, NodeId, Placement, ProjectId } from '../store/catalogue.ts'
 import type { MemoryCatalogue, MemoryPlaces } from '../store/memory-catalogue.ts'
+import type { WantedPlace } from '../topology/index-layout.ts'
 import type { Change, PartialResolution } from './change.ts'
 import { type Ending, giveName, type NameGiven, swapRenamings, type TaskRenaming } from './completion.ts'
 import type { Report } from './joint-progress.ts'
@@ -46,6 +47,8 @@ export interface StoredPlacement extends Mutable<Omit<Placement, 'hasLeftovers'>
 export interface StoredIndex {
   readonly state: IndexState
   readonly placements: StoredPlacement[]
+  /** Absent = anywhere. */
+  wanted?: WantedPlace
   /** By position, from 1. */
   readonly changes: StoredChange[]
   /** What replicas say of changes that are not complete; by position. */

@@ -38,6 +38,16 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
       const index = state.indexes.get(id)
       return index && placesOf(index)
     },
+    holds: (node) =>
+      [...state.indexes.values()].some(({ placements }) => placements.some((one) => one.node === node && !one.isGone)),
+    forget: (node) => {
+      for (const { state: index, placements } of state.indexes.values()) {
+        const gone = placements.filter((one) => one.node === node && !one.isGone)
+        for (const placement of gone) placement.isGone = true
+        if (gone.length > 0) memory.record([{ entity: 'index', project: index.project, entityId: index.id }])
+      }
+      state.leases.delete(node)
+    },
   })
   let wakeNode: (node: NodeId) => void = () => undefined
   const waiter = openWorkWaiter(clock, (wake) => {

@@ -10,6 +10,7 @@ import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/task
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { Generation, IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
 import type { Leaver } from '../topology/drain-plan.ts'
+import type { IndexLayout, WantedPlace } from '../topology/index-layout.ts'
 import type { ReplicaId } from '../topology/replica-id.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
 import type { SettingsTurn } from './settings-turn.ts'
@@ -188,7 +189,20 @@ export interface IndexStanding {
   })[]
 }
 
-export interface ReplicaJournal {
+/** What an operator wants of an index; what is left out stays. */
+export interface WantedLayout extends Partial<WantedPlace> {
+  /** Of a spread index: copies of each shard in a group. */
+  readonly replicationFactor?: number
+}
+
+export interface LayoutJournal {
+  /** All indexes that can be read and have one generation, by id. Reads them all. */
+  layouts(): Promise<readonly IndexLayout[]>
+  /** Edits what is wanted, which moves nothing by itself. `false` = the index is deleted. */
+  want(index: IndexId, wanted: WantedLayout): Promise<boolean>
+}
+
+export interface ReplicaJournal extends LayoutJournal {
   /** `undefined` = the index is deleted. */
   standing(index: IndexId): Promise<IndexStanding | undefined>
   /**

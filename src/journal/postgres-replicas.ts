@@ -12,6 +12,7 @@ import { holding } from './lane-leases.ts'
 import { editReplica, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { IndexStanding, NodeLease, ReplicaJournal } from './ports.ts'
 import { editGenerations } from './postgres-generations.ts'
+import { openPostgresLayouts } from './postgres-layouts.ts'
 import { coolDownMs } from './replica-change.ts'
 
 export interface ReplicaDependencies extends ProgressDependencies {
@@ -23,6 +24,7 @@ export interface ReplicaDependencies extends ProgressDependencies {
 export function openPostgresReplicas(deps: ReplicaDependencies): ReplicaJournal {
   const { database, tell } = deps
   return {
+    ...openPostgresLayouts(database, () => tell({ finished: undefined, isCatalogueChanged: true, woken: [] })),
     standing: (index) => standing(database, index),
     async addReplica(index, node, shards) {
       const placement = await transact(database, (client) => addReplica(client, index, node, shards))

@@ -149,6 +149,10 @@ export interface Node {
   /** null = unknown. */
   readonly capacity: NodeCapacity | null
   readonly state: NodeState
+  /** Indexes that exist may come to it, and not only new ones. */
+  readonly takesExisting?: true
+  /** The node whose place it took: it is ranked for shards by that id. Absent = by its own. */
+  readonly seat?: NodeId
   /** The engine's own master key; sealed at rest. Null: it has none, or this process has no business with it (P-22). */
   readonly key: string | null
 }

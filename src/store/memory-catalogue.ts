@@ -1,6 +1,7 @@
 /** The catalogue in memory: the same promises as over PostgreSQL, without durability. */
 import { v7 as uuidV7 } from 'uuid'
 import type { ChatWorkspaces } from '../api/chat-workspace.ts'
+import { ApiError } from '../api/errors.ts'
 import { emptyNetwork, type Network } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -45,9 +46,20 @@ export interface MemoryCatalogueOptions {
   readonly random: Random
   readonly places: () => Iterable<MemoryPlaces>
   readonly placesOf: (index: string) => MemoryPlaces | undefined
+  /** Whether replicas lie on a node. */
+  readonly holds: (node: NodeId) => boolean
+  /** They lie there no more. */
+  readonly forget: (node: NodeId) => void
 }
 
-export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryCatalogueOptions): MemoryCatalogue {
+export function openMemoryCatalogue({
+  clock,
+  random,
+  places,
+  placesOf,
+  holds,
+  forget,
+}: MemoryCatalogueOptions): MemoryCatalogue {
   const organisations: Organisation[] = []
   const projects = new Map<ProjectId, Project>()
   const keys: ApiKey[] = []
@@ -55,6 +67,8 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
   const networks = new Map<ProjectId, Network>()
   const chats = new Map<string, ChatWorkspaces>()
   const nodes = new Map<NodeId, Node>()
+  /** Their ids are not used again. */
+  const removed = new Set<NodeId>()
   const events: CatalogueEvent[] = []
   const listeners = new Set<() => void>()
   const newId = () => uuidV7({ msecs: clock.now(), random: random.bytes(16) })
@@ -236,10 +250,35 @@ export function openMemoryCatalogue({ clock, random, places, placesOf }: MemoryC
     async putNode(node) {
       const known = nodes.get(node.id)
       const { group = known?.group ?? 0, capacity = known?.capacity ?? null } = node
-      const stored: Node = { ...node, group, capacity, state: known?.state ?? 'active' }
+      if (removed.has(node.id))
+        throw new ApiError('miroir_conflict', `There was a node \`${node.id}\`; its id is not used again.`)
+      const { id, engine, url, region, key } = node
+      const { takesExisting = node.takesExisting, seat = node.seat } = known ?? {}
+      const stored: Node = {
+        ...{ id, engine, url, region, key, group, capacity, state: known?.state ?? 'active' },
+        ...(takesExisting ? { takesExisting: true } : {}),
+        ...(seat === undefined ? {} : { seat }),
+      }
       nodes.set(node.id, stored)
       record([{ entity: 'node', project: null, entityId: node.id }])
       return stored
+    },
+    async letNodesTake(ids, takes) {
+      for (const id of ids) {
+        const { takesExisting, ...node } = nodes.get(id) ?? {}
+        if (!('id' in node) || (takesExisting ?? false) === takes) continue
+        nodes.set(id, { ...node, ...(takes ? { takesExisting: true } : {}) })
+        record([{ entity: 'node', project: null, entityId: id }])
+      }
+    },
+    async removeNode(id, isForced) {
+      if (!nodes.has(id)) return 'unknown'
+      if (holds(id) && !isForced) return 'holds'
+      nodes.delete(id)
+      removed.add(id)
+      forget(id)
+      record([{ entity: 'node', project: null, entityId: id }])
+      return 'removed'
     },
     async setNodeState(id, state) {
       const node = nodes.get(id)

@@ -11,6 +11,8 @@ export type NodeRow = Pick<
   'id' | 'engine' | 'url' | 'region' | 'state' | 'key_sealed' | 'capacity'
 > & {
   readonly replica_group: number
+  readonly takes_existing: boolean
+  readonly seat: string | null
 }
 
 /** `gateway` leaves out master keys (P-22). */
@@ -25,7 +27,8 @@ export function selectNodes(db: Db, view: NodeView) {
     or not exists (select 1 from placements p where p.node_id = nodes.id) then null else key_sealed end`
   return db
     .selectFrom('nodes')
-    .select(['id', 'engine', 'url', 'region', 'state', 'capacity', 'replica_group'])
+    .select(['id', 'engine', 'url', 'region', 'state', 'capacity', 'replica_group', 'takes_existing', 'seat'])
+    .where('is_removed', '=', false)
     .select(view === 'whole' ? 'key_sealed' : withheld.as('key_sealed'))
 }
 
@@ -50,5 +53,7 @@ export function decodeNode(sealing: Opener, row: NodeRow): Node {
     // Without its key nobody can talk to it.
     state: isReadable ? row.state : 'lost',
     key,
+    ...(row.takes_existing ? { takesExisting: true } : {}),
+    ...(row.seat === null ? {} : { seat: row.seat }),
   }
 }

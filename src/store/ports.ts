@@ -129,7 +129,17 @@ export interface Catalogue {
     readonly key: string | null
     readonly group?: number
     readonly capacity?: NodeCapacity | null
+    /** At first; default false. */
+    readonly takesExisting?: true
+    /** At first; default its own id. */
+    readonly seat?: NodeId
   }): Promise<Node>
+  letNodesTake(ids: readonly NodeId[], takes: boolean): Promise<void>
+  /**
+   * Forgets a node for good; its id is not used again. `holds` = replicas lie on it, and it stays; `isForced` forgets them with it,
+   * whatever becomes of their indexes.
+   */
+  removeNode(id: NodeId, isForced: boolean): Promise<'removed' | 'holds' | 'unknown'>
   /** `lost`: appends to indexes that live only there are refused (`no-quorum`). Unknown node: no-op. */
   setNodeState(id: NodeId, state: NodeState): Promise<void>
 }

@@ -1,6 +1,7 @@
 /** The catalogue over PostgreSQL. Every write records its events in its own transaction, then wakes the followers. */
 import type { PoolClient } from 'pg'
 import { v7 as uuidV7 } from 'uuid'
+import { ApiError } from '../api/errors.ts'
 import { emptyNetwork } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -368,18 +369,20 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
       }),
 
     async nodes() {
-      const rows = await reach(() => db.selectFrom('nodes').selectAll().orderBy('id').execute())
+      const rows = await reach(() =>
+        db.selectFrom('nodes').selectAll().where('is_removed', '=', false).orderBy('id').execute(),
+      )
       return rows.map((row) => decodeNode(sealing, row))
     },
-    putNode: ({ id, engine, url, region, key, group, capacity }) =>
+    putNode: ({ id, engine, url, region, key, group, capacity, takesExisting, seat = null }) =>
       edit(async (client) => {
         const { rows } = await client.query<NodeRow>(
-          `insert into nodes (id, engine, url, region, state, key_sealed, replica_group, capacity)
-           values ($1, $2, $3, $4, 'active', $5, coalesce($6::int, 0), $7::text)
+          `insert into nodes (id, engine, url, region, state, key_sealed, replica_group, capacity, takes_existing, seat)
+           values ($1, $2, $3, $4, 'active', $5, coalesce($6::int, 0), $7::text, $8, $9)
            on conflict (id) do update set
              engine = excluded.engine, url = excluded.url, region = excluded.region, key_sealed = excluded.key_sealed,
              replica_group = coalesce($6::int, nodes.replica_group), capacity = coalesce($7::text, nodes.capacity)
-           returning *`,
+           where not nodes.is_removed returning *`,
           [
             id,
             engine,
@@ -388,11 +391,46 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
             key === null ? null : sealing.ofInstallation.seal(key, nodeKeyContext(id)),
             group ?? null,
             capacity === undefined || capacity === null ? null : JSON.stringify(capacity),
+            ...[takesExisting === true, seat],
           ],
         )
-        assert(rows[0] !== undefined, 'an upsert answers its row')
+        if (rows[0] === undefined)
+          throw new ApiError('miroir_conflict', `There was a node \`${id}\`; its id is not used again.`)
         const node: Node = decodeNode(sealing, rows[0])
         return { result: node, events: [{ entity: 'node', project: null, entityId: id }] }
+      }),
+    letNodesTake: (ids, takes) =>
+      edit(async (client) => {
+        const { rows } = await client.query<{ id: string }>(
+          'update nodes set takes_existing = $2 where id = any($1::text[]) and takes_existing <> $2 returning id',
+          [ids, takes],
+        )
+        return {
+          result: undefined,
+          events: rows.map(({ id }) => ({ entity: 'node' as const, project: null, entityId: id })),
+        }
+      }),
+    removeNode: (id, isForced) =>
+      edit(async (client) => {
+        const { rows } = await client.query<{ is_removed: boolean }>(
+          'select is_removed from nodes where id = $1 for no key update',
+          [id],
+        )
+        const { rows: held } = await client.query<{ index_id: string; project_id: string }>(
+          `select p.index_id, i.project_id from placements p join indexes i on i.id = p.index_id
+           where p.node_id = $1 and not p.is_gone`,
+          [id],
+        )
+        if (rows[0]?.is_removed !== false) return { result: 'unknown', events: [] }
+        if (held.length > 0 && !isForced) return { result: 'holds', events: [] }
+        await client.query('update placements set is_gone = true where node_id = $1 and not is_gone', [id])
+        await client.query("update nodes set is_removed = true, state = 'lost', index_count = 0 where id = $1", [id])
+        await client.query('delete from node_leases where node_id = $1', [id])
+        const gone = { entity: 'node' as const, project: null, entityId: id }
+        const indexes = held.map(({ index_id, project_id }) => {
+          return { entity: 'index' as const, project: project_id, entityId: index_id }
+        })
+        return { result: 'removed', events: [gone, ...indexes] }
       }),
     setNodeState: (id, state) =>
       edit(async (client) => {

@@ -73,6 +73,10 @@ export interface Tables {
     /** Since when it does not answer its dispatcher; null = it does. */
     silent_since: number | null
     index_count: Generated<number>
+    takes_existing: Generated<boolean>
+    /** null = its own id. */
+    seat: string | null
+    is_removed: Generated<boolean>
     marker: string | null
     since_epoch: Generated<number>
   }
@@ -170,6 +174,8 @@ export interface Tables {
     is_gone: boolean
     /** JSON; null = plain. Of the generation that is read. */
     spread: string | null
+    /** JSON: where operators want it; null = anywhere. */
+    wanted: string | null
     /** The one that is read. */
     generation: Generated<number>
     /** JSON, a `Generation`: the one that stands beside it, being filled or kept for the way back; null = none. */

@@ -244,6 +244,8 @@ export class SimStore {
       replicas: {
         standing: (index) => commit(() => replicas.standing(index)),
         addReplica: (index, node, shards) => commit(() => replicas.addReplica(index, node, shards)),
+        layouts: () => commit(() => replicas.layouts()),
+        want: (index, wanted) => commit(() => replicas.want(index, wanted)),
         leavers: (node, limit) => commit(() => replicas.leavers(node, limit)),
         loads: () => commit(() => replicas.loads()),
         changeGeneration: (index, change) =>

@@ -24,6 +24,7 @@ import { generations } from './0022-generations.ts'
 import { partialMoves } from './0023-partial-moves.ts'
 import { replicaChecks } from './0024-replica-checks.ts'
 import { backups } from './0025-backups.ts'
+import { wantedPlaces } from './0026-wanted-places.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -58,4 +59,5 @@ export const migrations: readonly Migration[] = [
   partialMoves,
   replicaChecks,
   backups,
+  wantedPlaces,
 ]
