@@ -78,8 +78,7 @@ export async function compareSides(
   primaryKey: string | null,
   onPage: (compared: number) => Promise<void>,
 ): Promise<Comparison> {
-  const [here, there] = [await source.settings(), await target.settings()]
-  const settingsDiffer = here !== null && there !== null && here !== there
+  const settingsDiffer = await haveOtherSettings(source, target)
   if (primaryKey === null) return { documents: 0, differing: [], settingsDiffer, unsettled: 0 }
   const pair: Pair = { source, target, primaryKey }
   const ids = [...new Set([...(await source.ids()), ...(await target.ids())])]
@@ -106,6 +105,22 @@ export async function compareSides(
     settingsDiffer,
     unsettled: suspects.length,
   }
+}
+
+/** In the order that decides, as for documents. Settings that change at every look are left to the lanes. */
+async function haveOtherSettings(source: Side, target: Side): Promise<boolean> {
+  let here = await source.settings()
+  if (here === null || here === (await target.settings())) return false
+  for (let round = 0; round < roundsMax; round += 1) {
+    await target.holdsHead()
+    const there = await target.settings()
+    await source.holdsHead()
+    const after = await source.settings()
+    if (after === there) return false
+    if (after === here) return there !== null
+    here = after
+  }
+  return false
 }
 
 interface Pair {

@@ -57,7 +57,7 @@ export async function planReshard(deps: OpenReshardDeps, order: ReshardOrder): P
   const loads = await replicas.loads()
   const rooms = (await catalogue.nodes())
     .filter(({ state }) => state === 'active')
-    .map(({ id, group }) => ({ id, group, load: loads.get(id) ?? 0 }))
+    .map(({ id, group, seat }) => ({ id, group, seat, load: loads.get(id) ?? 0 }))
     .sort((a, b) => (a.id < b.id ? -1 : 1))
   const places = placesFor(rooms, spread)
   if (places.length === 0) return { refusal: 'no node takes indexes; `flapjack node list`' }

@@ -106,12 +106,11 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
 /** Documents as clients see them, in the order of the index. */
 async function inOrder(
   { catalogue, signal, move }: StepContext,
-  { index, project, uid, primaryKey, spread }: IndexStanding,
+  { uid, primaryKey, spread }: IndexStanding,
   places: readonly Place[],
 ): Promise<AsyncIterable<string>> {
   const nodes = new Map((await catalogue.nodes()).map((node) => [node.id, node]))
   const engines = new Map(places.map(({ replica, engine }) => [replica.node, engine]))
-  const entry = { id: index, project, uid: uid ?? move.index, primaryKey, spread }
   return documentsOf(
     {
       table: { node: (id) => nodes.get(id) },
@@ -122,7 +121,7 @@ async function inOrder(
       },
     },
     {
-      index: { ...entry, createdAt: 0, updatedAt: 0, settingsPosition: 0 },
+      index: { uid: uid ?? move.index, primaryKey, spread },
       placements: places.map(({ replica }) => replica),
     },
     signal,
