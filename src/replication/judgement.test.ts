@@ -42,7 +42,7 @@ function entry(parts: OpenChange['parts'] = [{ part: put, number: 1 }]): OpenCha
 
 function verdict(tasks: readonly EngineTask[], around?: readonly EngineTask[], goneBack = 0) {
   const taskOf = (number: number) => tasks.find(({ uid }) => uid === number)
-  return judge(entry(), { taskOf, goneBack: () => goneBack, around, isApplied: false })
+  return judge(entry(), { taskOf, goneBack: () => goneBack, around, isApplied: false, isShared: false })
 }
 
 test('a refusal is final only when the change was alone in its batch, or others in it succeeded', () => {
@@ -80,8 +80,18 @@ test('a success that wrote fewer documents than were sent is delivered again', (
 // Replicas of one index end a change together: until then the journal does not say what became of it on this one.
 test('what a replica has told to be good and then fails on it makes the lane build the index anew', () => {
   const failed = task(1, { status: 'failed', error: refusal('invalid_document_geo_field'), details: null })
-  const view = { taskOf: () => failed, goneBack: () => 0, around: [failed], isApplied: true }
+  const view = { taskOf: () => failed, goneBack: () => 0, around: [failed], isApplied: true, isShared: false }
   assert.equal(reasonOf(judge(entry(), view)), 'failed-replay')
+})
+
+// A node that for a while refuses what all others took would otherwise be read without it (simulator, spread seeds 5371, 6113).
+test('what other replicas hold is tried again and again, however often a node refuses it; an only copy goes on without it', () => {
+  const failed = task(1, { status: 'failed', error: refusal('invalid_document_geo_field'), details: null })
+  const view = { taskOf: () => failed, goneBack: () => 99, around: [failed], isApplied: true }
+  const found = judge(entry(), { ...view, isShared: true })
+  assert.equal(reasonOf(found), 'refused-replay')
+  assert.ok(found.kind === 'again' && found.isTrouble, 'with pauses')
+  assert.equal(judge(entry(), { ...view, isShared: false }).kind, 'done')
 })
 
 test('a change waits while any of its tasks is open', () => {

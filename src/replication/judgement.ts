@@ -12,11 +12,20 @@ const goneBackMax = {
   internal: 1,
   /** A count that stays short: then it is our count that is wrong. */
   'short-count': 3,
-  /** What succeeded before must succeed when it is repeated, unless the engine is another by now; then it is built anew. */
+  /**
+   * What succeeded before must succeed when it is repeated, unless the engine is another by now; then the index is built anew.
+   * An index with one copy goes on without it in the end. Where others hold it, nobody goes on without it.
+   */
   'failed-replay': 2,
 }
 
-export type GoBackReason = 'cancelled' | 'node-trouble' | 'failed-batch' | 'failed-place' | keyof typeof goneBackMax
+export type GoBackReason =
+  | 'cancelled'
+  | 'node-trouble'
+  | 'failed-batch'
+  | 'failed-place'
+  | 'refused-replay'
+  | keyof typeof goneBackMax
 
 export type Verdict =
   | { readonly kind: 'open' }
@@ -47,6 +56,8 @@ export interface JudgementView {
   readonly taskOf: (number: number) => EngineTask | undefined
   /** The replica has told that it was good. */
   readonly isApplied: boolean
+  /** Other replicas hold what it does. */
+  readonly isShared: boolean
   /** How often the lane went back for this change and reason. */
   readonly goneBack: (reason: GoBackReason) => number
   /** The tasks of the index around this change, read after it had ended; `undefined` = not read. */
@@ -108,7 +119,8 @@ function judgeTask(
   // Where another task of the batch is good, this one failed by itself.
   if (beside.length === 0 || beside.some(({ status }) => status === 'succeeded')) {
     const isReplay = entry.item.change.status === 'succeeded' || view.isApplied
-    return isReplay && mayGoBack('failed-replay') ? again('failed-replay', position, true) : { error }
+    if (isReplay && mayGoBack('failed-replay')) return again('failed-replay', position, true)
+    return isReplay && view.isShared ? again('refused-replay', position, true) : { error }
   }
   const last = Math.max(position, ...beside.map((other) => parseMark(other.customMetadata)?.position ?? 0))
   return again('failed-batch', last, false)

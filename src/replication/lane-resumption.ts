@@ -1,4 +1,5 @@
 /** Learns from the marks on the node where a lane stands, after a crash before us or whenever something is unclear. */
+import type { EngineTask } from '../engine/engine.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { planSent } from './delivery.ts'
 import type { IndexOnNode } from './index-on-node.ts'
@@ -21,6 +22,13 @@ export interface ResumptionDeps {
   readonly cut: Cut
 }
 
+export interface LateRequest {
+  /** The first one that it stands for. */
+  readonly position: number
+  /** Of its task. */
+  readonly number: number
+}
+
 /** What the lane knows before; see its fields. */
 export interface LaneStanding {
   readonly applied: number
@@ -28,8 +36,8 @@ export interface LaneStanding {
   readonly head: number
   readonly seenThrough: number
   readonly wentBack: { readonly position: number; readonly number: number } | undefined
-  /** Of requests of the lane that came late, up to what is applied. */
-  readonly latePositions: readonly number[]
+  /** Requests of the lane that came late, up to what is applied. */
+  readonly late: readonly LateRequest[]
   /** Of unmarked tasks that no request was answered with. */
   readonly unmarked: readonly number[]
   /** An attempt to send it ended without an answer. */
@@ -61,7 +69,7 @@ export async function resumeLane(
     head,
     seenThrough,
     wentBack,
-    latePositions,
+    late: lateRequests,
     unmarked,
     isUncertain,
     relies,
@@ -75,15 +83,23 @@ export async function resumeLane(
   const changes = await readSent(view)
   const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
+  const { drop } = found
+  const isDisturbed = lateRequests.length + unmarked.length > 0 || settledBefore < applied
+  if (drop !== undefined && isDisturbed && isPending(drop)) throw new Error('the deletion of the index has not ended')
+  // Whatever came before the lane's own deletion of the index went with it.
+  const lastsFrom = drop?.uid ?? -1
   // Behind all marks it may be what was sent last; before one it came late.
-  const isLate = unmarked.some((number) => number < found.newest) || (await isStrange(view, found.unmarkedTypes))
+  const isLate =
+    unmarked.some((number) => number > lastsFrom && number < found.newest) || (await isStrange(view, found.unmarked))
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
-  const trusted = isLate ? 0 : settledBefore
+  const before = drop === undefined ? settledBefore : applied
+  const trusted = isLate ? 0 : before
   const reached = Math.max(0, ...tasks.map((task) => parseMark(task.customMetadata)?.position ?? 0))
-  const late = Math.min(...latePositions)
+  const late = Math.min(...lateRequests.filter(({ number }) => number > lastsFrom).map(({ position }) => position))
   // The marks alone do not tell what a late request lies over: tasks between it and the next late one may have been deleted.
   const beforeLate = Math.max(0, late - 1)
-  const certain = Math.min(trusted, found.sent, beforeForeign(view), beforeLate, await firstDoubtful(view))
+  const doubtful = drop === undefined ? await firstDoubtful(view) : applied
+  const certain = Math.min(trusted, found.sent, beforeForeign(view), beforeLate, doubtful)
   // What took the place of a change that failed stands wrongly: whatever may have is delivered again.
   const isRepeating = certain < applied || late <= applied
   // What another worker has sent may have relied on anything.
@@ -121,6 +137,8 @@ export async function resumeLane(
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached }
 }
+
+const isPending = ({ status }: EngineTask): boolean => status === 'enqueued' || status === 'processing'
 
 function positionsFrom(first: number, last: number): readonly number[] {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at)

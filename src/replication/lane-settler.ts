@@ -64,7 +64,7 @@ function disinherit(course: LaneCourse, { item, parts }: OpenChange): boolean {
   return parts.some(({ part }) => part.kind === 'delete')
 }
 
-async function judgeOpen({ session, setbacks, applied, onNode }: LaneCourse, entry: OpenChange): Promise<Verdict> {
+async function judgeOpen({ session, setbacks, applied, onNode, cut }: LaneCourse, entry: OpenChange): Promise<Verdict> {
   const { watch } = session
   const { position } = entry.item.change
   const view = {
@@ -72,6 +72,7 @@ async function judgeOpen({ session, setbacks, applied, onNode }: LaneCourse, ent
     goneBack: (reason: GoBackReason) => setbacks.timesGoneBack(position, reason),
     around: undefined,
     isApplied: position <= applied,
+    isShared: cut.view !== null,
   }
   const verdict = judge(entry, view)
   return verdict.kind === 'unsure' ? judge(entry, { ...view, around: await onNode.around(entry.numbers) }) : verdict

@@ -18,7 +18,7 @@ import { shardClause } from '../search/shard-clause.ts'
 import type { ProjectId } from '../store/catalogue.ts'
 import { backoffMs, manyWaiting, notNeeded } from './deadline.ts'
 import { type Halt, LaneCourse } from './lane-course.ts'
-import { resumeLane } from './lane-resumption.ts'
+import { type LateRequest, resumeLane } from './lane-resumption.ts'
 import { rewind } from './lane-rewind.ts'
 import { LaneSender } from './lane-sender.ts'
 import { settleAll } from './lane-settler.ts'
@@ -35,8 +35,8 @@ export class Lane {
   #seenThrough = -1
   /** A late request was noticed and the marks were not read since, whatever else the lane is doing. */
   #hasStranger = false
-  /** Of requests of the lane that came late, up to what is applied, since the marks were read. */
-  readonly #latePositions: number[] = []
+  /** Requests of the lane that came late, up to what is applied, since the marks were read. */
+  readonly #late: LateRequest[] = []
   /** Documents of shards that the replica gave up may be on its node. */
   #hasLeftovers: boolean
   /** A request of somebody else came late. */
@@ -115,7 +115,7 @@ export class Lane {
     if (mark === undefined) this.#unmarked.push(task.uid)
     else if (mark.tag !== course.tag)
       course.settled = course.places === undefined ? Math.min(course.settled, Math.max(0, mark.from - 1)) : 0
-    else if (mark.from <= course.applied) this.#latePositions.push(mark.from)
+    else if (mark.from <= course.applied) this.#late.push({ position: mark.from, number: task.uid })
     this.#hasStranger = true
     course.stop({ kind: 'resume', isIll: false, reason: 'a request came late' })
   }
@@ -210,7 +210,7 @@ export class Lane {
     course.halt = undefined
     this.#hasStranger = false
     if (course.mustRebuild) return this.#startAnew()
-    const latePositions = [...this.#latePositions]
+    const late = [...this.#late]
     const unmarked = [...this.#unmarked]
     const found = await resumeLane(course, {
       applied: course.applied,
@@ -218,7 +218,7 @@ export class Lane {
       head: course.head,
       seenThrough: this.#seenThrough,
       wentBack: course.wentBack,
-      latePositions,
+      late,
       unmarked,
       isUncertain: (position) => course.setbacks.isUncertain(position),
       relies: (position) => course.places?.relies(position) === true,
@@ -227,7 +227,7 @@ export class Lane {
       course.mustRebuild = true
       return this.#startAnew()
     }
-    this.#latePositions.splice(0, latePositions.length)
+    this.#late.splice(0, late.length)
     this.#unmarked.splice(0, unmarked.length)
     course.sent = found.sent
     // Never more: a late request may have been noticed meanwhile.
@@ -253,6 +253,7 @@ export class Lane {
     const course = this.#course
     course.log('error', {}, 'the index is built anew on its node')
     deps.metrics.rewound(course.placement.node, 'rebuild')
+    const [lateCount, unmarkedCount] = [this.#late.length, this.#unmarked.length]
     await course.onNode.announceRebuild()
     if (!(await deps.journal.restart(lease, course.placement))) throw new LeaseLost()
     course.applied = 0
@@ -262,6 +263,9 @@ export class Lane {
     course.existence = 'missing'
     await untilRoutesTaken(deps, this.#session.signal)
     await course.onNode.drop()
+    // What came before the deletion went with the index.
+    this.#late.splice(0, lateCount)
+    this.#unmarked.splice(0, unmarkedCount)
     course.wentBack = undefined
     course.mustRebuild = false
   }

@@ -32,10 +32,12 @@ export interface Resumption {
   readonly endsUnmarked: boolean
   /** A rebuild of the index began and was cut short. */
   readonly mustRebuild: boolean
-  /** Task types of what stands unmarked behind the newest mark. */
-  readonly unmarkedTypes: readonly string[]
+  /** What stands unmarked behind the newest mark. */
+  readonly unmarked: readonly EngineTask[]
   /** Number of the newest mark; infinite when there is none. */
   readonly newest: number
+  /** The lane's own deletion of the index, in its place behind everything else: nothing before it matters. */
+  readonly drop: EngineTask | undefined
 }
 
 const dropType = taskTypeOf['delete-index']
@@ -73,11 +75,15 @@ export function resumeFrom(options: {
   const lastTask = ascending.at(-1)
   const isUnmarked = (task: EngineTask) => parseMark(task.customMetadata) === undefined
   const endsUnmarked = lastTask !== undefined && isUnmarked(lastTask)
-  const unmarkedTypes =
-    newest === undefined
-      ? []
-      : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task)).map(({ type }) => type)
-  const tail = { endsUnmarked, unmarkedTypes, mustRebuild, newest: newest?.task.uid ?? Number.POSITIVE_INFINITY }
+  const unmarked =
+    newest === undefined ? [] : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task))
+  const tail = {
+    endsUnmarked,
+    unmarked,
+    mustRebuild,
+    newest: newest?.task.uid ?? Number.POSITIVE_INFINITY,
+    drop: undefined,
+  }
   if (newest === undefined) {
     return { sent: dropped === undefined ? applied : 0, open: [], isBlank: true, ...tail }
   }
@@ -121,7 +127,8 @@ export function resumeFrom(options: {
     sent = position
     last = match.last
   }
-  return { sent, open, isBlank: false, ...tail }
+  const isOwnDrop = dropped !== undefined && open.at(-1)?.parts.includes(dropped.uid)
+  return { sent, open, isBlank: false, ...tail, drop: isOwnDrop ? dropped : undefined }
 }
 
 /**

@@ -1,8 +1,9 @@
 /** What the marks on a node mean in the light of the journal: questions that a lane asks before it goes on. */
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
+import { isObject, type Json } from '../lib/json.ts'
 import type { IndexId } from '../store/catalogue.ts'
-import { planDelivery, taskTypeOf } from './delivery.ts'
+import { type Part, planDelivery, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
 import { readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
@@ -41,12 +42,13 @@ export async function readSent({ journal, index, applied, head, tasks }: Standin
 
 /**
  * An unmarked task behind all marks is what was sent last, if it can be: such changes go out alone, right behind what is
- * applied, and a lane that has looked before knows whether it sent one since without an answer. Anything else came late and may be of any age.
+ * applied, and a lane that has looked before knows whether it sent one since without an answer. It must set the same settings,
+ * too: a worker that died may have had others on the way. Anything else came late and may be of any age.
  *
- * @param types  task types of what stands unmarked behind the newest mark.
+ * @param unmarked  what stands unmarked behind the newest mark.
  */
-export async function isStrange(view: StandingView, types: readonly string[]): Promise<boolean> {
-  if (types.length === 0) return false
+export async function isStrange(view: StandingView, unmarked: readonly EngineTask[]): Promise<boolean> {
+  if (unmarked.length === 0) return false
   for (let after = view.applied; after < view.head; ) {
     const page = await view.journal.read(view.index, after, readChangesMax, readBytesMax)
     if (page.length === 0) break
@@ -54,12 +56,25 @@ export async function isStrange(view: StandingView, types: readonly string[]): P
       const delivery = planDelivery(item, view.cut)
       if (delivery.kind === 'skip') continue
       if (!view.mayBeSent(item.change.position)) return true
-      const expected = delivery.kind === 'send' ? delivery.parts.map((part) => taskTypeOf[part.kind]) : []
-      return types.some((type) => !expected.includes(type))
+      const parts = delivery.kind === 'send' ? delivery.parts : []
+      return unmarked.some((task) => !parts.some((part) => mayBeOf(task, part)))
     }
     after = page.at(-1)!.change.position
   }
   return true
+}
+
+/** The task is of the part's kind and, as far as tasks show it, sets nothing that the part would not set again. */
+function mayBeOf({ type, details }: EngineTask, part: Part): boolean {
+  if (type !== taskTypeOf[part.kind]) return false
+  return part.kind !== 'settings' || (details !== null && namesIn(details) === namesIn(part.settings))
+}
+
+/** Values are shown in the engine's own spelling, names as they were given. */
+function namesIn(settings: Json): string {
+  if (!isObject(settings)) return settings === null ? 'null' : ''
+  const names = Object.keys(settings).sort()
+  return `{${names.map((name) => `${name}:${namesIn(settings[name] ?? null)}`).join(',')}}`
 }
 
 /**

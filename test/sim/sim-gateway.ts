@@ -261,7 +261,15 @@ type Plan = ReadPlan<ReturnType<typeof readableReplicas>[number]>
 
 function searchedIndex({ uid, spread, primaryKey }: IndexEntry, { legs }: Plan): SearchedIndex {
   const coverage = legs.map(({ replica, shards, isWhole }) => ({ id: targetOf(replica), shards, isWhole }))
-  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards }, rules: [] }
+  return {
+    uid,
+    settings,
+    primaryKey,
+    coverage,
+    spread: spread && { shards: spread.shards },
+    rules: [],
+    pinPositions: [],
+  }
 }
 
 const targetOf = ({ node, physicalUid }: { readonly node: string; readonly physicalUid: string }): string =>

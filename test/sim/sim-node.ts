@@ -116,7 +116,7 @@ export class SimNode {
       status: 'enqueued',
       batchUid: null,
       error: null,
-      details: null,
+      details: body.kind === 'settings' ? body.settings : null,
       startedAt: null,
       finishedAt: null,
       isDeleted: false,
@@ -387,7 +387,7 @@ export class SimNode {
     for (const task of batch) {
       task.status = error === null ? 'succeeded' : 'failed'
       task.error = error
-      if (error !== null) task.details = null
+      if (error !== null && task.body.kind !== 'settings') task.details = null
       task.finishedAt = this.#time()
     }
     this.#trace(`${this.id} batch ${batch.map(({ uid }) => uid).join(',')} ${error?.code ?? 'done'}`)
