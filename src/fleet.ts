@@ -102,8 +102,6 @@ export async function startFleet({ host, context, store, local, supervisor, logg
         rules: fleetRules(config.fleet, mode),
         keyOf: (node) => localSecret(`key of node ${node}`).toString('hex'),
         openEngine: ({ url, key }) => createHttpEngine({ url, key }),
-        removeNode: (node) => catalogue.setNodeState(node, 'lost'),
-        onAdded: async () => undefined,
       }),
     (keeper) => keeper.stop(),
   )

@@ -5,9 +5,10 @@ import { systemClock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { nextNodeId, openDrivers } from '../orchestrator/fleet/drivers.ts'
 import { usageOf } from '../orchestrator/scaling/scaling.ts'
-import type { Fleet, Machine, MachineWish, NodeEvent, NodeSample } from '../store/fleet.ts'
+import type { Fleet, Machine, MachineWish, NodeEvent } from '../store/fleet.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { machineView, percentText, sampleView, sizeText } from './machine-view.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
 
@@ -335,41 +336,6 @@ async function checkDriver({ config, env, terminal, programs }: CommandContext):
   })
 }
 
-export function machineView({
-  node,
-  driver,
-  life,
-  health,
-  healthSince,
-  region,
-  group,
-  generation,
-  record,
-  wish,
-}: Machine) {
-  return {
-    ...{
-      id: node,
-      driver,
-      life,
-      health,
-      healthSince: new Date(healthSince).toISOString(),
-      region,
-      group,
-      generation,
-      wish,
-    },
-    restarts: (record.restarts ?? []).map((at) => new Date(at).toISOString()),
-    failure: record.failure ?? null,
-  }
-}
-
-export function sampleView(sample: NodeSample | undefined) {
-  if (sample === undefined) return null
-  const { node: _node, at, ...figures } = sample
-  return { at: new Date(at).toISOString(), ...figures }
-}
-
 function eventView({
   node,
   at,
@@ -377,11 +343,4 @@ function eventView({
   text,
 }: NodeEvent): JsonObject & { node: string | null; at: string; kind: string; text: string } {
   return { node, at: new Date(at).toISOString(), kind, text }
-}
-
-const percentText = (value: number | null | undefined) => (value == null ? '' : `${value.toFixed(0)} %`)
-
-function sizeText(bytes: number | null | undefined): string {
-  if (bytes == null) return ''
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(0)} MB`
 }

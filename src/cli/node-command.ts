@@ -11,6 +11,7 @@ import type { EngineKind, Node, Placement } from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { machineView, sampleView } from './machine-view.ts'
 import { isHealthy } from './status.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
@@ -119,9 +120,10 @@ async function add(context: CommandContext, id: string, url: string, options: Ne
 }
 
 async function listNodes({ config, terminal, programs }: CommandContext): Promise<void> {
-  await withStore(programs, config, async ({ catalogue, laneJournal }) => {
+  await withStore(programs, config, async ({ catalogue, laneJournal, fleet }) => {
     const snapshot = await catalogue.snapshot()
     const troubles = await laneJournal.troubles()
+    const [machines, loads] = await Promise.all([fleet.machines(), fleet.latest()])
     const byGroup = [...snapshot.nodes].sort((a, b) => a.group - b.group || (a.id < b.id ? -1 : 1))
     const nodes = await Promise.all(
       byGroup.map(async (node) => ({
@@ -129,6 +131,9 @@ async function listNodes({ config, terminal, programs }: CommandContext): Promis
         isHealthy: await isHealthy(node.url),
         trouble: troubles.get(node.id) ?? null,
         replicas: replicasOf(snapshot, node.id).length,
+        // Where a worker keeps the fleet.
+        machine: machines.filter((machine) => machine.node === node.id).map(machineView)[0] ?? null,
+        load: sampleView(loads.get(node.id)),
       })),
     )
     const rows = nodes.map(({ id, group, engine, state, isHealthy: answers, trouble, replicas, region, url }) => [

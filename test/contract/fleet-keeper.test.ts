@@ -100,8 +100,6 @@ function keep(store: Store, driver: FakeDriver, rules: Partial<FleetRules> = {},
     },
     keyOf: (node) => `key of ${node}`,
     openEngine: createHttpEngine,
-    removeNode: async () => undefined,
-    onAdded: async () => undefined,
   })
   ends.push(() => keeper.stop())
   return keeper

@@ -17,17 +17,13 @@ import { describeFailure } from './machine-acts.ts'
 import type { FleetNotes } from './machine-note.ts'
 
 export interface LifeDeps {
-  readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode' | 'setNodeState'>
+  readonly catalogue: Pick<Catalogue, 'nodes' | 'putNode' | 'setNodeState' | 'removeNode'>
   readonly fleet: Pick<Fleet, 'holdings'>
   readonly drivers: Drivers
   readonly rules: Pick<FleetRules, 'provisionMsMax' | 'probeTimeoutMs' | 'mode'>
   /** Of a machine that is no node yet; the same each time. */
   readonly keyOf: (node: NodeId) => string
   readonly openEngine: (place: { readonly url: string; readonly key: string }) => Engine & { close(): Promise<void> }
-  /** It is empty, and its machine goes. */
-  readonly removeNode: (node: NodeId) => Promise<void>
-  /** A node was added: whatever spreads data over nodes may look. */
-  readonly onAdded: (node: NodeId) => Promise<void>
   readonly clock: Clock
   readonly signal: AbortSignal
 }
@@ -111,15 +107,12 @@ async function admit(machine: Machine, driver: NodeDriver, notes: FleetNotes, de
     await engine.close()
   }
   const { engine: kind, region, group } = machine
-  await deps.catalogue.putNode({ id: machine.node, engine: kind, url, region, group, key })
+  await deps.catalogue.putNode({ id: machine.node, engine: kind, url, region, group, key, takesExisting: true })
   notes.live(machine.node, 'active', `it is a node of replica group ${group}`)
-  await deps.onAdded(machine.node)
 }
 
 async function empty(machine: Machine, node: Node | undefined, notes: FleetNotes, deps: LifeDeps): Promise<void> {
   if (node?.state === 'active') return notes.live(machine.node, 'active', 'it takes indexes again')
-  const { replicas } = await deps.fleet.holdings(machine.node)
-  if (replicas > 0) return
-  if (node !== undefined) await deps.removeNode(machine.node)
+  if ((await deps.catalogue.removeNode(machine.node, false)) === 'holds') return
   notes.live(machine.node, 'releasing', 'nothing is on it any more')
 }

@@ -4,8 +4,8 @@ import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet } from '../../store/fleet.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { isComing } from '../../topology/machine-life.ts'
-import { drainKeepMs } from '../moves/drainer.ts'
 import { type OpenMoveDeps, openMove } from '../moves/open-move.ts'
+import { rebalanceKeepMs } from '../reconciler/reconciler.ts'
 import { chooseBurden } from '../scaling/relief.ts'
 import { type LoadedNode, type ScaleIntent, type ScaleRules, scaling } from '../scaling/scaling.ts'
 import type { Drivers, FleetLog, FleetMode } from './fleet-rules.ts'
@@ -149,7 +149,7 @@ async function relieve(
     return
   }
   const index = { id: leaver.index, uid: leaver.uid, project: leaver.project }
-  const options = { keepMs: drainKeepMs, bytesPerSecond: null }
+  const options = { keepMs: rebalanceKeepMs, bytesPerSecond: null }
   const opened = await openMove(deps, { index, source: node, target, options })
   if ('refusal' in opened) deps.tellOnce('proposal', `${leaver.uid} stays on ${node}: ${opened.refusal}`)
   else notes.tell(node, 'scale', `${leaver.uid} goes to ${target}: ${reason}`)
