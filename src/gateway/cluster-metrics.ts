@@ -1,10 +1,11 @@
 /** Nodes and shards in numbers, under the cluster layer's names (C-52). */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 import { surveyShards, type TopologyDeps } from '../control/topology-view.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { NodeId } from '../store/catalogue.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import type { NodeErrorType, ReadOperation } from '../upstream/read-attempt.ts'
+import { type SecondsTally, TalliedSeconds } from './tallied-seconds.ts'
 
 export interface ClusterMetrics {
   /** For reads of spread indexes. */
@@ -84,15 +85,28 @@ export function createClusterMetrics(
     labelNames: ['node_id', 'error_type'],
     registers: [registry],
   })
-  const durations = new Histogram({
+  const durations = new TalliedSeconds(registry, {
     name: 'miroir_node_request_duration_seconds',
     help: 'From a request for a spread index to the end of the answer of the node.',
-    labelNames: ['node_id', 'operation'],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-    registers: [registry],
+    upperSeconds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   })
+  /** By operation, then by node. Both are few, and nodes that went stay, as with any metric. */
+  const tallies = new Map<ReadOperation, Map<NodeId, SecondsTally>>()
+  function tallyOf(node: NodeId, operation: ReadOperation): SecondsTally {
+    let ofOperation = tallies.get(operation)
+    if (ofOperation === undefined) {
+      ofOperation = new Map()
+      tallies.set(operation, ofOperation)
+    }
+    let tally = ofOperation.get(node)
+    if (tally === undefined) {
+      tally = durations.tally({ node_id: node, operation })
+      ofOperation.set(node, tally)
+    }
+    return tally
+  }
   return {
     onNodeError: (node, type) => errors.inc({ node_id: node, error_type: type }),
-    onNodeRequest: (node, operation, tookMs) => durations.observe({ node_id: node, operation }, tookMs / 1_000),
+    onNodeRequest: (node, operation, tookMs) => tallyOf(node, operation).add(tookMs),
   }
 }

@@ -1,12 +1,6 @@
 /** What the gateway counts. Labels are routes of the policy table and classes of statuses: bounded by construction. */
-import {
-  Counter,
-  Gauge,
-  Histogram,
-  type MetricObjectWithValues,
-  type MetricValueWithName,
-  type Registry,
-} from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
+import { type SecondsTally, TalliedSeconds } from './tallied-seconds.ts'
 
 /** Counts of one route. A request only adds to numbers; the metrics are made of them when somebody reads them. */
 export interface RouteTally {
@@ -31,69 +25,23 @@ export interface GatewayMetrics {
 
 const classes = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 const upperSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-const upperMs = upperSeconds.map((seconds) => seconds * 1_000)
-const secondsName = 'flapjack_http_request_seconds'
 
 class Tally implements RouteTally {
   readonly route: string
   /** By class of status. */
   readonly answered: number[] = classes.map(() => 0)
-  /** By upper bound, the last one for all that took longer. */
-  readonly lasted: number[] = [...upperMs, Number.POSITIVE_INFINITY].map(() => 0)
-  sumMs = 0
+  readonly #seconds: SecondsTally
 
-  constructor(route: string) {
+  constructor(route: string, seconds: SecondsTally) {
     this.route = route
+    this.#seconds = seconds
   }
 
   add(status: number, tookMs: number): void {
     const at = Math.floor(status / 100) - 1
     // An engine may answer with a status of no class.
     if (at < classes.length) this.answered[at]! += 1
-    let bucket = 0
-    while (bucket < upperMs.length && tookMs > upperMs[bucket]!) bucket += 1
-    this.lasted[bucket]! += 1
-    this.sumMs += tookMs
-  }
-
-  seconds(): MetricValueWithName<'route' | 'le'>[] {
-    const { route } = this
-    let count = 0
-    const buckets = this.lasted.map((more, bucket) => {
-      count += more
-      return {
-        metricName: `${secondsName}_bucket`,
-        labels: { le: upperSeconds[bucket] ?? '+Inf', route },
-        value: count,
-      }
-    })
-    return [
-      ...buckets,
-      { metricName: `${secondsName}_sum`, labels: { route }, value: this.sumMs / 1_000 },
-      { metricName: `${secondsName}_count`, labels: { route }, value: count },
-    ]
-  }
-}
-
-/** A histogram that is read from tallies instead of being told of each request. */
-class RouteSeconds extends Histogram<'route' | 'le'> {
-  readonly #tallies: readonly Tally[]
-  readonly #description: Histogram<'route'>
-
-  /** @param description  says what the histogram is; it is told nothing. */
-  constructor(registry: Registry, description: Histogram<'route'>, tallies: readonly Tally[]) {
-    super({ name: secondsName, help: 'See the description.', registers: [registry] })
-    this.#description = description
-    this.#tallies = tallies
-  }
-
-  override async get(): Promise<MetricObjectWithValues<MetricValueWithName<'route' | 'le'>>> {
-    return { ...(await this.#description.get()), values: this.#tallies.flatMap((tally) => tally.seconds()) }
-  }
-
-  /** What a registry writes as text. */
-  getForPromString(): ReturnType<RouteSeconds['get']> {
-    return this.get()
+    this.#seconds.add(tookMs)
   }
 }
 
@@ -124,14 +72,11 @@ export function createGatewayMetrics(
       }
     },
   })
-  const seconds = new Histogram({
+  const seconds = new TalliedSeconds(registry, {
     name: 'flapjack_http_request_seconds',
     help: 'Time from the request to the end of its answer.',
-    labelNames: ['route'],
-    buckets: [...upperSeconds],
-    registers: [],
+    upperSeconds,
   })
-  new RouteSeconds(registry, seconds, tallies)
   new Gauge({
     name: 'flapjack_route_table_version',
     help: 'Version of the catalogue that the route table shows.',
@@ -177,7 +122,7 @@ export function createGatewayMetrics(
   }
   return {
     tally(route) {
-      const tally = new Tally(route)
+      const tally = new Tally(route, seconds.tally({ route }))
       tallies.push(tally)
       return tally
     },

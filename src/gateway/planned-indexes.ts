@@ -11,7 +11,6 @@ import type { NodeId } from '../store/catalogue.ts'
 import { isRead } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
-import { jsonRequest } from '../upstream/ask.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
 import type { AgreedCover, CoveringSet } from '../upstream/covering-set.ts'
 import type { HeldReply } from '../upstream/read-attempt.ts'
@@ -24,6 +23,7 @@ import { badAnswer, readErrorBody, translate } from './relay.ts'
 import { legSpan, spanned } from './request-spans.ts'
 import { ruledHeader } from './search-rules.ts'
 
+const jsonHeaders = ['content-type', 'application/json'] as const
 const federatedPlaces = compilePlaces(answerPlaces.federatedSearch)
 
 /** An index that a read may ask, as one picture of the world shows it. */
@@ -71,6 +71,8 @@ export class PlannedIndexes {
   isMixed = false
   /** Of some index, no shard is left. */
   isBlind = false
+  /** The last body that was written: legs of one question mostly say the same. */
+  #said: { readonly body: JsonObject; readonly bytes: Buffer } | undefined
   /** Targets that were asked anything. */
   readonly asked = new Set<string>()
   /** Of each index, the replicas that were asked anything. */
@@ -108,10 +110,7 @@ export class PlannedIndexes {
           plan.ask(leg, (replica) => {
             readFrom.add(replica)
             this.#names.add(uid, replica.physicalUid)
-            return traced(
-              requestOf(index.takesRules(replica.node) ? asked : { ...asked, rules: [] }, uid, replica.physicalUid),
-              span,
-            )
+            return traced(this.#requestOf(asked, index, replica), span)
           })
         return spanned(span, ask)
       })
@@ -154,13 +153,34 @@ export class PlannedIndexes {
     this.asked.add(leg.target)
     return ask(leg).then(({ status, body }) => {
       if (status >= 400) return { status, body: this.#refusal(body) }
-      const clear = leg.path === '/multi-search' ? translate(body, federatedPlaces, this.#names) : body
-      return { status, body: clear.toString('utf8') }
+      if (leg.path !== '/multi-search') return { status, body }
+      return { status, body: translate(Buffer.from(body), federatedPlaces, this.#names).toString('utf8') }
     })
   }
 
+  /** The leg under the index's name on the node. */
+  #requestOf({ method, path, body, rules }: AskedLeg, index: KnownIndex, replica: ReadableReplica): NodeRequest {
+    const { uid } = index.route.index
+    const { node, physicalUid } = replica
+    const isMulti = path === '/multi-search'
+    const own = `/indexes/${encodeURIComponent(uid)}`
+    assert(isMulti || path.startsWith(own), `a leg names its index: ${path}`)
+    const physical = isMulti ? path : `/indexes/${physicalUid}${path.slice(own.length)}`
+    if (body === null) return { method, path: physical, headers: [], body: null }
+    const said = isMulti ? renamedQueries(body, uid, physicalUid) : body
+    if (rules === undefined || rules.length === 0 || !index.takesRules(node))
+      return { method, path: physical, headers: jsonHeaders, body: this.#bytesOf(said) }
+    const headers = [...jsonHeaders, ...ruledHeader]
+    return { method, path: physical, headers, body: encodeRuledSearch(rules, JSON.stringify(said)) }
+  }
+
+  #bytesOf(body: JsonObject): Buffer {
+    if (this.#said?.body !== body) this.#said = { body, bytes: Buffer.from(JSON.stringify(body)) }
+    return this.#said.bytes
+  }
+
   /** With names as the client knows them. */
-  #refusal(body: Buffer): LegReply['body'] {
+  #refusal(body: string): LegReply['body'] {
     const sent = readErrorBody(body)
     if (sent === undefined) throw badAnswer('a refusal that is no error object')
     return JSON.stringify(this.#names.toLogicalError(sent).error)
@@ -175,25 +195,6 @@ function traced(request: NodeRequest, span: Span | undefined): NodeRequest {
 export function shardsAway(shards: Iterable<string>): ApiError {
   const list = [...shards].join(', ')
   return new ApiError('miroir_shard_unavailable', `No replica answers for shard ${list}. Try again.`)
-}
-
-/** The leg under the index's name on the node. */
-function requestOf({ method, path, body, rules = [] }: AskedLeg, uid: string, physicalUid: string): NodeRequest {
-  if (path === '/multi-search') return withRules(method, path, body && renamedQueries(body, uid, physicalUid), rules)
-  const own = `/indexes/${encodeURIComponent(uid)}`
-  assert(path.startsWith(own), `a leg names its index: ${path}`)
-  const physical = `/indexes/${physicalUid}${path.slice(own.length)}`
-  return body === null ? { method, path: physical, headers: [], body: null } : withRules(method, physical, body, rules)
-}
-
-function withRules(
-  method: NodeRequest['method'],
-  path: string,
-  body: JsonObject | null,
-  rules: readonly SearchRule[],
-): NodeRequest {
-  if (rules.length === 0) return jsonRequest(method, path, body)
-  return { ...jsonRequest(method, path, null, ruledHeader), body: encodeRuledSearch(rules, JSON.stringify(body)) }
 }
 
 /** A leg's queries are all of one index. */

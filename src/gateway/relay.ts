@@ -265,10 +265,10 @@ export function translate(body: Buffer, places: PlaceTree, names: NameMap): Buff
 }
 
 /** The error object of an engine, if it is one. */
-export function readErrorBody(body: Buffer): ErrorBody | undefined {
+export function readErrorBody(body: Buffer | string): ErrorBody | undefined {
   let value: unknown
   try {
-    value = JSON.parse(body.toString('utf8'))
+    value = JSON.parse(String(body))
   } catch {
     return undefined
   }

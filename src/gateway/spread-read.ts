@@ -10,6 +10,7 @@ import type { Json } from '../lib/json.ts'
 import type { FindIndex } from '../search/federated-search.ts'
 import { NodesDisagree, type ReadOptions, RefusedByNode } from '../search/leg.ts'
 import type { NodeId } from '../store/catalogue.ts'
+import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { readFingerprint } from '../upstream/coalescing.ts'
 import type { AgreedCover } from '../upstream/covering-set.ts'
 import type { ReadOperation } from '../upstream/read-attempt.ts'
@@ -86,7 +87,7 @@ export async function knownIndexes(
   for (const uid of uids) {
     const route = table.index(project.id, uid)
     if (route === undefined) continue
-    const all = readableReplicas(route.placements, (id) => table.node(id))
+    const all = replicasIn(table, route)
     const replicas = replicasAbove(all, floor, route.index.settingsPosition)
     if (replicas.length === 0 && all.length > 0) {
       throw new ApiError('miroir_settings_version_stale', `No replica of \`${uid}\` has these settings yet. Try again.`)
@@ -94,6 +95,17 @@ export async function knownIndexes(
     known.set(uid, { route, settings: await parts.spread.settings.of(route.index), replicas, ...ruled(uid) })
   }
   return known
+}
+
+const lastReplicas = new WeakMap<IndexRoute, { readonly table: RouteTable; readonly all: readonly ReadableReplica[] }>()
+
+/** They are worked out once for each table. */
+function replicasIn(table: RouteTable, route: IndexRoute): readonly ReadableReplica[] {
+  const known = lastReplicas.get(route)
+  if (known?.table === table) return known.all
+  const all = readableReplicas(route.placements, (id) => table.node(id))
+  lastReplicas.set(route, { table, all })
+  return all
 }
 
 /** All that the answer depends on. A tenant token is what its key and its forced filters are. */

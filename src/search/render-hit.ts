@@ -60,8 +60,25 @@ function documentText(text: string, { projection, drops }: HitShape, extra?: rea
 /** A text with some of these must be cut into its members. */
 const unclear = /"_(?:miroir_|formatted"|matchesPosition"|geoDistance"|vectors")/
 
+const marks = reservedFields.map((name) => `"${name}":"`)
+
 /** Without the reserved fields that stand before any object within the document: as lanes write them, all of them do. */
 function withoutMarks(text: string): string {
+  // On most nodes they come first, since settings name them before there are documents.
+  let start = 1
+  let found = 0
+  for (let at = 0; at < marks.length; ) {
+    const mark = marks[at]!
+    if (!text.startsWith(mark, start)) at += 1
+    else {
+      const end = text.indexOf('"', start + mark.length) + 1
+      if (text[end] !== ',') break
+      start = end + 1
+      found += 1
+      at = 0
+    }
+  }
+  if (found === marks.length) return `{${text.slice(start)}`
   let clear = text
   for (const name of reservedFields) {
     const mark = `"${name}":"`

@@ -10,7 +10,7 @@ interface Read {
 }
 
 /** Feeds the answer in pieces that end at `cuts`, each from memory that is overwritten afterwards. */
-function read(text: string, cuts: readonly number[] = [], { isHead = false, ends = false } = {}) {
+function read(text: string, cuts: readonly number[] = [], { isHead = false, ends = false, takesWhole = false } = {}) {
   const found: Read = { status: 0, headers: [], body: '' }
   const events: AnswerEvents = {
     onHead(status, headers) {
@@ -21,6 +21,14 @@ function read(text: string, cuts: readonly number[] = [], { isHead = false, ends
       found.body += piece.toString('latin1')
       return true
     },
+    ...(takesWhole
+      ? {
+          onWhole(body: Buffer) {
+            assert.equal(found.body, '', 'nothing of it was given before')
+            found.body = body.toString('latin1')
+          },
+        }
+      : {}),
   }
   const reader = new AnswerReader()
   reader.begin(events, isHead)
@@ -43,7 +51,10 @@ test('an answer is the same wherever its bytes are cut', () => {
   for (const text of [sized, chunked]) {
     const whole = read(text)
     assert.equal(whole.isDone, true)
-    for (let cut = 1; cut < text.length; cut += 1) assert.deepEqual(read(text, [cut]), whole, `cut at ${cut}`)
+    for (let cut = 1; cut < text.length; cut += 1) {
+      assert.deepEqual(read(text, [cut]), whole, `cut at ${cut}`)
+      assert.deepEqual(read(text, [cut], { takesWhole: true }), whole, `cut at ${cut}`)
+    }
     const random = seededRandom(7)
     for (let turn = 0; turn < 200; turn += 1) {
       const cuts = Array.from({ length: 6 }, () => random.integer(text.length)).sort((a, b) => a - b)

@@ -9,6 +9,8 @@ export interface AnswerEvents {
   onHead(status: number, headers: readonly string[]): void
   /** The piece is the receiver's own. @returns whether to go on reading at once. */
   onData(piece: Buffer): boolean
+  /** In place of `onData`, where the whole body came in one piece: its bytes may be overwritten after the call. */
+  onWhole?(body: Buffer): void
 }
 
 export class BadAnswer extends Error {
@@ -38,6 +40,8 @@ export class AnswerReader {
   #events: AnswerEvents | undefined
   #isHead = false
   #missing = 0
+  /** Nothing of the body was given. */
+  #isUntouched = true
   #isKeptAlive = true
   /** A head or a line that has not come whole. */
   #partial: Buffer = emptyBytes
@@ -82,8 +86,11 @@ export class AnswerReader {
           const piece = bytes.subarray(at, at + this.#missing)
           at += piece.length
           this.#missing -= piece.length
+          const isWhole = this.#isUntouched && this.#missing === 0 && this.#phase === 'length'
+          this.#isUntouched = false
           if (this.#missing === 0) this.#phase = this.#phase === 'chunk' ? 'chunk-end' : 'done'
-          goesOn = this.#give(piece) && goesOn
+          if (isWhole && this.#events?.onWhole !== undefined) this.#events.onWhole(piece)
+          else goesOn = this.#give(piece) && goesOn
           break
         }
         case 'until-close':
@@ -164,6 +171,7 @@ export class AnswerReader {
     else if (length !== undefined) {
       this.#phase = 'length'
       this.#missing = length
+      this.#isUntouched = true
     } else {
       this.#phase = 'until-close'
       this.#isKeptAlive = false

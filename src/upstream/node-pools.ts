@@ -97,6 +97,11 @@ class Observed implements AnswerReceiver {
     return this.#receiver.onData(piece)
   }
 
+  onWhole(body: Buffer): void {
+    if (this.#receiver.onWhole !== undefined) this.#receiver.onWhole(body)
+    else this.#receiver.onData(Buffer.from(body))
+  }
+
   onEnd(): void {
     const node = this.#node
     if (this.#isRefused) {

@@ -11,7 +11,7 @@ import type { ReplicaScores } from './replica-scores.ts'
 
 export interface HeldReply {
   readonly status: number
-  readonly body: Buffer
+  readonly body: string
   /** What `Retry-After` asks for; `undefined` without one that gives seconds. */
   readonly retryAfterMs: number | undefined
 }
@@ -66,6 +66,8 @@ export class ReadAttempt implements AnswerReceiver {
   #cancelAlarm: (() => void) | undefined
   #pieces: Buffer[] = []
   #byteCount = 0
+  /** Of a body that came whole. */
+  #text: string | undefined
   #status = 0
   #retryAfterMs: number | undefined
   /** Why we ended it, if we did. */
@@ -118,8 +120,17 @@ export class ReadAttempt implements AnswerReceiver {
 
   onData(piece: Buffer): boolean {
     if (this.#isOver) return true
+    if (!this.#fits(piece)) return false
     this.#pieces.push(piece)
-    this.#byteCount += piece.length
+    return true
+  }
+
+  onWhole(body: Buffer): void {
+    if (!this.#isOver && this.#fits(body)) this.#text = body.toString('utf8')
+  }
+
+  #fits({ length }: Buffer): boolean {
+    this.#byteCount += length
     const { answerBytesMax } = this.#options
     if (this.#byteCount <= answerBytesMax) return true
     this.#own = { kind: 'bad-answer', reason: `an answer of more than ${answerBytesMax} bytes` }
@@ -132,7 +143,7 @@ export class ReadAttempt implements AnswerReceiver {
     this.#close()
     const { node, operation } = this.#options
     const tookMs = this.#tookMs
-    const body = this.#pieces.length === 1 ? this.#pieces[0]! : Buffer.concat(this.#pieces, this.#byteCount)
+    const body = this.#text ?? Buffer.concat(this.#pieces).toString('utf8')
     const reply: HeldReply = { status: this.#status, body, retryAfterMs: this.#retryAfterMs }
     this.#deps.onNodeRequest?.(node, operation, tookMs)
     const type = this.#troubleOf(reply)

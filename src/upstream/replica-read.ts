@@ -82,7 +82,7 @@ const rerunsMax = 32
 /** A node that comes back is noticed within this time: by the probe after one that ran into its time limit. */
 const hopeMs = 4_000
 const hopePollMs = 25
-const noIndex = Buffer.from('"index_not_found"')
+const noIndex = '"index_not_found"'
 
 /**
  * Runs a read until it has an answer. `run` may be called several times, also while an earlier call is not over.
