@@ -226,6 +226,13 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       }
       return true
     },
+    async noteLeftover(lease, physicalUid) {
+      if (!isHeld(lease)) return false
+      for (const one of placedEver(lease.node.id)) {
+        if (one.physicalUid === physicalUid && one.isGone) one.mustDrop = true
+      }
+      return true
+    },
     async noteSilence(lease, isSilent) {
       if (!isHeld(lease)) return false
       const node = lease.node.id

@@ -9,7 +9,6 @@ import type { ErrorBody } from '../api/errors.ts'
 import type { BatchView, TaskFilter, TaskPageQuery, TaskView } from '../api/tasks.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { Generation, IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
-import type { Leaver } from '../topology/drain-plan.ts'
 import type { IndexLayout, WantedPlace } from '../topology/index-layout.ts'
 import type { ReplicaId } from '../topology/replica-id.ts'
 import type { Change, Operation, PartialResolution, Payload, Resolution } from './change.ts'
@@ -200,6 +199,17 @@ export interface LayoutJournal {
   layouts(): Promise<readonly IndexLayout[]>
   /** Edits what is wanted, which moves nothing by itself. `false` = the index is deleted. */
   want(index: IndexId, wanted: WantedLayout): Promise<boolean>
+}
+
+/** A replica that may leave its node. */
+export interface Leaver {
+  readonly index: IndexId
+  readonly uid: string
+  readonly project: ProjectId
+  readonly spread: Spread | null
+  readonly node: NodeId
+  /** Every node that holds a replica of the index. */
+  readonly holders: readonly NodeId[]
 }
 
 export interface ReplicaJournal extends LayoutJournal {
@@ -398,6 +408,8 @@ export interface LaneJournal {
   dueDrops(node: NodeId, limit: number): Promise<readonly string[]>
   /** The node has deleted it. `false` = the lease is lost. */
   noteDropped(lease: NodeLease, physicalUid: string): Promise<boolean>
+  /** Something was written to it after it was gone: it is to be deleted again. `false` = the lease is lost. */
+  noteLeftover(lease: NodeLease, physicalUid: string): Promise<boolean>
   /** Replicas leave that hold back for longer than `lagMs` what others have applied. Any worker may ask. */
   releaseHeld(lagMs: number): Promise<void>
   /** `false` = the lease is lost. */

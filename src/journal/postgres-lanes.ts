@@ -130,6 +130,14 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         ])
         return true
       }),
+    noteLeftover: (lease, physicalUid) =>
+      holding(database, lease, async (client) => {
+        await client.query(
+          'update placements set must_drop = true where node_id = $1 and physical_uid = $2 and is_gone',
+          [lease.node.id, physicalUid],
+        )
+        return true
+      }),
     noteSilence: (lease, isSilent) => noteSilence({ ...deps, tell }, lease, isSilent),
     releaseHeld: (lagMs) => releaseHeld({ ...deps, tell }, lagMs),
     identity: (lease) =>

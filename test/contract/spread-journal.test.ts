@@ -179,6 +179,9 @@ function inSync(source: StoreSource) {
     assert.deepEqual(await laneJournal.dueDrops('n2', 10), [physicalUid])
     await laneJournal.noteDropped(fleet.lease('n2'), physicalUid)
     assert.deepEqual(await laneJournal.dueDrops('n2', 10), [])
+    // A request that came late has made it anew.
+    await laneJournal.noteLeftover(fleet.lease('n2'), physicalUid)
+    assert.deepEqual(await laneJournal.dueDrops('n2', 10), [physicalUid])
   })
 
   test('a node that misses nothing when it is back is read again at once', async () => {

@@ -317,6 +317,11 @@ export class SimStore {
           note(`dropped ${lease.node.id} ${physicalUid}`)
           return lanes.noteDropped(lease, physicalUid)
         }),
+      noteLeftover: (lease, physicalUid) =>
+        commit(async () => {
+          note(`leftover ${lease.node.id} ${physicalUid}`)
+          return lanes.noteLeftover(lease, physicalUid)
+        }),
       giveTurns: (lease, placement, position) =>
         commit(() =>
           progress(`gives turns at ${position}, ${placement.node} asks`, () =>
