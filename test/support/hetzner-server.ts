@@ -21,7 +21,16 @@ export interface HetznerServer {
 
 const token = 'hetzner-token-of-the-stand-in'
 
-export async function startHetzner(): Promise<HetznerServer> {
+export interface HetznerStage {
+  /** Private address of a server. Default 10.0.0.<id>. */
+  readonly addressOf?: (id: number) => string
+  /** A server starts for the first time. */
+  readonly onMade?: (server: JsonObject, address: string) => void
+  readonly onGone?: (id: number) => void
+}
+
+export async function startHetzner(stage: HetznerStage = {}): Promise<HetznerServer> {
+  const addressOf = stage.addressOf ?? ((id: number) => `10.0.0.${id}`)
   const servers = new Map<number, { [name: string]: Json }>()
   const actions: string[] = []
   const full = new Set<string>()
@@ -62,6 +71,7 @@ export async function startHetzner(): Promise<HetznerServer> {
       case 'GET servers/id':
         return known === undefined ? failure(404, 'not_found') : { status: 200, body: { server: known } }
       case 'DELETE servers/id':
+        stage.onGone?.(id)
         return servers.delete(id) ? { status: 200, body: { action: { status: 'running' } } } : failure(404, 'not_found')
       case 'POST servers/id/action': {
         if (known === undefined || action === undefined) return failure(404, 'not_found')
@@ -93,8 +103,9 @@ export async function startHetzner(): Promise<HetznerServer> {
     servers.set(id, {
       ...{ id, name: sent.name ?? '', status: 'running', labels: sent.labels ?? {}, location: sent.location ?? '' },
       ...{ user_data: sent.user_data ?? '', public_net: { ipv4: { ip: `203.0.113.${id}` } } },
-      private_net: sent.networks === undefined ? [] : [{ ip: `10.0.0.${id}` }],
+      private_net: sent.networks === undefined ? [] : [{ ip: addressOf(id) }],
     })
+    stage.onMade?.(servers.get(id) ?? {}, addressOf(id))
     return { status: 201, body: { server: servers.get(id) ?? {}, action: { status: 'running' } } }
   }
 
