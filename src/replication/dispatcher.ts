@@ -5,15 +5,14 @@
  * task numbers; the disk is checked again every ten seconds and after every silence. After: all lanes have ended and
  * nothing of this dispatcher is in flight.
  */
-import type { Engine, EngineTask } from '../engine/engine.ts'
+import type { Engine } from '../engine/engine.ts'
 import { markerName } from '../engine/node-marker.ts'
-import type { LaneProof, LaneState, NodeLease } from '../journal/ports.ts'
+import type { LaneProof, NodeLease } from '../journal/ports.ts'
 import { assert } from '../lib/assert.ts'
 import { backoffMs, manyWaiting, withDeadline } from './deadline.ts'
 import type { ReplicationDeps } from './dependencies.ts'
-import { IndexOnNode } from './index-on-node.ts'
-import { Lane } from './lane.ts'
 import { findDisk, keylessMarker, newestNumber } from './node-identity.ts'
+import { NodeLanes } from './node-lanes.ts'
 import { NodePulse } from './node-pulse.ts'
 import { askDeadlineMs, LeaseLost, type NodeSession } from './node-session.ts'
 import { NumberLedger } from './number-ledger.ts'
@@ -24,32 +23,12 @@ import { WriteProbe } from './write-probe.ts'
 
 export const identityCheckMs = 10_000
 const cleaningMs = 10_000
-/** Longest wait for a notification of new work; a lost one costs that. */
-const workPollMs = 1_000
-const lanesPerLook = 256
-/** How often the settings of every spread index are looked at on its nodes, and how many in one go. */
-const auditMsDefault = 60_000
-const auditsPerLook = 10
-const auditPauseMs = 1_000
-const dropPauseMs = 5_000
-const dropsPerLook = 100
-/** Newest tasks read at the start of a session. */
-const earlierPage = 200
-const earlierPagesMax = 20
-/** Idle lanes kept for their memory of where they are. */
-const idleLanesMax = 2_000
-
 interface KnownDisk {
   readonly marker: string
   readonly newest: number
   readonly proof: LaneProof | null
   /** Tasks up to this number are accounted for. */
   readonly met: number
-}
-
-interface Running {
-  readonly lane: Lane
-  readonly ended: Promise<void>
 }
 
 export class Dispatcher {
@@ -188,7 +167,6 @@ export class Dispatcher {
     const indexes = await withDeadline(clock, askDeadlineMs, over.signal, (signal) => engine.indexes(signal))
     if (indexes.kind !== 'answered') throw new Error('the indexes of the node cannot be listed')
 
-    const lanes = new Map<string, Running>()
     let proof = disk.proof
     let isSilent = false
     let mustCheck = false
@@ -233,6 +211,7 @@ export class Dispatcher {
       },
     }
 
+    const lanes = new NodeLanes(session)
     const check = async () => {
       mustCheck = false
       const ask = <T>(call: (signal: AbortSignal) => Promise<T>) =>
@@ -251,7 +230,7 @@ export class Dispatcher {
         while (strangers.length > 0 && !over.signal.aborted) {
           // They stay until their lanes know of them.
           const numbers = [...strangers]
-          await this.#meet(session, lanes, numbers)
+          await lanes.meet(numbers)
           strangers.splice(0, numbers.length)
         }
       })().finally(() => {
@@ -275,7 +254,7 @@ export class Dispatcher {
         }
       }
     }
-    const cleaning = new TaskCleaning(session, (uid) => laneOn(lanes, uid))
+    const cleaning = new TaskCleaning(session, (uid) => lanes.on(uid))
     this.#noteTrouble(null)
     const loops = [
       this.#untilOver(over, () => probe.run(session)),
@@ -284,18 +263,18 @@ export class Dispatcher {
         await cleaning.clean()
       }),
       this.#untilOver(over, () => watch.run(over.signal)),
-      this.#untilOver(over, () => this.#auditAll(session, lanes)),
-      this.#untilOver(over, () => this.#dropGone(session, lanes)),
+      this.#untilOver(over, () => lanes.auditAll()),
+      this.#untilOver(over, () => lanes.dropGone()),
       this.#untilOver(over, checkAgain),
       this.#untilOver(over, async () => {
-        if (!isEarlierMet) await this.#meetEarlier(session, lanes, disk.met)
+        if (!isEarlierMet) await lanes.meetEarlier(disk.met)
         isEarlierMet = true
-        await this.#look(session, lanes)
+        await lanes.look()
       }),
     ]
     await Promise.all(loops)
     stop()
-    await Promise.all([...lanes.values()].map(({ ended }) => ended))
+    await lanes.ended()
     this.#stop.signal.removeEventListener('abort', stop)
     log.debug({ node: this.#lease.node.id }, 'the session with the node ended')
   }
@@ -327,126 +306,4 @@ export class Dispatcher {
       log.warn({ node, error: String(error) }, 'operators are not shown how the node is')
     })
   }
-
-  /** Deletes what is left of indexes that were deleted while the node was away, or far behind. */
-  async #dropGone(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
-    const { journal, clock } = this.#deps
-    while (!session.signal.aborted) {
-      for (const uid of await journal.dueDrops(this.#lease.node.id, dropsPerLook)) {
-        // A lane that is still on its way there goes first.
-        const lane = laneOn(lanes, uid)
-        if (lane !== undefined) {
-          lane.retire()
-          continue
-        }
-        await new IndexOnNode(session, uid, '').drop()
-        if (!(await journal.noteDropped(this.#lease, uid))) throw new LeaseLost()
-      }
-      await clock.sleep(dropPauseMs, session.signal).catch(() => {})
-    }
-  }
-
-  /** Goes round the node's spread indexes, so that each is audited in every interval as far as the pace allows. */
-  async #auditAll(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
-    const { journal, clock, auditMs = auditMsDefault } = this.#deps
-    let after = ''
-    while (!session.signal.aborted) {
-      const found = await journal.lanesToAudit(this.#lease.node.id, after, auditsPerLook)
-      for (const { lane, print } of found) {
-        if (lane.placement.applied === lane.head) this.#ensure(session, lanes, lane).audit(print)
-      }
-      const isRound = found.length < auditsPerLook
-      after = isRound ? '' : (found.at(-1)?.lane.placement.physicalUid ?? '')
-      await clock.sleep(isRound ? auditMs : auditPauseMs, session.signal).catch(() => {})
-    }
-  }
-
-  /** Finds lanes that are behind and runs them. */
-  async #look(session: NodeSession, lanes: Map<string, Running>): Promise<void> {
-    const { journal, metrics } = this.#deps
-    const node = this.#lease.node.id
-    while (!session.signal.aborted) {
-      for (const state of await journal.lanesBehind(node, lanesPerLook)) {
-        if (session.signal.aborted) return
-        this.#ensure(session, lanes, state).raiseHead(state.head)
-      }
-      this.#sweep(lanes)
-      metrics.window(node, session.window.openBytes, session.window.windowBytes)
-      await journal.waitForWork(node, workPollMs, session.signal)
-    }
-  }
-
-  /** The running lane of a placement, started if it is not. */
-  #ensure(session: NodeSession, lanes: Map<string, Running>, state: LaneState): Lane {
-    const key = state.placement.physicalUid
-    const running = lanes.get(key)
-    if (running !== undefined) {
-      const isLeaving = state.placement.state === 'leaving'
-      if (running.lane.revision !== state.placement.revision || running.lane.isLeaving !== isLeaving)
-        running.lane.giveUp()
-      return running.lane
-    }
-    const lane = new Lane(session, state)
-    lanes.set(key, { lane, ended: lane.run().finally(() => lanes.delete(key)) })
-    return lane
-  }
-
-  #sweep(lanes: Map<string, Running>): void {
-    if (lanes.size <= idleLanesMax) return
-    for (const [, running] of lanes) {
-      if (lanes.size <= idleLanesMax) return
-      if (running.lane.isIdle) running.lane.retire()
-    }
-  }
-
-  /** Tasks that no request was answered with: the lane whose index they are of must look where it stands. */
-  async #meet(session: NodeSession, lanes: Map<string, Running>, numbers: readonly number[]): Promise<void> {
-    const { engine, signal, deps } = session
-    const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) => engine.tasks(numbers, limit))
-    if (reply.kind !== 'answered') {
-      await deps.clock.sleep(1_000, signal).catch(() => {})
-      if (!signal.aborted) await this.#meet(session, lanes, numbers)
-      return
-    }
-    await this.#tell(session, lanes, reply.value)
-  }
-
-  /**
-   * Tasks behind the newest proof that were there before the session: in flight when the last one ended, or come late since.
-   * Lanes that are behind find theirs by themselves; others would never look.
-   */
-  async #meetEarlier(session: NodeSession, lanes: Map<string, Running>, met: number): Promise<void> {
-    const { engine, signal, deps } = session
-    let from: number | undefined
-    for (let page = 0; page < earlierPagesMax; page += 1) {
-      const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) =>
-        engine.newestTasks(undefined, earlierPage, from, limit),
-      )
-      if (reply.kind !== 'answered') throw new Error('the newest tasks of the node cannot be read')
-      const newer = reply.value.filter(({ uid }) => uid > met)
-      await this.#tell(session, lanes, newer)
-      if (newer.length < earlierPage) return
-      from = newer.at(-1)!.uid - 1
-    }
-  }
-
-  async #tell(session: NodeSession, lanes: Map<string, Running>, tasks: readonly EngineTask[]): Promise<void> {
-    for (const task of tasks) {
-      const uid = task.indexUid
-      if (uid === null) continue
-      let lane = laneOn(lanes, uid)
-      if (lane === undefined) {
-        const state = await this.#deps.journal.laneOn(this.#lease.node.id, uid)
-        // A task of an index that is not ours, or not any more.
-        if (state === undefined || session.signal.aborted) continue
-        lane = this.#ensure(session, lanes, state)
-      }
-      lane.noteStranger(task)
-    }
-  }
-}
-
-function laneOn(lanes: ReadonlyMap<string, Running>, physicalUid: string): Lane | undefined {
-  for (const { lane } of lanes.values()) if (lane.physicalUid === physicalUid) return lane
-  return undefined
 }
