@@ -236,9 +236,34 @@ export function rulesOn(rules: readonly SearchRule[], uid: string): readonly Sea
   })
 }
 
-/** Documents that the rules may pin, at most. */
-export const ruledDocuments = (rules: readonly SearchRule[]): number =>
-  rules.reduce((sum, { actions = [] }) => sum + actions.length, 0)
+/** Rules of an index whose documents lie on several nodes: what nodes pin is put together by numbers. */
+export interface NumberedRules {
+  /** By precedence, as far as they hold now; in place of its position each action has its number. */
+  readonly rules: readonly SearchRule[]
+  /** Of all actions, by number: the lower one goes first. Times do not change the numbers. */
+  readonly positions: readonly number[]
+}
+
+export function numberedRules(rules: readonly NamedRule[], uid: string, now: number): NumberedRules {
+  const ordered = rulesByPrecedence(activeRules(rules))
+  const actions = ordered.map(({ rule }) => rulesOn([rule], uid)[0]?.actions ?? [])
+  const lists = numberedActions(actions)
+  const numbered = ordered.map(({ rule }, at) => ({ ...rule, actions: lists[at] ?? [] }))
+  return {
+    rules: numbered.filter((rule) => rule.actions.length > 0 && isInTime(rule, now)),
+    positions: actions.flat().map(({ action: { position } }) => position),
+  }
+}
+
+/** @param actions  of each rule, by precedence. */
+export function numberedActions(actions: readonly (readonly RuleAction[])[]): readonly (readonly RuleAction[])[] {
+  let next = 0
+  return actions.map((own) => {
+    const first = next
+    next += own.length
+    return own.map(({ selector, action }, at) => ({ selector, action: { ...action, position: first + at } }))
+  })
+}
 
 const precedence = (rule: SearchRule): number => rule.precedence ?? Number.POSITIVE_INFINITY
 

@@ -7,8 +7,7 @@ const countedWordsMax = 10
 
 let tokenizer: Tokenizer | undefined
 
-/** Words of a text, as those of conditions are read. */
-export function wordsOf(text: string): readonly string[] {
+function wordsOf(text: string): readonly string[] {
   tokenizer ??= createTokenizer({ stopWords: [], separatorTokens: [], nonSeparatorTokens: [], dictionary: [] })
   return tokenizer.tokenize(text).flatMap(({ kind, normalised }) => (kind === 'word' ? [normalised] : []))
 }

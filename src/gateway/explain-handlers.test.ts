@@ -89,6 +89,7 @@ test('a search over shards is explained without asking any node', async () => {
         'order of the index',
       ],
       follow_ups: [],
+      search_rules: [],
       coalescing_eligible: true,
       hedging_armed: true,
       estimated_p95_ms: null,

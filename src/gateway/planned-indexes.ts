@@ -31,20 +31,21 @@ export interface KnownIndex {
   readonly route: IndexRoute
   readonly settings: IndexSettings
   readonly replicas: readonly ReadableReplica[]
-  /** See `SearchedIndex.rules`. */
+  /** See `SearchedIndex`. */
   readonly rules: readonly SearchRule[]
+  readonly pinPositions: readonly number[]
   /** Whether a node is told them with each search. */
   readonly takesRules: (node: NodeId) => boolean
 }
 
 /** What `search` sees of an index whose shards are covered so. Targets are named by index and replica. */
 export function searchedIndex(
-  { route, settings, rules }: KnownIndex,
+  { route, settings, rules, pinPositions }: KnownIndex,
   { legs }: CoveringSet<ReadableReplica>,
 ): SearchedIndex {
   const { uid, spread, primaryKey } = route.index
   const coverage = legs.map(({ replica, shards, isWhole }) => ({ id: targetOf(uid, replica), shards, isWhole }))
-  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards }, rules }
+  return { uid, settings, primaryKey, coverage, spread: spread && { shards: spread.shards }, rules, pinPositions }
 }
 
 export const targetOf = (uid: string, replica: ReadableReplica): string => `${uid}@${replicaId(replica)}`

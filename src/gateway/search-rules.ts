@@ -3,8 +3,16 @@
  * that the node knows. Meilisearch takes none with a search: workers keep them there, for each project under its own names.
  */
 import { headerNames } from '../api/names.ts'
-import { type NamedRule, type RuleAction, rulesFor, type SearchRule } from '../api/search-rule.ts'
-import type { EngineKind, Project } from '../store/catalogue.ts'
+import {
+  type NamedRule,
+  numberedRules,
+  type RuleAction,
+  rulesFor,
+  rulesOn,
+  type SearchRule,
+} from '../api/search-rule.ts'
+import type { SearchedIndex } from '../search/leg.ts'
+import type { EngineKind, IndexEntry, Project } from '../store/catalogue.ts'
 
 /** Header pair of a request whose body is `encodeRuledSearch`'s. */
 export const ruledHeader: readonly string[] = [headerNames.searchRules.toLowerCase(), '1']
@@ -18,6 +26,17 @@ export function searchRulesOf(project: Project, uids: readonly string[], now: nu
 export function namedRulesOf(project: Project, uids: readonly string[], now: number): readonly NamedRule[] {
   if (project.searchRules.length === 0 || project.features.dynamicSearchRules !== true) return []
   return rulesFor(project.searchRules, uids, now)
+}
+
+export const noLegRules: Pick<SearchedIndex, 'rules' | 'pinPositions'> = { rules: [], pinPositions: [] }
+
+/** What the legs of a search follow. */
+export function legRulesOf(project: Project, index: IndexEntry, now: number): typeof noLegRules {
+  if (project.searchRules.length === 0 || project.features.dynamicSearchRules !== true) return noLegRules
+  if (index.spread === null)
+    return { rules: rulesOn(searchRulesOf(project, [index.uid], now), index.uid), pinPositions: [] }
+  const { rules, positions } = numberedRules(project.searchRules, index.uid, now)
+  return { rules, pinPositions: positions }
 }
 
 /** Whether a search brings its rules along; else the node has them. */

@@ -4,7 +4,6 @@
  */
 import { ApiError } from '../api/errors.ts'
 import { headerNames } from '../api/names.ts'
-import { rulesOn } from '../api/search-rule.ts'
 import { forcedFilter, type Principal } from '../control/principal.ts'
 import type { Json } from '../lib/json.ts'
 import type { FindIndex } from '../search/federated-search.ts'
@@ -22,7 +21,7 @@ import { NameMap } from './name-map.ts'
 import { connectTo } from './placement-choice.ts'
 import { type KnownIndex, PlannedIndexes, shardsAway } from './planned-indexes.ts'
 import { EngineError, heldBytesMax } from './relay.ts'
-import { searchRulesOf, takesRules } from './search-rules.ts'
+import { legRulesOf, noLegRules, takesRules } from './search-rules.ts'
 import { type SharedAnswer, withFreshUids } from './shared-answer.ts'
 
 export interface SpreadRead {
@@ -77,13 +76,9 @@ export async function knownIndexes(
   uids: readonly string[],
   operation: ReadOperation,
 ): Promise<ReadonlyMap<string, KnownIndex>> {
-  const rules = operation === 'search' ? searchRulesOf(project, uids, parts.clock.now()) : []
   const floor = settingsFloor(headers?.minSettingsVersion)
   const known = new Map<string, KnownIndex>()
-  const ruled = (uid: string) => ({
-    rules: rulesOn(rules, uid),
-    takesRules: (id: NodeId) => takesRules[table.node(id)?.engine ?? 'embedded'],
-  })
+  const takesRulesAt = (id: NodeId) => takesRules[table.node(id)?.engine ?? 'embedded']
   for (const uid of uids) {
     const route = table.index(project.id, uid)
     if (route === undefined) continue
@@ -92,7 +87,14 @@ export async function knownIndexes(
     if (replicas.length === 0 && all.length > 0) {
       throw new ApiError('miroir_settings_version_stale', `No replica of \`${uid}\` has these settings yet. Try again.`)
     }
-    known.set(uid, { route, settings: await parts.spread.settings.of(route.index), replicas, ...ruled(uid) })
+    const rules = operation === 'search' ? legRulesOf(project, route.index, parts.clock.now()) : noLegRules
+    known.set(uid, {
+      route,
+      settings: await parts.spread.settings.of(route.index),
+      replicas,
+      ...rules,
+      takesRules: takesRulesAt,
+    })
   }
   return known
 }

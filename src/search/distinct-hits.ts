@@ -3,8 +3,7 @@
  * duplicates; what they left out because of a hit that is no hit here is asked for again.
  */
 import { andFilters } from '../api/filter.ts'
-import type { SearchQuery } from '../api/search-query.ts'
-import { type Candidate, type DistinctInput, DistinctLists, oneOf, type Value } from './distinct-lists.ts'
+import { type Candidate, type DistinctInput, DistinctLists, oneOf, type Value, valuesOf } from './distinct-lists.ts'
 import { mergeFacetCounts } from './facet-counts.ts'
 import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
@@ -33,7 +32,7 @@ export async function distinctHits(
   const kept = await keepHits(plan, attribute, input, options)
   const total = plan.page.isExhaustive
     ? await exactTotal(plan, attribute, input, kept, options)
-    : await estimatedTotal(plan, attribute, input.query, kept, options)
+    : await estimatedTotal(plan, attribute, input, kept, options)
   return { hits: kept.hits, answers: input.answers, total }
 }
 
@@ -80,18 +79,19 @@ async function keepHits(
 async function estimatedTotal(
   { index, needed }: SearchPlan,
   attribute: string,
-  query: SearchQuery,
+  { query, pins }: DistinctInput,
   { hits, taken, withValue }: Kept,
   options: ReadOptions,
 ): Promise<number> {
-  if (hits.length < needed) return hits.length
+  if (hits.length < needed) return hits.length + pins.length
   const all = countQuery(query)
-  const sharing = { ...all, filter: andFilters(query.filter, oneOf(attribute, taken)) }
+  const sameValues = { ...all, filter: andFilters(query.filter, oneOf(attribute, taken)) }
   const [total, shared] = await Promise.all([
     askLegs(index, all, options).then(totalOf),
-    taken.size === 0 ? 0 : askLegs(index, sharing, options).then(totalOf),
+    taken.size === 0 ? 0 : askLegs(index, sameValues, options).then(totalOf),
   ])
-  return total - shared + withValue
+  const sharing = pins.filter(({ hit }) => valuesOf(hit, attribute).some((value) => taken.has(value)))
+  return total - (shared - sharing.length) + withValue
 }
 
 /** As many as there are values, and documents without one. An estimate when documents have several (R6). */

@@ -7,7 +7,7 @@ import type { Hit } from './hit.ts'
 import type { ReadOptions, SearchedIndex } from './leg.ts'
 import { askLegs, type LegAnswer } from './leg-answers.ts'
 import { compareHits } from './merge-order.ts'
-import { pinsSpare, rankedOnly } from './pinned-hits.ts'
+import { type PinnedHit, pinsSpare, rankedOnly } from './pinned-hits.ts'
 
 /** Legs that are asked again in one search; afterwards their lists are taken as they are. */
 const repeatsMax = 64
@@ -18,7 +18,9 @@ export interface DistinctInput {
   /** That the legs were sent. */
   readonly query: SearchQuery
   readonly answers: readonly LegAnswer[]
-  /** Hits of each leg, in its place. */
+  /** What rules pin: it counts, and stands for nothing else. */
+  readonly pins: readonly PinnedHit[]
+  /** Ranked hits of each leg, in its place. */
   readonly lists: readonly (readonly Hit[])[]
 }
 

@@ -42,6 +42,7 @@ const index = {
   ],
   spread: { shards: 2 },
   rules: [],
+  pinPositions: [],
 }
 const list = async (body: JsonObject) =>
   JSON.parse(

@@ -17,6 +17,7 @@ const index = {
   ],
   spread: { shards: 4 },
   rules: [],
+  pinPositions: [],
 }
 const explain = (body: JsonObject) => explainSearch(index, decodeSearchQuery(body), narrow)
 

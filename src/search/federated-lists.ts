@@ -11,7 +11,7 @@ import type { Hit } from './hit.ts'
 import { type Leg, type ReadOptions, RefusedByNode, type SearchedIndex } from './leg.ts'
 import { readAnswer } from './leg-answers.ts'
 import { mergeLists } from './merge-order.ts'
-import { pinnedAt, pinsSpare } from './pinned-hits.ts'
+import { pinnedAt } from './pinned-hits.ts'
 import { projectionOf } from './projection.ts'
 import { insideEach, replaced } from './query-place.ts'
 import { rankHits } from './ranked-hits.ts'
@@ -205,7 +205,7 @@ export async function plainList(
   patterns: readonly string[] | null,
   options: ReadOptions,
 ): Promise<IndexList> {
-  const required = requiredHits(federation, index) + pinsSpare(index)
+  const required = requiredHits(federation, index) + index.rules.flatMap(({ actions = [] }) => actions).length
   const { isExhaustive } = pageRequest(federation)
   const target = index.coverage[0]!
   const body: JsonObject = {

@@ -60,7 +60,7 @@ async function semanticHits(plan: SearchPlan, query: SearchQuery, options: ReadO
     // Both parts have a count of their own then.
     query.rankingScoreThreshold !== null ||
     // What is pinned by its words is no neighbour.
-    plan.index.rules.length > 0 ||
+    plan.index.pinPositions.length > 0 ||
     (q ?? '').includes('-')
   const semanticRatio = needsWords ? nearlyAllVectors : 1
   const vectorQuery = { ...query, hybrid: { ...hybrid, semanticRatio } }

@@ -28,8 +28,10 @@ export interface SearchedIndex {
   readonly coverage: Coverage
   /** null = plain: one target, nothing reserved in its documents. */
   readonly spread: { readonly shards: number } | null
-  /** Dynamic search rules that may change its searches now, by precedence; their actions name no index. */
+  /** Dynamic search rules that may change its searches now, as nodes are told: their actions name no index. */
   readonly rules: readonly SearchRule[]
+  /** `NumberedRules.positions`; empty in plain indexes, whose rules have their own positions. */
+  readonly pinPositions: readonly number[]
 }
 
 export interface Leg {

@@ -1,11 +1,12 @@
 /** The hits of one question to all legs in one order, and how many there are. */
 import type { SearchQuery } from '../api/search-query.ts'
+import { shownPins } from '../embedded/search/pinned-hits.ts'
 import { distinctHits } from './distinct-hits.ts'
 import type { Hit } from './hit.ts'
 import type { ReadOptions } from './leg.ts'
 import { askLegs, type LegAnswer, totalOf } from './leg-answers.ts'
 import { compareHits, mergeLists } from './merge-order.ts'
-import { type PinnedHit, pinnedHits, rankedOnly } from './pinned-hits.ts'
+import { type PinnedHit, pinnedOnly, rankedOnly } from './pinned-hits.ts'
 import { withPlaceBuckets } from './place-buckets.ts'
 import { countQuery, type SearchPlan } from './search-plan.ts'
 import { withCommonTypoCounts } from './typo-counts.ts'
@@ -28,12 +29,10 @@ export async function mergeHits(
   options: ReadOptions,
 ): Promise<MergedHits> {
   const lists = listsOf(plan, answers)
-  const pinsAmong = (count: number) => {
-    const legs = answers.map(({ hits }) => hits)
-    return pinnedHits(plan.index, plan.kind === 'semantic' ? null : query.q, legs, count, plan.needed)
-  }
+  const pinned = pinnedOnly(plan.index, answers)
+  const pinsAmong = (count: number) => shownPins(pinned, count, plan.needed)
   if (plan.distinct !== null) {
-    const input = { query, answers, lists: lists.map((list) => [...list]) }
+    const input = { query, answers, pins: pinned, lists: lists.map((list) => [...list]) }
     const found = await distinctHits(plan, plan.distinct, input, options)
     return { ...found, pins: pinsAmong(found.hits.length) }
   }

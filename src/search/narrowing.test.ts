@@ -4,7 +4,7 @@ import { seededRandom } from '../lib/random.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { createNarrowing, narrow, narrowed } from './narrowing.ts'
 
-const index = { primaryKey: 'id', spread: { shards: 16 }, rules: [] }
+const index = { primaryKey: 'id', spread: { shards: 16 }, rules: [], pinPositions: [] }
 const shardsOf = (...ids: string[]) => [...new Set(ids.map((id) => shardOfKey(id, 16)))].sort((a, b) => a - b)
 const shards = (filter: string | string[]) => narrow(index, filter).shards
 

@@ -1,13 +1,10 @@
 /**
- * What dynamic search rules put at fixed places, over all shards. Each leg pins what it holds, in its own list; which pins
- * show, and where, is settled anew over all of them.
+ * What dynamic search rules put at fixed places, over all shards. Nodes are told rules whose positions are numbers by
+ * precedence (`NumberedRules`), so that each leg gives everything that is pinned of what it holds, and says by which action;
+ * which pins show, and where, is settled here over all of them.
  */
-import { ruledDocuments, type SearchRule } from '../api/search-rule.ts'
-import { isAbout, wordsOf } from '../embedded/rule-search.ts'
-import { pinsMax, shownPins, withPins } from '../embedded/search/pinned-hits.ts'
-import type { Json } from '../lib/json.ts'
-import { splitMembers } from '../lib/json-cut.ts'
-import type { Hit } from './hit.ts'
+import { pinsMax, withPins } from '../embedded/search/pinned-hits.ts'
+import { changedHit, type Hit } from './hit.ts'
 import type { SearchedIndex } from './leg.ts'
 
 export interface PinnedHit {
@@ -16,12 +13,10 @@ export interface PinnedHit {
   readonly position: number
 }
 
-/** Hits beyond those of a page that a leg must give: its own pins may take places that others' pins have in the merged list. */
-export function pinsSpare({ rules }: SearchedIndex): number {
-  return Math.min(pinsMax, ruledDocuments(rules))
-}
+/** Hits beyond those that are wanted which a leg must give: as many as may be pinned. */
+export const pinsSpare = ({ pinPositions }: SearchedIndex): number => pinPositions.length
 
-/** Where a rule puts the hit; null = the ranking alone. */
+/** The position that a node tells of a pinned hit; null = the ranking alone put it where it is. */
 export function pinnedAt({ details }: Hit): number | null {
   const [first] = details
   const position = first?.name === 'pin' ? first.fields.position : undefined
@@ -29,8 +24,8 @@ export function pinnedAt({ details }: Hit): number | null {
 }
 
 /** The hits of a leg that it ranked. */
-export function rankedOnly(index: SearchedIndex, hits: Iterable<Hit>): Iterable<Hit> {
-  if (index.rules.length === 0) return hits
+export function rankedOnly({ pinPositions }: SearchedIndex, hits: Iterable<Hit>): Iterable<Hit> {
+  if (pinPositions.length === 0) return hits
   return { [Symbol.iterator]: () => ranked(hits) }
 }
 
@@ -38,28 +33,28 @@ function* ranked(hits: Iterable<Hit>): Generator<Hit> {
   for (const hit of hits) if (pinnedAt(hit) === null) yield hit
 }
 
-/**
- * The pins that show among the first `length` hits, by place.
- *
- * @param hitCount  hits that are ranked, as far as anybody looked.
- */
-export function pinnedHits(
-  index: SearchedIndex,
-  q: string | null,
-  legs: Iterable<Iterable<Hit>>,
-  hitCount: number,
-  length: number,
+/** The other hits of all legs, by precedence. */
+export function pinnedOnly(
+  { pinPositions }: SearchedIndex,
+  legs: readonly { readonly hits: Iterable<Hit> }[],
 ): readonly PinnedHit[] {
-  if (index.rules.length === 0) return []
-  const order = precedenceOf(index.rules, q ?? '')
-  const found: (PinnedHit & { readonly order: number })[] = []
-  for (const hits of legs) {
+  if (pinPositions.length === 0) return []
+  const found: { readonly hit: Hit; readonly number: number }[] = []
+  for (const { hits } of legs) {
     for (const hit of hits) {
-      const position = pinnedAt(hit)
-      if (position !== null) found.push({ hit, position, order: order(idOf(index, hit), position) })
+      const number = pinnedAt(hit)
+      if (number !== null) found.push({ hit, number })
     }
   }
-  return shownPins(found.sort((a, b) => a.order - b.order).slice(0, pinsMax), hitCount, length)
+  return found
+    .sort((a, b) => a.number - b.number)
+    .slice(0, pinsMax)
+    .map(({ hit, number }) => placed(hit, pinPositions[number] ?? 0))
+}
+
+function placed(hit: Hit, position: number): PinnedHit {
+  const details = [{ name: 'pin', fields: { order: 0, position } }]
+  return { hit: changedHit(hit, { details, detailsText: null }), position }
 }
 
 /** The first `length` hits with what is pinned among them. */
@@ -68,23 +63,3 @@ export const hitsWithPins = <T>(
   pins: readonly { readonly position: number; readonly hit: T }[],
   length: number,
 ): readonly T[] => (pins.length === 0 ? hits : withPins(hits, pins).slice(0, length))
-
-/** The rank of the action that pinned a document to a place: of several, the first whose condition holds. */
-function precedenceOf(rules: readonly SearchRule[], q: string): (id: string, position: number) => number {
-  const words = wordsOf(q)
-  const ranks = new Map<string, number>()
-  const judged = rules.map((rule) => ({ rule, holds: isAbout(rule.conditions, words, words.length === 0) }))
-  // What a node reads differently from us still has a rank, behind that of rules that hold.
-  for (const { rule } of [...judged.filter(({ holds }) => holds), ...judged.filter(({ holds }) => !holds)]) {
-    for (const { selector, action } of rule.actions ?? []) {
-      const name = `${action.position}/${selector.id}`
-      if (!ranks.has(name)) ranks.set(name, ranks.size)
-    }
-  }
-  return (id, position) => ranks.get(`${position}/${id}`) ?? ranks.size
-}
-
-function idOf({ primaryKey }: SearchedIndex, { text }: Hit): string {
-  const value = primaryKey === null ? undefined : splitMembers(text).get(primaryKey)
-  return value === undefined ? '' : String(JSON.parse(value) as Json)
-}

@@ -18,6 +18,7 @@ function rendered(text: string, query: Partial<SearchQuery>, settings: JsonObjec
     coverage: [],
     spread: { shards: 2 },
     rules: [],
+    pinPositions: [],
   }
   const whole = { ...defaultSearchQuery, ...query }
   return hitText(readHit(`${text.slice(0, -1)}${text === '{}' ? '' : ','}${scores}}`, 'node'), {

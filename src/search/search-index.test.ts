@@ -18,6 +18,7 @@ const index: SearchedIndex = {
   ],
   spread: { shards: 2 },
   rules: [],
+  pinPositions: [],
 }
 
 const hit = (id: number, score: number) =>

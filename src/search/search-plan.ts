@@ -50,7 +50,7 @@ export function planSearch(
   const from = Math.min(page.skip, maxTotalHits)
   const distinct = query.distinct ?? index.settings.distinctAttribute
   const sortsByPlace = query.sort?.some((rule) => rule.trimStart().startsWith('_geoPoint(')) ?? false
-  const added = [...(sortsByPlace ? ['_geo'] : []), ...(distinct === null ? [] : [distinct]), ...ruled(index)]
+  const added = [...(sortsByPlace ? ['_geo'] : []), ...(distinct === null ? [] : [distinct])]
   const projection = projectionOf(index, query, added)
   const kind = kindOf(query)
   return {
@@ -67,10 +67,6 @@ export function planSearch(
     drops: sortsByPlace && projection.shown !== null && !projection.shown.has('_geo') ? ['_geoDistance'] : [],
   }
 }
-
-/** Rules name documents by their ids. */
-const ruled = ({ rules, primaryKey }: SearchedIndex): readonly string[] =>
-  rules.length === 0 || primaryKey === null ? [] : [primaryKey]
 
 /** Which search an engine runs. */
 export function kindOf({ q, hybrid, vector, media }: SearchQuery): SearchKind {

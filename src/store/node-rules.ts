@@ -9,7 +9,12 @@ export interface RuledProject {
   /** None while the project has not switched them on. */
   readonly rules: readonly NamedRule[]
   /** Its indexes on the node. A name may stand several times, while an index moves. */
-  readonly indexes: readonly { readonly uid: string; readonly physicalUid: string }[]
+  readonly indexes: readonly {
+    readonly uid: string
+    readonly physicalUid: string
+    /** What the node pins is put together with what others pin (`NumberedRules`). */
+    readonly isSpread: boolean
+  }[]
 }
 
 export interface NodeRules {
@@ -42,7 +47,8 @@ export function openNodeRules({ pool }: Database): NodeRules {
       const { rows } = await reach(() =>
         pool.query<RuledRow>(
           `select p.id, p.ref, p.features, p.search_rules,
-             json_agg(json_build_object('uid', coalesce(i.read_uid, i.write_uid), 'physicalUid', l.physical_uid)
+             json_agg(json_build_object('uid', coalesce(i.read_uid, i.write_uid), 'physicalUid', l.physical_uid,
+               'isSpread', i.spread is not null)
                order by l.physical_uid) as indexes
            from placements l join indexes i on i.id = l.index_id join projects p on p.id = i.project_id
            where l.node_id = $1 and not l.is_gone and coalesce(i.read_uid, i.write_uid) is not null

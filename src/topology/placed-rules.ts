@@ -1,7 +1,7 @@
 /** Dynamic search rules of projects as a node holds them that takes none with a search: by physical names, so that no two projects meet. Pure. */
 import { createHash } from 'node:crypto'
 import { parseTime } from '../api/dates.ts'
-import { activeRules, type RuleConditions, rulesByPrecedence } from '../api/search-rule.ts'
+import { activeRules, numberedActions, type RuleConditions, rulesByPrecedence, rulesOn } from '../api/search-rule.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { RuledProject } from '../store/node-rules.ts'
 
@@ -15,12 +15,18 @@ export const isPlacedRule = (name: string, ref?: string): boolean =>
   ourName.test(name) && (ref === undefined || name.startsWith(`${ref}_`))
 
 export function placedRules({ ref, rules, indexes }: RuledProject): PlacedRules {
+  const ordered = rulesByPrecedence(activeRules(rules))
+  const places = indexes.map(({ uid, physicalUid, isSpread }) => {
+    const actions = ordered.map(({ rule }) => rulesOn([rule], uid)[0]?.actions ?? [])
+    return { physicalUid, lists: isSpread ? numberedActions(actions) : actions }
+  })
   const placed = new Map<string, JsonObject>()
-  for (const [precedence, { rule }] of rulesByPrecedence(activeRules(rules)).entries()) {
-    const actions = (rule.actions ?? []).flatMap(({ selector: { indexUid, id }, action }) =>
-      indexes
-        .filter(({ uid }) => indexUid === undefined || indexUid === uid)
-        .map(({ physicalUid }) => ({ selector: { indexUid: physicalUid, id }, action: { ...action } })),
+  for (const [precedence, { rule }] of ordered.entries()) {
+    const actions = places.flatMap(({ physicalUid, lists }) =>
+      (lists[precedence] ?? []).map(({ selector: { id }, action }) => ({
+        selector: { indexUid: physicalUid, id },
+        action: { ...action },
+      })),
     )
     if (actions.length === 0) continue
     // Which rules are active, and in what order, is a question of one project: the node sees those of several.

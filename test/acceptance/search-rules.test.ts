@@ -1,11 +1,13 @@
-/**
- * Dynamic search rules through the gateway: every project has its own, by its own names, wherever its indexes lie. Searches
- * that cannot follow them are refused and say why.
- */
+/** Dynamic search rules through the gateway: every project has its own, by its own names, wherever its indexes lie. */
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { startEngine } from '../embedded/running-engine.ts'
 import { apiCalls } from './api-calls.ts'
 import { type RunningFlapjack, startFlapjack } from './server.ts'
+
+const args = process.env.MEILISEARCH_BIN === undefined ? [] : ['--engine', 'meilisearch']
 
 let flapjack: RunningFlapjack
 let neighbour: string
@@ -26,7 +28,7 @@ async function hits(path: string, search: object | undefined, key = flapjack.mas
 }
 
 before(async () => {
-  flapjack = await startFlapjack({ args: ['--nodes', '2'] })
+  flapjack = await startFlapjack({ args: [...args, '--nodes', '2'] })
   const made: unknown = JSON.parse(await flapjack.cli('project', 'create', 'neighbour', '--json'))
   neighbour = (made as { readonly masterKey: string }).masterKey
   for (const key of [flapjack.masterKey, neighbour]) {
@@ -111,18 +113,73 @@ test('what is wrong with a search is told as without rules, and a client cannot 
   await write('DELETE', '/dynamic-search-rules')
 })
 
-test('an index in shards takes no rules, and is not searched as if there were none', async () => {
-  const create = () => flapjack.cli('index', 'create', 'spread', '--project', 'default', '--shards', '2', '--json')
-  await create()
-  const refused = await call('PATCH', '/dynamic-search-rules/top', { actions: [pin('1', 0, 'spread')] })
-  assert.deepEqual([refused.status, refused.body.code], [400, 'feature_not_available'])
-  assert.match(refused.body.message, /index `spread`: its documents lie in shards/)
-  await put('movies', { actions: [pin('3', 0, 'movies')] })
-  assert.deepEqual(await hits('/indexes/spread/search', {}), [])
-  assert.deepEqual(await hits('/indexes/movies/search', {}), [3, 1, 2, 4])
-  await write('DELETE', '/indexes/spread')
-  await put('any', { actions: [pin('3', 0)] })
-  await create()
-  const search = await call('POST', '/indexes/spread/search', {})
-  assert.deepEqual([search.status, search.body.code], [400, 'feature_not_available'])
+test('an index in shards shows what is pinned where an index on one node shows it', async () => {
+  await flapjack.cli('index', 'create', 'spread', '--project', 'default', '--shards', '4', '--json')
+  const documents = Array.from({ length: 30 }, (_, at) => ({
+    id: at + 1,
+    title: `the same words ${at % 7}`,
+    year: at % 3,
+  }))
+  for (const uid of ['spread', 'whole']) {
+    await write('PATCH', `/indexes/${uid}/settings`, { filterableAttributes: ['year'], sortableAttributes: ['id'] })
+    await write('POST', `/indexes/${uid}/documents?primaryKey=id`, documents)
+  }
+  await put('any', { precedence: 2, actions: [pin('9', 0), pin('30', 3), pin('12', 40), pin('99', 1)] })
+  await put('words', {
+    precedence: 1,
+    conditions: { query: { words: 'words' } },
+    actions: [pin('17', 0, 'spread'), pin('17', 0, 'whole'), pin('5', 6)],
+  })
+  const questions: readonly object[] = [
+    {},
+    { q: 'words' },
+    { q: 'words 3', limit: 7, showRankingScoreDetails: true, showRankingScore: true },
+    { q: 'words', page: 2, hitsPerPage: 4, facets: ['year'] },
+    { q: 'same', offset: 3, limit: 5, filter: 'year != 2', attributesToRetrieve: ['title'] },
+    { q: 'same', sort: ['id:desc'], attributesToHighlight: ['*'] },
+    { q: 'nothing like it' },
+    { q: 'words', limit: 100 },
+    { q: 'words', distinct: 'year' },
+  ]
+  const steady = ({ processingTimeMs: _time, requestUid: _uid, ...answer }: Record<string, unknown>) => answer
+  for (const question of questions) {
+    const [spread, whole] = await Promise.all(
+      ['spread', 'whole'].map((uid) => call('POST', `/indexes/${uid}/search`, question)),
+    )
+    assert.deepEqual(steady(spread!.body), steady(whole!.body), JSON.stringify(question))
+  }
+  const federated = async (uid: string) => {
+    const queries = ['words', 'same 3'].map((q) => ({ indexUid: uid, q }))
+    const found = await call('POST', '/multi-search', { federation: { limit: 9 }, queries })
+    return found.body.hits.map(({ id }: { readonly id: number }) => id)
+  }
+  assert.deepEqual(await federated('spread'), await federated('whole'))
+  assert.deepEqual((await federated('spread')).slice(0, 2), [17, 9])
+})
+
+test('the plan of a search shows the rules that hold now', async () => {
+  await put('late', { conditions: { time: { start: '2090-01-01T00:00:00Z' } }, actions: [pin('1', 0)] })
+  const { body } = await call('POST', '/indexes/spread/explain', { q: 'words' })
+  assert.deepEqual(
+    body.plan.search_rules.map(({ uid, precedence }: { uid: string; precedence: number }) => [uid, precedence]),
+    [
+      ['words', 1],
+      ['any', 2],
+    ],
+  )
+})
+
+test('a dump of the project holds its rules, as Meilisearch writes them', async () => {
+  const { details } = await write('POST', '/dumps')
+  const folder = join(flapjack.folder, 'dumps')
+  const [project] = await readdir(folder)
+  const path = join(folder, project!, `${details.dumpUid}.dump`)
+  const engine = await startEngine({ load: { kind: 'dump', path, ignoreMissing: false, ignoreIfExists: false } })
+  try {
+    const { results } = await engine.post('/dynamic-search-rules', {})
+    const shown = (results as readonly { readonly uid: string }[]).map(({ uid }) => uid)
+    assert.deepEqual(shown, ['any', 'words', 'late'])
+  } finally {
+    await engine.close()
+  }
 })

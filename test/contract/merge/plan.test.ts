@@ -19,6 +19,7 @@ const index: SearchedIndex = {
   ],
   spread: { shards: 6 },
   rules: [],
+  pinPositions: [],
 }
 
 const bodies: readonly JsonObject[] = [

@@ -4,7 +4,7 @@ import { completeFeatures } from '../../../src/api/features.ts'
 import { headerNames } from '../../../src/api/names.ts'
 import { sequenceField, sequenceText, shardField, shardText } from '../../../src/api/reserved-fields.ts'
 import { encodeRuledSearch } from '../../../src/api/ruled-search.ts'
-import { decodeRuleChange, type NamedRule, rulesFor, rulesOn, type SearchRule } from '../../../src/api/search-rule.ts'
+import { decodeRuleChange, type NamedRule, numberedRules, type SearchRule } from '../../../src/api/search-rule.ts'
 import { completeSettings, decodeSettings } from '../../../src/api/settings.ts'
 import { isObject, type JsonObject } from '../../../src/lib/json.ts'
 import { nodeSettings } from '../../../src/replication/node-settings.ts'
@@ -55,17 +55,17 @@ export async function spreadWorld(server: ServerAddress, world: World, layout: L
     primaryKey: 'id',
     coverage,
     spread: { shards },
-    rules: rulesOf(world),
+    ...rulesOf(world),
   }
 }
 
 /** What the one index follows from its server, legs are told. */
-function rulesOf({ uid, more }: World): readonly SearchRule[] {
+function rulesOf({ uid, more }: World): Pick<SearchedIndex, 'rules' | 'pinPositions'> {
   const named = more.flatMap(({ path, body }): readonly NamedRule[] =>
     path.startsWith('/dynamic-search-rules/') ? [{ uid: path, rule: decodeRuleChange(body) as SearchRule }] : [],
   )
-  const rules = rulesFor(named, [uid], Date.now()).map(({ rule }) => rule)
-  return rulesOn(rules, uid)
+  const { rules, positions } = numberedRules(named, uid, Date.now())
+  return { rules, pinPositions: positions }
 }
 
 const nodeUid = ({ uid }: World, { shards, nodes }: Layout, node: number): string =>
