@@ -66,7 +66,7 @@ export async function startUp(
   return { name, url, key, pid }
 }
 
-async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<Running> {
+export async function startAlone(bench: Bench, meilisearch: string | undefined): Promise<Running> {
   const port = await freePort()
   const folder = join(bench.folder, `alone-${meilisearch === undefined ? 'embedded' : 'meilisearch'}`)
   const address = ['--http-addr', `127.0.0.1:${port}`, '--master-key', key]

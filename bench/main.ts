@@ -1,10 +1,11 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, engine, spread, moves, up, routes, micro (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, density, spread, moves, up, routes, micro (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { benchDensity } from './density.ts'
 import { benchEngine } from './engine.ts'
 import { benchGateway } from './gateway.ts'
 import { benchIngest } from './ingest.ts'
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     backlog: { type: 'string', default: '500' },
     queries: { type: 'string', default: '100' },
     small: { type: 'string', default: '100' },
+    counts: { type: 'string', default: '20,100,500' },
     minutes: { type: 'string', default: '15' },
     'max-indexing-memory': { type: 'string', default: '256MiB' },
   },
@@ -78,6 +80,17 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       ? [embedded]
       : [embedded, await benchMoves(bench, { ...options, meilisearch }, say)]
   },
+  density: (bench) =>
+    benchDensity(
+      bench,
+      {
+        counts: values.counts.split(',').map(Number),
+        documents: Number(values.small),
+        seconds: Number(values.seconds),
+        ...(meilisearch === undefined ? {} : { meilisearch }),
+      },
+      say,
+    ),
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
   micro: async () => benchMicro(say),
