@@ -3,7 +3,7 @@
  * well, and makes the fleet larger or smaller. What it decides follows from pure functions (`healing`, `scaling`); it only
  * carries them out. Without `fleet.mode` it is not started at all.
  */
-import type { ReplicaJournal } from '../../journal/ports.ts'
+import type { LayoutJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet, KeeperStanding, Machine } from '../../store/fleet.ts'
 import { isAway } from '../../topology/health-states.ts'
@@ -25,7 +25,7 @@ export interface KeeperDeps
     Pick<OpenMoveDeps, 'moves' | 'random'> {
   readonly worker: string
   readonly fleet: Fleet
-  readonly replicas: Pick<ReplicaJournal, 'loads' | 'leavers' | 'standing'>
+  readonly replicas: Pick<ReplicaJournal, 'standing'> & Pick<LayoutJournal, 'layouts'>
   readonly rules: FleetRules
   readonly log: FleetLog
 }

@@ -1,11 +1,11 @@
 /** Carries out what `scaling` wants: a node more, something that goes to another node, a node less. */
-import type { ReplicaJournal } from '../../journal/ports.ts'
+import type { LayoutJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet } from '../../store/fleet.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { isComing } from '../../topology/machine-life.ts'
 import { type OpenMoveDeps, openMove } from '../moves/open-move.ts'
-import { rebalanceKeepMs } from '../reconciler/reconciler.ts'
+import { rebalanceKeepMs } from '../reconciler/layout-fleet.ts'
 import { chooseBurden } from '../scaling/relief.ts'
 import { type LoadedNode, type ScaleIntent, type ScaleRules, scaling } from '../scaling/scaling.ts'
 import type { Drivers, FleetLog, FleetMode } from './fleet-rules.ts'
@@ -14,7 +14,7 @@ import type { FleetNotes } from './machine-note.ts'
 export interface ResizingDeps extends OpenMoveDeps {
   readonly fleet: Pick<Fleet, 'samples'>
   readonly catalogue: Pick<Catalogue, 'nodes' | 'setNodeState'>
-  readonly replicas: Pick<ReplicaJournal, 'leavers' | 'standing'>
+  readonly replicas: Pick<ReplicaJournal, 'standing'> & Pick<LayoutJournal, 'layouts'>
   readonly drivers: Drivers
   readonly scaling: ScaleRules
   readonly rules: { readonly mode: FleetMode }
@@ -29,7 +29,6 @@ const movesAtOnce = 3
 /** An index that was moved stays where it is for so long. */
 const indexCoolDownMs = 1_800_000
 const movesListed = 1_000
-const leaversListed = 10_000
 
 export async function scaleFleet(
   nodes: readonly Node[],
@@ -113,7 +112,10 @@ async function carryOut(
   }
 }
 
-/** One index at a time: what it changed shows before the next one goes. */
+/**
+ * Orders one move, as a person would: what it changed shows before the next one goes. Only plain indexes go, which the
+ * reconciler leaves where they are; where the shards of others lie follows from the nodes alone.
+ */
 async function relieve(
   { node, target, reason }: Extract<ScaleIntent, { kind: 'relieve' }>,
   loaded: readonly LoadedNode[],
@@ -123,36 +125,32 @@ async function relieve(
   const { moves, replicas, scaling: rules } = deps
   const listed = await moves.list({}, movesListed)
   const open = listed.filter(({ finishedAt }) => finishedAt === null)
-  if (open.length >= movesAtOnce || open.some((move) => move.source === node || move.target === target)) return
+  const isOnTheWay = open.some((move) => move.target === target || move.takes.some((take) => take.node === node))
+  if (open.length >= movesAtOnce || isOnTheWay) return
   const resting = new Set(
     listed.filter(({ createdAt }) => notes.now - createdAt < indexCoolDownMs).map(({ index }) => index),
   )
   const dataOf = (id: NodeId) => loaded.find((one) => one.id === id)?.samples.at(-1)?.dataBytes ?? 0
-  const leavers = await replicas.leavers(node, leaversListed)
-  const sizes = await Promise.all(
-    leavers.map(async (leaver) => ({ leaver, bytes: (await replicas.standing(leaver.index))?.byteCount ?? 0 })),
-  )
+  const held = (await replicas.layouts()).filter((layout) => layout.replicas.some((replica) => replica.node === node))
   // What the journal holds of an index says how large it is beside others; the node says how large all of them are.
-  const whole = sizes.reduce((sum, { bytes }) => sum + bytes, 0)
-  const burdens = sizes
-    .filter(({ leaver }) => !resting.has(leaver.index) && !leaver.holders.includes(target))
-    .map(({ leaver, bytes }) => {
-      return { index: leaver.index, uid: leaver.uid, bytes: whole === 0 ? 0 : (bytes / whole) * dataOf(node) }
-    })
+  const whole = held.reduce((sum, { byteCount }) => sum + byteCount, 0)
+  const burdens = held
+    .filter(({ index, spread, replicas: own }) => spread === null && own.length === 1 && !resting.has(index))
+    .map(({ index, uid, byteCount }) => ({ index, uid, bytes: whole === 0 ? 0 : (byteCount / whole) * dataOf(node) }))
   const { dataBytesMax } = rules.limits
   const targetMax = dataBytesMax === null ? null : (dataBytesMax * rules.targetPercent) / 100
   const chosen = chooseBurden(burdens, { node: dataOf(node), target: dataOf(target) }, targetMax)
-  const leaver = leavers.find(({ index }) => index === chosen?.index)
-  if (leaver === undefined) {
+  const layout = held.find(({ index }) => index === chosen?.index)
+  if (layout === undefined) {
     if (chooseBurden(burdens, { node: dataOf(node), target: 0 }, targetMax) !== undefined) deps.crowded.add(node)
     deps.tellOnce('proposal', `nothing of ${node} would be better off on ${target}: ${reason}`)
     return
   }
-  const index = { id: leaver.index, uid: leaver.uid, project: leaver.project }
+  const index = { id: layout.index, uid: layout.uid, project: layout.project }
   const options = { keepMs: rebalanceKeepMs, bytesPerSecond: null }
   const opened = await openMove(deps, { index, source: node, target, options })
-  if ('refusal' in opened) deps.tellOnce('proposal', `${leaver.uid} stays on ${node}: ${opened.refusal}`)
-  else notes.tell(node, 'scale', `${leaver.uid} goes to ${target}: ${reason}`)
+  if ('refusal' in opened) deps.tellOnce('proposal', `${layout.uid} stays on ${node}: ${opened.refusal}`)
+  else notes.tell(node, 'scale', `${layout.uid} goes to ${target}: ${reason}`)
 }
 
 function nameOf(intent: ScaleIntent): string {
