@@ -18,6 +18,7 @@ import type { Node, Project } from '../../src/store/catalogue.ts'
 import type { Move } from '../../src/store/moves.ts'
 import { isBusy, isEnded } from '../../src/topology/move-steps.ts'
 import { isRead } from '../../src/topology/placement-states.ts'
+import { dyingWorker } from './dying-worker.ts'
 import { type EngineProcess, engineSources } from './engine-processes.ts'
 import { put } from './journal-world.ts'
 import { memorySource, postgresSource } from './stores.ts'
@@ -328,7 +329,7 @@ for (const source of engineSources()) {
           for (let point = stride; ; point += stride) {
             const { one, to } = await begin(`dies${point}`, 100 + point)
             const { id } = await one.open(to, 0)
-            const first = crashing(one.moverDeps(`dies-${point}`), point)
+            const first = dyingWorker(one.moverDeps(`dies-${point}`), point)
             const mover = startMover(first.deps)
             const isOver = async () => isEnded((await store.moves.get(id))?.step ?? 'failed')
             await writeUntil(one, async () => first.isDead() || (await isOver()))
@@ -354,38 +355,6 @@ for (const source of engineSources()) {
         await storeSource.closeStores()
       }
     })
-  }
-}
-
-/** A worker whose store goes away for good at its n-th write, every other one of which is done before that. */
-function crashing(deps: MoverDeps, point: number): { readonly deps: MoverDeps; isDead(): boolean } {
-  let count = 0
-  const dead = new Promise<never>(() => undefined)
-  const at = async <T>(write: () => Promise<T>): Promise<T> => {
-    if (count >= point) return dead
-    count += 1
-    if (count < point) return write()
-    if (point % 2 === 0) await write()
-    return dead
-  }
-  const isDead = () => count >= point
-  const { moves, replicas } = deps
-  return {
-    isDead,
-    deps: {
-      ...deps,
-      moves: {
-        ...moves,
-        claim: (worker, leaseMs, limit) => (isDead() ? Promise.resolve([]) : moves.claim(worker, leaseMs, limit)),
-        save: (worker, id, change) => at(() => moves.save(worker, id, change)),
-        enter: (worker, id, change, perNode) => at(() => moves.enter(worker, id, change, perNode)),
-      },
-      replicas: {
-        ...replicas,
-        addReplica: (index, node, shards) => at(() => replicas.addReplica(index, node, shards)),
-        changeReplica: (index, node, change) => at(() => replicas.changeReplica(index, node, change)),
-      },
-    },
   }
 }
 

@@ -19,6 +19,7 @@ import { isEnded } from '../../src/topology/move-steps.ts'
 import { isRead } from '../../src/topology/placement-states.ts'
 import { shardOfKey } from '../../src/topology/rendezvous.ts'
 import { buildRouteTable } from '../../src/topology/route-table.ts'
+import { dyingWorker } from './dying-worker.ts'
 import { type EngineProcess, engineSources } from './engine-processes.ts'
 import { put } from './journal-world.ts'
 import { memorySource, postgresSource } from './stores.ts'
@@ -302,6 +303,37 @@ for (const source of engineSources()) {
             ])
             assert.ok('refusal' in (await planReshard(deps, { index: route.index, spread: three, options })))
             assert.equal((await one.standing()).beside, null)
+          },
+        )
+
+        await t.test(
+          'a worker that dies at any point of a reshard leaves the index whole, and another one ends it',
+          async () => {
+            let points = 0
+            // Odd strides: every other worker dies before its write is done, the others behind it.
+            const stride = storeSource.name === 'memory' ? 3 : 7
+            for (let point = stride; ; point += stride) {
+              const one = await world(`dies${point}`, 100 + point, three)
+              const { id } = await one.reshard(four, 0)
+              const first = dyingWorker(one.moverDeps(`dies-${point}`), point)
+              const mover = startMover(first.deps)
+              const isOver = async () => isEnded((await stepOf(id)) ?? 'failed')
+              await one.writeUntil('the first worker', async () => first.isDead() || (await isOver()))
+              if (!first.isDead()) {
+                await mover.stop()
+                points = point - stride
+                break
+              }
+              const second = startMover(one.moverDeps(`lives-${point}`))
+              await one.writeUntil('the second worker', isOver)
+              assert.equal(await stepOf(id), 'closed', `dead at point ${point}`)
+              await one.check(four)
+              assert.equal(await one.indexesOn(), 2, `dead at point ${point}`)
+              // It waits for its store for ever.
+              void mover.stop()
+              await second.stop()
+            }
+            assert.ok(points >= 10, `only ${points} points`)
           },
         )
 
