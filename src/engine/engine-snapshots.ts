@@ -7,6 +7,8 @@ export interface SnapshotOffer {
   readonly freeBytes: number
   /** Where its files lie, as a path of its machine. */
   readonly folder: string
+  /** It makes and takes the index's own file as well, for engines that reach each other's folders. */
+  readonly hasRaw: boolean
 }
 
 export interface EngineSnapshotJob {
@@ -38,7 +40,7 @@ export interface EngineSnapshots {
   /** Begins to make `name`. Twice is safe: what is there under this name, or being made, is not made again. */
   create(
     uid: string,
-    order: { readonly name: string; readonly isCompressed: boolean },
+    order: { readonly name: string; readonly isCompressed: boolean; readonly isRaw: boolean },
     signal: AbortSignal,
   ): Promise<EngineReply<EngineSnapshotJob>>
   /** Jobs are forgotten at a restart: refused with `not_found`. */

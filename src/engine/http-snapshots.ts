@@ -48,10 +48,10 @@ export function createHttpSnapshots(
   return {
     async offer(signal) {
       const reply = await call({ method: 'GET', path: '' }, signal)
-      if (reply.status === 404) return { kind: 'answered', value: null }
-      return decoded(reply, ({ indexFormat, freeBytes, folder = '' }) =>
+      if (reply.status !== undefined && withoutRoutes.includes(reply.status)) return { kind: 'answered', value: null }
+      return decoded(reply, ({ indexFormat, freeBytes, folder = '', hasRaw = false }) =>
         typeof indexFormat === 'number' && typeof freeBytes === 'number' && typeof folder === 'string'
-          ? { indexFormat, freeBytes, folder }
+          ? { indexFormat, freeBytes, folder, hasRaw: hasRaw === true }
           : undefined,
       )
     },
@@ -59,11 +59,9 @@ export function createHttpSnapshots(
       const reply = await call({ method: 'GET', path: `/indexes/${encodeURIComponent(uid)}` }, signal)
       return decoded(reply, ({ byteCount }) => (typeof byteCount === 'number' ? byteCount : undefined))
     },
-    async create(uid, { name, isCompressed }, signal) {
-      return decoded(
-        await send(`/indexes/${encodeURIComponent(uid)}/snapshots`, { name, isCompressed }, signal),
-        decodeJob,
-      )
+    async create(uid, { name, isCompressed, isRaw }, signal) {
+      const order = { name, isCompressed, ...(isRaw ? { isRaw } : {}) }
+      return decoded(await send(`/indexes/${encodeURIComponent(uid)}/snapshots`, order, signal), decodeJob)
     },
     async job(id, signal) {
       return decoded(await call({ method: 'GET', path: `/jobs/${encodeURIComponent(id)}` }, signal), decodeJob)
@@ -126,6 +124,9 @@ export function createHttpSnapshots(
     },
   }
 }
+
+/** What an engine answers that knows nothing of them. */
+const withoutRoutes: readonly number[] = [404, 405, 501]
 
 const filePath = (name: string): string => `/files/${encodeURIComponent(name)}`
 

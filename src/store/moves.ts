@@ -35,6 +35,8 @@ export interface MoveProgress {
   readonly sourceRevision?: number
   /** When the snapshot was made, as its engine writes it. */
   readonly snapshotAt?: string
+  /** The engines do not reach each other's files. */
+  readonly isFar?: boolean
   /** Size of the snapshot's file, of which `bytes` are on the target. */
   readonly byteCount?: number
   /** Times that the file came over with a wrong checksum. */

@@ -65,12 +65,8 @@ let ids: ReadonlyMap<string, IndexId>
 before(async () => {
   fleet = await Fleet.create({
     ...{ groups: 1, nodesPerGroup: 2, gateways: 1, workers: 1 },
-    // Moves that are held are busy, and each of them holds a connection.
-    env: {
-      FLAPJACK_MOVES_PER_NODE_MAX: '64',
-      FLAPJACK_MOVES_TOTAL_MAX: '64',
-      FLAPJACK_STORE_CONNECTIONS_MAX: '20',
-    },
+    // Moves that are held are busy.
+    env: { FLAPJACK_MOVES_PER_NODE_MAX: '64', FLAPJACK_MOVES_TOTAL_MAX: '64' },
   })
   gates = await MoveGates.create(fleet)
   orders = createMoveOrders({ ...fleet.store, clock: systemClock, random: systemRandom })
@@ -91,14 +87,11 @@ for (const victim of victims) {
     const own = cases.map((one) => uidOf(victim, one))
     const stop = new AbortController()
     const running = traffic.run(nextRandom, stop.signal, own, 1)
-    // A move that is held at the end of `planned` holds its nodes, which others need to begin: it comes last.
-    const [planned, ...others] = cases
-    const later = await Promise.all(others.map((one) => hold(uidOf(victim, one), one)))
-    const held = [await hold(uidOf(victim, planned!), planned!), ...later]
+    const held = await Promise.all(cases.map((one) => hold(uidOf(victim, one), one)))
     await strike(victim, async () => {
-      for (const { open } of held) await open()
+      for (const one of cases) await gates.open(ids.get(uidOf(victim, one))!, one.step)
     })
-    const moves = await Promise.all(held.map(({ id }, at) => ended(id, cases[at]!.end)))
+    const moves = await Promise.all(held.map((id, at) => ended(id, cases[at]!.end)))
     stop.abort()
     await running
     const contents = await traffic.expected()
@@ -119,38 +112,38 @@ for (const victim of victims) {
   })
 }
 
-/** Opens the move of a case and brings it to the end of the step. Answers its id, and how to let it go on. */
-async function hold(uid: string, { step, end, spoils = 0 }: Case): Promise<{ id: string; open: () => Promise<void> }> {
+/** Opens the move of a case and brings it to the end of the step. Answers its id. */
+async function hold(uid: string, { step, end, spoils = 0 }: Case): Promise<string> {
   const index = ids.get(uid)!
-  const gate = await gates.close(index, step)
-  const begin = spoils > 0 || step === 'cancelling' ? await gates.close(index, 'begin') : undefined
+  await gates.close(index, step)
+  const isHeldBefore = spoils > 0 || step === 'cancelling'
+  if (isHeldBefore) await gates.close(index, 'begin')
   const options = { keepMs: end === 'closed' ? 0 : keepMs }
   const { id } = (await orders.open({ index: uid, project: null, target, options })).move
-  if (begin !== undefined) {
-    for (let left = spoils; left > 0; left -= 1) {
-      await gates.reached(begin)
-      await spoil(uid)
-      if (left > 1) await gates.pass(begin)
-    }
-    if (step === 'cancelling') {
-      await gates.reached(begin)
-      await orders.wish(id, 'cancel')
-    }
-    await gates.open(begin)
+  for (let attempt = 0; attempt < spoils; attempt += 1) {
+    await gates.reached(id, 'begin', attempt)
+    await spoil(uid)
+    await gates.pass(index, 'begin')
+  }
+  if (step === 'cancelling') {
+    await gates.reached(id, 'begin', 0)
+    await orders.wish(id, 'cancel')
   }
   if (step === 'undoing') {
     await ended(id, 'keeping_back')
     await orders.wish(id, 'undo')
   }
-  await gates.reached(gate)
-  return { id, open: () => gates.open(gate) }
+  await gates.reached(id, step, step === 'clearing' ? 0 : spoils)
+  if (isHeldBefore) await gates.open(index, 'begin')
+  return id
 }
 
 /** Kills the victim, lets the moves go on, and brings it back. */
 async function strike(victim: Victim, open: () => Promise<void>): Promise<void> {
   if (victim === 'database') {
     await fleet.crashDatabase()
-    return gates.reconnect()
+    await gates.reconnect()
+    return open()
   }
   const process = victim === 'worker' ? fleet.workers[0]! : nodeOf(victim === 'source' ? source : target).process
   await process.kill()

@@ -23,7 +23,7 @@ const route = (method: Route['method'], path: string, handle: Route['handle']): 
 export const snapshotRoutes: readonly Route[] = [
   route('GET', '/sis', async ({ parts }) => {
     const { files } = parts.core.snapshots
-    return json({ indexFormat, freeBytes: await files.freeBytes(), folder: files.path })
+    return json({ indexFormat, freeBytes: await files.freeBytes(), folder: files.path, hasRaw: true })
   }),
   route('GET', '/sis/indexes/{uid}', async ({ parts, params: [uid = ''] }) =>
     json({ uid, byteCount: await parts.core.snapshots.byteCount(uid) }),
@@ -74,11 +74,15 @@ const digestBytesMax = partBytesMax
 
 async function readOrder(call: Call): Promise<SnapshotOrder> {
   const body = call.request.headers['content-type'] === undefined ? {} : await readJson(call)
-  const { name = null, isCompressed = true, ...others } = isObject(body) ? body : { others: body }
+  const { name = null, isCompressed = true, isRaw = false, ...others } = isObject(body) ? body : { others: body }
   const isName = name === null || typeof name === 'string'
-  if (!isName || typeof isCompressed !== 'boolean' || Object.keys(others).length > 0)
-    throw new ApiError('bad_request', 'Expected `{"name": a file name or null, "isCompressed": true or false}`.')
-  return { name, isCompressed }
+  const areFlags = typeof isCompressed === 'boolean' && typeof isRaw === 'boolean'
+  if (!isName || !areFlags || Object.keys(others).length > 0)
+    throw new ApiError(
+      'bad_request',
+      'Expected `{"name": a file name or null, "isCompressed": true or false, "isRaw": true or false}`.',
+    )
+  return { name, isCompressed, isRaw }
 }
 
 /**

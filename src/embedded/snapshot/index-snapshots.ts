@@ -42,6 +42,8 @@ export interface SnapshotOrder {
   /** Name of the file. Asked for again under the same name, it is the same snapshot; null = one of the engine's own choice. */
   readonly name: string | null
   readonly isCompressed: boolean
+  /** The index's own file in the place of a container with checksums: for engines on one machine, which take it as it is. */
+  readonly isRaw?: boolean
 }
 
 export interface IndexSnapshotsDeps {
@@ -86,7 +88,7 @@ export class IndexSnapshots {
     if (registry.get(checkIndexUid(uid)) === undefined) throw notFound(uid)
     // The name of an index may be longer than that of a file.
     const name = order.name ?? `${uid.slice(0, 150)}-${timeName(clock.now())}-${randomUUID().slice(0, 8)}.fjsis`
-    return this.#enqueue('create', name, uid, () => this.#make(name, uid, order.isCompressed))
+    return this.#enqueue('create', name, uid, () => this.#make(name, uid, order))
   }
 
   /** Size of the index's file: what a snapshot takes at most, and what it will take when it is restored. @throws ApiError `index_not_found`. */
@@ -148,7 +150,7 @@ export class IndexSnapshots {
     }
   }
 
-  async #make(name: string, uid: string, isCompressed: boolean): Promise<SnapshotHeader> {
+  async #make(name: string, uid: string, { isCompressed, isRaw = false }: SnapshotOrder): Promise<SnapshotHeader> {
     const { registry, copy, clock } = this.#deps
     const stored = await this.files.findWhole(name)
     if (stored?.header) return stored.header
@@ -160,8 +162,12 @@ export class IndexSnapshots {
     try {
       await copy(registry.folderOf(entry), draft)
       const header = await headerOf(draft, uid, madeAt)
-      const bytes = createReadStream(join(draft, 'data.mdb'), { highWaterMark: readBytes })
-      await this.files.write(name, writeSnapshot(header, [{ name: sectionName, bytes }], isCompressed))
+      const path = join(draft, 'data.mdb')
+      if (isRaw) await this.files.keepRaw(name, path, header)
+      else {
+        const bytes = createReadStream(path, { highWaterMark: readBytes })
+        await this.files.write(name, writeSnapshot(header, [{ name: sectionName, bytes }], isCompressed))
+      }
       return header
     } finally {
       await rm(draft, { recursive: true, force: true })
@@ -184,7 +190,7 @@ export class IndexSnapshots {
     const folder = registry.folderOf(entry)
     await mkdir(folder)
     try {
-      const header = await unpack(await this.files.read(name), join(folder, 'data.mdb'))
+      const header = await this.#unpack(name, join(folder, 'data.mdb'))
       const state = await adopt(folder)
       await between(async () => {
         this.#checkName(uid, mode)
@@ -196,6 +202,15 @@ export class IndexSnapshots {
       await rm(folder, { recursive: true, force: true })
       throw error
     }
+  }
+
+  async #unpack(name: string, path: string): Promise<SnapshotHeader> {
+    const raw = await this.files.rawHeader(name)
+    if (raw === undefined) return unpack(await this.files.read(name), path)
+    const header = compatible(raw)
+    await this.files.copyRaw(name, path)
+    await sync(dirname(path))
+    return header
   }
 
   #checkName(uid: string, mode: RestoreMode): void {

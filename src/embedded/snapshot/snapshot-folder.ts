@@ -1,6 +1,6 @@
 /** Snapshot files by name, in one folder. A name shows a whole file or none. */
-import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { link, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
+import { constants, createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { copyFile, link, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -27,6 +27,8 @@ const ending = '.fjsis'
 const partialEnding = '.partial'
 /** What was received of an upload in parts; unlike a draft it survives a restart. */
 const uploadEnding = '.upload'
+/** Beside a raw snapshot, which is the index's file as it is: what a container has in front. */
+const headerEnding = '.header'
 /** An upload that nobody goes on with is given up (P-29). */
 const uploadMsMax = 24 * 3_600_000
 /** Files that are made only to be brought elsewhere, and are removed by whoever does so. One that was forgotten goes. */
@@ -74,7 +76,8 @@ export class SnapshotFolder {
   /** @throws ApiError `not_found`. */
   async find(name: string): Promise<StoredSnapshot> {
     const byteCount = await this.size(name)
-    const header = await readSnapshotHeader(createReadStream(this.#file(name))).catch(() => null)
+    const read = (): Promise<SnapshotHeader> => readSnapshotHeader(createReadStream(this.#file(name)))
+    const header = (await this.rawHeader(name)) ?? (await read().catch(() => null))
     return { name, byteCount, header }
   }
 
@@ -106,6 +109,29 @@ export class SnapshotFolder {
     }
   }
 
+  /** What a raw snapshot is of; `undefined` = it is a container, or not there. */
+  async rawHeader(name: string): Promise<SnapshotHeader | undefined> {
+    const text = await readFile(`${this.#file(name)}${headerEnding}`, 'utf8').catch(() => undefined)
+    // Of our own making, and only ever read on the machine where it was made.
+    return text === undefined ? undefined : (JSON.parse(text) as SnapshotHeader)
+  }
+
+  /** Makes the file at `from` a raw snapshot, without a byte copied. Durable when it resolves. */
+  async keepRaw(name: string, from: string, header: SnapshotHeader): Promise<void> {
+    const path = this.#file(name)
+    await writeFile(`${path}${headerEnding}`, JSON.stringify(header), { mode: 0o600 })
+    await sync(`${path}${headerEnding}`)
+    await sync(from)
+    await rename(from, path)
+    await sync(this.path)
+  }
+
+  /** A copy of a raw snapshot, made by the system, where it can without a byte copied. Durable when it resolves. */
+  async copyRaw(name: string, to: string): Promise<void> {
+    await copyFile(this.#file(name), to, constants.COPYFILE_FICLONE)
+    await sync(to)
+  }
+
   /** Durable when it resolves; when the source fails, nothing stays. A file of the same name is replaced. */
   async write(name: string, source: AsyncIterable<Uint8Array>): Promise<void> {
     const path = this.#file(name)
@@ -113,6 +139,7 @@ export class SnapshotFolder {
     try {
       await pipeline(source, createWriteStream(draft, { mode: 0o600 }))
       await sync(draft)
+      await rm(`${path}${headerEnding}`, { force: true })
       await rename(draft, path)
       await sync(this.path)
     } catch (error) {
@@ -166,6 +193,9 @@ export class SnapshotFolder {
    */
   async link(name: string, folder: string): Promise<void> {
     const [from, to] = [join(folder, checkFileName(name)), this.#file(name)]
+    // First, so that a raw file is never seen without it.
+    const header = await readFile(`${from}${headerEnding}`).catch(() => undefined)
+    if (header !== undefined) await writeFile(`${to}${headerEnding}`, header, { mode: 0o600 })
     const error = await link(from, to).then(() => undefined, codeOf)
     if (error === 'EXDEV') return this.write(name, createReadStream(from, { highWaterMark: readBytes }))
     if (error !== undefined && error !== 'EEXIST') throw new ApiError('not_found', `Snapshot \`${name}\` not found.`)
@@ -179,6 +209,7 @@ export class SnapshotFolder {
     const upload = `${path}${uploadEnding}`
     const isUpload = (await stat(upload).catch(() => undefined)) !== undefined
     await rm(upload, { force: true })
+    await rm(`${path}${headerEnding}`, { force: true })
     if (isUpload) return rm(path, { force: true })
     await this.size(name)
     await rm(path)

@@ -145,12 +145,17 @@ class Drive {
     const { log } = this.#deps
     const step = stepAfter(this.#move.step, event)
     if (step === undefined) throw new Error(`${event} has no place in ${this.#move.step}`)
+    const { attempts = 0 } = this.#move.progress
     const failure = step === 'failing' || step === 'failed' ? this.#move.failure : null
     const next = {
       ...this.#move,
       step,
       failure,
-      progress: changedProgress(this.#move.progress, { version: undefined, waitsFor: undefined }),
+      progress: changedProgress(this.#move.progress, {
+        ...{ version: undefined, waitsFor: undefined },
+        // Counted with the step: a clearing that is done twice is one attempt.
+        ...(this.#move.step === 'clearing' && event === 'done' ? { attempts: attempts + 1 } : {}),
+      }),
     }
     if (step === 'copying') {
       const waitsFor = await this.#enter(next)

@@ -53,11 +53,13 @@ export async function copySnapshot(context: StepContext, source: Place, target: 
       return now !== undefined && now.revision === context.move.progress.sourceRevision
     }
     const name = fileName(move)
-    if (!(await isOurs())) return 'lost'
-    await makeSnapshot(context, source, target, name)
-    // A disk that was replaced before the snapshot was made may have held less.
-    if (!(await isOurs())) return 'lost'
-    await bringOver(context, source, target, name)
+    for (let isThere = false; !isThere; ) {
+      if (!(await isOurs())) return 'lost'
+      await makeSnapshot(context, source, target, name)
+      // A disk that was replaced before the snapshot was made may have held less.
+      if (!(await isOurs())) return 'lost'
+      isThere = await bringOver(context, source, target, name)
+    }
     await restore(context, source, target, name)
     await keep({ trueFrom: (await replicas.standing(move.index))?.head ?? 0 })
   }
@@ -92,8 +94,8 @@ function isNear({ move }: StepContext, source: Place, target: Place): boolean {
 async function makeSnapshot(context: StepContext, source: Place, target: Place, name: string): Promise<void> {
   const { move, keep, signal } = context
   const { snapshots } = source.engine
-  // On one machine there is nothing to be won: to compress takes longer than all the rest.
-  const order = { name, isCompressed: !isNear(context, source, target) }
+  // On one machine there is nothing to be won: to compress takes longer than all the rest, and checksums half of that.
+  const order = { name, isCompressed: !isNear(context, source, target), isRaw: await isRaw(context, source, target) }
   const { error } = await ended(context, source.engine, () =>
     snapshots.create(source.replica.physicalUid, order, signal),
   )
@@ -110,13 +112,29 @@ async function makeSnapshot(context: StepContext, source: Place, target: Place, 
   await keep({ snapshotAt: file.madeAt, byteCount: file.byteCount })
 }
 
-async function bringOver(context: StepContext, source: Place, target: Place, name: string): Promise<void> {
+/** The index's own file will do, which is linked or not taken at all. */
+async function isRaw(context: StepContext, source: Place, target: Place): Promise<boolean> {
+  if (context.move.progress.isFar === true || !isNear(context, source, target)) return false
+  const offers = await Promise.all([source, target].map(({ engine }) => engine.snapshots.offer(context.signal)))
+  return offers.every((offer) => answered('its snapshots', offer)?.hasRaw === true)
+}
+
+/** `false` = the other engine does not reach the files of this one: another kind of snapshot is to be made. */
+async function bringOver(context: StepContext, source: Place, target: Place, name: string): Promise<boolean> {
   const { keep, move, clock, signal } = context
   if (isNear(context, source, target)) {
     const offer = answered('its snapshots', await source.engine.snapshots.offer(signal))
     const isLinked =
       offer !== null && offer.folder !== '' && (await target.engine.snapshots.link(name, offer.folder, signal))
-    if (isLinked && answered('a file', isLinked)) return keep({ bytes: context.move.progress.byteCount })
+    if (isLinked && answered('a file', isLinked)) {
+      await keep({ bytes: context.move.progress.byteCount })
+      return true
+    }
+    if (await isRaw(context, source, target)) {
+      await keep({ isFar: true })
+      answered('a file', await source.engine.snapshots.remove(name, signal))
+      return false
+    }
   }
   await transferFile({
     ...{ source: source.engine.snapshots, target: target.engine.snapshots, name, clock, signal },
@@ -124,6 +142,7 @@ async function bringOver(context: StepContext, source: Place, target: Place, nam
     bytesPerSecond: move.options.bytesPerSecond,
     onProgress: (bytes) => keep({ bytes }),
   })
+  return true
 }
 
 async function restore(context: StepContext, source: Place, target: Place, name: string): Promise<void> {

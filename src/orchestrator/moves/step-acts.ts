@@ -290,8 +290,7 @@ async function undo(context: StepContext, standing: IndexStanding): Promise<Move
 /** What was copied goes away; the next attempt starts from nothing. */
 async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const event = await giveUp(context, standing)
-  const attempts = (context.move.progress.attempts ?? 0) + 1
-  if (event === 'done') await context.keep({ ...nothingCopied, attempts })
+  if (event === 'done') await context.keep(nothingCopied)
   return event
 }
 

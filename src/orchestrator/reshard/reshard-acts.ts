@@ -237,8 +237,7 @@ const isCounted = (state: Replica['state']): boolean => state === 'active' || st
 /** What was copied goes away; the next attempt starts from nothing. */
 async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const event = await drop(context, standing)
-  const attempts = (context.move.progress.attempts ?? 0) + 1
-  if (event === 'done') await context.keep({ ...nothingCopied, attempts })
+  if (event === 'done') await context.keep(nothingCopied)
   return event
 }
 
