@@ -75,7 +75,14 @@ export async function insertChanges(
       column((change) => change.indexUid),
       column((change) => change.operation.kind),
       column((change) => taskKindOf[change.operation.kind]),
-      column((change) => encodeBody(change.operation, change.customMetadata, change.naming)),
+      column((change) =>
+        encodeBody(
+          change.operation,
+          change.customMetadata,
+          change.naming,
+          change.position === 1 ? change.indexUid : null,
+        ),
+      ),
       column((change, project) =>
         hasSecret(change.operation)
           ? sealJson(seals(project), change.operation, sealContexts.operation(project, change.task))

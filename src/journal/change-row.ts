@@ -17,6 +17,8 @@ interface Body {
   readonly operation: Operation | null
   readonly metadata: string | null
   readonly naming: readonly Naming[]
+  /** Of the first change of an index: the name that it had then, which tasks do not keep; absent in those of earlier releases. */
+  readonly uid?: string
 }
 
 /** Column `resolution`: where its payloads are; inline ones are columns of their own. */
@@ -44,9 +46,21 @@ export function hasSecret({ kind }: Operation): boolean {
   return kind === 'settings' || kind === 'export'
 }
 
-export function encodeBody(operation: Operation, metadata: string | null, naming: readonly Naming[]): string {
-  const body: Body = { operation: hasSecret(operation) ? null : operation, metadata, naming }
+/** @param uid  of the first change of an index: its name. */
+export function encodeBody(
+  operation: Operation,
+  metadata: string | null,
+  naming: readonly Naming[],
+  uid: string | null = null,
+): string {
+  const known = { operation: hasSecret(operation) ? null : operation, metadata, naming }
+  const body: Body = uid === null ? known : { ...known, uid }
   return JSON.stringify(body)
+}
+
+/** What a change says of names: which index has which one behind it, and the first name of an index. */
+export function namesIn({ body }: Pick<ChangeRow, 'body'>): Pick<Body, 'naming' | 'uid'> {
+  return JSON.parse(body) as Body
 }
 
 export const sealContexts = {

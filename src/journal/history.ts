@@ -2,8 +2,7 @@
 import type { IndexId, ProjectId, Spread } from '../store/catalogue.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
 import { type Database, reach } from '../store/database.ts'
-import { parseText } from './change-row.ts'
-import type { Naming } from './write-index.ts'
+import { namesIn, parseText } from './change-row.ts'
 
 /** An index, also one that is gone. */
 export interface IndexPast {
@@ -136,14 +135,14 @@ function nameHolders(rows: readonly NamingRow[]): ReadonlyMap<string, IndexId> {
     if (name !== undefined && holders.get(name) === index) holders.delete(name)
     names.delete(index)
   }
-  for (const { index_id: index, operation, index_uid: uid, body } of rows) {
+  for (const { index_id: index, operation, index_uid: now, body } of rows) {
+    const { naming, uid = now } = namesIn({ body })
     if (operation === 'first' && index !== null && uid !== null) {
       names.set(index, uid)
       holders.set(uid, index)
     } else if (operation === 'index-delete' && index !== null) {
       release(index)
     } else {
-      const { naming } = JSON.parse(body) as { readonly naming: readonly Naming[] }
       for (const named of naming) release(named.index)
       for (const named of naming) {
         names.set(named.index, named.uid)

@@ -38,9 +38,8 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
 function leapingClock(): Clock & { leap(ms: number): void } {
   let ahead = 0
   return {
+    ...systemClock,
     now: () => Date.now() + ahead,
-    monotonic: systemClock.monotonic,
-    sleep: systemClock.sleep,
     leap: (ms) => {
       ahead += ms
     },
@@ -317,7 +316,7 @@ for (const source of engineSources()) {
       ...{ log: silent, metrics: silentLaneMetrics },
     })
     stops.push(() => replication.stop())
-    const keeper = startBackupKeeper(world.keeperDeps('k0'))
+    let keeper = startBackupKeeper(world.keeperDeps('k0'))
     stops.push(() => keeper.stop())
 
     const layouts = { plain: null, spread: { shards: 4, replicationFactor: 1, exactTies: true } }
@@ -327,13 +326,13 @@ for (const source of engineSources()) {
         const written = new WrittenIndex(world, `drill-${layout}`, spread, seededRandom(seed))
         await written.begin(60)
         await written.writeMany(5)
-        const writing = written.writeMany(15)
+        const writing = written.writeMany(10)
         const first = await world.backup(written.uid)
         assert.equal(first.state, 'done', String(first.failure))
         await writing
-        await written.writeMany(15)
+        await written.writeMany(10)
         assert.equal((await world.backup(written.uid)).state, 'done')
-        await written.writeMany(15)
+        await written.writeMany(10)
         const endedAt = clock.now()
         await world.settled(await written.append({ kind: 'index-delete' }))
         const times = Array.from({ length: 5 }, () => {
@@ -351,5 +350,201 @@ for (const source of engineSources()) {
         }
       })
     }
+
+    await t.test('a restore in the place of an index can be undone, and ends with the old one deleted', async () => {
+      const written = new WrittenIndex(world, 'swapped', null, seededRandom(21))
+      await written.begin(20)
+      await written.writeMany(5)
+      const at = clock.now()
+      await written.writeMany(5)
+      const before = await world.indexOf(written.uid)
+      const first = await world.restored((await world.open(written.uid, { point: { at } })).id)
+      assert.equal(first.state, 'keeping_back', String(first.failure))
+      await world.check(written.uid, written.at(at))
+      await world.check(first.workUid, written.at(clock.now()))
+      assert.equal(await store.backups.wishRestore(first.id, 'undo', ['keeping_back']), true)
+      await until('the undo', async () => (await store.backups.getRestore(first.id))?.state === 'undone')
+      assert.equal((await world.indexOf(written.uid))?.id, before?.id)
+      await world.check(written.uid, written.at(clock.now()))
+      await until('the removal', async () => (await world.indexOf(first.workUid)) === undefined)
+
+      const second = await world.restored((await world.open(written.uid, { point: { at } })).id)
+      assert.equal(await store.backups.wishRestore(second.id, 'close', ['keeping_back']), true)
+      await until('the close', async () => (await world.indexOf(second.workUid)) === undefined)
+      await world.check(written.uid, written.at(at))
+      // The name has another index now; what it was at that time is found nevertheless.
+      const { id } = await world.open(written.uid, { point: { at: written.moments.at(-1)!.at }, as: 'swapped-latest' })
+      assert.equal((await world.restored(id)).state, 'done')
+      await world.check('swapped-latest', written.moments.at(-1)!)
+    })
+
+    await t.test('a backup is restored into another project, and cancelled restores leave nothing', async () => {
+      const written = new WrittenIndex(world, 'abroad', null, seededRandom(22))
+      await written.begin(20)
+      const backup = await world.backup(written.uid)
+      const into = await store.catalogue.createProject({ organisation: organisation.id, name: 'elsewhere' })
+      const { id } = await world.open(written.uid, { point: { backup: backup.id }, into })
+      assert.equal((await world.restored(id)).state, 'done')
+      await world.check(written.uid, written.at(clock.now()), into.id)
+      await keeper.stop()
+      const given = await world.open(written.uid, { point: { backup: backup.id }, as: 'given-up' })
+      assert.equal(await store.backups.wishRestore(given.id, 'cancel', ['waiting']), true)
+      keeper = startBackupKeeper(world.keeperDeps('k1'))
+      assert.equal((await world.restored(given.id)).state, 'cancelled')
+      assert.equal(await world.indexOf('given-up'), undefined)
+    })
+
+    await t.test('what cannot be restored is refused with the reason', async () => {
+      const written = new WrittenIndex(world, 'refused', null, seededRandom(23))
+      const early = clock.now()
+      await written.begin(10)
+      const plan = async (uid: string, change: Partial<RestoreOrder>) => {
+        const found = await planRestore({ ...store, ...world }, world.order(uid, change))
+        must('refusal' in found, 'it is refused')
+        return found.refusal
+      }
+      assert.match(await plan('refused', { point: { at: clock.now() + 9_000 } }), /has not come yet$/)
+      assert.match(
+        await plan('refused', { point: { at: early } }),
+        /had no index `refused` at .*; there is no backup of it$/,
+      )
+      assert.match(await plan('nobody', {}), /had no index `nobody` at/)
+      assert.match(await plan('refused', { as: 'refused' }), /has an index `refused` already$/)
+      assert.match(await plan('refused', { as: 'no such name!' }), /not a valid index uid/)
+      const id = '0192f3c1-5b0e-7d1c-9f6a-8e3f2a1b4c5d'
+      assert.match(await plan('refused', { point: { backup: id } }), /has no backup 0192f3c1/)
+      // Retention without backups: what was written is gone.
+      const between = clock.now()
+      await written.writeMany(3)
+      await store.laneJournal.dropPayloads(between, 1_000)
+      assert.match(
+        await plan('refused', { point: { at: clock.now() } }),
+        /position 3 is not kept any more .*there is no backup/,
+      )
+      const backup = await world.backup(written.uid)
+      const later = clock.now()
+      await written.writeMany(3)
+      // A backup holds what is before it; what is behind the last one that is old enough stays.
+      await store.laneJournal.dropPayloads(clock.now(), 1_000)
+      const reached = await world.open(written.uid, { point: { at: later }, as: 'reached' })
+      assert.equal(reached.backup, backup.id)
+      assert.equal((await world.restored(reached.id)).state, 'done')
+      await world.check('reached', written.at(later))
+      assert.match(await plan('refused', { point: { at: between } }), /its backups are of /)
+    })
+
+    await t.test('a corrupt, missing or foreign part is named, and nothing of the backup is restored', async () => {
+      const written = new WrittenIndex(world, 'spoilt', null, seededRandom(24))
+      await written.begin(30)
+      const backup = await world.backup(written.uid)
+      const path = (name: string) => join(folder, backup.folder ?? '', name)
+      const faults = async () => {
+        const objects = openFolderObjects(folder)
+        return (await verifyBackup(objects, backup, secret, AbortSignal.timeout(stepMsMax), () => undefined)).faults
+      }
+      const failure = async (as: string) => {
+        const { id } = await world.open(written.uid, { point: { backup: backup.id }, as })
+        const restore = await world.restored(id)
+        assert.equal(restore.state, 'failed')
+        await until('the removal', async () => (await world.indexOf(as)) === undefined)
+        return String(restore.failure)
+      }
+      assert.deepEqual(await faults(), [])
+      const part = await readFile(path('part-000002'))
+      const broken = Buffer.from(part)
+      broken[99]! ^= 1
+      await writeFile(path('part-000002'), broken)
+      assert.match(await failure('spoilt-1'), /part-000002 is corrupt/)
+      assert.match((await faults()).join(), /^[^,]*part-000002 is corrupt[^,]*$/)
+      await rm(path('part-000002'))
+      assert.match(await failure('spoilt-2'), /part-000002 is missing/)
+      await writeFile(path('part-000002'), part)
+      const manifest = await readFile(path('manifest.json'), 'utf8')
+      await writeFile(path('manifest.json'), manifest.replace('"version": 1', '"version": 2'))
+      assert.match(await failure('spoilt-3'), /has format version 2; this program reads version 1/)
+      await writeFile(path('manifest.json'), manifest.replace('"documents": 30', '"documents": 31'))
+      assert.match((await faults()).join(), /manifest.json is corrupt/)
+      await rm(path('manifest.json'))
+      assert.match((await faults()).join(), /manifest.json is missing/)
+      await store.backups.doom(backup.id)
+      await until('the deletion', async () => (await store.backups.get(backup.id)) === undefined)
+      assert.equal(
+        (await world.files()).some((file) => file.includes(backup.id)),
+        false,
+      )
+    })
+
+    await t.test('workers that die leave backups and restores to others, who end them exactly', async () => {
+      await keeper.stop()
+      const written = new WrittenIndex(world, 'orphaned', null, seededRandom(25))
+      await written.begin(40)
+      const index = await world.indexOf(written.uid)
+      must(index !== undefined, 'the index is there')
+      const opened = await openBackup({ ...store, ...world }, index, { isScheduled: false, bytesPerSecond: null })
+      must(opened !== undefined, 'it opens')
+      /** Ends a worker at its n-th write of how far it is, before or behind it. */
+      const runDying = async (worker: string, point: number, isDone: () => Promise<boolean>) => {
+        let count = 0
+        let isDead = false
+        const deadly = async <T>(write: () => Promise<T>): Promise<T> => {
+          count += 1
+          if (count < point && !isDead) return write()
+          if (!isDead && point % 2 === 0) await write()
+          isDead = true
+          throw new Error('the worker is dead')
+        }
+        const deps = world.keeperDeps(worker)
+        const backups = {
+          ...deps.backups,
+          save: (...args: Parameters<typeof deps.backups.save>) => deadly(() => deps.backups.save(...args)),
+          saveRestore: (...args: Parameters<typeof deps.backups.saveRestore>) =>
+            deadly(() => deps.backups.saveRestore(...args)),
+          release: async () => undefined,
+        }
+        const dying = startBackupKeeper({ ...deps, backups })
+        await until('the death', async () => isDead || (await isDone()))
+        await dying.stop()
+        return isDead
+      }
+      const isMade = async () => (await store.backups.get(opened.id))?.state === 'done'
+      for (let point = 1; await runDying(`dying${point}`, point, isMade); point += 1) await written.write()
+      const backup = await world.ended(opened.id)
+      assert.equal(backup.state, 'done', String(backup.failure))
+      await written.writeMany(10)
+      const at = clock.now()
+      const { id } = await world.open(written.uid, { point: { at }, as: 'adopted' })
+      const isBack = async () => (await store.backups.getRestore(id))?.state === 'done'
+      for (const point of [1, 2, 3, 4]) await runDying(`dying-too${point}`, point, isBack)
+      keeper = startBackupKeeper(world.keeperDeps('k2'))
+      const { state, failure } = await world.restored(id)
+      assert.equal(state, 'done', String(failure))
+      await world.check('adopted', written.at(at))
+    })
+
+    await t.test('schedules make backups of what is due, and give up those that have had their time', async () => {
+      const written = new WrittenIndex(world, 'scheduled', null, seededRandom(26))
+      await written.begin(5)
+      const policy = { project: project.id, uid: written.uid, everyMs: 3_600_000, keepCount: 2, keepMs: null }
+      await store.backups.putPolicy(policy)
+      const whole = async () => {
+        const index = await world.indexOf(written.uid)
+        const found = await store.backups.list({ index: index?.id ?? '' }, 100)
+        return found.filter(({ state }) => state === 'done')
+      }
+      const ids = new Set<string>()
+      for (let count = 1; count <= 4; count += 1) {
+        await until(`backup ${count}`, async () => {
+          for (const { id } of await whole()) ids.add(id)
+          return ids.size === count
+        })
+        clock.leap(3_600_000)
+      }
+      await until('the fifth, and the clean-up', async () => {
+        const found = await whole()
+        return found.length === 2 && found.every(({ id }) => !ids.has(id) || id === [...ids].at(-1))
+      })
+      assert.equal(await store.backups.deletePolicy(project.id, written.uid), true)
+      assert.equal(await store.backups.deletePolicy(project.id, written.uid), false)
+    })
   })
 }

@@ -5,21 +5,15 @@
  *
  * Twice: safe. Steps that were brought may be brought again in order (NF-20); names are looked at before they are changed.
  */
-import type { Operation } from '../../journal/change.ts'
-import type { AppendRequest } from '../../journal/ports.ts'
 import { assert, unreachable } from '../../lib/assert.ts'
 import type { Restore, RestoreCursor } from '../../store/backups.ts'
 import type { IndexId } from '../../store/catalogue.ts'
 import { WorkFailure } from '../work-failure.ts'
-import { type JobContext, JobFailure, keepRate, pollMs } from './backup-context.ts'
-import { BackupUnusable, keyOf, readManifest, readPart } from './backup-parts.ts'
-import { journalSteps } from './journal-steps.ts'
-import type { Piece, ScriptStep } from './script-step.ts'
+import { type JobContext, JobFailure, pollMs } from './backup-context.ts'
+import { BackupUnusable } from './backup-parts.ts'
+import { appendTo, fill } from './restore-filling.ts'
 
 type Context = JobContext<Restore>
-
-/** Changes after which it is written how far it is, at most. */
-const changesPerSave = 64
 
 /** Goes on as far as it gets without waiting for people. */
 export async function carryOutRestore(context: Context): Promise<void> {
@@ -113,177 +107,6 @@ async function firstKey({ lanes, job }: Context): Promise<string | null> {
   return first?.change.operation.kind === 'index-create' ? first.change.operation.primaryKey : null
 }
 
-interface PlacedChange {
-  readonly first: ScriptStep
-  /** The other pieces of its payload; to be read to the end. */
-  readonly rest: AsyncIterator<Piece>
-  /** Where to go on when it was brought. */
-  readonly next: RestoreCursor
-}
-
-async function fill(context: Context): Promise<void> {
-  const { keep, clock } = context
-  const startedAt = clock.monotonic()
-  let { changes, lines, bytes } = context.job
-  const bytesBefore = bytes
-  let unsaved = 0
-  for await (const { first, rest, next } of changesOf(context)) {
-    const counted = (piece: Piece) => {
-      lines += piece.lines
-      bytes += piece.bytes.byteLength
-    }
-    await bring(context, first, rest, counted)
-    changes += 1
-    unsaved += 1
-    await keepRate(context, context.job.bytesPerSecond, bytes - bytesBefore, startedAt)
-    if (unsaved < changesPerSave) continue
-    await keep({ cursor: next, changes, lines, bytes })
-    unsaved = 0
-    if (context.job.wish !== null) return
-  }
-  await keep({ state: 'catching_up', changes, lines, bytes, failure: null })
-}
-
-/** What is still to be brought: whole changes, with the place behind each. */
-async function* changesOf(context: Context): AsyncGenerator<PlacedChange> {
-  const { job, lanes, signal } = context
-  const steps = job.cursor?.kind === 'journal' ? undefined : backupSteps(context, job.cursor)
-  if (steps !== undefined) yield* wholeChanges(steps)
-  const from = job.cursor?.kind === 'journal' ? job.cursor.position : await positionOfBackup(context)
-  if (from >= job.position) return
-  const placed = async function* () {
-    for await (const { position, step } of journalSteps(lanes, job.index, from, job.position, signal)) {
-      // Several steps of one position are brought again together.
-      yield { step, next: { kind: 'journal', position: position - 1 } as const }
-    }
-  }
-  yield* wholeChanges(placed())
-}
-
-type PlacedStep = { readonly step: ScriptStep; readonly next: RestoreCursor }
-
-async function* wholeChanges(steps: AsyncGenerator<PlacedStep>): AsyncGenerator<PlacedChange> {
-  try {
-    for (let found = await steps.next(); found.done !== true; found = await steps.next()) {
-      const { step, next } = found.value
-      const place: { next: RestoreCursor } = { next }
-      const rest = (async function* (): AsyncGenerator<Piece> {
-        for (let last = step; 'piece' in last && !last.piece.isLast; ) {
-          const more = await steps.next()
-          if (more.done === true || !('piece' in more.value.step)) throw new Error('a change breaks off')
-          last = more.value.step
-          place.next = more.value.next
-          yield last.piece
-        }
-      })()
-      yield {
-        first: step,
-        rest,
-        get next() {
-          return place.next
-        },
-      }
-    }
-  } finally {
-    await steps.return(undefined)
-  }
-}
-
-async function* backupSteps(context: Context, cursor: RestoreCursor | null): AsyncGenerator<PlacedStep> {
-  const { job, backups, objects: open, secret, signal } = context
-  const backup = job.backup === null ? undefined : await backups.get(job.backup)
-  if (backup === undefined) throw new JobFailure(`backup ${job.backup} is gone`)
-  const objects = await open()
-  const { folder } = backup
-  assert(folder !== null, 'a backup that is done has objects')
-  const manifest = await readManifest(objects, folder, signal)
-  const key = backup.key ?? keyOf(manifest, secret)
-  const begin = cursor?.kind === 'part' ? cursor : { part: 0, step: 0 }
-  for (let part = begin.part; part < manifest.parts.length; part += 1) {
-    const one = manifest.parts[part]
-    assert(one !== undefined, 'a part of the list')
-    const steps = await readPart(objects, folder, key, one, signal)
-    for (const [at, step] of steps.entries()) {
-      if (part === begin.part && at < begin.step) continue
-      yield { step, next: { kind: 'part', part, step: at + 1 } }
-    }
-  }
-}
-
-async function positionOfBackup({ job, backups }: Context): Promise<number> {
-  return job.backup === null ? 0 : ((await backups.get(job.backup))?.position ?? 0)
-}
-
-async function bring(
-  context: Context,
-  step: ScriptStep,
-  rest: AsyncIterator<Piece>,
-  counted: (piece: Piece) => void,
-): Promise<void> {
-  const { journal } = context
-  switch (step.kind) {
-    case 'put': {
-      const { merge, primaryKey, received, distinct, piece } = step
-      const payload = await journal.stage(payloadOf(piece, rest, counted))
-      const counts = { received, distinct }
-      return appendTo(
-        context,
-        { kind: 'documents-put', skipCreation: false, merge, primaryKey, ...counts },
-        { payload },
-      )
-    }
-    case 'delete': {
-      const payload = await journal.stage(payloadOf(step.piece, rest, counted))
-      return appendTo(context, { kind: 'documents-delete', provided: step.provided }, { payload })
-    }
-    case 'clear':
-      return appendTo(context, { kind: 'documents-clear' })
-    case 'settings':
-      if (Object.keys(step.settings).length === 0) return
-      return appendTo(context, { kind: 'settings', settings: step.settings })
-    case 'primary-key':
-      return appendTo(context, { kind: 'index-update', primaryKey: step.primaryKey, uid: null })
-    default:
-      return unreachable(step)
-  }
-}
-
-async function* payloadOf(
-  first: Piece,
-  rest: AsyncIterator<Piece>,
-  counted: (piece: Piece) => void,
-): AsyncGenerator<Uint8Array> {
-  counted(first)
-  yield first.bytes
-  for (let next = await rest.next(); next.done !== true; next = await rest.next()) {
-    counted(next.value)
-    yield next.value.bytes
-  }
-}
-
-/** Appends to the journal of the index that is made. @throws when the journal takes nothing now: it is tried again. */
-async function appendTo(
-  { job, journal, signal }: Context,
-  operation: Operation,
-  options: Partial<Pick<AppendRequest, 'payload' | 'customMetadata' | 'spread'>> = {},
-  uid: string | null = job.workUid,
-): Promise<void> {
-  signal.throwIfAborted()
-  const outcome = await journal.append({
-    ...{ project: job.project, uid, operation, payload: null, customMetadata: null, refusal: null },
-    mayCreateIndex: operation.kind === 'index-create',
-    ...options,
-  })
-  if (outcome.kind !== 'appended') {
-    if (options.payload) await journal.discard(options.payload).catch(() => undefined)
-    const cause = outcome.kind === 'unavailable' ? outcome.cause : undefined
-    throw new Error(cause === undefined ? 'no node takes what is restored' : 'the journal takes no writes', { cause })
-  }
-  if (uid !== null && job.made !== null && outcome.index !== job.made) {
-    throw new JobFailure(`the index \`${job.workUid}\` was deleted or renamed meanwhile`)
-  }
-}
-
 /** Until every change that was brought has ended well. */
 async function catchUp(context: Context): Promise<void> {
   const { job, history, clock, signal, keep } = context
@@ -322,9 +145,9 @@ async function switchNames(context: Context): Promise<void> {
 /** The names change hands in the transaction that ends the change. */
 async function exchange(context: Context, isFree: boolean): Promise<void> {
   const { workUid, target } = context.job
-  if (isFree) return appendTo(context, { kind: 'index-update', primaryKey: null, uid: target })
   const swaps = [{ indexes: [workUid, target] as const, rename: false }]
-  return appendTo(context, { kind: 'index-swap', swaps }, {}, null)
+  if (isFree) await appendTo(context, { kind: 'index-update', primaryKey: null, uid: target })
+  else await appendTo(context, { kind: 'index-swap', swaps }, {}, null)
 }
 
 /** Until reads find that index under the target's name. */
