@@ -219,7 +219,8 @@ function spoilIndex({ documents }: IndexState): void {
 
 function logTo(process: SimProcess, note: (text: string) => void) {
   const line = (fields: object, message: string) => {
-    if (!process.isDead) note(`${process.name} ${message} ${JSON.stringify(fields)}`)
+    const told = (_: string, value: unknown) => (value instanceof Error ? String(value) : value)
+    if (!process.isDead) note(`${process.name} ${message} ${JSON.stringify(fields, told)}`)
   }
   return { debug: () => {}, info: line, warn: line, error: line }
 }
