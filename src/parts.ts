@@ -42,8 +42,8 @@ import { type FolderLock, lockOwner } from './orchestrator/folder-lock.ts'
 import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startAntiEntropy } from './orchestrator/moves/anti-entropy.ts'
 import { createAntiEntropyMetrics } from './orchestrator/moves/anti-entropy-metrics.ts'
-import { startDrainer } from './orchestrator/moves/drainer.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
+import { startReconciler } from './orchestrator/reconciler/reconciler.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
@@ -467,9 +467,9 @@ export async function startWorker(
     },
   )
   await supervisor.start(
-    'draining of nodes',
-    async () => startDrainer({ catalogue, replicas, moves, clock, random, log: logger }),
-    (drainer) => drainer.stop(),
+    'placing of indexes',
+    async () => startReconciler({ catalogue, replicas, moves, lanes: laneJournal, clock, random, log: logger }),
+    (reconciler) => reconciler.stop(),
   )
   if (!antiEntropy.enabled) return
   const { intervalMs, documentsPerSecond, autoRepair } = antiEntropy

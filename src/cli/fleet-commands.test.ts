@@ -174,3 +174,72 @@ async function applyEverywhere(on?: readonly string[]): Promise<void> {
     }
   }
 }
+
+test('what a node, a group, or another number of copies would move is said before anything is done', async () => {
+  const { project } = await spreadIndex()
+  const dry = await flapjack('node', 'add', 'n5', 'http://127.0.0.1:2', '--dry-run')
+  assert.equal(dry.code, 0)
+  assert(isObject(dry.answer) && Array.isArray(dry.answer.moves))
+  assert.deepEqual(
+    dry.answer.moves.map((move) => isObject(move) && [move.kind, move.target]),
+    [['move', 'n5']],
+  )
+  assert.equal((await store.catalogue.nodes()).length, 4, 'nothing was done')
+  const more = await flapjack('index', 'set', 'books', '--rf', '2', '--dry-run')
+  assert(isObject(more.answer) && Array.isArray(more.answer.moves))
+  assert.deepEqual(new Set(more.answer.moves.map((move) => isObject(move) && move.kind)), new Set(['copy']))
+  await flapjack('index', 'set', 'books', '--rf', '2')
+  const [layout] = await store.replicas.layouts()
+  assert.equal(layout?.spread?.replicationFactor, 2)
+  assert.equal(layout?.project, project)
+  const gone = await flapjack('group', 'remove', '1', '--dry-run')
+  assert(isObject(gone.answer) && Array.isArray(gone.answer.moves))
+  assert.deepEqual(
+    gone.answer.moves.map((move) => isObject(move) && move.kind),
+    ['copy', 'copy', 'copy', 'removal'],
+  )
+})
+
+test('a node that holds something is not removed, and the id of one that was is not used again', async () => {
+  await spreadIndex()
+  assert.equal((await flapjack('node', 'remove', 'n1')).code, 1)
+  assert.equal((await flapjack('node', 'remove', 'n1', '--force')).code, 0)
+  const nodes = listOf((await flapjack('group', 'list')).answer).map(({ nodes: ids }) => ids)
+  assert.deepEqual(nodes, [['n2', 'n3'], ['n4']])
+  await assert.rejects(
+    store.catalogue.putNode({ id: 'n1', url: 'http://127.0.0.1:9', engine: 'embedded', region: 'local', key: null }),
+    /not used again/,
+  )
+})
+
+/** An index of 16 shards over the nodes of both groups, one copy in each. */
+async function spreadIndex() {
+  const [project] = await store.catalogue.projects()
+  assert(project !== undefined)
+  await store.journal.append({
+    project: project.id,
+    uid: 'books',
+    operation: { kind: 'index-create', primaryKey: 'id' },
+    payload: null,
+    customMetadata: null,
+    mayCreateIndex: true,
+    spread: { shards: 16, replicationFactor: 1, exactTies: true },
+    refusal: null,
+  })
+  // As its lanes would do.
+  for (const lease of await store.laneJournal.leaseNodes('w', 60_000)) {
+    for (const { placement, head } of await store.laneJournal.lanesBehind(lease.node.id, 10)) {
+      const times = { startedAt: 1, finishedAt: 2, batchKey: 'b' }
+      const outcome = {
+        position: 1,
+        status: 'succeeded',
+        error: null,
+        details: null,
+        isShare: false,
+        ...times,
+      } as const
+      await store.laneJournal.advance(lease, placement, head, [outcome], null)
+    }
+  }
+  return { project: project.id }
+}

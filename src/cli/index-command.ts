@@ -9,6 +9,7 @@ import { chosenProject, type ProjectOption, projectOption } from './chosen-proje
 import { addIndexClone } from './clone-command.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { addIndexSet } from './index-set-command.ts'
 import { indexLines, indexView, layoutOf, placementsByIndex } from './index-view.ts'
 import { addIndexMove } from './move-command.ts'
 import { addIndexReshard } from './reshard-command.ts'
@@ -68,6 +69,7 @@ export function addIndexCommands(program: Command, run: RunCommand): void {
       run(command, (context) => showIndex(context, uid, options)),
     )
   addIndexMove(index, run)
+  addIndexSet(index, run)
   addIndexReshard(index, run)
   addIndexClone(index, run)
 }

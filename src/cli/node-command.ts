@@ -1,17 +1,18 @@
 /** `flapjack node …`: the engine nodes on which indexes live. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { ApiError } from '../api/errors.ts'
 import { addNode } from '../control/node-registration.ts'
 import type { LaneJournal } from '../journal/ports.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { localRegion } from '../orchestrator/local-driver.ts'
-import { drainPlanOf } from '../orchestrator/moves/drainer.ts'
+import { layoutNode } from '../orchestrator/reconciler/layout-fleet.ts'
 import type { EngineKind, Node, Placement } from '../store/catalogue.ts'
 import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { machineView, sampleView } from './machine-view.ts'
+import { addLeavingCommands, commandFailure, dryRunOption, waitOption } from './node-leave-command.ts'
+import { awaitMoves, planLines, plannedFor, planView } from './rebalance-view.ts'
 import { isHealthy } from './status.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
@@ -23,6 +24,9 @@ interface NewNodeOptions {
   readonly engine: EngineKind
   readonly disk?: number
   readonly memory?: number
+  readonly rebalance: boolean
+  readonly dryRun?: boolean
+  readonly wait?: boolean
 }
 
 /** Indexes of a node that are listed at most. */
@@ -50,7 +54,12 @@ export function addNodeCommands(program: Command, run: RunCommand): void {
     )
     .option('--disk <bytes>', 'room on its disk', parseWhole)
     .option('--memory <bytes>', 'its memory', parseWhole)
-    .description('Adds a node that runs already. New indexes use it; those that exist stay where they are.')
+    .option('--no-rebalance', 'new indexes use it; those that exist stay where they are')
+    .option(...dryRunOption)
+    .option(...waitOption)
+    .description(
+      'Adds a node that runs already. It takes the shards that it wins of the spread indexes, while they serve.',
+    )
     .action((id: string, url: string, options: NewNodeOptions, command: Command) =>
       run(command, (context) => add(context, id, url, options)),
     )
@@ -60,17 +69,7 @@ export function addNodeCommands(program: Command, run: RunCommand): void {
     .description('Lists the nodes by replica group.')
     .action((_: object, command: Command) => run(command, listNodes))
 
-  node
-    .command('drain')
-    .argument('<id>', 'its id')
-    .description('Takes no new indexes, and moves those that it holds elsewhere while they serve.')
-    .action((id: string, _: object, command: Command) => run(command, (context) => setDraining(context, id, true)))
-
-  node
-    .command('undrain')
-    .argument('<id>', 'its id')
-    .description('Takes indexes again. What has left stays where it is.')
-    .action((id: string, _: object, command: Command) => run(command, (context) => setDraining(context, id, false)))
+  addLeavingCommands(node, run)
 
   node
     .command('show')
@@ -79,43 +78,31 @@ export function addNodeCommands(program: Command, run: RunCommand): void {
     .action((id: string, _: object, command: Command) => run(command, (context) => showNode(context, id)))
 }
 
-async function setDraining(context: CommandContext, id: string, isDraining: boolean): Promise<void> {
-  const { terminal } = context
-  await withStore(context.programs, context.config, async ({ catalogue, replicas }) => {
-    const nodes = await catalogue.nodes()
-    const node = nodes.find((candidate) => candidate.id === id)
-    if (node === undefined) throw new CommandFailed('notFound', `no node \`${id}\`; \`flapjack node list\` shows all`)
-    if (node.state === 'lost') throw new CommandFailed('failed', `node \`${id}\` is lost`)
-    await catalogue.setNodeState(id, isDraining ? 'draining' : 'active')
-    if (!isDraining) return terminal.answer({ id, state: 'active' }, `${id} takes indexes again.`)
-    const { orders, stuck } = await drainPlanOf({ catalogue, replicas }, node)
-    const left = (await replicas.loads()).get(id) ?? 0
-    const view = {
-      ...{ id, state: 'draining', replicas: left },
-      stuck: stuck.map(({ leaver, reason }) => ({ index: leaver.uid, reason })),
-    }
-    const lines = [
-      `${id} drains: ${left} replicas leave it, ${orders.length} of them next. \`flapjack move list --open\` shows them.`,
-      ...stuck.map(({ leaver, reason }) => `${leaver.uid} stays: ${reason}.`),
-    ]
-    terminal.answer(view, lines.join('\n'))
-  })
-}
-
 function parseWhole(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('a whole number is expected')
   return Number(text)
 }
 
 async function add(context: CommandContext, id: string, url: string, options: NewNodeOptions): Promise<void> {
-  const { key = null, region, group, engine, disk = null, memory = null } = options
+  const { key = null, region, group, engine, disk = null, memory = null, rebalance, dryRun, wait } = options
+  const { terminal } = context
   const capacity = disk === null && memory === null ? null : { diskBytes: disk, memoryBytes: memory }
-  await withStore(context.programs, context.config, async ({ catalogue }) => {
+  await withStore(context.programs, context.config, async (store) => {
+    const { catalogue } = store
+    const fresh: Node = { id, url, key, region, group, engine, capacity, state: 'active' }
+    const taking = { ...layoutNode(fresh, true), takesExisting: rebalance }
+    const plan = await plannedFor(store, (fleet) => ({ ...fleet, nodes: [...fleet.nodes, taking] }))
+    if (dryRun === true)
+      return terminal.answer({ id, ...planView(plan) }, [...planLines(plan), 'Nothing was done.'].join('\n'))
     const deps = { catalogue, clock: systemClock, signal: new AbortController().signal }
-    const node = await addNode({ id, url, key, region, group, engine, capacity }, deps).catch((error: unknown) => {
-      throw error instanceof ApiError ? new CommandFailed('failed', error.message) : error
-    })
-    context.terminal.answer(nodeView(node), `Added ${node.id} to replica group ${node.group}.`)
+    const node = await addNode(
+      { id, url, key, region, group, engine, capacity, ...(rebalance ? { takesExisting: true } : {}) },
+      deps,
+    ).catch(commandFailure)
+    if (wait === true) await awaitMoves(store, terminal, ({ nodes }) => nodes.includes(id))
+    const added = `Added ${node.id} to replica group ${node.group}.`
+    const view = { ...nodeView(node), moves: plan.moves.length }
+    terminal.answer(view, plan.moves.length === 0 ? added : [added, ...planLines(plan)].join('\n'))
   })
 }
 

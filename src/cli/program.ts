@@ -8,6 +8,7 @@ import { runDoctor } from './doctor.ts'
 import { addForeignFlags, engineEnvironment } from './engine-flags.ts'
 import { CommandFailed, type ExitName, exitCodes } from './exit-codes.ts'
 import { addFleetCommands } from './fleet-command.ts'
+import { addGroupCommands } from './group-command.ts'
 import { addIndexCommands } from './index-command.ts'
 import { addKeyCommands } from './key-command.ts'
 import { addMoveCommands } from './move-command.ts'
@@ -158,6 +159,7 @@ export function buildProgram(line: CommandLine, terminal: Terminal): Command {
   addBackupCommands(program, (command, action) => runWith(command)(action))
   addRestoresCommands(program, (command, action) => runWith(command)(action))
   addNodeCommands(program, (command, action) => runWith(command)(action))
+  addGroupCommands(program, (command, action) => runWith(command)(action))
   addFleetCommands(program, (command, action) => runWith(command)(action))
   addKeyCommands(program, (command, action) => runWith(command)(action))
   addSecretsCommands(program, (command, action) => runWith(command)(action))

@@ -1,4 +1,4 @@
-/** Takes a node that somebody else runs into the fleet. New indexes use it; those that exist stay where they are. */
+/** Takes a node that somebody else runs into the fleet. New indexes use it; those that exist come to it when it is said. */
 import { ApiError } from '../api/errors.ts'
 import { markerKeyUid } from '../engine/http-engine.ts'
 import type { Clock } from '../lib/clock.ts'
@@ -21,6 +21,10 @@ export interface NewNode {
   readonly engine: EngineKind
   /** null = unknown. */
   readonly capacity: NodeCapacity | null
+  /** Whether it takes its part of indexes that exist. Default false. */
+  readonly takesExisting?: true
+  /** The node whose place it takes. */
+  readonly seat?: NodeId
 }
 
 const idForm = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/

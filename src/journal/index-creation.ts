@@ -26,6 +26,8 @@ export interface IndexCreation {
 export interface NodeRoom {
   readonly id: NodeId
   readonly group: number
+  /** As of `Node`. */
+  readonly seat?: NodeId | undefined
   /** Indexes that lie on it. */
   readonly load: number
 }
@@ -125,9 +127,12 @@ export async function prepareCreation(
   wanted: readonly { readonly project: ProjectDraft; readonly uid: string }[],
   { clock, random }: { readonly clock: Clock; readonly random: Random },
 ): Promise<IndexCreation> {
-  const { rows: nodes } = await client.query<{ id: NodeId; replica_group: number; index_count: number }>(
-    "select id, replica_group, index_count from nodes where state = 'active' order by id for no key update",
-  )
+  const { rows: nodes } = await client.query<{
+    id: NodeId
+    replica_group: number
+    seat: NodeId | null
+    index_count: number
+  }>("select id, replica_group, seat, index_count from nodes where state = 'active' order by id for no key update")
   const taken = new Map<NodeId, Set<string>>()
   for (const { id } of nodes) taken.set(id, new Set())
   // Candidates are looked up in windows until each name has as many free ones as requests could take away.
@@ -153,7 +158,12 @@ export async function prepareCreation(
   return {
     indexes,
     create: (project, uid, spread) => {
-      const rooms = nodes.map((node) => ({ id: node.id, group: node.replica_group, load: node.index_count }))
+      const rooms = nodes.map((node) => ({
+        id: node.id,
+        group: node.replica_group,
+        seat: node.seat ?? undefined,
+        load: node.index_count,
+      }))
       const places = placesFor(rooms, spread)
       if (places.length === 0) return undefined
       const name = freeName(project, uid, (one) => places.some(({ node }) => taken.get(node)?.has(one)))

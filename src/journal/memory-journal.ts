@@ -194,7 +194,12 @@ function creator({ state, memory, clock, random }: MemoryDependencies): CreateIn
     const placements = [...state.indexes.values()].flatMap((index) => index.placements)
     const rooms = [...memory.nodes.values()]
       .filter((one) => one.state === 'active')
-      .map(({ id, group }) => ({ id, group, load: placements.filter((one) => one.node === id && !one.isGone).length }))
+      .map(({ id, group, seat }) => ({
+        id,
+        group,
+        seat,
+        load: placements.filter((one) => one.node === id && !one.isGone).length,
+      }))
       .sort((a, b) => (a.id < b.id ? -1 : 1))
     const places = placesFor(rooms, spread)
     if (places.length === 0) return undefined

@@ -7,7 +7,7 @@
  */
 import type { NodeId } from '../store/catalogue.ts'
 import type { IndexLayout, LayoutNode, PlannedMove, StuckReplica } from './index-layout.ts'
-import { isRead } from './placement-states.ts'
+import { isSettled as isAtHome, isRead } from './placement-states.ts'
 
 export interface PackRules {
   readonly highPercent: number
@@ -23,12 +23,16 @@ export interface PackPlan {
 
 /**
  * @param layouts  of plain indexes; of a moving one the plan only counts what it takes.
- * @param rests    indexes that stay where they are: they are moving, or moved a while ago.
+ * @param rests      indexes that stay where they are: they are moving, or are left alone for a while.
+ * @param isSettled  indexes that do not move for want of room.
  */
 export function planPack(
   layouts: readonly IndexLayout[],
   nodes: readonly LayoutNode[],
-  rests: (layout: IndexLayout) => boolean,
+  {
+    rests,
+    isSettled,
+  }: { readonly rests: (layout: IndexLayout) => boolean; readonly isSettled: (layout: IndexLayout) => boolean },
   rules: PackRules = packRulesDefault,
 ): PackPlan {
   const rooms = new Rooms(layouts, nodes, rules)
@@ -41,7 +45,7 @@ export function planPack(
       if (isForced) stuck.push({ layout, node: from.id, reason: target })
       return false
     }
-    const [{ node, physicalUid, shards }] = [layout.replicas[0]!]
+    const { node, physicalUid, shards } = layout.replicas.find(isAtHome)!
     rooms.shift(layout, from.id, target.id)
     moves.push({
       layout,
@@ -53,13 +57,14 @@ export function planPack(
     return true
   }
   for (const layout of layouts) {
-    const [replica, ...others] = layout.replicas
+    const [replica, ...others] = layout.replicas.filter(isAtHome)
     const from = replica && rooms.node(replica.node)
     if (replica === undefined || from === undefined || others.length > 0 || rests(layout)) continue
     if (!isRead(replica) && replica.state !== 'filling') continue
     const isElsewhere = layout.wanted.region !== null && layout.wanted.region !== from.region
     if (from.state === 'draining' || isElsewhere) go(layout, from, true)
-    else if (rooms.isCrowded(from.id)) crowded.set(from.id, [...(crowded.get(from.id) ?? []), layout])
+    else if (!isSettled(layout) && rooms.isCrowded(from.id))
+      crowded.set(from.id, [...(crowded.get(from.id) ?? []), layout])
   }
   for (const [id, held] of crowded) {
     const from = rooms.node(id)!
@@ -94,7 +99,8 @@ class Rooms {
       if (known === undefined) this.#takers.set(key, [node])
       else known.push(node)
     }
-    for (const { byteCount, replicas } of layouts) for (const { node } of replicas) this.#add(node, byteCount, 1)
+    for (const { byteCount, replicas } of layouts)
+      for (const { node } of replicas.filter(isAtHome)) this.#add(node, byteCount, 1)
   }
 
   node(id: NodeId): LayoutNode | undefined {
@@ -131,7 +137,12 @@ class Rooms {
    */
   find({ byteCount, wanted }: IndexLayout, from: LayoutNode, isForced: boolean): LayoutNode | string {
     const region = wanted.region ?? from.region
-    const takers = this.#takers.get(`${region}:${from.engine}`) ?? []
+    const alike = this.#takers.get(`${region}:${from.engine}`) ?? []
+    // Rather another kind of engine than none: it is the last of its kind that is given up.
+    const isLast = isForced && alike.every(({ id }) => id === from.id)
+    const takers = isLast
+      ? [...this.#takers].flatMap(([key, some]) => (key.startsWith(`${region}:`) ? some : []))
+      : alike
     let best: LayoutNode | undefined
     let hasOther = false
     for (const node of takers) {
@@ -143,7 +154,7 @@ class Rooms {
     }
     if (best !== undefined) return best
     const where = `region ${region}`
-    return hasOther ? `no node in ${where} has room for it` : `no other active ${from.engine} node is in ${where}`
+    return hasOther ? `no node in ${where} has room for it` : `no other active node is in ${where}`
   }
 
   #isEmptier({ id }: LayoutNode, other: LayoutNode): boolean {

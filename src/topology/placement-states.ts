@@ -47,6 +47,10 @@ export function hasWork(
   return standings[placement.state].hasLane && (placement.applied < head || placement.hasLeftovers === true)
 }
 
+/** It is where it is, and no part of a move. */
+export const isSettled = ({ state }: Stated): boolean =>
+  state === 'filling' || state === 'lost' || standings[state].isInSync
+
 /** Which of its shards it answers for. */
 export function servedShards({ shards, shed }: Pick<Placement, 'shards' | 'shed'>): readonly number[] {
   return shed === undefined || shed.length === 0 ? shards : shards.filter((shard) => !shed.includes(shard))

@@ -35,7 +35,7 @@ function plainOn(id: NodeId, byteCount = 1_000): IndexLayout {
 }
 
 const planOf = (layouts: readonly IndexLayout[], nodes: readonly LayoutNode[], more: Partial<Fleet> = {}) =>
-  planRebalance({ layouts, nodes, open: [], resting: new Set(), ...more })
+  planRebalance({ layouts, nodes, open: [], resting: new Set(), settled: new Set(), ...more })
 
 /** What a move comes to when it has closed. */
 function after(layout: IndexLayout, { kind, takes, target }: PlannedMove): IndexLayout {
@@ -282,7 +282,7 @@ test('few nodes take data at once, few moves go on at one node, and one of an in
   const nodes = Array.from({ length: 8 }, (_, at) => node(`n${at}`))
   const layouts = Array.from({ length: 30 }, () => spreadOver(nodes.slice(0, 4), 32, 1))
   const { next, moves } = planRebalance(
-    { layouts, nodes, open: [], resting: new Set() },
+    { layouts, nodes, open: [], resting: new Set(), settled: new Set() },
     { ...brakesDefault, perNode: 5 },
   )
   assert.ok(moves.length > next.length)
@@ -306,6 +306,6 @@ test('nothing begins in a region where many nodes are away', () => {
 test('an index that moves, or has moved just now, is left alone', () => {
   const nodes = [node('a', 0, { state: 'draining' }), node('b')]
   const [one, other] = [plainOn('a'), plainOn('a')]
-  const open = [{ index: one.index, nodes: ['a', 'b'], target: 'b', isUnderWay: true }]
+  const open = [{ index: one.index, nodes: ['a', 'b'], target: 'b', isUnderWay: true, isKept: false }]
   assert.deepEqual(planOf([one, other], nodes, { open, resting: new Set([other.index]) }).moves, [])
 })

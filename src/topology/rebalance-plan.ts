@@ -25,6 +25,8 @@ export interface OpenMove {
   readonly target: NodeId
   /** Data goes to its target, or will: it is neither kept back nor on its way out. */
   readonly isUnderWay: boolean
+  /** It has switched, and is kept only for as long as nothing else is to be done with its index. */
+  readonly isKept: boolean
 }
 
 export interface RebalancePlan {
@@ -32,6 +34,8 @@ export interface RebalancePlan {
   readonly moves: readonly PlannedMove[]
   /** Those that may begin now: one of an index at most. */
   readonly next: readonly PlannedMove[]
+  /** Indexes whose open move must close first: it is kept, and another waits. */
+  readonly superseded: readonly IndexId[]
   readonly stuck: readonly StuckReplica[]
   /** Regions in which nothing begins, since too many of their nodes are away. */
   readonly braked: readonly string[]
@@ -41,16 +45,19 @@ export interface Fleet {
   readonly layouts: readonly IndexLayout[]
   readonly nodes: readonly LayoutNode[]
   readonly open: readonly OpenMove[]
-  /** Indexes that are left alone for a while: a move of theirs came to nothing, or they moved just now. */
+  /** Indexes that are left alone for a while, since a move of theirs came to nothing. */
   readonly resting: ReadonlySet<IndexId>
+  /** Those that have moved lately: they do not move again for want of room. */
+  readonly settled: ReadonlySet<IndexId>
 }
 
 export function planRebalance(
-  { layouts, nodes, open, resting }: Fleet,
+  { layouts, nodes, open, resting, settled }: Fleet,
   brakes: Brakes = brakesDefault,
   packRules?: PackRules,
 ): RebalancePlan {
-  const moving = new Set(open.map(({ index }) => index))
+  const moving = new Set(open.flatMap(({ index, isKept }) => (isKept ? [] : [index])))
+  const kept = new Set(open.flatMap(({ index, isKept }) => (isKept ? [index] : [])))
   const rests = ({ index }: IndexLayout) => moving.has(index) || resting.has(index)
   const planner = createSpreadPlanner(nodes)
   const moves: PlannedMove[] = []
@@ -66,11 +73,15 @@ export function planRebalance(
     moves.push(...plan.moves)
     stuck.push(...plan.stuck)
   }
-  const packed = planPack(plain, nodes, rests, packRules)
+  const packed = planPack(plain, nodes, { rests, isSettled: ({ index }) => settled.has(index) }, packRules)
   moves.push(...packed.moves)
   stuck.push(...packed.stuck)
   const braked = regionsAway(nodes, brakes.awayPercentMax)
-  return { moves, next: nextOf(moves, nodes, open, braked, brakes), stuck, braked: [...braked].sort() }
+  const free = moves.filter(({ layout }) => !kept.has(layout.index))
+  return {
+    ...{ moves, next: nextOf(free, nodes, open, braked, brakes), stuck, braked: [...braked].sort() },
+    superseded: [...new Set(moves.map(({ layout }) => layout.index))].filter((index) => kept.has(index)),
+  }
 }
 
 function regionsAway(nodes: readonly LayoutNode[], percentMax: number): ReadonlySet<string> {

@@ -7,8 +7,9 @@ import type { NodeId } from '../store/catalogue.ts'
 import type { Take } from '../store/moves.ts'
 import { quorumOf } from './admission.ts'
 import type { IndexLayout, IndexPlan, LayoutNode, LayoutReplica, PlannedMove, StuckReplica } from './index-layout.ts'
-import { isRead, servedShards } from './placement-states.ts'
-import { compareIds, ownersOf } from './rendezvous.ts'
+import { type Members, membersOf, ownersAmong } from './placement-plan.ts'
+import { isRead, isSettled, servedShards } from './placement-states.ts'
+import { compareIds } from './rendezvous.ts'
 import { replicaId } from './replica-id.ts'
 
 export interface SpreadPlanner {
@@ -64,22 +65,6 @@ function isMember(node: LayoutNode | undefined): boolean {
   return node !== undefined && node.state !== 'draining'
 }
 
-interface Members {
-  readonly seats: readonly NodeId[]
-  readonly nodeOf: ReadonlyMap<NodeId, NodeId>
-}
-
-function membersOf(nodes: readonly LayoutNode[]): Members {
-  const nodeOf = new Map<NodeId, NodeId>(nodes.map(({ id }) => [id, id]))
-  // A seat whose first holder is a member again is that one's.
-  for (const { id, seat } of nodes) {
-    if (seat === id || nodeOf.has(seat)) continue
-    nodeOf.delete(id)
-    nodeOf.set(seat, id)
-  }
-  return { seats: [...nodeOf.keys()].sort(compareIds), nodeOf }
-}
-
 interface Shifts {
   /** By target and source. */
   readonly copies: Map<NodeId, Map<string, { readonly replica: LayoutReplica; readonly shards: number[] }>>
@@ -88,8 +73,9 @@ interface Shifts {
 }
 
 function planIndex(fleet: Fleet, layout: IndexLayout): IndexPlan {
-  const { spread, wanted, replicas } = layout
+  const { spread, wanted } = layout
   if (spread === null) return { moves: [], stuck: [] }
+  const replicas = layout.replicas.filter(isSettled)
   const shifts: Shifts = { copies: new Map(), moves: new Map(), removals: new Map() }
   const stuck = new Map<string, StuckReplica>()
   const note = (node: NodeId, reason: string) => stuck.set(`${node}:${reason}`, { layout, node, reason })
@@ -116,10 +102,7 @@ function planIndex(fleet: Fleet, layout: IndexLayout): IndexPlan {
     const holdersOf = holdersByShard(own, spread.shards)
     for (let shard = 0; shard < spread.shards; shard += 1) {
       const holders = holdersOf[shard]!
-      const owners =
-        members === undefined || members.seats.length === 0
-          ? []
-          : ownersOf(shard, members.seats, spread.replicationFactor).map((seat) => members.nodeOf.get(seat)!)
+      const owners = members === undefined ? [] : ownersAmong(members, shard, spread.replicationFactor)
       const gains = owners.filter((id) => !holders.some(({ node }) => node === id))
       const losses = holders.filter(({ node }) => !owners.includes(node))
       const usable = usableOf[shard]!
