@@ -3,6 +3,7 @@ import cluster from 'node:cluster'
 import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client'
 import { metricPrefixes } from './api/names.ts'
 import type { Config } from './config/config.ts'
+import type { FleetOrders } from './control/fleet-orders.ts'
 import type { MoveOrders } from './control/move-orders.ts'
 import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway/gateway-admin.ts'
@@ -29,6 +30,7 @@ export interface OperatorDeps {
   /** Takes a node into the fleet. */
   readonly addNode: ClusterRoutes['addNode']
   readonly moves: MoveOrders
+  readonly fleet: FleetOrders
   readonly checks: ClusterRoutes['checks']
 }
 
@@ -40,7 +42,7 @@ export async function startOperator(
   config: Config,
   metrics: Registry,
   gateways: { readonly ask: AskGateways },
-  { addNode, moves, checks }: OperatorDeps,
+  { addNode, moves, fleet, checks }: OperatorDeps,
   supervisor: Supervisor,
 ): Promise<void> {
   const { address, token } = config.operator
@@ -62,6 +64,7 @@ export async function startOperator(
           checks,
         },
         moves,
+        fleet,
         ask: (command) => gateways.ask(command),
       }),
     (server) => server.close(),

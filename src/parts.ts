@@ -8,6 +8,7 @@ import { emulatedRelease } from './api/names.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import { standaloneEngine, standaloneFeatures } from './cli/standalone-engine.ts'
 import { type Config, configEnvironment, type Environment } from './config/config.ts'
+import { createFleetOrders } from './control/fleet-orders.ts'
 import { createMoveOrders } from './control/move-orders.ts'
 import { addNode } from './control/node-registration.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
@@ -245,6 +246,7 @@ export function operatorDeps(
   return {
     addNode: nodeAdder(host, config, store, supervisor, logger),
     moves: createMoveOrders({ ...store, clock: host.clock, random: host.random }),
+    fleet: createFleetOrders({ ...store, config: config.fleet, engine: config.engine.kind, clock: host.clock }),
     checks: createReplicaCheckOrders(store),
   }
 }

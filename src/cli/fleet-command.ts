@@ -1,14 +1,13 @@
 /** `flapjack fleet …` and what `flapjack node` knows of machines: how nodes are, what became of them, and what is wanted. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { ApiError } from '../api/errors.ts'
+import { createFleetOrders } from '../control/fleet-orders.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
-import type { JsonObject } from '../lib/json.ts'
-import { nextNodeId, openDrivers } from '../orchestrator/fleet/drivers.ts'
-import { usageOf } from '../orchestrator/scaling/scaling.ts'
-import type { Fleet, Machine, MachineWish, NodeEvent } from '../store/fleet.ts'
+import { openDrivers } from '../orchestrator/fleet/drivers.ts'
+import type { Fleet, Machine, MachineWish } from '../store/fleet.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
-import { machineView, percentText, sampleView, sizeText } from './machine-view.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
 
@@ -103,114 +102,74 @@ function parseWhole(text: string): number {
   return Number(text)
 }
 
-async function showFleet({ config, terminal, programs }: CommandContext): Promise<void> {
-  await withStore(programs, config, async ({ fleet, replicas }) => {
-    const [keeper, machines, latest, loads, events] = await Promise.all([
-      fleet.keeper(),
-      fleet.machines(),
-      fleet.latest(),
-      replicas.loads(),
-      fleet.events(null, 200),
-    ])
-    const nodes = machines
-      .filter(({ life }) => life !== 'released')
-      .map((machine) => {
-        const sample = latest.get(machine.node)
-        const usage = sample && usageOf(sample, config.fleet.scaling)
-        return {
-          ...machineView(machine),
-          replicas: loads.get(machine.node) ?? 0,
-          load: sampleView(sample),
-          usage: usage === undefined ? null : { ...usage },
-        }
-      })
-    const proposals = events.filter(({ kind }) => kind === 'proposal').map(eventView)
-    const isKept = keeper?.isLeading === true
-    const view = {
-      mode: isKept ? keeper.mode : 'off',
-      keeper: isKept ? keeper.worker : null,
-      halted: keeper?.halted ?? null,
-      scaledAt: keeper?.scaledAt == null ? null : new Date(keeper.scaledAt).toISOString(),
-      nodes,
-      proposals,
-    }
-    const rows = nodes.map(({ id, driver, life, health, replicas: held, load, usage }) => [
-      ...[id, driver, life === 'active' ? health : life, String(held), percentText(load?.cpuPercent)],
+const ordersOf = ({ config }: CommandContext, { fleet, catalogue, replicas }: Store) =>
+  createFleetOrders({
+    fleet,
+    catalogue,
+    replicas,
+    config: config.fleet,
+    engine: config.engine.kind,
+    clock: systemClock,
+  })
+
+/** What an order refuses is no failure of ours. */
+async function told<T>(order: Promise<T>): Promise<T> {
+  return order.catch((error: unknown) => {
+    if (!(error instanceof ApiError)) throw error
+    throw new CommandFailed(error.body.code === 'miroir_not_found' ? 'notFound' : 'failed', error.message)
+  })
+}
+
+async function showFleet(context: CommandContext): Promise<void> {
+  const { config, terminal, programs } = context
+  await withStore(programs, config, async (store) => {
+    const status = await ordersOf(context, store).status()
+    const { keeper, mode, halted, nodes, proposals } = status
+    const rows = nodes.map(({ id, driver, life, health, replicas, load, usage }) => [
+      ...[id, driver, life === 'active' ? health : life, String(replicas), percentText(load?.cpuPercent)],
       ...[sizeText(load?.memoryBytes), sizeText(load?.dataBytes), sizeText(load?.diskBytesFree)],
       usage === null ? '' : `${Math.round(usage.ratio * 100)} %`,
     ])
+    const head = ['NODE', 'DRIVER', 'STATE', 'REPLICAS', 'CPU', 'MEMORY', 'DATA', 'DISK FREE', 'OF LIMITS']
     const lines = [
-      isKept ? `Kept by   ${keeper.worker} (${keeper.mode})` : notKeptText,
-      ...(view.halted === null ? [] : [`Brake     ${view.halted}; \`flapjack fleet release\` lets it go on`]),
+      keeper === null ? notKeptText : `Kept by   ${keeper} (${mode})`,
+      ...(halted === null ? [] : [`Brake     ${halted}; \`flapjack fleet release\` lets it go on`]),
       '',
-      formatColumns([
-        ['NODE', 'DRIVER', 'STATE', 'REPLICAS', 'CPU', 'MEMORY', 'DATA', 'DISK FREE', 'OF LIMITS'],
-        ...rows,
-      ]),
+      formatColumns([head, ...rows]),
       ...proposals.map(({ at, node, text }) => `\n${at}  ${node ?? 'fleet'}  proposed: ${text}`),
     ]
-    terminal.answer(view, lines.join('\n'))
+    terminal.answer({ ...status, nodes: [...nodes], proposals: [...proposals] }, lines.join('\n'))
   })
 }
 
 const notKeptText =
   'Kept by   nobody: set `fleet.mode` to `watch` or `act` in the configuration of a worker (FLAPJACK_FLEET_MODE)'
 
-async function showEvents({ config, terminal, programs }: CommandContext, node: string | null, limit: number) {
-  await withStore(programs, config, async ({ fleet, catalogue }) => {
-    const events = await fleet.events(node, Math.max(1, limit))
-    if (node !== null && events.length === 0 && !(await isKnown(node, { fleet, catalogue }))) throw unknownNode(node)
-    const rows = events.map((event) => {
-      const { at, node: of, kind, text } = eventView(event)
-      return [at, of ?? 'fleet', kind, text]
-    })
-    terminal.answer(events.map(eventView), formatColumns([['TIME', 'NODE', 'WHAT', 'TEXT'], ...rows]))
+async function showEvents(context: CommandContext, node: string | null, limit: number): Promise<void> {
+  const { config, terminal, programs } = context
+  await withStore(programs, config, async (store) => {
+    const events = await told(ordersOf(context, store).events(node, Math.max(1, limit)))
+    const rows = events.map(({ at, node: of, kind, text }) => [at, of ?? 'fleet', kind, text])
+    terminal.answer([...events], formatColumns([['TIME', 'NODE', 'WHAT', 'TEXT'], ...rows]))
   })
 }
 
-async function isKnown(node: string, { fleet, catalogue }: Pick<Store, 'fleet' | 'catalogue'>): Promise<boolean> {
-  const nodes = await catalogue.nodes()
-  return nodes.some(({ id }) => id === node) || (await fleet.machines()).some((machine) => machine.node === node)
-}
-
-function unknownNode(id: string): CommandFailed {
-  return new CommandFailed('notFound', `no node \`${id}\`; \`flapjack node list\` shows all`)
-}
-
-async function requireKeeper(fleet: Fleet): Promise<void> {
-  const keeper = await fleet.keeper()
-  if (keeper?.isLeading === true) return
-  throw new CommandFailed(
-    'failed',
-    'nobody keeps the fleet; set `fleet.mode` to `watch` or `act` in the configuration of a worker (FLAPJACK_FLEET_MODE), and start it again',
-  )
+const outcomes: Readonly<Record<MachineWish, string>> = {
+  restart: 'is started again',
+  replace: 'gets a new machine',
+  drain: 'is emptied, and its machine is given back then',
+  keep: 'stays',
 }
 
 async function wishFor(context: CommandContext, id: string, wish: MachineWish, options: WaitOptions): Promise<void> {
   const { config, terminal, programs } = context
-  await withStore(programs, config, async ({ fleet, catalogue }) => {
-    await requireKeeper(fleet)
-    const before = (await fleet.machines()).find(({ node }) => node === id)
-    if (before === undefined && !(await isKnown(id, { fleet, catalogue }))) throw unknownNode(id)
-    if (before === undefined || before.life === 'released') {
-      throw new CommandFailed(
-        'failed',
-        `the machine of \`${id}\` is not known yet; \`flapjack fleet status\` shows those that are`,
-      )
-    }
-    if (wish === 'drain' && before.driver === 'static') {
-      throw new CommandFailed(
-        'failed',
-        `somebody else runs \`${id}\`: empty it with \`flapjack node drain ${id}\`, and end it there`,
-      )
-    }
+  await withStore(programs, config, async (store) => {
     const at = systemClock.now()
-    await fleet.wish(id, wish, { node: id, at, kind: 'wish', text: `an operator wants: ${wish}` })
-    if (options.wait === true) await waitFor(fleet, id, wish, before, at)
-    const done =
-      wish === 'drain' ? 'is emptied and then given back' : `gets a ${wish === 'restart' ? 'restart' : 'new machine'}`
-    const text = options.wait === true ? `${id}: done.` : `${id} ${done}; \`flapjack node events ${id}\` tells of it.`
-    terminal.answer({ id, wish, isDone: options.wait === true }, text)
+    const before = await told(ordersOf(context, store).wish(id, wish))
+    const isDone = options.wait === true
+    if (isDone) await waitFor(store.fleet, id, wish, before, at)
+    const text = isDone ? `${id}: done.` : `${id} ${outcomes[wish]}; \`flapjack node events ${id}\` tells of it.`
+    terminal.answer({ id, wish, isDone }, text)
   })
 }
 
@@ -235,35 +194,14 @@ async function waitFor(fleet: Fleet, id: string, wish: MachineWish, before: Mach
   )
 }
 
-async function addMachine({ config, terminal, programs }: CommandContext, options: WaitOptions & { group: number }) {
-  const { driver, region } = config.fleet
-  if (driver === null) {
-    throw new CommandFailed(
-      'usage',
-      'no driver makes nodes: name one with `fleet.driver`, or add one that runs with `flapjack node add`',
-    )
-  }
-  await withStore(programs, config, async ({ fleet, catalogue }) => {
-    await requireKeeper(fleet)
-    const taken = [
-      ...(await fleet.machines()).map(({ node }) => node),
-      ...(await catalogue.nodes()).map(({ id }) => id),
-    ]
-    const now = systemClock.now()
-    const machine: Machine = {
-      ...{ node: nextNodeId(driver, config.engine.kind, taken), driver, life: 'requested', engine: config.engine.kind },
-      ...{ region, group: options.group, generation: 1, health: 'starting', healthSince: now },
-      ...{ record: { lifeSince: now }, wish: null, createdAt: now },
-    }
-    const event = { node: machine.node, at: now, kind: 'wish', text: 'an operator wants one node more' }
-    if (!(await fleet.request(machine, event)))
-      throw new CommandFailed('failed', 'another node was asked for at the same time; try again')
-    if (options.wait === true) await waitUntilActive(fleet, machine.node)
-    const text =
-      options.wait === true
-        ? `${machine.node} is a node.`
-        : `${machine.node} is asked for; \`flapjack node events ${machine.node}\` tells of it.`
-    terminal.answer({ id: machine.node, isNode: options.wait === true }, text)
+async function addMachine(context: CommandContext, options: WaitOptions & { group: number }): Promise<void> {
+  const { config, terminal, programs } = context
+  await withStore(programs, config, async (store) => {
+    const id = await told(ordersOf(context, store).add(options.group))
+    const isNode = options.wait === true
+    if (isNode) await waitUntilActive(store.fleet, id)
+    const text = isNode ? `${id} is a node.` : `${id} is asked for; \`flapjack node events ${id}\` tells of it.`
+    terminal.answer({ id, isNode }, text)
   })
 }
 
@@ -285,17 +223,11 @@ async function waitUntilActive(fleet: Fleet, id: string): Promise<void> {
   throw new CommandFailed('failed', `${id}: it takes longer than ${waitMsMax / 60_000} minutes`)
 }
 
-async function release({ config, terminal, programs }: CommandContext): Promise<void> {
-  await withStore(programs, config, async ({ fleet }) => {
-    const halted = (await fleet.keeper())?.halted ?? null
-    if (halted === null) return terminal.answer({ released: null }, 'The brake is not on.')
-    await fleet.release({
-      node: null,
-      at: systemClock.now(),
-      kind: 'wish',
-      text: `an operator released the brake (${halted})`,
-    })
-    terminal.answer({ released: halted }, `Released: ${halted}.`)
+async function release(context: CommandContext): Promise<void> {
+  const { config, terminal, programs } = context
+  await withStore(programs, config, async (store) => {
+    const released = await ordersOf(context, store).release()
+    terminal.answer({ released }, released === null ? 'The brake is not on.' : `Released: ${released}.`)
   })
 }
 
@@ -336,11 +268,9 @@ async function checkDriver({ config, env, terminal, programs }: CommandContext):
   })
 }
 
-function eventView({
-  node,
-  at,
-  kind,
-  text,
-}: NodeEvent): JsonObject & { node: string | null; at: string; kind: string; text: string } {
-  return { node, at: new Date(at).toISOString(), kind, text }
+const percentText = (value: number | null | undefined) => (value == null ? '' : `${value.toFixed(0)} %`)
+
+function sizeText(bytes: number | null | undefined): string {
+  if (bytes == null) return ''
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(0)} MB`
 }

@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
+import { loadConfig } from '../config/config.ts'
+import { createFleetOrders } from '../control/fleet-orders.ts'
 import { createMoveOrders } from '../control/move-orders.ts'
 import { createReplicaCheckOrders } from '../control/replica-check-orders.ts'
 import { openMemoryStore } from '../journal/open-memory-store.ts'
@@ -53,6 +55,12 @@ async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator:
     },
     ask: async (command) => [await gateway.admin(command)],
     moves: createMoveOrders({ ...store, catalogue, ...drawn }),
+    fleet: createFleetOrders({
+      ...{ ...store, catalogue },
+      config: loadConfig({ env: {}, flags: {} }).fleet,
+      engine: 'embedded',
+      ...drawn,
+    }),
   })
   ending.push(() => operator.close())
   return { gateway, operator }

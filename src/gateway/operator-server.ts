@@ -5,11 +5,13 @@
 import { timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { errorBody } from '../api/errors.ts'
+import type { FleetOrders } from '../control/fleet-orders.ts'
 import type { MoveOrders } from '../control/move-orders.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
 import { tokenDigest } from '../lib/token-digest.ts'
 import { answerCluster, type ClusterRoutes } from './cluster-routes.ts'
+import { answerFleet } from './fleet-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway-admin.ts'
 import { answerMoves } from './move-routes.ts'
 
@@ -28,6 +30,7 @@ export interface OperatorOptions {
   readonly token: string | null
   readonly cluster: ClusterRoutes
   readonly moves: MoveOrders
+  readonly fleet: FleetOrders
   /** Replies of all gateways of this program, in no particular order. */
   readonly ask: (command: AdminCommand) => Promise<readonly AdminReply[]>
 }
@@ -117,14 +120,15 @@ async function answerInternal(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  { token, ask, moves }: OperatorOptions,
+  { token, ask, moves, fleet }: OperatorOptions,
 ): Promise<void> {
   if (!mayAsk(token, bearerOf(request))) {
     return void response.writeHead(401, { connection: 'close' }).end()
   }
   const { method = 'GET' } = request
-  const moved = await answerMoves({ method, url, body: () => readBody(request) }, moves)
-  if (moved !== undefined) return sendReply(response, moved)
+  const asked = { method, url, body: () => readBody(request) }
+  const answered = (await answerMoves(asked, moves)) ?? (await answerFleet(asked, fleet))
+  if (answered !== undefined) return sendReply(response, answered)
   const route = `${request.method} ${url.pathname}`
   const command = await commandOf(route, url, request)
   if (command === 'bad-body') {
