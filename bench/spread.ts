@@ -147,5 +147,5 @@ async function startStubs(bench: Bench, name: string, more: readonly string[]): 
 }
 
 function startServer(bench: Bench, name: string, plan: object): Promise<Part> {
-  return bench.startScript(name, 'spread-server.ts', [JSON.stringify(plan)], 'measured')
+  return bench.startBundle(name, 'spread-server.ts', [JSON.stringify(plan)], 'measured')
 }
