@@ -101,7 +101,7 @@ async function runUp(host: Host, context: CommandContext, supervisor: Supervisor
   const local = await startEngines(host, context, store, supervisor, logger)
   const traces = await startTraces(host, config, supervisor, logger)
   await startWorker(host, config, store, succeedWorker(dataDir, host.random), metrics, supervisor, logger, traces)
-  await startFleet({ host, context, store, local, supervisor, logger })
+  await startFleet({ host, context, store, metrics, local, supervisor, logger })
   await startControl(host, config, store, supervisor, logger)
   // Started last, so that it is stopped first: requests in flight still find everything behind it.
   const { url, ask } = await startGateways(host, config, store, metrics, supervisor, logger, traces)
@@ -133,7 +133,7 @@ async function runServe(host: Host, context: CommandContext, supervisor: Supervi
   if (roles.includes('worker')) {
     const succession = { worker: host.random.uuid(), predecessor: undefined }
     await startWorker(host, config, store, succession, metrics, supervisor, logger, traces)
-    await startFleet({ host, context, store, local: undefined, supervisor, logger })
+    await startFleet({ host, context, store, metrics, local: undefined, supervisor, logger })
   }
   if (roles.includes('control')) await startControl(host, config, store, supervisor, logger)
   if (roles.includes('gateway')) {

@@ -1,6 +1,7 @@
 /** Builds the engines of this machine and the keeper of the fleet. Without `fleet.mode` nothing of the keeper is loaded. */
 import { join, resolve } from 'node:path'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import type { CommandContext } from './cli/command-context.ts'
 import { CommandFailed } from './cli/exit-codes.ts'
 import type { Config } from './config/config.ts'
@@ -73,20 +74,30 @@ export interface FleetParts {
   readonly host: Host
   readonly context: CommandContext
   readonly store: Store
+  readonly metrics: Registry
   /** Engines that this program runs itself. */
   readonly local: NodeDriver | undefined
   readonly supervisor: Supervisor
   readonly logger: Logger
 }
 
-export async function startFleet({ host, context, store, local, supervisor, logger }: FleetParts): Promise<void> {
+export async function startFleet({
+  host,
+  context,
+  store,
+  metrics,
+  local,
+  supervisor,
+  logger,
+}: FleetParts): Promise<void> {
   const { config, env } = context
   const { clock, random } = host
   const { mode } = config.fleet
   if (mode === 'off') return
-  const [{ openDrivers }, { startFleetKeeper }] = await Promise.all([
+  const [{ openDrivers }, { startFleetKeeper }, { createFleetMetrics }] = await Promise.all([
     import('./orchestrator/fleet/drivers.ts'),
     import('./orchestrator/fleet/keeper.ts'),
+    import('./orchestrator/fleet/fleet-metrics.ts'),
   ])
   const { catalogue, fleet, replicas, moves, localSecret } = store
   const drivers = openDrivers({
@@ -100,6 +111,7 @@ export async function startFleet({ host, context, store, local, supervisor, logg
         worker: random.uuid(),
         ...{ fleet, catalogue, replicas, moves, drivers, clock, random, log: logger },
         rules: fleetRules(config.fleet, mode),
+        metrics: createFleetMetrics(metrics),
         keyOf: (node) => localSecret(`key of node ${node}`).toString('hex'),
         openEngine: ({ url, key }) => createHttpEngine({ url, key }),
       }),

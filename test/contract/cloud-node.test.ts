@@ -15,6 +15,7 @@ import { openMemoryStore } from '../../src/journal/open-memory-store.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import { openDrivers } from '../../src/orchestrator/fleet/drivers.ts'
+import { silentFleetMetrics } from '../../src/orchestrator/fleet/fleet-metrics.ts'
 import { startFleetKeeper } from '../../src/orchestrator/fleet/keeper.ts'
 import { healingRules } from '../../src/orchestrator/healing/healing.ts'
 import { healthRules } from '../../src/topology/health-states.ts'
@@ -63,6 +64,7 @@ const keeper = startFleetKeeper({
   },
   keyOf: (node) => store.localSecret(node).toString('hex'),
   openEngine: createHttpEngine,
+  metrics: silentFleetMetrics,
 })
 after(async () => {
   await keeper.stop()

@@ -15,6 +15,7 @@ import {
   noFigures,
 } from '../../src/orchestrator/drivers/node-driver.ts'
 import { createStaticDriver } from '../../src/orchestrator/drivers/static-driver.ts'
+import { silentFleetMetrics } from '../../src/orchestrator/fleet/fleet-metrics.ts'
 import type { FleetRules } from '../../src/orchestrator/fleet/fleet-rules.ts'
 import { startFleetKeeper } from '../../src/orchestrator/fleet/keeper.ts'
 import { healingRules } from '../../src/orchestrator/healing/healing.ts'
@@ -100,6 +101,7 @@ function keep(store: Store, driver: FakeDriver, rules: Partial<FleetRules> = {},
     },
     keyOf: (node) => `key of ${node}`,
     openEngine: createHttpEngine,
+    metrics: silentFleetMetrics,
   })
   ends.push(() => keeper.stop())
   return keeper

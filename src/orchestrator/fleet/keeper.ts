@@ -12,6 +12,7 @@ import { type HealingAction, healing, type SeenNode } from '../healing/healing.t
 import { createLoadReader } from '../health/load.ts'
 import { isLocalId } from '../local-fleet.ts'
 import type { OpenMoveDeps } from '../moves/open-move.ts'
+import type { FleetMetrics } from './fleet-metrics.ts'
 import { type FleetLog, type FleetRules, pauseBehind } from './fleet-rules.ts'
 import { MachineActs } from './machine-acts.ts'
 import { type LifeDeps, specOf, stepLife } from './machine-lives.ts'
@@ -27,6 +28,7 @@ export interface KeeperDeps
   readonly fleet: Fleet
   readonly replicas: Pick<ReplicaJournal, 'standing'> & Pick<LayoutJournal, 'layouts'>
   readonly rules: FleetRules
+  readonly metrics: FleetMetrics
   readonly log: FleetLog
 }
 
@@ -87,6 +89,7 @@ class Keeper {
     if (epoch === undefined) {
       // Another keeper's counters are the true ones by the time we follow it.
       this.#healths.clear()
+      this.#deps.metrics.followed()
       return
     }
     const [nodes, machines, lanes, standing] = await Promise.all([
@@ -126,7 +129,12 @@ class Keeper {
         })
       }
     }
-    if (!notes.isEmpty && !(await fleet.note(epoch, notes.whole()))) log.warn({}, 'another worker keeps the fleet now')
+    const note = notes.whole()
+    if (notes.isEmpty || (await fleet.note(epoch, note))) {
+      this.#deps.metrics.looked(notes.machines(), note, note.halted ?? standing?.halted ?? null)
+    } else {
+      log.warn({}, 'another worker keeps the fleet now')
+    }
     if (clock.monotonic() - this.#prunedAt >= pruneMs) {
       this.#prunedAt = clock.monotonic()
       await fleet.prune()
