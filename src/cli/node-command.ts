@@ -1,7 +1,7 @@
 /** `flapjack node …`: the engine nodes on which indexes live. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { addNode } from '../control/node-registration.ts'
 import { machineView, sampleView } from '../control/fleet-orders.ts'
+import { addNode } from '../control/node-registration.ts'
 import type { LaneJournal } from '../journal/ports.ts'
 import { systemClock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
@@ -12,6 +12,7 @@ import type { CatalogueSnapshot } from '../store/ports.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { addLeavingCommands, commandFailure, dryRunOption, waitOption } from './node-leave-command.ts'
+import { addUpgradeCommand } from './node-upgrade-command.ts'
 import { awaitMoves, planLines, plannedFor, planView } from './rebalance-view.ts'
 import { isHealthy } from './status.ts'
 import { withStore } from './store-access.ts'
@@ -70,6 +71,7 @@ export function addNodeCommands(program: Command, run: RunCommand): void {
     .action((_: object, command: Command) => run(command, listNodes))
 
   addLeavingCommands(node, run)
+  addUpgradeCommand(node, run)
 
   node
     .command('show')

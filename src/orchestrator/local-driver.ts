@@ -13,6 +13,7 @@ import type { Random } from '../lib/random.ts'
 import type { EngineKind, NodeId } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { type Launch, type SupervisedChild, superviseChild } from './child-process.ts'
+import { takeChosenEngine } from './engine-choice.ts'
 import { freePort } from './loopback-port.ts'
 
 export interface LocalNodeOptions {
@@ -73,7 +74,8 @@ export async function startLocalNode(options: LocalNodeOptions): Promise<LocalCh
     async prepare() {
       const port = await freePort()
       url = `http://127.0.0.1:${port}`
-      return engineLaunch(options, port, key)
+      const chosen = engine === 'meilisearch' ? takeChosenEngine(folder) : undefined
+      return engineLaunch(chosen === undefined ? options : { ...options, bin: chosen }, port, key)
     },
     async ready(signal) {
       await waitForHealth(url, readyMsMax, clock, signal)

@@ -154,7 +154,7 @@ class Rooms {
     }
     if (best !== undefined) return best
     const where = `region ${region}`
-    return hasOther ? `no node in ${where} has room for it` : `no other active node is in ${where}`
+    return hasOther ? `no node in ${where} has room for it` : `no other active ${from.engine} node is in ${where}`
   }
 
   #isEmptier({ id }: LayoutNode, other: LayoutNode): boolean {
