@@ -89,8 +89,11 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   const isStored = only !== undefined && (await canCopySnapshot(context, only, to))
   const copy = move.progress.copy ?? (isStored ? 'snapshot' : 'streamed')
   await keep({ disk: diskOf(target), copy })
-  if (copy === 'streamed') await copyStreamed(context, from, to)
-  else if (only === undefined || (await copySnapshot(context, only, to)) === 'lost') return 'lost'
+  const copySource = async () => {
+    if (copy === 'streamed') return copyStreamed(context, from, to)
+    return only === undefined ? 'lost' : copySnapshot(context, only, to)
+  }
+  if ((await copySource()) === 'lost') return 'lost'
   const { from: begin = 0 } = context.move.progress
   await markCopied(context, to, begin)
   return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: begin }))

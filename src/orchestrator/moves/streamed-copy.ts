@@ -51,9 +51,14 @@ export interface CopySource {
 /**
  * Twice: safe; what is on the target already is left out, since the lane brings what happened to it meanwhile.
  *
+ * @returns `lost` = the index that was being filled is gone: an older deletion of it came late.
  * @throws MoveFailure when the target refuses what the source holds.
  */
-export async function copyStreamed(context: StepContext, sources: readonly CopySource[], target: Place): Promise<void> {
+export async function copyStreamed(
+  context: StepContext,
+  sources: readonly CopySource[],
+  target: Place,
+): Promise<'done' | 'lost'> {
   const { journal, move, keep, replicas } = context
   const known = move.progress
   if (known.from === undefined) {
@@ -63,9 +68,13 @@ export async function copyStreamed(context: StepContext, sources: readonly CopyS
     await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: context.clock.now() })
   }
   const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
+  const { engine, replica } = target
+  const found = await engine.fetchDocuments(replica.physicalUid, { limit: 0 }, context.signal)
+  if (found.kind === 'refused' && found.error.code === 'index_not_found') return 'lost'
   if (primaryKey !== null) await copyDocuments(context, sources, target, primaryKey)
   const after = await replicas.standing(move.index)
   await keep({ trueFrom: after?.head ?? 0 })
+  return 'done'
 }
 
 /** The index that is filled, with settings as its lane would have told them. Twice: safe. @param settings  the client's. */
