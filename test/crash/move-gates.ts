@@ -12,17 +12,16 @@ import type { MoveStep } from '../../src/topology/move-steps.ts'
 import type { Fleet } from './fleet.ts'
 import { pause } from './fleet-traffic.ts'
 
-/** The end of a step, or the moment in which a copy's lane is to begin. */
-export type GatePlace = MoveStep | 'begin'
+/** The end of a step, or the moment in which a copy's lane is to begin. `worn`: its move begins with no attempt left. */
+export type GatePlace = MoveStep | 'begin' | 'worn'
 
-const reachedMsMax = 240_000
+const reachedMsMax = 180_000
 
 const install = `
-create table move_gates (index_id uuid, place text, passes int not null default 0, primary key (index_id, place));
+create table move_gates (index_id uuid, place text, primary key (index_id, place));
 create function stop_at_gate(wanted uuid, reached text) returns void language plpgsql as $$
 begin
-  update move_gates set passes = passes - 1 where index_id = wanted and place = reached and passes > 0;
-  if not found and exists (select from move_gates where index_id = wanted and place = reached) then
+  if exists (select from move_gates where index_id = wanted and place = reached) then
     raise exception 'held at the gate of %', reached;
   end if;
 end $$;
@@ -36,6 +35,14 @@ begin
   if old.state = 'copying' and new.state = 'standby' then perform stop_at_gate(old.index_id, 'begin'); end if;
   return new;
 end $$;
+create function wear_move() returns trigger language plpgsql as $$
+begin
+  if exists (select from move_gates where index_id = new.index_id and place = 'worn') then
+    new.progress := '{"attempts":3}';
+  end if;
+  return new;
+end $$;
+create trigger wear_move before insert on moves for each row execute function wear_move();
 create trigger hold_move before update on moves for each row execute function hold_move();
 create trigger hold_replica before update on placements for each row execute function hold_replica();`
 
@@ -71,15 +78,9 @@ export class MoveGates {
     await this.#ask('delete from move_gates where index_id = $1 and place = $2', [index, place])
   }
 
-  /** Lets it go on once. */
-  async pass(index: IndexId, place: GatePlace): Promise<void> {
-    await this.#ask('update move_gates set passes = passes + 1 where index_id = $1 and place = $2', [index, place])
-  }
-
-  /** Waits until the move stands at the gate, in its n-th attempt, from 0. */
-  async reached(id: string, place: GatePlace, attempt: number): Promise<void> {
-    const isThere = ({ failure, progress }: Move) =>
-      failure?.endsWith(`held at the gate of ${place}`) === true && (progress.attempts ?? 0) === attempt
+  /** Waits until the move stands at the gate. */
+  async reached(id: string, place: GatePlace): Promise<void> {
+    const isThere = ({ failure }: Move) => failure?.endsWith(`held at the gate of ${place}`) === true
     for (const deadline = performance.now() + reachedMsMax; ; ) {
       const move = await this.#fleet.store.moves.get(id)
       if (move !== undefined && isThere(move)) return
