@@ -196,6 +196,8 @@ async function readFrom(context: StepContext, standing: IndexStanding, generatio
       await replicas.changeReplica(move.index, replicaId(replica), { kind: 'admit' })
     }
     if (waiting.length > 0) return false
+    // One may have died since it was let in: then the others go on being read.
+    for (const node of new Set(targets.map((replica) => replica.node))) await letGatewaysIn(context, node)
     const outcome = await replicas.changeGeneration(move.index, { kind: 'read', number: generation })
     if (outcome === 'unsuited') throw new Error('the generation is gone')
     if (outcome === 'done') await keep({ version: await catalogue.version() })
