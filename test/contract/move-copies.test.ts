@@ -285,7 +285,10 @@ test('a copy for which the target has no space is refused before anything is mad
   const [from, to] = copy.places()
   const snapshots = {
     ...to.engine.snapshots,
-    offer: async () => ({ kind: 'answered' as const, value: { indexFormat: 1, freeBytes: 1_000, folder: '' } }),
+    offer: async () => ({
+      kind: 'answered' as const,
+      value: { indexFormat: 1, freeBytes: 1_000, folder: '', hasRaw: false },
+    }),
   }
   const full = { ...to, engine: { ...to.engine, snapshots } }
   await assert.rejects(

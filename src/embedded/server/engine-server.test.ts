@@ -107,7 +107,16 @@ function stubCore(): EngineCore {
       byteCount: notAsked,
       files: {
         ...{ list: notAsked, find: notAsked, size: notAsked, read: notAsked, write: notAsked, remove: notAsked },
-        ...{ path: '/', link: notAsked, readPart: notAsked, freeBytes: notAsked, addPart: notAsked },
+        ...{
+          path: '/',
+          rawHeader: notAsked,
+          keepRaw: notAsked,
+          copyRaw: notAsked,
+          link: notAsked,
+          readPart: notAsked,
+          freeBytes: notAsked,
+          addPart: notAsked,
+        },
       },
     },
     close: async () => undefined,
