@@ -123,9 +123,10 @@ export function openFleet(database: Database): Fleet {
     async holdings(node) {
       const [row] = await rows<{ replicas: number; filling: number; irreplaceable: number }>(
         `select count(*) as replicas, count(*) filter (where p.state = 'filling') as filling,
-           count(*) filter (where exists (
-             select 1 from changes c where c.index_id = p.index_id and c.status = 'succeeded' and c.byte_count > 0
-               and c.payload is null and c.blob is null and c.resolution is null
+           -- Retention drops the oldest payloads first.
+           count(*) filter (where (
+             select c.payload is null and c.blob is null and c.resolution is null from changes c
+             where c.index_id = p.index_id and c.status = 'succeeded' and c.byte_count > 0 order by c.position limit 1
            ) and not p.shards <@ coalesce((
              select array_agg(shard) from placements o join nodes n on n.id = o.node_id, unnest(o.shards) as shard
              where o.index_id = p.index_id and o.generation = p.generation and not o.is_gone and o.node_id <> p.node_id

@@ -1,15 +1,15 @@
 /** The drivers that a process has, as its configuration names them. */
 import type { FleetConfig } from '../../config/fleet-fields.ts'
 import { assert } from '../../lib/assert.ts'
-import type { EngineKind, Node, NodeId } from '../../store/catalogue.ts'
+import type { EngineKind, Node } from '../../store/catalogue.ts'
 import { createCloudDriver } from '../drivers/cloud-driver.ts'
 import { createHetzner } from '../drivers/hetzner.ts'
 import { openAccess } from '../drivers/kubernetes-access.ts'
 import { createKubernetesDriver } from '../drivers/kubernetes-driver.ts'
 import type { NodeDriver } from '../drivers/node-driver.ts'
 import { createStaticDriver } from '../drivers/static-driver.ts'
-import { nextLocalId } from '../local-fleet.ts'
 import type { Drivers } from './fleet-rules.ts'
+import { nextNodeId } from './node-ids.ts'
 
 export interface DriverParts {
   readonly config: FleetConfig
@@ -22,8 +22,6 @@ export interface DriverParts {
 
 /** Ports of engines on servers of a cloud. */
 const cloudPort = 7700
-/** First letter of the ids of nodes whose machines a driver made. */
-const prefixes = { kubernetes: 'k', hetzner: 'h' } as const
 
 /** @throws DriverFailed when a driver that is named cannot be made. */
 export function openDrivers({ config, engine, nodes, local, env }: DriverParts): Drivers {
@@ -62,12 +60,4 @@ function otherDriver(config: FleetConfig, env: DriverParts['env']): NodeDriver |
     return createCloudDriver({ provider, fleet, software: { engineUrl, engineSha256, port: cloudPort } })
   }
   return undefined
-}
-
-/** A new id, behind all that there ever were. */
-export function nextNodeId(driver: FleetConfig['driver'], engine: EngineKind, ids: readonly NodeId[]): NodeId {
-  if (driver === 'local' || driver === null) return nextLocalId(engine, ids)
-  const form = new RegExp(`^${prefixes[driver]}([1-9]\\d{0,5})$`)
-  const numbers = ids.map((id) => Number(form.exec(id)?.[1] ?? 0))
-  return `${prefixes[driver]}${1 + Math.max(0, ...numbers)}`
 }

@@ -212,9 +212,10 @@ class Keeper {
     const { rules, log } = this.#deps
     this.#goOn(nodes, notes)
     const seen: SeenNode[] = []
-    for (const { id } of nodes) {
+    for (const { id, state } of nodes) {
       const machine = notes.machine(id)
-      if (machine !== undefined) seen.push(await this.#seen(machine))
+      // A person has given it up.
+      if (machine !== undefined && state !== 'lost') seen.push(await this.#seen(machine))
     }
     for (const action of healing({ nodes: seen, halted: standing?.halted ?? null }, rules.healing, notes.now)) {
       if (action.kind === 'halt') {
