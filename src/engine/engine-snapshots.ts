@@ -2,7 +2,9 @@
 import type { EngineReply } from './engine.ts'
 
 export interface SnapshotOffer {
-  /** A snapshot can be restored by an engine that reads the same format. */
+  /** Whose formats these are. */
+  readonly engine: string
+  /** A snapshot can be restored by an engine of the same kind that reads the same format. */
   readonly indexFormat: number
   readonly freeBytes: number
   /** Where its files lie, as a path of its machine. */

@@ -49,9 +49,9 @@ export function createHttpSnapshots(
     async offer(signal) {
       const reply = await call({ method: 'GET', path: '' }, signal)
       if (reply.status !== undefined && withoutRoutes.includes(reply.status)) return { kind: 'answered', value: null }
-      return decoded(reply, ({ indexFormat, freeBytes, folder = '', hasRaw = false }) =>
+      return decoded(reply, ({ engine = '', indexFormat, freeBytes, folder = '', hasRaw = false }) =>
         typeof indexFormat === 'number' && typeof freeBytes === 'number' && typeof folder === 'string'
-          ? { indexFormat, freeBytes, folder, hasRaw: hasRaw === true }
+          ? { engine: String(engine), indexFormat, freeBytes, folder, hasRaw: hasRaw === true }
           : undefined,
       )
     },

@@ -287,7 +287,7 @@ test('a copy for which the target has no space is refused before anything is mad
     ...to.engine.snapshots,
     offer: async () => ({
       kind: 'answered' as const,
-      value: { indexFormat: 1, freeBytes: 1_000, folder: '', hasRaw: false },
+      value: { engine: 'flapjack', indexFormat: 1, freeBytes: 1_000, folder: '', hasRaw: false },
     }),
   }
   const full = { ...to, engine: { ...to.engine, snapshots } }

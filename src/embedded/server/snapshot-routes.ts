@@ -23,7 +23,8 @@ const route = (method: Route['method'], path: string, handle: Route['handle']): 
 export const snapshotRoutes: readonly Route[] = [
   route('GET', '/sis', async ({ parts }) => {
     const { files } = parts.core.snapshots
-    return json({ indexFormat, freeBytes: await files.freeBytes(), folder: files.path, hasRaw: true })
+    const freeBytes = await files.freeBytes()
+    return json({ engine: 'flapjack', indexFormat, freeBytes, folder: files.path, hasRaw: true })
   }),
   route('GET', '/sis/indexes/{uid}', async ({ parts, params: [uid = ''] }) =>
     json({ uid, byteCount: await parts.core.snapshots.byteCount(uid) }),

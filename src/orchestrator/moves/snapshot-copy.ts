@@ -25,7 +25,8 @@ const corruptMax = 3
 export async function canCopySnapshot({ signal }: StepContext, source: Place, target: Place): Promise<boolean> {
   const [from, to] = await Promise.all([source.engine.snapshots.offer(signal), target.engine.snapshots.offer(signal)])
   const [made, read] = [answered('its snapshots', from), answered('its snapshots', to)]
-  if (made === null || read === null || made.indexFormat !== read.indexFormat) return false
+  if (made === null || read === null) return false
+  if (made.engine !== read.engine || made.indexFormat !== read.indexFormat) return false
   const size = await source.engine.snapshots.indexBytes(source.replica.physicalUid, signal)
   return size.kind !== 'refused'
 }
