@@ -162,6 +162,13 @@ test('behind a bundle that came late everything is sent again, and from its firs
   assert.deepEqual(suspects([bundled(9, 2, 4), { ...bundled(10, 3, 4), status: 'failed' }], 4, tag), [3, 4])
 })
 
+// A successor would deliver changes of long ago again, and show them to readers (simulator, spread seed 21372).
+test('behind a bundle that failed and went out one by one, its changes without anything for the replica are none that came late', () => {
+  const failed = { ...bundled(6, 2, 4), status: 'failed' as const }
+  assert.equal(resume(5, [task(5, 1), failed, task(7, 2), task(8, 5)], []).sent, 5)
+  assert.equal(resume(5, [task(5, 1), task(7, 2), task(8, 5), failed, task(10, 3)], []).sent, 3)
+})
+
 test('a change that came late within a bundle that is not applied makes the bundle go out again', () => {
   const changes = [change(2), change(3), change(4), change(5)]
   const tasks = [task(5, 1), bundled(6, 2, 4), task(7, 5)]

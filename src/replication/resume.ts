@@ -89,7 +89,7 @@ export function resumeFrom(options: {
   }
   const attempts = attemptsOf(found)
   const newestAttempts = newestAt(attempts)
-  const late = lateFrom(newestAttempts, attempts)
+  const late = lateFrom(newestAttempts, attempts, applied)
   if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, ...tail }
   const open: SentChange[] = []
   let sent = applied
@@ -288,8 +288,15 @@ export function positionsOf({ from, position }: Pick<FoundMark, 'from' | 'positi
  * Of a change in parts all must stand behind each other. A part whose successor is missing lies over it, too: the node's
  * older tasks may have been deleted.
  */
-function lateFrom(newest: ReadonlyMap<number, Attempt>, attempts: readonly Attempt[]): number | undefined {
-  const inOrder = [...newest].sort(([a], [b]) => a - b)
+function lateFrom(
+  newest: ReadonlyMap<number, Attempt>,
+  attempts: readonly Attempt[],
+  applied: number,
+): number | undefined {
+  // A bundle that failed went out again one by one: what is applied and was not among that had nothing for the replica.
+  const isNothing = (position: number, attempt: Attempt) =>
+    position <= applied && !attempt.isGood && newest.get(attempt.from) !== attempt
+  const inOrder = [...newest].filter(([at, attempt]) => !isNothing(at, attempt)).sort(([a], [b]) => a - b)
   const liesOverOthers = (one: Attempt) =>
     one.part < one.parts &&
     attempts.some((other) => other !== one && other.from <= one.position && one.from <= other.position)

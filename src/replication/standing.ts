@@ -105,10 +105,11 @@ export async function mayHoldRefused({ journal, index, applied }: StandingView):
  * Before the first change that was applied once and that a repeat left failed on the node when its worker ended; `applied`
  * when there is none.
  */
-export async function firstDoubtful({ journal, index, tag, applied, tasks }: StandingView): Promise<number> {
+export async function firstDoubtful({ journal, index, tag, applied, tasks, cut }: StandingView): Promise<number> {
   for (const position of suspects(tasks, applied, tag)) {
     const [item] = await journal.read(index, position - 1, 1, readBytesMax)
-    if (item?.change.status === 'succeeded') return position - 1
+    // A bundle stands for changes, too, that have nothing for the replica.
+    if (item?.change.status === 'succeeded' && planDelivery(item, cut).kind !== 'skip') return position - 1
   }
   return applied
 }

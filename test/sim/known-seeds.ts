@@ -20,6 +20,16 @@ export const knownSeeds: readonly KnownSeed[] = [
   { seed: 6013, options: basic, fault: 'a rebuilt index is delivered again for what came before it was dropped' },
   { seed: 20100, options: spread, fault: 'a lane repeats a late request into an index that it has deleted, for ever' },
   { seed: 20297, options: spread, fault: 'a deleted index that a late write made anew stays' },
+  {
+    seed: 21372,
+    options: spread,
+    fault: 'behind a bundle that failed, a successor repeats changes of long ago before readers',
+  },
+  {
+    seed: 449,
+    options: { isSpread: true, isMoving: true },
+    fault: 'a copy goes on into an index that a late deletion took, for ever',
+  },
   { seed: 17, options: basic, fault: 'documents of others are looked for in an index without settings, for ever' },
   { seed: 1285, options: basic, fault: 'unexplained before changes went out in bundles' },
   { seed: 1431, options: basic, fault: 'unexplained before changes went out in bundles' },
