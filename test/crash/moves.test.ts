@@ -126,13 +126,16 @@ async function hold(uid: string, { step, end, isSpoilt = false }: Case): Promise
   const index = ids.get(uid)!
   await gates.close(index, step)
   if (step === 'failing') await gates.close(index, 'worn')
-  const isHeldBefore = isSpoilt || step === 'cancelling'
-  if (isHeldBefore) await gates.close(index, 'begin')
+  // A lane that has nothing to do does not notice what others write.
+  const before = isSpoilt ? 'catching_up' : step === 'cancelling' ? 'begin' : undefined
+  if (before !== undefined) await gates.close(index, before)
   const options = { keepMs: end === 'closed' ? 0 : keepMs }
   const { id } = (await orders.open({ index: uid, project: null, target, options })).move
-  if (isHeldBefore) await gates.reached(id, 'begin')
-  if (isSpoilt) await spoil(uid)
-  if (isSpoilt) await gates.open(index, 'begin')
+  if (before !== undefined) await gates.reached(id, before)
+  if (isSpoilt) {
+    await spoil(uid)
+    await gates.open(index, 'catching_up')
+  }
   if (step === 'cancelling') await orders.wish(id, 'cancel')
   if (step === 'undoing') {
     await ended(id, 'keeping_back')
