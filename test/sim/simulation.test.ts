@@ -1,34 +1,22 @@
-/**
- * Journal and lanes under simulated faults, and the simulator itself. SIM_SEEDS (default 300) seeds from SIM_FROM (default 1),
- * a part of them on spread indexes. A failing seed prints how to replay it.
- */
+/** Plain indexes under simulated faults, runs that found a fault once, and the simulator itself. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type SimulationOptions, simulate } from './simulation.ts'
-
-const seeds = Number(process.env.SIM_SEEDS ?? 300)
-const from = Number(process.env.SIM_FROM ?? 1)
-
-/** @param flags  those of `run.ts` that say the same as the options. */
-async function simulateAll(count: number, options: SimulationOptions, flags: string): Promise<void> {
-  for (let seed = from; seed < from + count; seed += 1) {
-    const { violations } = await simulate(seed, { isBasic: true, ...options })
-    const replay = `node --import tsx test/sim/run.ts --seeds 1 --from ${seed} ${flags} --trace`
-    assert.deepEqual(violations, [], `seed ${seed}; replay: ${replay}`)
-  }
-}
+import { knownSeeds } from './known-seeds.ts'
+import { simulateAll, simulateOne } from './seed-range.ts'
+import { simulate } from './simulation.ts'
 
 test('plain indexes: no acknowledged write is lost, doubled or out of order under faults', () =>
-  simulateAll(seeds, { isSpread: false }, '--plain'))
+  simulateAll(500, { isSpread: false }, '--plain'))
 
-test('spread indexes: replicas hold what was acknowledged and reads see what is completed', () =>
-  simulateAll(Math.ceil(seeds / 3), { isSpread: true, isCalm: true }, '--spread --calm'))
+test('a plain index that goes from node to node is served whole and loses nothing, whatever fails meanwhile', () =>
+  simulateAll(150, { isSpread: false, isMoving: true }, '--plain --moves'))
 
-test('spread indexes: the same while nodes, workers, store and network fail', () =>
-  simulateAll(Math.ceil(seeds / 8), { isSpread: true }, '--spread'))
-
-test('an index that goes from node to node is served whole and loses nothing, whatever fails meanwhile', () =>
-  simulateAll(Math.ceil(seeds / 8), { isSpread: false, isMoving: true }, '--plain --moves'))
+test('what went wrong once does not again', async (context) => {
+  for (const { seed, options, fault } of knownSeeds) {
+    const flags = [options.isSpread && '--spread', options.isMoving && '--moves', options.isBasic && '--basic']
+    await context.test(`${fault} (${seed})`, () => simulateOne(seed, options, flags.filter(Boolean).join(' ')))
+  }
+})
 
 test('the same seed gives the same run, byte for byte', async () => {
   for (const seed of [1, 7, 42, 123, 999]) {

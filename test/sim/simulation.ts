@@ -70,6 +70,17 @@ function drawWorld(random: Random, isSpread: boolean, isMoving: boolean): World 
 }
 
 export async function simulate(seed: number, options: SimulationOptions = {}): Promise<SimulationResult> {
+  // Most errors of a run are answers that were lost: nobody reads where they were made.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
+  try {
+    return await runSimulation(seed, options)
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
+}
+
+async function runSimulation(seed: number, options: SimulationOptions): Promise<SimulationResult> {
   const random = seededRandom(seed)
   // A stream of its own, so that seeds found before go on showing what they showed.
   const hardships = options.isBasic ? undefined : seededRandom(seed + 2_000_000_011)
