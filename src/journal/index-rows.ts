@@ -21,7 +21,7 @@ export interface LockedIndex {
   }
 }
 
-type Row = Selectable<Tables['indexes']> & { replicas: ReplicaStanding[] | null }
+type Row = Selectable<Tables['indexes']> & { replicas: Omit<ReplicaStanding, 'isCurrent'>[] | null }
 
 /** Columns and joins of an index with its nodes; `where` and locking follow. Settings only where they are needed. */
 export function selectIndexes(withSettings: boolean, more?: string): string {
@@ -31,12 +31,20 @@ export function selectIndexes(withSettings: boolean, more?: string): string {
       i.spread, i.generation, i.beside, i.held_since, i.settings_position, p.replicas${more === undefined ? '' : `, ${more}`}
     from indexes i cross join lateral (
       select json_agg(json_build_object('node', p.node_id, 'physicalUid', p.physical_uid, 'group', n.replica_group, 'shards', p.shards, 'shed', p.shed, 'hasLeftovers', p.has_leftovers, 'state', p.state,
-        'generation', p.generation, 'isCurrent', p.generation = i.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
+        'generation', p.generation, 'applied', p.applied, 'revision', p.revision, 'isLive', n.state <> 'lost' and (i.spread is null or n.silent_since is null),
         'turn', case when p.turn_position > 0 then json_build_object('position', p.turn_position, 'role', p.turn_role,
           'ageMs', ${nowMs} - coalesce(p.turned_at, 0)) end)) as replicas
       from placements p join nodes n on n.id = p.node_id
       where p.index_id = i.id and not p.is_gone
     ) p`
+}
+
+/**
+ * A statement that waits for the lock of an index sees the index as it is then, and its replicas as they were before: which of
+ * them are current follows from the two.
+ */
+export function replicasIn({ replicas, generation }: Pick<Row, 'replicas' | 'generation'>): readonly ReplicaStanding[] {
+  return (replicas ?? []).map((replica) => ({ ...replica, isCurrent: replica.generation === generation }))
 }
 
 export function decodeIndex(sealing: Opener, row: Row): LockedIndex {
@@ -66,7 +74,7 @@ export function decodeIndex(sealing: Opener, row: Row): LockedIndex {
     beside: decodeGeneration(row.beside),
     heldSince: row.held_since,
     settingsPosition: row.settings_position,
-    replicas: row.replicas ?? [],
+    replicas: replicasIn(row),
   }
   return { state, loaded: { writeUid: row.write_uid, readUid: row.read_uid, settings, settingsDone } }
 }

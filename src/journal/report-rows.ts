@@ -4,7 +4,7 @@ import type { IndexId, Placement } from '../store/catalogue.ts'
 import { type Database, reach } from '../store/database.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import { replicaId } from '../topology/replica-id.ts'
-import { selectIndexes } from './index-rows.ts'
+import { replicasIn, selectIndexes } from './index-rows.ts'
 import type { Report } from './joint-progress.ts'
 import type { ChangeOutcome } from './ports.ts'
 import { mayMix, type SettingsTurn, settingsTurn } from './settings-turn.ts'
@@ -132,7 +132,8 @@ export async function settingsTurns(
   if (positions.length === 0) return new Map()
   const { rows: found } = await reach(() =>
     database.pool.query<{
-      replicas: ReplicaStanding[] | null
+      replicas: Omit<ReplicaStanding, 'isCurrent'>[] | null
+      generation: number
       created_at: number | null
       may_hold_documents: boolean
       reports: (ReportRow & { position: number })[] | null
@@ -156,7 +157,7 @@ export async function settingsTurns(
     turning.map(({ position, finished_at }) => {
       const at = position ?? 0
       const isOver = finished_at !== null
-      const turning = (one.replicas ?? []).filter(({ isCurrent }) => isOver || isCurrent)
+      const turning = replicasIn(one).filter(({ isCurrent }) => isOver || isCurrent)
       return [at, settingsTurn(turning, at, reportsAt(at), { ...terms, isOver })]
     }),
   )
