@@ -7,11 +7,12 @@ import { CommandFailed } from './cli/exit-codes.ts'
 import type { Config } from './config/config.ts'
 import { createHttpEngine } from './engine/http-engine.ts'
 import type { Store } from './journal/open-store.ts'
+import { ChildFailed } from './orchestrator/child-process.ts'
 import type { NodeDriver } from './orchestrator/drivers/node-driver.ts'
 import { createProcessDriver } from './orchestrator/drivers/process-driver.ts'
 import type { FleetMode, FleetRules } from './orchestrator/fleet/fleet-rules.ts'
 import { localRegion, startLocalNode } from './orchestrator/local-driver.ts'
-import { planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
+import { type LocalNode, planLocalFleet, remoteId } from './orchestrator/local-fleet.ts'
 import { registerRemoteNode } from './orchestrator/remote-node.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import type { Host } from './parts.ts'
@@ -58,13 +59,20 @@ export async function startEngines(
       }),
     (processes) => processes.close(),
   )
+  const known = new Set((await catalogue.nodes()).map(({ id }) => id))
+  const boot = (node: LocalNode) =>
+    supervisor.start(
+      `engine ${node.id}`,
+      () => driver.boot(node),
+      () => undefined,
+    )
   await Promise.all(
     fleet.nodes.map((node) =>
-      supervisor.start(
-        `engine ${node.id}`,
-        () => driver.boot(node),
-        () => undefined,
-      ),
+      boot(node).catch((error: unknown) => {
+        // The keeper sees that it is down, and brings it back.
+        if (config.fleet.mode !== 'act' || !known.has(node.id) || !(error instanceof ChildFailed)) throw error
+        logger.error({ node: node.id, err: error }, 'an engine did not start; the others serve')
+      }),
     ),
   )
   return driver

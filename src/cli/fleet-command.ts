@@ -59,6 +59,11 @@ export function addFleetCommands(program: Command, run: RunCommand): void {
       run(command, (context) => wishFor(context, id, 'drain', options)),
     )
   fleet
+    .command('keep')
+    .argument('<id>', 'its id')
+    .description('Takes back that a node is given back, while it is being emptied.')
+    .action((id: string, _: object, command: Command) => run(command, (context) => wishFor(context, id, 'keep', {})))
+  fleet
     .command('replace')
     .argument('<id>', 'its id')
     .option('--wait', 'until it is well again')
@@ -198,16 +203,20 @@ async function addMachine(context: CommandContext, options: WaitOptions & { grou
   await withStore(programs, config, async (store) => {
     const id = await told(ordersOf(context, store).add(options.group))
     const isNode = options.wait === true
-    if (isNode) await waitUntilActive(store.fleet, id)
+    if (isNode) await waitUntilActive(store.fleet, id, (text) => terminal.remark(text))
     const text = isNode ? `${id} is a node.` : `${id} is asked for; \`flapjack node events ${id}\` tells of it.`
     terminal.answer({ id, isNode }, text)
   })
 }
 
-async function waitUntilActive(fleet: Fleet, id: string): Promise<void> {
+async function waitUntilActive(fleet: Fleet, id: string, remark: (text: string) => void): Promise<void> {
+  let told: string | undefined
   for (const ends = systemClock.monotonic() + waitMsMax; systemClock.monotonic() < ends; ) {
     const machine = (await fleet.machines()).find(({ node }) => node === id)
     if (machine?.life === 'active') return
+    const failure = machine?.record.failure
+    if (failure !== undefined && failure !== told) remark(`${failure}; it is tried again`)
+    told = failure
     if (
       machine === undefined ||
       machine.life === 'failed' ||

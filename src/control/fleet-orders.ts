@@ -141,8 +141,10 @@ export function createFleetOrders({ fleet, catalogue, replicas, config, engine, 
       const [machines, nodes] = await Promise.all([fleet.machines(), catalogue.nodes()])
       const taken = [...machines.map(({ node }) => node), ...nodes.map(({ id }) => id)]
       const now = clock.now()
+      // Whoever asks may not know what the driver's machines run.
+      const kind = machines.find((machine) => machine.driver === driver)?.engine ?? engine
       const machine: Machine = {
-        ...{ node: nextNodeId(driver, engine, taken), driver, life: 'requested', engine, region, group },
+        ...{ node: nextNodeId(driver, kind, taken), driver, life: 'requested', engine: kind, region, group },
         ...{
           generation: 1,
           health: 'starting',

@@ -254,3 +254,27 @@ test('what a provider refuses is tried again later, and told in its words', asyn
   assert.equal((await machineOf(store, 'h9'))?.life, 'requested')
   assert.equal((await machineOf(store, 'h9'))?.record.tries, 1)
 })
+
+test('a machine of a driver that the keeper does not have waits, and says why', async () => {
+  const store = await openFleet({})
+  keep(store, new FakeDriver())
+  const now = Date.now()
+  await store.fleet.request(
+    {
+      ...{ node: 'k1', driver: 'kubernetes', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
+      ...{
+        generation: 1,
+        health: 'starting',
+        healthSince: now,
+        record: { lifeSince: now },
+        wish: null,
+        createdAt: now,
+      },
+    },
+    { node: 'k1', at: now, kind: 'wish', text: 'one more' },
+  )
+  await until(store, 'it is told', () =>
+    has(store, 'failure', /no driver `kubernetes`; name it there with `fleet\.driver`/),
+  )
+  assert.equal((await machineOf(store, 'k1'))?.life, 'requested')
+})

@@ -8,7 +8,7 @@ import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet, Machine } from '../../store/fleet.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { isComing, type LifeEvent, lifeAfter } from '../../topology/machine-life.ts'
-import type { MachineSpec, NodeDriver } from '../drivers/node-driver.ts'
+import { DriverFailed, type MachineSpec, type NodeDriver } from '../drivers/node-driver.ts'
 import { probeNode } from '../health/probe.ts'
 import { selfTest } from '../health/self-test.ts'
 import { checkEngineKey } from '../remote-node.ts'
@@ -62,7 +62,12 @@ async function step(machine: Machine, node: Node | undefined, notes: FleetNotes,
   const driver = drivers.of(machine.driver)
   const isLate = notes.now - (machine.record.lifeSince ?? machine.createdAt) > deps.rules.provisionMsMax
   if (isComing(life) && isLate) return go('failed', machine.record.failure ?? 'it took too long')
-  if (driver === undefined) return
+  if (driver === undefined) {
+    if (!isComing(life)) return
+    throw new DriverFailed(
+      `who keeps the fleet has no driver \`${machine.driver}\`; name it there with \`fleet.driver\``,
+    )
+  }
   switch (life) {
     case 'requested':
       await driver.create(specOf(machine, deps.keyOf(machine.node)), signal)

@@ -47,8 +47,10 @@ export class FleetNotes {
 
   live(node: NodeId, life: MachineLife, text: string): void {
     const before = this.#machines.get(node)
-    this.change(node, { life }, { lifeSince: this.now, tries: 0 })
-    this.tell(node, 'life', `${before?.life ?? 'new'} → ${life}: ${text}`)
+    if (before === undefined) return
+    const { failure: _past, ...record } = before.record
+    this.put({ ...before, life, record: { ...record, lifeSince: this.now, tries: 0 } })
+    this.tell(node, 'life', `${before.life} → ${life}: ${text}`)
   }
 
   tell(node: NodeId | null, kind: string, text: string): void {
