@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, test } from 'node:test'
+import { startHetzner } from '../../test/support/hetzner-server.ts'
 import { openMemoryStore } from '../journal/open-memory-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -136,4 +137,24 @@ test('a brake is released by a person', async () => {
   assert.match((await flapjack('fleet', 'status')).text, /Brake +3 of 4 nodes do not answer; `flapjack fleet release`/)
   assert.deepEqual(await answer('fleet', 'release'), { released: '3 of 4 nodes do not answer' })
   assert.equal((await store.fleet.keeper())?.halted, null)
+})
+
+test('a check tells what the provider says, and fails when something is wrong', async () => {
+  writeFileSync(file, '')
+  const { driver, strays } = await answer('fleet', 'check')
+  assert.deepEqual([driver, strays], ['static', []])
+  const cloud = await startHetzner()
+  try {
+    const hetzner = {
+      ...{ token: cloud.token, api_url: cloud.apiUrl, image: 'no-such-image' },
+      ...{ engine_url: 'https://example.org/engine', engine_sha256: 'ab'.repeat(32) },
+    }
+    writeFileSync(file, JSON.stringify({ fleet: { driver: 'hetzner', hetzner } }))
+    const { code, text } = await flapjack('fleet', 'check')
+    assert.equal(code, 1)
+    assert.match(text, /good +server type: is there/)
+    assert.match(text, /BAD +image: there is no image `no-such-image`/)
+  } finally {
+    await cloud.close()
+  }
 })

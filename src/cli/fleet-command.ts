@@ -248,6 +248,8 @@ async function checkDriver({ config, env, terminal, programs }: CommandContext):
       local: undefined,
       env,
     }
+    // Only who asks for it pays for loading it.
+    const { openDrivers } = await import('../orchestrator/fleet/drivers.ts')
     const { maker, of } = openDrivers(parts)
     const driver = maker ?? of('static')
     if (config.fleet.driver === 'local' || driver === undefined) {
