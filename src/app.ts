@@ -13,6 +13,7 @@ import { SealingCommandFailed } from './lib/sealing-command.ts'
 import { CertificateUnusable } from './lib/tls-files.ts'
 import { type AskGateways, createMetrics, startOperator } from './metrics.ts'
 import { ChildFailed } from './orchestrator/child-process.ts'
+import { DriverFailed } from './orchestrator/drivers/node-driver.ts'
 import { FolderInUse, lockFolder } from './orchestrator/folder-lock.ts'
 import { EngineUnavailable } from './orchestrator/local-driver.ts'
 import { checkPort, PortInUse } from './orchestrator/loopback-port.ts'
@@ -178,7 +179,8 @@ function endOfInput(): Promise<void> {
 /** Errors of the parts that have an exit code of their own. */
 export function exitOf(error: unknown): ExitName | undefined {
   if (error instanceof FolderInUse) return 'folderInUse'
-  if (error instanceof LoadRefused || error instanceof CertificateUnusable) return 'usage'
+  if (error instanceof LoadRefused || error instanceof CertificateUnusable || error instanceof DriverFailed)
+    return 'usage'
   if (error instanceof SealingCommandFailed) return 'usage'
   if (error instanceof PortInUse || (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) {
     return 'portInUse'

@@ -157,4 +157,6 @@ test('a check tells what the provider says, and fails when something is wrong', 
   } finally {
     await cloud.close()
   }
+  const gone = await flapjack('fleet', 'check')
+  assert.deepEqual([gone.code, /did not answer/.test(gone.text), gone.text.includes(cloud.token)], [1, true, false])
 })

@@ -4,6 +4,7 @@ import { ApiError } from '../api/errors.ts'
 import { createFleetOrders } from '../control/fleet-orders.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
+import { DriverFailed } from '../orchestrator/drivers/node-driver.ts'
 import type { Fleet, Machine, MachineWish } from '../store/fleet.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
@@ -239,6 +240,13 @@ async function release(context: CommandContext): Promise<void> {
   })
 }
 
+/** A provider that does not answer is no mistake of ours. */
+async function reached<T>(asked: Promise<T>): Promise<T> {
+  return asked.catch((error: unknown) => {
+    throw error instanceof DriverFailed ? new CommandFailed('failed', error.message) : error
+  })
+}
+
 async function checkDriver({ config, env, terminal, programs }: CommandContext): Promise<void> {
   await withStore(programs, config, async ({ catalogue, fleet }) => {
     const parts = {
@@ -259,9 +267,10 @@ async function checkDriver({ config, env, terminal, programs }: CommandContext):
       )
     }
     const signal = AbortSignal.timeout(60_000)
-    const findings = await driver.check(signal)
+    const findings = await reached(driver.check(signal))
     const known = new Set((await fleet.machines()).flatMap(({ node, life }) => (life === 'released' ? [] : [node])))
-    const strays = driver.kind === 'static' ? [] : (await driver.list(signal)).filter(({ node }) => !known.has(node))
+    const strays =
+      driver.kind === 'static' ? [] : (await reached(driver.list(signal))).filter(({ node }) => !known.has(node))
     const view = {
       driver: driver.kind,
       findings: findings.map((finding) => ({ ...finding })),
