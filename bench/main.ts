@@ -1,5 +1,5 @@
 /**
- * `npm run bench [part …]`: gateway, ingest, engine, density, spread, moves, up, routes, micro (all when none is named). A table on the terminal, and the same as
+ * `npm run bench [part …]`: gateway, ingest, engine, density, spread, moves, up, routes, micro, plan (all when none is named). A table on the terminal, and the same as
  * JSON with `--json FILE`. Figures are compared within one run only: ratios hold, absolute numbers are this machine's.
  */
 import { writeFileSync } from 'node:fs'
@@ -12,6 +12,7 @@ import { benchIngest } from './ingest.ts'
 import { benchMicro } from './micro.ts'
 import { benchMoves } from './moves.ts'
 import { Bench } from './parts.ts'
+import { benchPlan } from './plan.ts'
 import { benchRoutes } from './routes.ts'
 import { benchSpread } from './spread.ts'
 import { benchSpreadNodes } from './spread-nodes.ts'
@@ -94,6 +95,7 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
   up: (bench) => benchUp(bench, say),
   routes: () => benchRoutes(),
   micro: async () => benchMicro(say),
+  plan: async () => benchPlan(say),
 }
 
 const names = positionals.length === 0 ? Object.keys(parts) : positionals

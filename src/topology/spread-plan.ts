@@ -90,7 +90,11 @@ function planIndex(fleet: Fleet, layout: IndexLayout): IndexPlan {
   const groups = wanted.groups ?? [...new Set([...byGroup.keys(), ...fleet.groupsWithTakers])]
   const isUsable = (replica: LayoutReplica) =>
     isRead(replica) && fleet.nodes.get(replica.node)?.isLive === true && fleet.nodes.get(replica.node)?.state !== 'lost'
-  const usableOf = holdersByShard(replicas.filter(isUsable), spread.shards)
+  let usable: readonly LayoutReplica[][] | undefined
+  const usableOf = (shard: number): readonly LayoutReplica[] => {
+    usable ??= holdersByShard(replicas.filter(isUsable), spread.shards)
+    return usable[shard] ?? []
+  }
   for (const group of new Set([...groups, ...byGroup.keys()])) {
     const own = byGroup.get(group) ?? []
     const members = groups.includes(group)
@@ -99,13 +103,14 @@ function planIndex(fleet: Fleet, layout: IndexLayout): IndexPlan {
           own.map(({ node }) => node),
         )
       : undefined
+    if (members !== undefined && isPlaced(own, members, spread)) continue
     const holdersOf = holdersByShard(own, spread.shards)
     for (let shard = 0; shard < spread.shards; shard += 1) {
       const holders = holdersOf[shard]!
       const owners = members === undefined ? [] : ownersAmong(members, shard, spread.replicationFactor)
       const gains = owners.filter((id) => !holders.some(({ node }) => node === id))
       const losses = holders.filter(({ node }) => !owners.includes(node))
-      const usable = usableOf[shard]!
+      const usable = usableOf(shard)
       for (const target of gains) {
         const at = losses.findIndex(isUsable)
         const [loser] = at < 0 ? [] : losses.splice(at, 1)
@@ -131,6 +136,46 @@ function planIndex(fleet: Fleet, layout: IndexLayout): IndexPlan {
     }
   }
   return { moves: movesOf(layout, spread.shards, shifts), stuck: [...stuck.values()] }
+}
+
+/** By list of members, shards and copies: what each of them is to hold. */
+const placedLists = new WeakMap<Members, Map<string, ReadonlyMap<NodeId, readonly number[]>>>()
+
+function placementsAmong(
+  members: Members,
+  { shards, replicationFactor }: { readonly shards: number; readonly replicationFactor: number },
+): ReadonlyMap<NodeId, readonly number[]> {
+  const lists = placedLists.get(members) ?? new Map<string, ReadonlyMap<NodeId, readonly number[]>>()
+  placedLists.set(members, lists)
+  const key = `${shards}:${replicationFactor}`
+  const known = lists.get(key)
+  if (known !== undefined) return known
+  const held = new Map<NodeId, number[]>()
+  for (let shard = 0; shard < shards; shard += 1) {
+    for (const owner of ownersAmong(members, shard, replicationFactor)) {
+      const own = held.get(owner)
+      if (own === undefined) held.set(owner, [shard])
+      else own.push(shard)
+    }
+  }
+  lists.set(key, held)
+  return held
+}
+
+/** Everything of a group lies where it should, as almost always. */
+function isPlaced(
+  own: readonly LayoutReplica[],
+  members: Members,
+  spread: { readonly shards: number; readonly replicationFactor: number },
+): boolean {
+  const wanted = placementsAmong(members, spread)
+  if (own.length !== wanted.size) return false
+  for (const { node, shards, shed } of own) {
+    const held = wanted.get(node)
+    if (held === undefined || held.length !== shards.length || (shed !== undefined && shed.length > 0)) return false
+    for (let at = 0; at < held.length; at += 1) if (held[at] !== shards[at]) return false
+  }
+  return true
 }
 
 function staysElsewhere(node: LayoutNode | undefined, group: number): boolean {

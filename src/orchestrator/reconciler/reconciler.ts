@@ -13,7 +13,7 @@ import { type Brakes, brakesDefault, planRebalance, type RebalancePlan } from '.
 import { type OpenMoveDeps, openDecided } from '../moves/open-move.ts'
 import { type FleetSources, readFleet, rebalanceKeepMs } from './layout-fleet.ts'
 
-const lookMs = 2_000
+const lookMsDefault = 2_000
 const listedMax = 10_000
 /** Without a change of the catalogue a plan is made this often, since indexes grow. */
 const unaskedMs = 60_000
@@ -28,12 +28,14 @@ export interface ReconcilerDeps extends FleetSources, Pick<OpenMoveDeps, 'random
   readonly brakes?: Brakes
   /** Default `rebalanceKeepMs`. */
   readonly keepMs?: number
+  /** How often it looks at least; default 2 s. */
+  readonly lookMs?: number
   readonly log: { info(fields: object, message: string): void; warn(fields: object, message: string): void }
 }
 
 export function startReconciler(deps: ReconcilerDeps): { stop(): Promise<void> } {
   const stopping = new AbortController()
-  const { clock, log, catalogue } = deps
+  const { clock, log, catalogue, lookMs = lookMsDefault } = deps
   const told = new Set<string>()
   const run = async () => {
     let plannedAt = Number.NEGATIVE_INFINITY
