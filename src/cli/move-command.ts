@@ -171,7 +171,7 @@ async function listMoves({ config, terminal, programs }: CommandContext, options
     const moves = await store.moves.list(options.open === true ? { isOpen: true } : {}, listedMax)
     const names = await indexNames(store)
     const rows = moves.map((move) => [
-      ...[move.id, names.get(move.index) ?? '(deleted)', move.source, move.target, stepText(move), progressText(move)],
+      ...[move.id, names.get(move.index) ?? '(deleted)', ...endsOf(move), stepText(move), progressText(move)],
     ])
     terminal.answer(moves.map(moveView), formatColumns([['MOVE', 'INDEX', 'FROM', 'TO', 'STEP', 'PROGRESS'], ...rows]))
   })
@@ -265,6 +265,11 @@ export async function moveLines(store: Store, move: Move): Promise<string> {
   const wishes = wishesAt(move.step)
   if (wishes.length > 0) lines.push(`Can be  ${wishes.map((one) => pastOf[one]).join(', ')}`)
   return lines.join('\n')
+}
+
+/** Columns: from where, and to where. */
+function endsOf(move: Move): readonly [string, string] {
+  return move.kind === 'reshard' ? ['all replicas', layoutText(move)] : [move.source, move.target]
 }
 
 function layoutText({ options: { reshard } }: Move): string {

@@ -44,7 +44,7 @@ function add(
     .filter((node) => node.state === 'active')
     .map((node) => {
       const load = placed.filter((one) => one.node === node.id && !one.isGone).length
-      return { id: node.id, group: node.group, load }
+      return { id: node.id, group: node.group, seat: node.seat, load }
     })
     .sort((a, b) => (a.id < b.id ? -1 : 1))
   const added = addedGeneration(now, spread, rooms, Math.max(...index.placements.map((one) => one.generation)))

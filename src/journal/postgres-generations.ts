@@ -51,8 +51,8 @@ async function add(
   spread: Spread | null,
 ): Promise<Edited> {
   // In the order of other transactions: nodes, then the index.
-  const { rows: nodes } = await client.query<{ id: NodeId; group: number; load: number }>(
-    `select id, replica_group as group, index_count as load from nodes where state = 'active' order by id
+  const { rows: nodes } = await client.query<{ id: NodeId; group: number; seat: NodeId; load: number }>(
+    `select id, replica_group as group, coalesce(seat, id) as seat, index_count as load from nodes where state = 'active' order by id
      for no key update`,
   )
   const state = (await lockFresh(client, deps.sealing, index)).get(index)?.state
