@@ -12,8 +12,11 @@ import type { MoveStep } from '../../src/topology/move-steps.ts'
 import type { Fleet } from './fleet.ts'
 import { pause } from './fleet-traffic.ts'
 
-/** The end of a step, or the moment in which a copy's lane is to begin. `worn`: its move begins with no attempt left. */
-export type GatePlace = MoveStep | 'begin' | 'worn'
+/**
+ * The end of a step, or the moment in which a copy's lane is to begin. `worn`: its move begins with no attempt left. `lost`: its
+ * copy is never known to hold anything.
+ */
+export type GatePlace = MoveStep | 'begin' | 'worn' | 'lost'
 
 const reachedMsMax = 180_000
 
@@ -33,6 +36,9 @@ end $$;
 create function hold_replica() returns trigger language plpgsql as $$
 begin
   if old.state = 'copying' and new.state = 'standby' then perform stop_at_gate(old.index_id, 'begin'); end if;
+  if new.state = 'standby' and exists (select from move_gates where index_id = old.index_id and place = 'lost') then
+    new.applied := 0;
+  end if;
   return new;
 end $$;
 create function wear_move() returns trigger language plpgsql as $$
