@@ -134,9 +134,9 @@ export interface Fleet {
   holdings(node: NodeId): Promise<Holdings>
   /** Newest first. */
   events(node: NodeId | null, limit: number): Promise<readonly NodeEvent[]>
-  /** Oldest first, at most `samplesMax` of each node. */
+  /** Of machines that are known: oldest first, at most `samplesMax` of each. */
   samples(node: NodeId | null, since: number): Promise<readonly NodeSample[]>
-  /** The newest of each node. */
+  /** The newest of each machine. */
   latest(): Promise<ReadonlyMap<NodeId, NodeSample>>
   /** Drops what is older than it is kept: samples for 7 days, events for 30 and no more than 10,000. Any worker may ask. */
   prune(): Promise<void>

@@ -146,17 +146,18 @@ export function openFleet(database: Database): Fleet {
     },
     async samples(node, since) {
       const found = await rows<SampleRow>(
-        `select node_id, at, figures from (
-           select *, row_number() over (partition by node_id order by at desc) as number from node_samples
-           where at >= $2 and ($1::text is null or node_id = $1)
-         ) s where number <= ${samplesMax} order by at, node_id`,
+        `select s.* from machines m cross join lateral (
+           select node_id, at, figures from node_samples where node_id = m.node_id and at >= $2 order by at desc limit ${samplesMax}
+         ) s where $1::text is null or m.node_id = $1 order by s.at, s.node_id`,
         [node, since],
       )
       return found.map(decodeSample)
     },
     async latest() {
       const found = await rows<SampleRow>(
-        'select distinct on (node_id) node_id, at, figures from node_samples order by node_id, at desc',
+        `select s.* from machines m cross join lateral (
+           select node_id, at, figures from node_samples where node_id = m.node_id order by at desc limit 1
+         ) s`,
       )
       return new Map(found.map((row) => [row.node_id, decodeSample(row)]))
     },

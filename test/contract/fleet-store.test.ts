@@ -71,7 +71,8 @@ for (const source of [memorySource(), await postgresSource()]) {
     const epoch = (await fleet.lead('a', 'act', leaseMs)) ?? 0
     const now = Date.now()
     const samples = [sample('n1', now - 2_000), sample('n2', now - 1_500), sample('n1', now - 1_000)]
-    await fleet.note(epoch, { samples })
+    const machines = ['n1', 'n2'].map((node) => ({ ...machine, node }))
+    await fleet.note(epoch, { machines, samples })
     assert.deepEqual(await fleet.samples(null, 0), samples)
     assert.deepEqual(await fleet.samples('n1', now - 1_200), [samples[2]])
     assert.deepEqual((await fleet.latest()).get('n1'), samples[2])
