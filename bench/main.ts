@@ -28,6 +28,8 @@ const { values, positionals } = parseArgs({
     backlog: { type: 'string', default: '500' },
     queries: { type: 'string', default: '100' },
     small: { type: 'string', default: '100' },
+    writes: { type: 'string', default: '200' },
+    searches: { type: 'string', default: '100' },
     counts: { type: 'string', default: '20,100,500' },
     minutes: { type: 'string', default: '15' },
     'max-indexing-memory': { type: 'string', default: '256MiB' },
@@ -75,6 +77,7 @@ const parts: Record<string, (bench: Bench) => Promise<unknown>> = {
       documents: Number(values.documents),
       seconds: Number(values.seconds),
       small: Number(values.small),
+      rates: { writesPerSecond: Number(values.writes), searchesPerSecond: Number(values.searches) },
     }
     const embedded = await benchMoves(bench, options, say)
     return meilisearch === undefined

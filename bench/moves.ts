@@ -13,7 +13,7 @@ import { freePort } from '../src/orchestrator/loopback-port.ts'
 import { Corpus } from './corpus.ts'
 import { cpuMsByPart } from './cpu-time.ts'
 import { type Running, startUp } from './ingest.ts'
-import { MoveLoad, pause, type Sample } from './move-load.ts'
+import { MoveLoad, pause, type Rates, type Sample } from './move-load.ts'
 import { askOperator, followMove, lasted, type Operator, type Timeline } from './move-watch.ts'
 import { type Bench, median, quantile } from './parts.ts'
 import { call, createIndex, ended, ingest } from './search-server.ts'
@@ -29,6 +29,7 @@ export interface MovesOptions {
   readonly seconds: number
   /** Small indexes that a drained node holds, about. */
   readonly small: number
+  readonly rates: Rates
 }
 
 export interface MovesResult {
@@ -65,7 +66,6 @@ export interface MovesResult {
 }
 
 const payloadDocuments = 5_000
-const rates = { writesPerSecond: 200, searchesPerSecond: 100 }
 const smallDocuments = 20
 const keepMs = 3_600_000
 
@@ -166,7 +166,7 @@ async function measureUnderLoad(
   server: Running,
   operator: Operator,
   corpus: Corpus,
-  { documents, seconds }: MovesOptions,
+  { documents, seconds, rates }: MovesOptions,
   say: Say,
 ): Promise<Omit<MovesResult, 'engine' | 'copy' | 'drain'>> {
   const to = await otherNode(operator, 'books')
