@@ -91,13 +91,31 @@ export function applySettings(index: IndexState, settings: JsonObject): ErrorBod
 }
 
 /** As the client wrote it. */
-export function clientPart(document: JsonObject): JsonObject {
+function clientPart(document: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(document).filter(([name]) => !reservedFields.includes(name)))
 }
 
+/** Documents are replaced, never changed. */
+const knownTexts = new WeakMap<JsonObject, string>()
+
 /** One text for equal documents, whatever the order of keys. */
 export function documentText(document: JsonObject): string {
-  return JSON.stringify(Object.fromEntries(Object.entries(document).sort(([a], [b]) => (a < b ? -1 : 1))))
+  const known = knownTexts.get(document)
+  if (known !== undefined) return known
+  const text = JSON.stringify(Object.fromEntries(Object.entries(document).sort(([a], [b]) => (a < b ? -1 : 1))))
+  knownTexts.set(document, text)
+  return text
+}
+
+const knownParts = new WeakMap<JsonObject, string>()
+
+/** The same of what the client wrote of a stored document. */
+export function clientText(document: JsonObject): string {
+  const known = knownParts.get(document)
+  if (known !== undefined) return known
+  const text = documentText(clientPart(document))
+  knownParts.set(document, text)
+  return text
 }
 
 export function refusal(code: string, message: string): ErrorBody {

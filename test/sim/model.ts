@@ -176,10 +176,7 @@ export class Model {
       if (!isOurs(key)) continue
       const actual = stored.get(key)
       const expected = index.state.documents.get(key)
-      const [is, must] = [
-        actual && rules.documentText(rules.clientPart(actual)),
-        expected && rules.documentText(expected),
-      ]
+      const [is, must] = [actual && rules.clientText(actual), expected && rules.documentText(expected)]
       if (is !== must) this.note(`${index.id} on ${id}, completed ${index.folded}: a read sees ${is}, not ${must}`)
     }
   }
@@ -273,7 +270,7 @@ export class Model {
       const expected = [...state.documents].filter(([key]) => isOurs(key))
       const texts = (documents: readonly (readonly [string, JsonObject])[]) =>
         documents
-          .map(([, document]) => rules.documentText(rules.clientPart(document)))
+          .map(([, document]) => rules.clientText(document))
           .sort()
           .join(' ')
       const [is, must] = [texts([...stored.documents]), texts(expected)]

@@ -159,8 +159,7 @@ export function createSimEngine(options: {
     newestTasks: (uid, limit, from, signal) =>
       read(signal, (): readonly EngineTask[] => {
         const found: EngineTask[] = []
-        for (const task of node.newestRows(from)) {
-          if (uid !== undefined && task.indexUid !== uid) continue
+        for (const task of node.newestRows(from, uid)) {
           found.push(task)
           if (found.length === limit) break
         }

@@ -97,6 +97,8 @@ export class SimNode {
   readonly #waiting: (() => void)[] = []
   #run = 0
   #isBusy = false
+  /** All before it have ended. */
+  #oldestOpen = 0
 
   constructor(id: string, scheduler: Scheduler, random: Random, trace: (text: string) => void) {
     this.id = id
@@ -134,12 +136,12 @@ export class SimNode {
     return task === undefined || task.isDeleted ? undefined : rowOf(task)
   }
 
-  /** What the node shows of its tasks, newest first, from `from` down. */
-  *newestRows(from = Number.POSITIVE_INFINITY): Generator<EngineTask> {
+  /** What the node shows of its tasks, or of those of one index, newest first, from `from` down. */
+  *newestRows(from = Number.POSITIVE_INFINITY, indexUid?: string): Generator<EngineTask> {
     const { tasks } = this.disk
     for (let at = Math.min(from, tasks.length - 1); at >= 0; at -= 1) {
       const task = tasks[at]!
-      if (!task.isDeleted) yield rowOf(task)
+      if (!task.isDeleted && (indexUid === undefined || task.indexUid === indexUid)) yield rowOf(task)
     }
   }
 
@@ -188,6 +190,7 @@ export class SimNode {
 
   wipe(): void {
     this.disk = emptyDisk()
+    this.#oldestOpen = 0
     this.disksLost += 1
     this.isDoubtful = true
   }
@@ -207,12 +210,19 @@ export class SimNode {
 
   restore(disk: Disk): void {
     this.disk = disk
+    this.#oldestOpen = 0
     this.disksLost += 1
     this.isDoubtful = true
   }
 
   get isQuiet(): boolean {
-    return this.isUp && !this.#isStopped && !this.#isBusy && !this.disk.tasks.some(isOpen)
+    return this.isUp && !this.#isStopped && !this.#isBusy && this.#openTasks().length === 0
+  }
+
+  #openTasks(): readonly Task[] {
+    const { tasks } = this.disk
+    while (this.#oldestOpen < tasks.length && !isOpen(tasks[this.#oldestOpen]!)) this.#oldestOpen += 1
+    return tasks.slice(this.#oldestOpen).filter(isOpen)
   }
 
   /** Somebody changes the settings of an index behind everybody's back. */
@@ -278,7 +288,7 @@ export class SimNode {
 
   /** M-C8 */
   #nextBatch(): Task[] {
-    const waiting = this.disk.tasks.filter(({ status }) => status === 'enqueued')
+    const waiting = this.#openTasks().filter(({ status }) => status === 'enqueued')
     const first = waiting[0]
     if (first === undefined) return []
     const same = waiting.filter(({ indexUid }) => indexUid === first.indexUid)
@@ -398,7 +408,18 @@ export function isOpen({ status }: Pick<EngineTask, 'status'>): boolean {
   return status === 'enqueued' || status === 'processing'
 }
 
+/** Of tasks that have ended: nothing of them changes any more. */
+const endedRows = new WeakMap<Task, EngineTask>()
+
 function rowOf(task: Task): EngineTask {
+  const known = endedRows.get(task)
+  if (known !== undefined) return known
+  const row = freshRow(task)
+  if (!isOpen(task)) endedRows.set(task, row)
+  return row
+}
+
+function freshRow(task: Task): EngineTask {
   return {
     uid: task.uid,
     batchUid: task.batchUid,
