@@ -4,6 +4,7 @@ import { byteCount, type Decoder, duration } from '../config/field.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
+import { adoptBackups } from '../orchestrator/backups/backup-adoption.ts'
 import { openBackup } from '../orchestrator/backups/backup-keeper.ts'
 import { backupPurpose, openBackupObjects } from '../orchestrator/backups/backup-place.ts'
 import { verifyBackup } from '../orchestrator/backups/backup-verification.ts'
@@ -70,6 +71,16 @@ export function addBackupCommands(program: Command, run: RunCommand): void {
   action('delete', 'Deletes a backup; one that is being made is given up.', remove)
   action('verify', 'Reads a backup whole and compares every part with its manifest. Restores nothing.', verify)
 
+  backup
+    .command('adopt')
+    .argument('<reference>', 'of the project that made them: the first part of their names')
+    .option(...projectOption)
+    .description(
+      'Takes over backups that lie in the configured place and that this database does not know: of another installation, or of this one before its database was lost. It takes the sealing key under which they were made.',
+    )
+    .action((reference: string, options: ProjectOption, command: Command) =>
+      run(command, (context) => adopt(context, reference, options)),
+    )
   backup
     .command('schedule')
     .argument('[uid]', 'name of the index; all of the project that have no schedule of their own when left out')
@@ -206,6 +217,29 @@ async function verify({ config, programs, terminal }: CommandContext, id: string
       const text = found.faults.length === 0 ? 'Every part is what the manifest says.' : found.faults.join('\n')
       terminal.answer({ ...found, faults: [...found.faults] }, text)
       if (found.faults.length > 0) throw new CommandFailed('failed', `backup ${backup.id} cannot be restored whole`)
+    } finally {
+      objects.close()
+    }
+  })
+}
+
+async function adopt(context: CommandContext, reference: string, options: ProjectOption): Promise<void> {
+  const { config, programs, terminal } = context
+  if (!/^[a-z][a-z0-9]{11}$/.test(reference)) {
+    throw new CommandFailed('usage', `\`${reference}\` is not a project's reference: 12 letters and digits`)
+  }
+  await withStore(programs, config, async (store) => {
+    const project = await chosenProject(store.catalogue, options)
+    const objects = await openBackupObjects(config)
+    try {
+      const deps = { objects, backups: store.backups, secret: store.localSecret(backupPurpose) }
+      const { adopted, known, faults } = await adoptBackups(deps, reference, project, AbortSignal.timeout(dayMs))
+      const text = [`${adopted.length} taken over, ${known.length} known before.`, ...faults]
+      terminal.answer({ adopted: [...adopted], known: [...known], faults: [...faults] }, text.join('\n'))
+      if (adopted.length + known.length + faults.length === 0) {
+        throw new CommandFailed('notFound', `there are no backups of \`${reference}\` in ${objects.place}`)
+      }
+      if (faults.length > 0) throw new CommandFailed('failed', `${faults.length} manifests cannot be read`)
     } finally {
       objects.close()
     }

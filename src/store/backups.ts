@@ -230,6 +230,17 @@ export function openBackups({
     },
     adopt: (backup) =>
       transact(database, async (client) => {
+        // Of an index that nobody here knows, what is left of a deleted one stands for it.
+        await client.query(
+          `insert into indexes (id, project_id, write_uid, named_by, is_gone, head, completed, spread)
+           values ($1, $2, null, -1, true, $3, $3, $4) on conflict (id) do nothing`,
+          [
+            backup.index,
+            backup.project,
+            backup.position,
+            backup.spread === null ? null : JSON.stringify(backup.spread),
+          ],
+        )
         const { rowCount } = await client.query(
           `insert into backups (id, project_id, index_id, state, position, taken_at, body, key_sealed, created_at, updated_at, finished_at)
            values ($1, $2, $3, 'done', $4, $5, $6, $7, $8, $8, $8) on conflict (id) do nothing`,

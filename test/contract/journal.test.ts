@@ -808,6 +808,8 @@ function payloads(source: StoreSource) {
     await world.put('a')
     await world.append('a', { kind: 'index-delete' })
     await world.deliver(index)
+    // As long as it may be restored.
+    assert.equal(await laneJournal.dropPayloads(1, 10, 1), 0)
     assert.equal(await laneJournal.dropPayloads(1, 10), 1)
   })
 }

@@ -16,7 +16,8 @@ export interface BackupKeeperDeps extends BackupDeps {
 
 const leaseMsDefault = 15_000
 const scheduleMsDefault = 10_000
-const lookMs = 500
+const lookMs = 1_000
+const turnMs = 200
 /** Backups that one worker makes at once. */
 const backupsAtOnce = 2
 /** Restores that one worker fills at once, and those that it has an eye on. */
@@ -197,7 +198,7 @@ class Jobs<Job extends { readonly id: string; readonly state: string; readonly f
         return course.freshen(state.job, latest())
       },
       async inTurn(work) {
-        while (jobs.#running >= course.atOnce) await clock.sleep(lookMs, signal)
+        while (jobs.#running >= course.atOnce) await clock.sleep(turnMs, signal)
         jobs.#running += 1
         try {
           return await work()
