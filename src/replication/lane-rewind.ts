@@ -15,14 +15,16 @@ export async function rewind(
   course.log('warn', { position, reason, singleUntil: verdict.singleUntil }, 'the lane goes back and delivers again')
   deps.metrics.rewound(placement.node, reason)
   if (reason === 'node-trouble') session.probe.suspect()
-  setbacks.noteGoneBack(position, reason)
   if (reason === 'failed-replay') {
+    setbacks.noteGoneBack(position, reason)
     course.mustRebuild = true
     return false
   }
   course.repeatUntil = Math.max(course.repeatUntil, course.sent)
   const reply = await send(session, 0, (limit) => engine.cancelTasks(placement.physicalUid, limit))
   if (reply.kind !== 'answered') return false
+  // Not before: what the node said once would otherwise count again and again, until it was believed.
+  setbacks.noteGoneBack(position, reason)
   course.wentBack = { position, number: reply.value }
   const numbers = course.open.flatMap((entry) => entry.numbers)
   await watch.settled([reply.value, ...numbers], signal)
