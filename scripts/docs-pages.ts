@@ -94,14 +94,15 @@ function exitCodesPage(): string {
 
 /** Metrics are declared beside the code that moves them; each declaration is a literal (those of an engine alone are Meilisearch's). */
 function metricsPage(): string {
-  const declaration = /new (Counter|Gauge|Histogram|Summary)(?:<[^>]*>)?\(\{([^}]*)/g
+  const declaration = /new (Counter|Gauge|Histogram|Summary|TalliedSeconds)(?:<[^>]*>)?\((?:registry, )?\{([^}]*)/g
   const rows = sourcesBelow(join(import.meta.dirname, '..', 'src')).flatMap((path) =>
     [...readFileSync(path, 'utf8').matchAll(declaration)].flatMap(([, type = '', body = '']) => {
       const read = (field: string) => new RegExp(`${field}: (['"\`])(.*?)\\1`).exec(body)?.[2] ?? ''
       if (read('name') === '') return []
       const labels = /labelNames: \[([^\]]*)\]/.exec(body)?.[1] ?? ''
       const names = [...labels.matchAll(/['"](\w+)['"]/g)].map(([, name]) => `\`${name}\``).join(', ')
-      return `| \`${read('name')}\` | ${type.toLowerCase()} | ${names} | ${read('help')} |`
+      const kind = type === 'TalliedSeconds' ? 'histogram' : type.toLowerCase()
+      return `| \`${read('name')}\` | ${kind} | ${names} | ${read('help')} |`
     }),
   )
   return [

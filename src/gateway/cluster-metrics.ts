@@ -88,6 +88,7 @@ export function createClusterMetrics(
   const durations = new TalliedSeconds(registry, {
     name: 'miroir_node_request_duration_seconds',
     help: 'From a request for a spread index to the end of the answer of the node.',
+    labelNames: ['node_id', 'operation'],
     upperSeconds: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
   })
   /** By operation, then by node. Both are few, and nodes that went stay, as with any metric. */

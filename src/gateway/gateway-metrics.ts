@@ -75,6 +75,7 @@ export function createGatewayMetrics(
   const seconds = new TalliedSeconds(registry, {
     name: 'flapjack_http_request_seconds',
     help: 'Time from the request to the end of its answer.',
+    labelNames: ['route'],
     upperSeconds,
   })
   new Gauge({

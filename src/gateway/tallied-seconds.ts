@@ -6,6 +6,7 @@ type Labels = Readonly<Record<string, string>>
 export interface SecondsOptions {
   readonly name: string
   readonly help: string
+  readonly labelNames: readonly string[]
   /** Upper bounds of the buckets, ascending. */
   readonly upperSeconds: readonly number[]
 }
@@ -38,9 +39,9 @@ export class TalliedSeconds extends Histogram<string> {
   readonly #tallies: (readonly [Labels, SecondsTally])[] = []
 
   constructor(registry: Registry, options: SecondsOptions) {
-    const { name, help, upperSeconds } = options
+    const { name, help, labelNames, upperSeconds } = options
     super({ name, help, buckets: [...upperSeconds], registers: [registry] })
-    this.#description = new Histogram({ name, help, registers: [] })
+    this.#description = new Histogram({ name, help, labelNames: [...labelNames], registers: [] })
     this.#options = options
   }
 
