@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { createHttpEngine } from '../../src/engine/http-engine.ts'
 import { openMemoryStore } from '../../src/journal/open-memory-store.ts'
 import type { Store } from '../../src/journal/open-store.ts'
-import { systemClock } from '../../src/lib/clock.ts'
+import { type Clock, systemClock } from '../../src/lib/clock.ts'
 import { seededRandom } from '../../src/lib/random.ts'
 import {
   DriverFailed,
@@ -89,11 +89,17 @@ const quick: FleetRules = {
   healing: { ...healingRules, restartsMax: 1, restartPauseMs: 10 },
 }
 
-function keep(store: Store, driver: FakeDriver, rules: Partial<FleetRules> = {}, worker = 'w') {
+function keep(
+  store: Store,
+  driver: FakeDriver,
+  rules: Partial<FleetRules> = {},
+  worker = 'w',
+  clock: Clock = systemClock,
+) {
   const { catalogue, fleet, replicas, moves } = store
   const fixed = createStaticDriver(() => catalogue.nodes())
   const keeper = startFleetKeeper({
-    ...{ worker, fleet, catalogue, replicas, moves, clock: systemClock, random: seededRandom(1), log: silent },
+    ...{ worker, fleet, catalogue, replicas, moves, clock, random: seededRandom(1), log: silent },
     rules: { ...quick, ...rules },
     drivers: {
       of: (kind) => (kind === 'hetzner' ? driver : kind === 'static' ? fixed : undefined),
@@ -277,4 +283,34 @@ test('a machine of a driver that the keeper does not have waits, and says why', 
     has(store, 'failure', /no driver `kubernetes`; name it there with `fleet\.driver`/),
   )
   assert.equal((await machineOf(store, 'k1'))?.life, 'requested')
+})
+
+test('a look that takes longer than the lease counts when nobody else kept the fleet meanwhile', async () => {
+  const clock = { ...systemClock, skewMs: 0 }
+  const store = openMemoryStore({
+    clock: { ...systemClock, now: () => Date.now() + clock.skewMs },
+    random: seededRandom(1),
+  })
+  const driver = new FakeDriver()
+  driver.create = async () => {
+    clock.skewMs += 20_000
+  }
+  const slow = { ...systemClock, monotonic: () => performance.now() + clock.skewMs }
+  keep(store, driver, {}, 'w', slow)
+  const now = Date.now()
+  await store.fleet.request(
+    {
+      ...{ node: 'h9', driver: 'hetzner', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
+      ...{
+        generation: 1,
+        health: 'starting',
+        healthSince: now,
+        record: { lifeSince: now },
+        wish: null,
+        createdAt: now,
+      },
+    },
+    { node: 'h9', at: now, kind: 'wish', text: 'one more' },
+  )
+  await until(store, 'it is on its way', async () => (await machineOf(store, 'h9'))?.life === 'provisioning')
 })

@@ -85,6 +85,7 @@ class Keeper {
 
   async #look(): Promise<void> {
     const { fleet, catalogue, worker, rules, clock, log } = this.#deps
+    const startedAt = clock.monotonic()
     const epoch = await fleet.lead(worker, rules.mode, leaseMs)
     if (epoch === undefined) {
       // Another keeper's counters are the true ones by the time we follow it.
@@ -130,7 +131,9 @@ class Keeper {
       }
     }
     const note = notes.whole()
-    if (notes.isEmpty || (await fleet.note(epoch, note))) {
+    const isLate = clock.monotonic() - startedAt > leaseMs / 3
+    const present = isLate ? await this.#leadOn(epoch) : epoch
+    if (present !== undefined && (notes.isEmpty || (await fleet.note(present, note)))) {
       this.#deps.metrics.looked(notes.machines(), note, note.halted ?? standing?.halted ?? null)
     } else {
       log.warn({}, 'another worker keeps the fleet now')
@@ -139,6 +142,13 @@ class Keeper {
       this.#prunedAt = clock.monotonic()
       await fleet.prune()
     }
+  }
+
+  /** A look may take longer than the lease, where providers or engines are slow: it counts if nobody else kept the fleet meanwhile. */
+  async #leadOn(epoch: number): Promise<number | undefined> {
+    const { fleet, worker, rules } = this.#deps
+    const present = await fleet.lead(worker, rules.mode, leaseMs)
+    return present !== undefined && present <= epoch + 1 ? present : undefined
   }
 
   /** Every node has a machine; one that was removed by hand has none any more. */
