@@ -19,9 +19,17 @@ export const anchorFrom = 100_000
 const anchorGroup = 99
 const mix = { idMax: 600, documentsMax: 8, clears: false }
 /** Between two requests of one loop, so that the machine has time for what the requests cause. */
-const writePauseMs = Number(process.env.FLEET_WRITE_PAUSE_MS ?? 100)
+const writePauseMs = Number(process.env.FLEET_WRITE_PAUSE_MS ?? 60)
 const searchPauseMs = 20
-const settledMsMax = 180_000
+/** As a client that watches its tasks: it waits while more of them than these have not ended. */
+const openTasksMax = 60
+const openPollMs = 250
+/** Writes between two looks. */
+const openLookEvery = 10
+/** Whatever has not come any further for so long is stuck, however busy the machine is. */
+const stuckMsMax = 90_000
+/** It goes round in circles. */
+const courseMsMax = 600_000
 
 const anchors: readonly Document[] = Array.from({ length: anchorCount }, (_, number) => ({
   id: anchorFrom + number,
@@ -81,7 +89,14 @@ export class Traffic {
       this.#serial += 1
       await this.#write(write)
       await pause(writePauseMs)
+      if (this.#serial % openLookEvery !== 0) continue
+      while (!signal.aborted && (await this.#openTasks()) > openTasksMax) await pause(openPollMs)
     }
+  }
+
+  async #openTasks(): Promise<number> {
+    const outcome = await this.#client.tasks({ statuses: ['enqueued', 'processing'], limit: 1 })
+    return outcome.kind === 'answered' ? outcome.value.total : 0
   }
 
   /** One more write, from outside of the loops. */
@@ -125,11 +140,11 @@ export class Traffic {
 
   /** All tasks, oldest first, once each has ended. */
   async settled(): Promise<readonly Task[]> {
-    const deadline = performance.now() + settledMsMax
+    const course = new Course()
     for (;;) {
-      const open = answered(await this.#client.tasks({ statuses: ['enqueued', 'processing'], limit: 5 })).results
-      if (open.length === 0) break
-      assert.ok(performance.now() < deadline, `tasks do not end: ${JSON.stringify(open)}`)
+      const open = answered(await this.#client.tasks({ statuses: ['enqueued', 'processing'], limit: 5 }))
+      if (open.total === 0) break
+      course.note(-open.total, () => `tasks do not end: ${JSON.stringify(open.results)}`)
       await pause(100)
     }
     return answered(await this.#client.tasks({ limit: 1_000_000, reverse: true })).results
@@ -153,6 +168,24 @@ export class Traffic {
   }
 }
 
+/** How far something has come: it must go on, and not for ever. */
+export class Course {
+  readonly #begunAt = performance.now()
+  #last = Number.NEGATIVE_INFINITY
+  #roseAt = performance.now()
+
+  /** @param reached  a number that rises; it may fall when something begins anew. */
+  note(reached: number, told: () => string): void {
+    const now = performance.now()
+    if (reached > this.#last) this.#roseAt = now
+    this.#last = reached
+    assert.ok(now - this.#roseAt < stuckMsMax && now - this.#begunAt < courseMsMax, told())
+  }
+}
+
+export const appliedBy = (replicas: readonly { readonly applied: number }[]): number =>
+  replicas.reduce((sum, { applied }) => sum + applied, 0)
+
 /**
  * Waits until every replica has got as far as the journal, then compares each with the others and with the model.
  *
@@ -164,10 +197,11 @@ export async function assertReplicasHold(
   contents: Contents,
   states: readonly PlacementState[] = ['active'],
 ): Promise<void> {
-  const deadline = performance.now() + settledMsMax
+  const course = new Course()
   let view = await fleet.show(uid)
   while (view.replicas.some(({ lag, state }) => lag > 0 || !states.includes(state))) {
-    assert.ok(performance.now() < deadline, `replicas stay behind: ${JSON.stringify(view.replicas)}`)
+    const behind = view.replicas
+    course.note(appliedBy(behind), () => `replicas stay behind: ${JSON.stringify(behind)}`)
     await pause(200)
     view = await fleet.show(uid)
   }

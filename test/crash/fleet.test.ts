@@ -1,7 +1,7 @@
 /**
  * Six nodes in two replica groups, two gateways and two workers over one database, killed and stopped at random while clients
  * write and search. FLEET_SECONDS (default 180) of it; FLEET_SEED (default 20778) draws what happens and is printed;
- * FLEET_WRITE_PAUSE_MS (default 100) lies between two writes of each of two writers.
+ * FLEET_WRITE_PAUSE_MS (default 60) lies between two writes of each of two writers.
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
@@ -32,16 +32,15 @@ test(`nothing acknowledged is lost, replicas are equal and no search fails while
   const plan = new FaultPlan(fleet, indexes, nextRandom())
   const stop = new AbortController()
   const running = Promise.all([traffic.run(nextRandom, stop.signal), plan.run(stop.signal)])
-  await Promise.race([running, pause(seconds * 1_000)]).finally(() => stop.abort())
-  await running
-
-  const { searches, acknowledged, refusals, gaps } = traffic
-  // A plain index has one copy, which may be away.
-  const failures = traffic.failures.filter(({ index }) => index === 'spread')
-  t.diagnostic(`${plan.told.length} events, ${acknowledged.size} writes acknowledged, ${refusals.length} refused`)
-  t.diagnostic(`${searches.answered} searches answered, slowest ${Math.round(searches.slowestMs)} ms`)
   const report = () => `${plan.told.join('\n')}\n${fleet.output}`
   try {
+    await Promise.race([running, pause(seconds * 1_000)]).finally(() => stop.abort())
+    await running
+    const { searches, acknowledged, refusals, gaps } = traffic
+    // A plain index has one copy, which may be away.
+    const failures = traffic.failures.filter(({ index }) => index === 'spread')
+    t.diagnostic(`${plan.told.length} events, ${acknowledged.size} writes acknowledged, ${refusals.length} refused`)
+    t.diagnostic(`${searches.answered} searches answered, slowest ${Math.round(searches.slowestMs)} ms`)
     assert.deepEqual({ gaps, failures }, { gaps: [], failures: [] })
     const contents = await traffic.expected()
     for (const index of indexes) await assertReplicasHold(fleet, index, contents.get(index)!)
