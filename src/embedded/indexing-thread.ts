@@ -16,7 +16,8 @@ import type {
 } from './worker-messages.ts'
 
 const heapMbMax = 2048
-const youngMbMax = 16
+/** A third of it is what fills between two collections: with 5 MB instead of 16, indexing takes 7 % more processor time. */
+const youngMbMax = 48
 
 export class IndexingThread {
   readonly #calls: WorkerCalls<IndexingValue>

@@ -38,9 +38,13 @@ export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathe
     for (const list of groups[group]!) visit(table.aOf(list), table.bOf(list) & valueMask, table.changes(list))
   }
 
-  const touched = new Set<string>()
+  /** Words whose postings came or went, and whether some came. */
+  const touched = new Map<string, boolean>()
+  const note = (word: string, outcome: ReturnType<typeof merge>) => {
+    if (outcome !== 'stayed') touched.set(word, outcome === 'came' || touched.get(word) === true)
+  }
   each(kinds.exact, (a, _value, change) => {
-    if (merge(env.postings, keys.word(postingKind.exact, strings[a]!), change)) touched.add(strings[a]!)
+    note(strings[a]!, merge(env.postings, keys.word(postingKind.exact, strings[a]!), change))
     prefixes.gain(kinds.exact, a, 0, change.added)
   })
   prefixes.endKind()
@@ -54,7 +58,7 @@ export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathe
   prefixes.endKind()
   flushPairs(env.postings, groups[kinds.pair1]!, strings, table, keys)
   each(kinds.word, (a, _value, change) => {
-    if (merge(env.postings, keys.word(postingKind.word, strings[a]!), change)) touched.add(strings[a]!)
+    note(strings[a]!, merge(env.postings, keys.word(postingKind.word, strings[a]!), change))
   })
   each(kinds.count, (a, count, change) => {
     merge(env.postings, keys.fieldCount(a, count), change)
@@ -125,21 +129,21 @@ function inverse(places: Uint32Array): Uint32Array {
   return ranks
 }
 
-/** Answers whether the posting appeared or disappeared. */
-function merge(table: Table, key: Buffer, change: PostingChange): boolean {
+/** Answers what became of the posting. */
+function merge(table: Table, key: Buffer, change: PostingChange): 'came' | 'went' | 'stayed' {
   const stored = table.getBinaryFast(key)
   if (stored === undefined) {
-    if (change.added.length === 0) return false
+    if (change.added.length === 0) return 'stayed'
     table.putSync(key, Bitmap.serializeSorted(change.added))
-    return true
+    return 'came'
   }
   const bytes = mergedBytes(stored, change)
   if (bytes !== undefined) {
     table.putSync(key, bytes)
-    return false
+    return 'stayed'
   }
   table.removeSync(key)
-  return true
+  return 'went'
 }
 
 /** undefined when nothing is left. */
@@ -226,13 +230,14 @@ export function splitPair(bytes: Uint8Array): (Uint8Array | undefined)[] {
 /** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers which came, and whether any went. */
 function updateVocabulary(
   env: IndexEnv,
-  touched: ReadonlySet<string>,
+  touched: ReadonlyMap<string, boolean>,
   keys: KeyBuilder,
 ): { readonly fresh: readonly string[]; readonly isChanged: boolean } {
   const fresh: string[] = []
   let isChanged = false
-  for (const word of touched) {
+  for (const [word, came] of touched) {
     const isUsed =
+      came ||
       env.postings.getBinaryFast(keys.word(postingKind.word, word)) !== undefined ||
       env.postings.getBinaryFast(keys.word(postingKind.exact, word)) !== undefined
     const key = keys.text(word)

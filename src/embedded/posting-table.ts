@@ -179,26 +179,27 @@ export class PostingTable {
 
   /** What came for one posting: documents added and removed, ascending; the last word on a document counts. */
   changes(list: number): PostingChange {
-    const added: number[] = []
-    const removed: number[] = []
     const head = this.#heads[list]!
     if (this.#nexts[head]! === absent) {
       const only = this.#entries[head]!
-      ;(only % 2 === 1 ? removed : added).push(only >>> 1)
-      return { added, removed }
+      return only % 2 === 1 ? { added: nothing, removed: [only >>> 1] } : { added: [only >>> 1], removed: nothing }
     }
-    const newestFirst: number[] = []
-    let isDescending = true
+    // Newest first. Most lists take new documents only, in order.
+    let count = 0
+    let isPlain = true
     let before = Number.POSITIVE_INFINITY
     for (let entry = head; entry !== absent; entry = this.#nexts[entry]!) {
-      const docid = this.#entries[entry]! >>> 1
-      if (docid >= before) isDescending = false
-      before = docid
-      newestFirst.push(this.#entries[entry]!)
+      const value = this.#entries[entry]!
+      if (value % 2 === 1 || value >= before) isPlain = false
+      before = value
+      count += 1
     }
-    const ascending = isDescending ? newestFirst.reverse() : newestPerDocument(newestFirst)
-    for (const entry of ascending) (entry % 2 === 1 ? removed : added).push(entry >>> 1)
-    return { added, removed }
+    const entries = new Array<number>(count)
+    for (let entry = head; entry !== absent; entry = this.#nexts[entry]!) {
+      count -= 1
+      entries[count] = isPlain ? this.#entries[entry]! >>> 1 : this.#entries[entry]!
+    }
+    return isPlain ? { added: entries, removed: nothing } : lastChanges(entries)
   }
 
   clear(): void {
@@ -238,8 +239,13 @@ function grown(array: Uint32Array): Uint32Array<ArrayBuffer> {
   return larger
 }
 
-function newestPerDocument(newestFirst: readonly number[]): number[] {
-  const kept = new Map<number, number>()
-  for (const entry of newestFirst) if (!kept.has(entry >>> 1)) kept.set(entry >>> 1, entry)
-  return [...kept.values()].sort((a, b) => a - b)
+const nothing: readonly number[] = []
+
+/** @param entries  oldest first. */
+function lastChanges(entries: readonly number[]): PostingChange {
+  const kept = new Map<number, boolean>()
+  for (const entry of entries) kept.set(entry >>> 1, entry % 2 === 1)
+  const ascending = [...kept].sort(([a], [b]) => a - b)
+  const of = (isRemoval: boolean) => ascending.flatMap(([docid, isGone]) => (isGone === isRemoval ? [docid] : []))
+  return { added: of(false), removed: of(true) }
 }
