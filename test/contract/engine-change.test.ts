@@ -79,7 +79,7 @@ test(`an index goes from the embedded engine to ${other === embedded ? 'one of a
       none: null,
     }
     model.set(id, book)
-    return append({ ...put, received: 1, distinct: 1 }, [book])
+    return append({ ...put, received: 1, distinct: 1 }, [{ ...book, _vectors: { own: [id, 0.1 * round] } }])
   }
   try {
     const embedders = { own: { source: 'userProvided', dimensions: 2 } }

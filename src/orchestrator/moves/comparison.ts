@@ -10,8 +10,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { IndexStanding } from '../../journal/ports.ts'
-import { canonicalJson } from '../../lib/json.ts'
-import { canonicalText } from '../../lib/json-cut.ts'
+import { canonicalJson, isObject, type Json } from '../../lib/json.ts'
+import { canonicalText, joinMembers, splitMembers } from '../../lib/json-cut.ts'
 import { documentId } from '../../replication/document-id.ts'
 import type { IndexId } from '../../store/catalogue.ts'
 import { answered, type MoveDeps, type Place, replicaOf } from './move-context.ts'
@@ -168,9 +168,25 @@ async function digestsOf({ primaryKey }: Pair, side: Side, ids: readonly string[
   return new Map(
     texts.map((text) => {
       const id = documentId(JSON.parse(text), primaryKey) ?? ''
-      return [id, createHash('sha256').update(canonicalText(text)).digest('base64')]
+      return [id, createHash('sha256').update(comparableText(text)).digest('base64')]
     }),
   )
+}
+
+/** Engines hold vectors as numbers of 32 bits, and write the same one in other digits. All else is compared digit by digit. */
+function comparableText(text: string): string {
+  if (!text.includes('"_vectors"')) return canonicalText(text)
+  const members = splitMembers(text)
+  const vectors = members.get('_vectors')
+  if (vectors !== undefined) members.set('_vectors', canonicalJson(rounded(JSON.parse(vectors) as Json)))
+  return canonicalText(joinMembers(members))
+}
+
+function rounded(value: Json): Json {
+  if (typeof value === 'number') return Math.fround(value)
+  if (Array.isArray(value)) return value.map(rounded)
+  if (!isObject(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, rounded(one)]))
 }
 
 /** As the node shows them: secrets are masked, which the journal gave to both. */
