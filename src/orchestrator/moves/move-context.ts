@@ -69,9 +69,10 @@ export function targetOf(
 ): Replica | undefined {
   if (kind === 'removal') return undefined
   if (targetUid !== undefined) return replicaOf(standing, { node: target, physicalUid: targetUid })
-  // Of a move that was begun before names were kept.
+  // Of a move that was begun before names were kept. Another replica of the index may be there, which is none of the move's.
+  const isCopy = ({ state }: Replica) => state === 'copying' || state === 'standby' || state === 'leaving'
   return standing.replicas.find(
-    (one) => one.node === target && !takes.some((take) => replicaId(take) === replicaId(one)),
+    (one) => one.node === target && isCopy(one) && !takes.some((take) => replicaId(take) === replicaId(one)),
   )
 }
 
