@@ -48,9 +48,12 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'flapjack-orchestrator-'))
   const file = join(folder, 'flapjack.yaml')
   await writeFile(file, config)
-  server = await startFlapjack({ folder: join(folder, 'data'), args: ['--config', file] })
-  client = new Meilisearch({ host: server.url, apiKey: server.masterKey })
+  await start()
 })
+async function start(): Promise<void> {
+  server = await startFlapjack({ folder: join(folder, 'data'), args: ['--config', join(folder, 'flapjack.yaml')] })
+  client = new Meilisearch({ host: server.url, apiKey: server.masterKey })
+}
 after(async () => {
   await server?.stop()
   await rm(folder, { recursive: true, force: true })
@@ -130,15 +133,29 @@ test('a node whose disk was lost is filled again', async () => {
   await checkWhole()
 })
 
+const countReplacements = async () =>
+  (await storyOf('n2')).filter((line) => /^replace: it has a new machine/.test(line)).length
+
 test('a node that does not start any more gets a new machine, which is filled from the journal', async () => {
   const before = await pidOf('n2')
-  const count = async () => (await storyOf('n2')).filter((line) => /^replace: it has a new machine/.test(line)).length
-  const replacements = await count()
+  const replacements = await countReplacements()
   await rename(databaseOf('n2'), `${databaseOf('n2')}.broken`)
   await writeFile(databaseOf('n2'), 'no folder')
   process.kill(before, 'SIGKILL')
-  await until('the replacement', async () => (await count()) > replacements)
+  await until('the replacement', async () => (await countReplacements()) > replacements)
   await until('the new machine', () => cameThrough('n2', /^replace: it has a new machine/))
   await until('the rebuilding', async () => checkWhole().then(() => true))
   assert.equal(await readFile(`${databaseOf('n2')}.replaced`, 'utf8'), 'no folder')
+})
+
+test('an engine that does not start with the program does not keep the others from it, and is replaced', async () => {
+  const replacements = await countReplacements()
+  await server.stop()
+  await rm(databaseOf('n2'), { recursive: true })
+  await writeFile(databaseOf('n2'), 'no folder')
+  await start()
+  const index = (await placeOf('books')).includes('n1') ? 'books' : 'films'
+  assert.equal((await client.index(index).search('everyone', { limit: 1 })).hits.length, 1)
+  await until('the replacement', async () => (await countReplacements()) > replacements)
+  await until('the rebuilding', async () => checkWhole().then(() => true))
 })
