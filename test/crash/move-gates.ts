@@ -18,7 +18,7 @@ import { pause } from './fleet-traffic.ts'
  */
 export type GatePlace = MoveStep | 'begin' | 'worn' | 'lost'
 
-const reachedMsMax = 180_000
+const reachedMsMax = 300_000
 
 const install = `
 create table move_gates (index_id uuid, place text, primary key (index_id, place));

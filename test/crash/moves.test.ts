@@ -55,7 +55,7 @@ const cases: readonly Case[] = [
 const keepMs = 3_600_000
 /** How long a node that was killed is away at least. */
 const awayMs = 1_000
-const endedMsMax = 240_000
+const endedMsMax = 300_000
 const [source, target] = ['search-0', 'search-1']
 const uidOf = (victim: Victim, { step }: Case): string => `${victim}-${step}`
 const indexes = victims.flatMap((victim) => cases.map((one) => uidOf(victim, one)))
