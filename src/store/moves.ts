@@ -1,6 +1,7 @@
 /** Moves of replicas from node to node, as rows: durable jobs with a lease, a step and a cursor. */
 import type { PoolClient } from 'pg'
 import type { Json, JsonObject } from '../lib/json.ts'
+import type { Take } from '../topology/index-layout.ts'
 import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../topology/move-steps.ts'
 import { type MoveLimits, type MovePriority, movePriorities, rankOf } from '../topology/move-turns.ts'
 import type { IndexId, NodeId, ProjectId } from './catalogue.ts'
@@ -63,14 +64,6 @@ export interface MoveProgress {
  */
 export type MoveKind = 'move' | 'copy' | 'removal'
 
-/** What is taken from one replica. */
-export interface Take {
-  readonly node: NodeId
-  readonly physicalUid: string
-  /** Ascending; all of the replica's when it is taken as a whole. */
-  readonly shards: readonly number[]
-}
-
 export interface Move {
   /** UUID v7. */
   readonly id: string
@@ -93,6 +86,8 @@ export interface Move {
   readonly updatedAt: number
   readonly finishedAt: number | null
 }
+
+export type { Take }
 
 export type NewMove = Pick<
   Move,

@@ -1,6 +1,5 @@
 /** What planning knows of indexes and nodes: where replicas are, and where they are wanted. Pure. */
 import type { IndexId, Node, NodeId, Placement, ProjectId, Spread } from '../store/catalogue.ts'
-import type { MoveKind, Take } from '../store/moves.ts'
 
 /** Where operators want an index; what is null is left to planning. */
 export interface WantedPlace {
@@ -35,10 +34,19 @@ export interface LayoutNode extends Pick<Node, 'id' | 'group' | 'region' | 'engi
   readonly isLive: boolean
 }
 
+/** What is taken from one replica. */
+export interface Take {
+  readonly node: NodeId
+  readonly physicalUid: string
+  /** Ascending; all of the replica's when it is taken as a whole. */
+  readonly shards: readonly number[]
+}
+
 /** One move that brings an index nearer to where it is wanted. */
 export interface PlannedMove {
   readonly layout: IndexLayout
-  readonly kind: MoveKind
+  /** The sources give up what the target takes, or go on with it, or give it up for nothing. */
+  readonly kind: 'move' | 'copy' | 'removal'
   /** At least one. */
   readonly takes: readonly Take[]
   readonly target: NodeId

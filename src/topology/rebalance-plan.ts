@@ -137,6 +137,10 @@ function bySize(a: PlannedMove, b: PlannedMove): number {
 }
 
 /** Every node that takes part, once. */
-export function nodesOf({ kind, takes, target }: Pick<PlannedMove, 'kind' | 'takes' | 'target'>): readonly NodeId[] {
+export function nodesOf({
+  kind,
+  takes,
+  target,
+}: Pick<PlannedMove, 'takes' | 'target'> & { readonly kind: string }): readonly NodeId[] {
   return [...new Set([...takes.map(({ node }) => node), ...(kind === 'removal' ? [] : [target])])]
 }

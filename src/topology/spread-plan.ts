@@ -4,9 +4,16 @@
  * added takes the shards that it wins, and nothing else moves (C-22).
  */
 import type { NodeId } from '../store/catalogue.ts'
-import type { Take } from '../store/moves.ts'
 import { quorumOf } from './admission.ts'
-import type { IndexLayout, IndexPlan, LayoutNode, LayoutReplica, PlannedMove, StuckReplica } from './index-layout.ts'
+import type {
+  IndexLayout,
+  IndexPlan,
+  LayoutNode,
+  LayoutReplica,
+  PlannedMove,
+  StuckReplica,
+  Take,
+} from './index-layout.ts'
 import { type Members, membersOf, ownersAmong } from './placement-plan.ts'
 import { isRead, isSettled, servedShards } from './placement-states.ts'
 import { compareIds } from './rendezvous.ts'

@@ -2,14 +2,15 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Store } from '../../src/journal/open-store.ts'
+import type { ChangeOutcome } from '../../src/journal/ports.ts'
 import { assert as must } from '../../src/lib/assert.ts'
 import { replicaId } from '../../src/topology/replica-id.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 
-const outcome = {
-  ...{ position: 1, status: 'succeeded', error: null, details: null, isShare: false },
-  ...{ startedAt: 1, finishedAt: 2, batchKey: 'b' },
-} as const
+const outcome: ChangeOutcome = {
+  ...{ position: 1, error: null, details: null, isShare: false, startedAt: 1, finishedAt: 2, batchKey: 'b' },
+  status: 'succeeded',
+}
 
 /** An index of four shards on two nodes, created. */
 async function openWorld(source: StoreSource) {
