@@ -21,8 +21,8 @@ const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {
 const signal = () => AbortSignal.timeout(60_000)
 const movedMsMax = 120_000
 
-const [embedded] = engineSources()
-const other = engineSources().at(-1)
+const sources = engineSources()
+const [embedded, other = embedded] = sources
 must(embedded !== undefined && other !== undefined, 'there is an engine')
 
 test(`an index goes from the embedded engine to ${other === embedded ? 'one of another version' : other.name}, and back, under writes`, async () => {
