@@ -44,10 +44,10 @@ import { startGatewayProcesses } from './orchestrator/gateway-processes.ts'
 import { startAntiEntropy } from './orchestrator/moves/anti-entropy.ts'
 import { createAntiEntropyMetrics } from './orchestrator/moves/anti-entropy-metrics.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
-import { startReconciler } from './orchestrator/reconciler/reconciler.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
 import { answerQuestions } from './orchestrator/process-questions.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
+import { startReconciler } from './orchestrator/reconciler/reconciler.ts'
 import { startRetention } from './orchestrator/retention.ts'
 import type { Supervisor } from './orchestrator/supervisor.ts'
 import { WorkFailure } from './orchestrator/work-failure.ts'
@@ -157,7 +157,7 @@ export async function openOwnStore(
 ): Promise<Store> {
   const dataDir = resolve(config.data.dir)
   const { sealingKey, sealingKeyCommand, sealingKeyNext, connectionsMax } = config.store
-  const { shards, replicationFactor, exactTies, writeAdmission } = config.cluster
+  const { shards, replicationFactor, exactTies, writeAdmission, meilisearchIndexesMax } = config.cluster
   const keyFile = join(dataDir, 'sealing.key')
   // Only `up` owns the folder, and may make its key. Anything else would make one that opens nothing.
   if (!sealingKey && sealingKeyCommand === null && lockOwner(dataDir)?.pid !== process.pid && !existsSync(keyFile)) {
@@ -183,6 +183,7 @@ export async function openOwnStore(
     logger,
     connectionCountMax: connectionsMax,
     admission: writeAdmission,
+    indexesPerNode: { meilisearch: meilisearchIndexesMax },
     spread: shards === null ? null : { shards, replicationFactor, exactTies },
   })
 }

@@ -30,6 +30,11 @@ export const spreadFields = {
     about:
       'In new spread indexes, documents that are equal in every ranking rule come in the order of their first insertion, as on one node; every write looks up by id what is there already. `false`: they come in the order in which they were written last, and writes look nothing up.',
   }),
+  meilisearchIndexesMax: field(integer(1, 1_000_000), 500, {
+    env: ['FLAPJACK_CLUSTER_MEILISEARCH_INDEXES_MAX'],
+    about:
+      'Indexes that a Meilisearch node should hold: beyond, it takes new plain ones only while no other node has room. The default is as many as were measured, see [many small indexes](density.md).',
+  }),
   writeAdmission: field(choice('available', 'quorum', 'journal'), 'available', {
     env: ['FLAPJACK_CLUSTER_WRITE_ADMISSION', 'FLAPJACK_WRITE_ADMISSION'],
     about:

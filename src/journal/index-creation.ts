@@ -5,7 +5,7 @@
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
 import type { Random } from '../lib/random.ts'
-import type { IndexId, NodeId, Spread } from '../store/catalogue.ts'
+import type { EngineKind, IndexId, NodeId, Spread } from '../store/catalogue.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { type PlannedPlacement, spreadPlacements } from '../topology/placement-plan.ts'
 import type { CreateIndex, ProjectDraft } from './append-decision.ts'
@@ -30,17 +30,27 @@ export interface NodeRoom {
   readonly seat?: NodeId | undefined
   /** Indexes that lie on it. */
   readonly load: number
+  /** That it should hold at most: beyond, it takes plain ones only while no other has room. Absent = any number. */
+  readonly loadMax?: number | undefined
 }
+
+/** Indexes that a node of each engine should hold at most; absent = any number. */
+export type IndexesPerNode = Partial<Readonly<Record<EngineKind, number>>>
 
 /** Where an index goes; nothing = no node takes new indexes. */
 export function placesFor(nodes: readonly NodeRoom[], spread: Spread | null): readonly PlannedPlacement[] {
   if (spread !== null) return spreadPlacements(nodes, spread)
   const least = nodes.reduce<NodeRoom | undefined>(
-    (best, node) => (best === undefined || node.load < best.load ? node : best),
+    (best, node) => (best === undefined || isRoomier(node, best) ? node : best),
     undefined,
   )
   return least === undefined ? [] : [{ node: least.id, shards: [0] }]
 }
+
+const isFull = ({ load, loadMax }: NodeRoom): boolean => loadMax !== undefined && load >= loadMax
+
+const isRoomier = (node: NodeRoom, other: NodeRoom): boolean =>
+  isFull(node) === isFull(other) ? node.load < other.load : isFull(other)
 
 /** The first physical name that is free. */
 export function freeName(project: ProjectDraft, uid: string, isTaken: (name: string) => boolean): string {
@@ -125,14 +135,21 @@ export function newIndexState(
 export async function prepareCreation(
   client: PoolClient,
   wanted: readonly { readonly project: ProjectDraft; readonly uid: string }[],
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
+  {
+    clock,
+    random,
+    indexesPerNode,
+  }: { readonly clock: Clock; readonly random: Random; readonly indexesPerNode: IndexesPerNode },
 ): Promise<IndexCreation> {
   const { rows: nodes } = await client.query<{
     id: NodeId
     replica_group: number
     seat: NodeId | null
     index_count: number
-  }>("select id, replica_group, seat, index_count from nodes where state = 'active' order by id for no key update")
+    engine: EngineKind
+  }>(
+    "select id, replica_group, seat, index_count, engine from nodes where state = 'active' order by id for no key update",
+  )
   const taken = new Map<NodeId, Set<string>>()
   for (const { id } of nodes) taken.set(id, new Set())
   // Candidates are looked up in windows until each name has as many free ones as requests could take away.
@@ -163,6 +180,7 @@ export async function prepareCreation(
         group: node.replica_group,
         seat: node.seat ?? undefined,
         load: node.index_count,
+        loadMax: indexesPerNode[node.engine],
       }))
       const places = placesFor(rooms, spread)
       if (places.length === 0) return undefined

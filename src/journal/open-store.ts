@@ -22,6 +22,7 @@ import { migrate } from '../store/schema.ts'
 import { openSignals } from '../store/signals.ts'
 import type { AdmissionMode } from '../topology/admission.ts'
 import { type JournalHistory, openHistory } from './history.ts'
+import type { IndexesPerNode } from './index-creation.ts'
 import { openPayloadStore } from './payload-store.ts'
 import type { Journal, LaneJournal, ReplicaJournal } from './ports.ts'
 import { openAppender } from './postgres-appender.ts'
@@ -89,6 +90,8 @@ export interface StoreOptions {
   readonly connectionCountMax?: number
   /** Rule 2 of the design: `journal` accepts whenever the store does. Default `available`. */
   readonly admission?: AdmissionMode
+  /** Default: any number. */
+  readonly indexesPerNode?: IndexesPerNode
   /** How new indexes lie whose request does not say it; absent = plain. */
   readonly spread?: Spread | null
 }
@@ -119,6 +122,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     random,
     logger,
     admission: options.admission ?? 'available',
+    indexesPerNode: options.indexesPerNode ?? {},
     spread: options.spread ?? null,
   })
   const catalogueParts = { database, sealing, keyMaking: { masters, clock }, signals, clock, random }

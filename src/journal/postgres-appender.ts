@@ -22,7 +22,7 @@ import type { AdmissionMode } from '../topology/admission.ts'
 import { type DecisionContext, decideAppend, type ProjectDraft } from './append-decision.ts'
 import { type Insertion, insertChanges } from './change-insert.ts'
 import { openSettings, sealContexts } from './change-row.ts'
-import { type IndexCreation, prepareCreation } from './index-creation.ts'
+import { type IndexCreation, type IndexesPerNode, prepareCreation } from './index-creation.ts'
 import { decodeIndex, type LockedIndex, prepareSaving, selectIndexes } from './index-rows.ts'
 import type { AppendOutcome, AppendRequest } from './ports.ts'
 import { carryOut } from './project-effects.ts'
@@ -38,6 +38,7 @@ export interface AppenderDependencies {
   readonly random: Random
   readonly logger: StoreLogger
   readonly admission: AdmissionMode
+  readonly indexesPerNode: IndexesPerNode
   /** How new indexes lie whose request does not say it. */
   readonly spread: Spread | null
 }

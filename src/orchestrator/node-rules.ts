@@ -7,9 +7,9 @@ import type { EngineRules } from '../engine/engine-rules.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { JsonObject } from '../lib/json.ts'
 import type { Node, NodeId, ProjectId } from '../store/catalogue.ts'
-import type { NodeRules, RuledProject } from '../store/node-rules.ts'
+import type { NodeRules } from '../store/node-rules.ts'
 import type { Catalogue } from '../store/ports.ts'
-import { isPlacedRule, placedRules } from '../topology/placed-rules.ts'
+import { isPlacedRule, placedRules, type RuledProject } from '../topology/placed-rules.ts'
 
 export interface RuleTeller {
   /**

@@ -1,21 +1,8 @@
 /** Dynamic search rules and where the indexes of their projects lie: what Meilisearch nodes are told of them. */
 import type { NamedRule } from '../api/search-rule.ts'
+import type { RuledProject } from '../topology/placed-rules.ts'
 import type { NodeId, ProjectId } from './catalogue.ts'
 import { type Database, reach } from './database.ts'
-
-export interface RuledProject {
-  readonly id: ProjectId
-  readonly ref: string
-  /** None while the project has not switched them on. */
-  readonly rules: readonly NamedRule[]
-  /** Its indexes on the node. A name may stand several times, while an index moves. */
-  readonly indexes: readonly {
-    readonly uid: string
-    readonly physicalUid: string
-    /** What the node pins is put together with what others pin (`NumberedRules`). */
-    readonly isSpread: boolean
-  }[]
-}
 
 export interface NodeRules {
   /** Projects that have rules. */

@@ -1,9 +1,30 @@
 /** Dynamic search rules of projects as a node holds them that takes none with a search: by physical names, so that no two projects meet. Pure. */
 import { createHash } from 'node:crypto'
 import { parseTime } from '../api/dates.ts'
-import { activeRules, numberedActions, type RuleConditions, rulesByPrecedence, rulesOn } from '../api/search-rule.ts'
+import {
+  activeRules,
+  type NamedRule,
+  numberedActions,
+  type RuleConditions,
+  rulesByPrecedence,
+  rulesOn,
+} from '../api/search-rule.ts'
 import type { JsonObject } from '../lib/json.ts'
-import type { RuledProject } from '../store/node-rules.ts'
+import type { ProjectId } from '../store/catalogue.ts'
+
+export interface RuledProject {
+  readonly id: ProjectId
+  readonly ref: string
+  /** None while the project has not switched them on. */
+  readonly rules: readonly NamedRule[]
+  /** Its indexes on the node. A name may stand several times, while an index moves. */
+  readonly indexes: readonly {
+    readonly uid: string
+    readonly physicalUid: string
+    /** What the node pins is put together with what others pin (`NumberedRules`). */
+    readonly isSpread: boolean
+  }[]
+}
 
 /** Rules by the names that they have on the node. A name follows from what the rule says: one never changes. */
 export type PlacedRules = ReadonlyMap<string, JsonObject>
