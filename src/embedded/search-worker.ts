@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { v7 } from 'uuid'
 import { ApiError, type ErrorCode } from '../api/errors.ts'
+import { parseFilter } from '../api/filter.ts'
 import type { Filter } from '../api/filter-tree.ts'
 import { missingIndexStatus, rethrowInside } from '../api/multi-search-query.ts'
 import { assert } from '../lib/assert.ts'
@@ -128,15 +129,19 @@ function read({ request, places }: ReadMessage, embeddings: QueryEmbeddings): st
     }
     case 'multi-search': {
       const isOn = request.options.features.foreignKeys
-      const queries = request.query.queries.map((query, place) =>
-        find(query.indexUid) === undefined
-          ? query
-          : rethrowInside(
-              place,
-              () => resolve(query.indexUid, query, 'invalid_search_filter', isOn),
-              missingIndexStatus(request.options.features),
-            ),
-      )
+      const code = 'invalid_search_filter'
+      const isFederated = request.query.federation !== null
+      const inside = <T>(place: number, work: () => T): T =>
+        rethrowInside(place, work, missingIndexStatus(request.options.features))
+      // As in the reference, what is wrong with another index is told without the place of a federated query.
+      if (isFederated && isOn)
+        for (const [place, { filter }] of request.query.queries.entries())
+          inside(place, () => parseFilter(filter, code))
+      const queries = request.query.queries.map((query, place) => {
+        if (find(query.indexUid) === undefined) return query
+        const resolved = () => resolve(query.indexUid, query, code, isOn)
+        return isFederated ? resolved() : inside(place, resolved)
+      })
       const found = runMultiSearch(find, { ...request.query, queries }, contextOf(request.options, embeddings))
       return exactText(orderedText(withForeign(found, null, request.options)))
     }

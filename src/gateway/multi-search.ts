@@ -5,6 +5,7 @@
 
 import { ApiError, type ErrorBody } from '../api/errors.ts'
 import { featureNotEnabled } from '../api/features.ts'
+import { parseFilter } from '../api/filter.ts'
 import { indexNotFound } from '../api/index-uid.ts'
 import { parseJsonBody } from '../api/json-text.ts'
 import {
@@ -100,7 +101,8 @@ async function searchAll(call: Call, sent: Json, foreign: ForeignDocuments | und
   const placed = decoded.queries.map((query, position) =>
     placeQuery(call, names, query.indexUid, position, bodies[position] ?? null),
   )
-  const queries = foreign === undefined ? placed : await withoutForeign(placed, foreign, names)
+  const queries =
+    foreign === undefined ? placed : await withoutForeign(placed, foreign, names, decoded.federation !== null)
   const rules = searchRulesOf(project, uids, parts.clock.now())
   const legs = groupByNode(queries, (id) => (takesRules[table.node(id)?.engine ?? 'embedded'] ? rules : []))
   const federation = sent.federation
@@ -148,7 +150,7 @@ async function searchSpread(
     const forced = forcedFilter(principal, uid)
     return forced === null ? query : { ...query, filter: joinFilters(forced, query.filter) }
   })
-  const queries = foreign === undefined ? checked : await resolvedQueries(checked, foreign)
+  const queries = foreign === undefined ? checked : await resolvedQueries(checked, foreign, decoded.federation !== null)
   const withMetadata = asksMetadata(headers)
   const answer = await readSpread({
     ...{ exchange, principal, signal, uids, operation: 'search', withMetadata },
@@ -194,12 +196,14 @@ async function withoutForeign(
   queries: readonly PlacedQuery[],
   foreign: ForeignDocuments,
   names: NameMap,
+  isFederated: boolean,
 ): Promise<readonly PlacedQuery[]> {
+  if (isFederated) for (const { position, body } of queries) checkFilter(position, body.filter ?? null)
   const resolved: PlacedQuery[] = []
   for (const query of queries) {
     const { position, body, placement } = query
     const uid = names.toLogical(placement.physicalUid)
-    const filter = await resolveFilter(foreign, position, uid, body.filter ?? null)
+    const filter = await resolveFilter(foreign, isFederated ? null : position, uid, body.filter ?? null)
     resolved.push({ ...query, body: { ...body, filter } })
   }
   return resolved
@@ -209,22 +213,37 @@ async function withoutForeign(
 async function resolvedQueries(
   queries: MultiSearch['queries'],
   foreign: ForeignDocuments,
+  isFederated: boolean,
 ): Promise<MultiSearch['queries']> {
+  if (isFederated) for (const [position, { filter }] of queries.entries()) checkFilter(position, filter)
   const resolved: MultiSearch['queries'][number][] = []
   for (const [position, query] of queries.entries()) {
-    resolved.push({ ...query, filter: await resolveFilter(foreign, position, query.indexUid, query.filter) })
+    resolved.push({
+      ...query,
+      filter: await resolveFilter(foreign, isFederated ? null : position, query.indexUid, query.filter),
+    })
   }
   return resolved
 }
 
-async function resolveFilter(foreign: ForeignDocuments, position: number, uid: string, filter: Json): Promise<Json> {
+/** @param position  null: what is wrong with another index is told without the place of a federated query. */
+async function resolveFilter(
+  foreign: ForeignDocuments,
+  position: number | null,
+  uid: string,
+  filter: Json,
+): Promise<Json> {
   try {
     return await foreign.resolve(uid, filter, 'invalid_search_filter')
   } catch (error) {
+    if (position === null) throw error
     if (error instanceof EngineError) throw inside(position, error.body, error.status)
     throw error instanceof ApiError ? inside(position, error.body, error.status) : error
   }
 }
+
+const checkFilter = (position: number, filter: Json): void =>
+  rethrowFlags(position, () => void parseFilter(filter, 'invalid_search_filter'))
 
 function rethrowFlags(position: number, check: () => void): void {
   try {

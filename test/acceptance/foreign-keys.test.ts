@@ -83,6 +83,12 @@ inEveryLayout((layout) => {
     assert.deepEqual(body.results?.[0]?.hits[0].author, [{ id: 8, name: 'Austen' }, {}, 'no one!'], text)
     const federated = await call('POST', '/multi-search', { queries: queries.slice(0, 1), federation: {} })
     assert.deepEqual(federated.body.hits?.[0]?.author, [{ id: 8, name: 'Austen' }, {}, 'no one!'], federated.text)
+    // What is wrong with the other index is told with the place of the query, or without when it is federated.
+    const wrong = { queries: [{ indexUid: 'books', filter: '_foreign(author, nobody = 1)' }] }
+    const placed = await call('POST', '/multi-search', wrong)
+    assert.match(placed.body.message, /^Inside `\.queries\[0\]`: Index `authors`: Attribute `nobody` is not filterable/)
+    const bare = await call('POST', '/multi-search', { ...wrong, federation: {} })
+    assert.match(bare.body.message, /^Index `authors`: Attribute `nobody` is not filterable/)
   })
 
   test('conditions on a foreign index are answered, or refused in the words of the reference', async () => {
