@@ -30,6 +30,22 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isSpread: true, isMoving: true },
     fault: 'a copy goes on into an index that a late deletion took, for ever',
   },
+  {
+    seed: 71,
+    options: { isSpread: true, isMoving: true },
+    fault: 'a move that fails gives up another replica of the index on its target node',
+  },
+  {
+    seed: 70,
+    options: { isSpread: true, isMoving: true },
+    fault: 'a copy is taken from a replica that is built anew, and lacks what that has not got back',
+  },
+  {
+    seed: 18,
+    options: { isSpread: true, isMoving: true },
+    fault: 'what a node said once is believed for being read four times',
+  },
+  { seed: 263, options: spread, fault: 'what a node said once is believed for being read four times' },
   { seed: 17, options: basic, fault: 'documents of others are looked for in an index without settings, for ever' },
   { seed: 1285, options: basic, fault: 'unexplained before changes went out in bundles' },
   { seed: 1431, options: basic, fault: 'unexplained before changes went out in bundles' },

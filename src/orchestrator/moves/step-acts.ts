@@ -9,6 +9,7 @@ import { areRoutesTaken } from '../../replication/routes-taken.ts'
 import type { NodeId } from '../../store/catalogue.ts'
 import type { Take } from '../../store/moves.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
+import { isRead } from '../../topology/placement-states.ts'
 import { replicaId } from '../../topology/replica-id.ts'
 import { compareReplicas } from './comparison.ts'
 import {
@@ -76,6 +77,7 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   if (target?.state !== 'copying') return 'lost'
   const { disk } = move.progress
   if (disk !== undefined && disk !== diskOf(target)) return 'lost'
+  if (!sources.every(({ replica }) => isWhole(replica, move.progress.from ?? standing.completed))) return undefined
   const from = await Promise.all(
     sources.map(async ({ take, replica }) => ({
       ...{ take, replica, filter: takeFilter(standing.spread, take) },
@@ -94,9 +96,21 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
     return only === undefined ? 'lost' : copySnapshot(context, only, to)
   }
   if ((await copySource()) === 'lost') return 'lost'
+  // What was read of a source that began anew meanwhile may be of long ago.
+  const after = await replicas.standing(move.index)
+  const isAsBefore = ({ take, replica: { revision } }: Source) => {
+    const now = after && sourcesOf(after, { takes: [take] })[0]?.replica
+    return now?.revision === revision && isRead(now)
+  }
+  if (!sources.every(isAsBefore)) return 'lost'
   const { from: begin = 0 } = context.move.progress
   await markCopied(context, to, begin)
   return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: begin }))
+}
+
+/** It holds everything up to a position, at least. One that is built anew on its node does not for a while. */
+function isWhole(replica: Replica, position: number): boolean {
+  return isRead(replica) && replica.applied >= position
 }
 
 /** It is taken as it is, and holds nothing else. */
@@ -137,6 +151,7 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   const target = copied(context, standing)
   const sources = sourceReplicas(context, standing)
   if (target === undefined) return 'lost'
+  if (!sources.every(({ replica }) => isWhole(replica, standing.completed))) return undefined
   const to = await placeOf(context, target)
   let compared = 0
   for (const { take, replica } of sources) {
