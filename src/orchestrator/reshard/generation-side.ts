@@ -9,8 +9,8 @@ import { type ComparisonContext, holdsHead, type Side, settingsOf } from '../mov
 import type { Place } from '../moves/move-context.ts'
 import { listIds, readDocuments } from '../moves/streamed-copy.ts'
 
-export interface GenerationLeg {
-  readonly place: Place
+export interface GenerationLeg<P extends Pick<Place, 'replica'> = Place> {
+  readonly place: P
   /** What it answers for, ascending. */
   readonly shards: readonly number[]
 }
@@ -20,7 +20,10 @@ export interface GenerationLeg {
  *
  * @returns none when a shard has no replica.
  */
-export function layersOf(spread: Spread | null, places: readonly Place[]): readonly (readonly GenerationLeg[])[] {
+export function layersOf<P extends Pick<Place, 'replica'>>(
+  spread: Spread | null,
+  places: readonly P[],
+): readonly (readonly GenerationLeg<P>[])[] {
   const count = spread?.shards ?? 1
   const holders = Array.from({ length: count }, (_, shard) =>
     places.filter(({ replica }) => replica.shards.includes(shard)),
@@ -28,7 +31,7 @@ export function layersOf(spread: Spread | null, places: readonly Place[]): reado
   if (holders.some(({ length }) => length === 0)) return []
   const depth = Math.max(...holders.map(({ length }) => length))
   return Array.from({ length: depth }, (_, layer) => {
-    const held = new Map<Place, number[]>()
+    const held = new Map<P, number[]>()
     for (const [shard, some] of holders.entries()) {
       const place = some[Math.min(layer, some.length - 1)]!
       held.set(place, [...(held.get(place) ?? []), shard])
