@@ -156,9 +156,11 @@ function countOnce(reports: readonly Report[], replicas: readonly ReplicaStandin
   const shardCount = new Set(replicas.flatMap(({ shards }) => shards)).size
   for (const group of new Set(reporting.map((replica) => replica.group))) {
     const members = reporting.filter((replica) => replica.group === group)
-    const copies = copiesOf(members)
-    if (copies.size === shardCount && new Set(copies.values()).size === 1) {
-      return sumOf(members) / [...copies.values()][0]!
+    // While shards move, a replica more holds some of them.
+    for (const some of [members, ...members.map((one) => members.filter((other) => other !== one))]) {
+      const copies = copiesOf(some)
+      if (copies.size === shardCount && new Set(copies.values()).size === 1)
+        return sumOf(some) / [...copies.values()][0]!
     }
   }
   const copies = copiesOf(reporting)

@@ -129,3 +129,33 @@ for (const source of sources) {
     await source.closeStores()
   })
 }
+
+for (const source of sources) {
+  test(`${source.name}: what is deleted while shards move is counted once`, async () => {
+    const { store, leases, index } = await openWorld(source)
+    const { replicas, laneJournal, journal, catalogue } = store
+    const old = await placementOn(store, index, 'n1')
+    const added = await replicas.addReplica(index, 'n2', old.shards.slice(0, 1))
+    must(added !== undefined, 'a replica more is on the node')
+    await replicas.changeReplica(index, replicaId(added), { kind: 'begin', applied: 1 })
+    await replicas.changeReplica(index, replicaId(added), { kind: 'admit' })
+    const project = (await catalogue.projects())[0]
+    must(project !== undefined, 'the project is there')
+    const appended = await journal.append({
+      ...{ project: project.id, uid: 'books', operation: { kind: 'documents-clear' }, payload: null },
+      ...{ customMetadata: null, mayCreateIndex: false, refusal: null },
+    })
+    must(appended.kind === 'appended', 'it is appended')
+    // Ten documents in each shard.
+    for (const lease of leases.values()) {
+      for (const { placement } of await laneJournal.lanesBehind(lease.node.id, 10)) {
+        const details = { deletedDocuments: 10 * placement.shards.length }
+        const share = { ...outcome, position: 2, isShare: true, details }
+        assert.equal(await laneJournal.advance(lease, placement, 2, [share], null), true)
+      }
+    }
+    const task = await journal.task(project.id, appended.task)
+    assert.deepEqual([task?.status, task?.details], ['succeeded', { deletedDocuments: 40 }])
+    await source.closeStores()
+  })
+}
