@@ -81,7 +81,7 @@ class WrittenIndex {
       filterableAttributes: ['id', 'shade'],
       embedders: { m: { source: 'userProvided', dimensions: 2 } },
     })
-    await this.put(Array.from({ length: count }, (_, id) => this.document(id)))
+    await this.#world.settled(await this.put(Array.from({ length: count }, (_, id) => this.document(id))))
   }
 
   document(id: number): JsonObject & { readonly id: number } {
