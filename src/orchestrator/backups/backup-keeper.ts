@@ -10,12 +10,12 @@ import { carryOutRestore } from './restore-work.ts'
 export interface BackupKeeperDeps extends BackupDeps {
   /** How long a job is left to a worker that shows no sign of life. Default 15 s. */
   readonly leaseMs?: number
-  /** How often schedules are looked at. Default 10 s. */
+  /** How often schedules are looked at. Default 1 min: it reads the list of indexes. */
   readonly scheduleMs?: number
 }
 
 const leaseMsDefault = 15_000
-const scheduleMsDefault = 10_000
+const scheduleMsDefault = 60_000
 const lookMs = 1_000
 const turnMs = 200
 /** Backups that one worker makes at once. */

@@ -151,10 +151,12 @@ async function exchange(context: Context, isFree: boolean): Promise<void> {
 }
 
 /** Until reads find that index under the target's name. */
-async function untilRead({ job, catalogue, clock, signal }: Context, wanted: IndexId | null): Promise<void> {
+async function untilRead({ job, replicas, clock, signal }: Context, wanted: IndexId | null): Promise<void> {
+  assert(wanted !== null, 'an index was made')
   for (;;) {
-    const { indexes } = await catalogue.snapshot()
-    if (indexes.some((one) => one.project === job.project && one.uid === job.target && one.id === wanted)) return
+    const standing = await replicas.standing(wanted)
+    if (standing === undefined) throw new JobFailure(`the index \`${job.target}\` was deleted meanwhile`)
+    if (standing.uid === job.target) return
     await clock.sleep(pollMs, signal)
   }
 }
