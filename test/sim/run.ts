@@ -1,5 +1,5 @@
 /**
- * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves] [--basic] [--trace]`: many runs; prints each seed that fails
+ * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves [--parts]] [--basic] [--trace]`: many runs; prints each seed that fails
  * and how to replay it. Without `--plain`, `--spread` or `--calm` the seed decides what world it is.
  */
 import { fork } from 'node:child_process'
@@ -21,6 +21,8 @@ const { values } = parseArgs({
     spread: { type: 'boolean', default: false },
     /** An index goes from node to node meanwhile. */
     moves: { type: 'boolean', default: false },
+    /** Some shards of a spread index, from several nodes to one. */
+    parts: { type: 'boolean', default: false },
     /** Only what the first simulator did; see `SimulationOptions`. */
     basic: { type: 'boolean', default: false },
     /** Without faults. */
@@ -45,12 +47,18 @@ const loadedAt = process.cpuUsage()
 async function runSeeds(): Promise<Tally> {
   const only = values.plain || values.spread ? { isSpread: values.spread } : {}
   const isCalm = values.calm || values.plain || values.spread ? { isCalm: values.calm } : {}
-  const flags = (['plain', 'spread', 'calm', 'moves', 'basic'] as const)
+  const flags = (['plain', 'spread', 'calm', 'moves', 'parts', 'basic'] as const)
     .flatMap((name) => (values[name] ? [`--${name} `] : []))
     .join('')
   const tally: Tally = { seeds: 0, failed: 0, reads: 0, cpuMs: 0 }
   for (let seed = from; seed < from + count; seed += step) {
-    const result = await simulate(seed, { ...only, ...isCalm, isMoving: values.moves, isBasic: values.basic })
+    const result = await simulate(seed, {
+      ...only,
+      ...isCalm,
+      isMoving: values.moves,
+      isPartial: values.parts,
+      isBasic: values.basic,
+    })
     tally.seeds += 1
     tally.reads += result.readCount
     if (values.trace) console.log(result.trace.join('\n'))
@@ -68,7 +76,7 @@ async function runSeeds(): Promise<Tally> {
 
 /** The same in processes of their own, each with its share. */
 async function runShares(): Promise<Tally> {
-  const kinds = (['plain', 'spread', 'calm', 'moves', 'basic'] as const).flatMap((name) =>
+  const kinds = (['plain', 'spread', 'calm', 'moves', 'parts', 'basic'] as const).flatMap((name) =>
     values[name] ? [`--${name}`] : [],
   )
   const shares = Array.from({ length: processes }, async (_, at) => {

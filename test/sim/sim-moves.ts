@@ -9,20 +9,23 @@ export function scheduleMove({
   store,
   names,
   stormMs,
+  isPartial,
 }: {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly store: SimStore
   readonly names: readonly string[]
   readonly stormMs: number
+  readonly isPartial: boolean
 }): void {
-  const uid = names[random.integer(names.length)]!
+  const uid = names[random.integer(names.length)]
+  if (uid === undefined) return
   const keepMs = random.integer(5_000)
   const wish = random.float() < 0.4 ? (['cancel', 'undo', 'close'] as const)[random.integer(3)] : undefined
   const wishAfterMs = random.integer(random.float() < 0.5 ? 500 : 5_000)
   // The index may not be there yet, or have no room to go to.
   const begin = async (tries: number) => {
-    const move = await store.move(uid, random, keepMs)
+    const move = await store.move(uid, random, keepMs, isPartial)
     if (move === undefined) {
       if (tries > 1) scheduler.after(1_000, () => void begin(tries - 1))
     } else if (wish !== undefined) scheduler.after(wishAfterMs, () => void store.wish(move.id, wish))

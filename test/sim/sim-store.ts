@@ -9,12 +9,13 @@ import type { LaneJournal } from '../../src/journal/ports.ts'
 import { assert } from '../../src/lib/assert.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import type { MoverDeps } from '../../src/orchestrator/moves/mover.ts'
-import { openMove } from '../../src/orchestrator/moves/open-move.ts'
+import { openDecided, openMove } from '../../src/orchestrator/moves/open-move.ts'
 import type { RoutedGateways } from '../../src/replication/routes-taken.ts'
 import type { Node, Placement, Spread } from '../../src/store/catalogue.ts'
-import type { Move } from '../../src/store/moves.ts'
+import type { Move, Take } from '../../src/store/moves.ts'
 import { type CatalogueSnapshot, StoreUnavailable } from '../../src/store/ports.ts'
 import { type MoveWish, moveSteps, stepAfter } from '../../src/topology/move-steps.ts'
+import { isRead, servedShards } from '../../src/topology/placement-states.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimProcess } from './sim-process.ts'
 
@@ -130,7 +131,7 @@ export class SimStore {
   }
 
   /** An index of this name goes to another node, if it can. */
-  async move(uid: string, random: Random, keepMs: number): Promise<Move | undefined> {
+  async move(uid: string, random: Random, keepMs: number, isPartial: boolean): Promise<Move | undefined> {
     const { indexes, placements } = await this.#store.catalogue.snapshot()
     const index = indexes.find((one) => one.uid === uid)
     if (index === undefined) return undefined
@@ -148,7 +149,12 @@ export class SimStore {
     const source = from?.node
     const deps = { ...this.#store, clock: this.#scheduler.clock(() => false), random }
     const order = { index, target, ...(source === undefined ? {} : { source }) }
-    const opened = await openMove(deps, { ...order, options: { keepMs, bytesPerSecond: null } })
+    const options = { keepMs, bytesPerSecond: null }
+    const takes = isPartial ? someShards(own.filter(isRead), groupOf, target, random) : []
+    const opened =
+      takes.length === 0
+        ? await openMove(deps, { ...order, options })
+        : await openDecided(deps, { index, kind: 'move', takes, target, options })
     this.#trace(`move ${uid} ${JSON.stringify(opened)}`)
     return 'refusal' in opened ? undefined : opened
   }
@@ -397,4 +403,20 @@ export class SimStore {
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
+}
+
+/** Shards of replicas of the target's group that the target does not hold. */
+function someShards(
+  replicas: readonly Placement[],
+  groupOf: (id: string) => number | undefined,
+  target: string,
+  random: Random,
+): readonly Take[] {
+  const taken = new Set(replicas.flatMap(({ node, shards }) => (node === target ? shards : [])))
+  return replicas.flatMap((replica) => {
+    if (replica.node === target || groupOf(replica.node) !== groupOf(target)) return []
+    const shards = servedShards(replica).filter((shard) => !taken.has(shard) && random.float() < 0.5)
+    for (const shard of shards) taken.add(shard)
+    return shards.length === 0 ? [] : [{ node: replica.node, physicalUid: replica.physicalUid, shards }]
+  })
 }

@@ -6,10 +6,10 @@ import { simulateAll, simulateOne } from './seed-range.ts'
 import { simulate } from './simulation.ts'
 
 test('plain indexes: no acknowledged write is lost, doubled or out of order under faults', () =>
-  simulateAll(200, { isSpread: false }, '--plain'))
+  simulateAll(500, { isSpread: false }, '--plain'))
 
 test('a plain index that goes from node to node is served whole and loses nothing, whatever fails meanwhile', () =>
-  simulateAll(75, { isSpread: false, isMoving: true }, '--plain --moves'))
+  simulateAll(125, { isSpread: false, isMoving: true }, '--plain --moves'))
 
 test('what went wrong once does not again', async (context) => {
   for (const { seed, options, fault } of knownSeeds) {

@@ -39,6 +39,8 @@ export interface SimulationOptions {
   readonly isCalm?: boolean
   /** An index goes from node to node meanwhile. */
   readonly isMoving?: boolean
+  /** Of spread indexes some shards move, from several nodes to one. */
+  readonly isPartial?: boolean
   /** Only what the first simulator did: no gateways, no requests that arrive twice, no backlogs of small changes. */
   readonly isBasic?: boolean
 }
@@ -162,7 +164,11 @@ async function runSimulation(seed: number, options: SimulationOptions): Promise<
   if (random.float() < 0.5) startWorker()
   const pickyNodes = nodeIds.filter((id) => nodes.get(id)!.isPicky)
   scheduleClients({ scheduler, random, hardships, store, model, spreads: world.spreads, stormMs, pickyNodes })
-  if (options.isMoving) scheduleMove({ scheduler, random, store, names: [...world.spreads.keys()], stormMs })
+  if (options.isMoving) {
+    const isPartial = options.isPartial === true
+    const names = [...world.spreads].flatMap(([name, spread]) => (isPartial && spread === null ? [] : [name]))
+    scheduleMove({ scheduler, random, store, names, stormMs, isPartial })
+  }
   const gateway =
     hardships !== undefined && hasGateway
       ? new SimGateway({ scheduler, random: hardships, store, nodes, model, faults: network })

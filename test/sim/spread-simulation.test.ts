@@ -6,7 +6,7 @@ test('spread indexes: replicas hold what was acknowledged and reads see what is 
   simulateAll(75, { isSpread: true, isCalm: true }, '--spread --calm'))
 
 test('spread indexes: the same while nodes, gateways, workers, store and network fail', () =>
-  simulateAll(260, { isSpread: true }, '--spread'))
+  simulateAll(450, { isSpread: true }, '--spread'))
 
 test('replicas of spread indexes go from node to node while everything fails, and every answer is whole', () =>
   simulateAll(150, { isSpread: true, isMoving: true }, '--spread --moves'))
