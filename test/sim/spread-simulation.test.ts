@@ -9,4 +9,4 @@ test('spread indexes: the same while nodes, gateways, workers, store and network
   simulateAll(450, { isSpread: true }, '--spread'))
 
 test('replicas of spread indexes go from node to node while everything fails, and every answer is whole', () =>
-  simulateAll(150, { isSpread: true, isMoving: true }, '--spread --moves'))
+  simulateAll(200, { isSpread: true, isMoving: true }, '--spread --moves'))
