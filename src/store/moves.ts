@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import type { Take } from '../topology/index-layout.ts'
 import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../topology/move-steps.ts'
 import { type MoveLimits, type MovePriority, movePriorities, rankOf } from '../topology/move-turns.ts'
-import type { IndexId, NodeId, ProjectId } from './catalogue.ts'
+import type { IndexId, NodeId, ProjectId, Spread } from './catalogue.ts'
 import { type Database, nowMs, reach } from './database.ts'
 import type { Tables } from './tables.ts'
 import { transact } from './transaction.ts'
@@ -14,6 +14,8 @@ export interface MoveOptions {
   readonly keepMs: number
   /** What a copy may carry per second; null = as much as the nodes take. */
   readonly bytesPerSecond: number | null
+  /** Of a reshard: how the index is to lie. */
+  readonly reshard?: { readonly spread: Spread | null }
   /** Absent = `normal`. */
   readonly priority?: MovePriority
   /** Times of day in which it may begin to copy; absent = those of the installation, none = always. */
@@ -30,8 +32,14 @@ export interface MoveProgress {
   readonly targetUid?: string
   /** Marker of the target's disk that the copy is on. */
   readonly disk?: string
-  /** How the index is copied; chosen once for an attempt. */
-  readonly copy?: 'snapshot' | 'streamed'
+  /** How the index is copied; chosen once for an attempt. `journal`: the new lanes bring all of it. */
+  readonly copy?: 'snapshot' | 'streamed' | 'journal'
+  /** Of a reshard: the generation that is made. */
+  readonly generation?: number
+  /** Of a reshard: revisions of the replicas that it copies from, by replica; what one of them held before it began anew does not count. */
+  readonly revisions?: Readonly<Record<string, number>>
+  /** Of a reshard: shards of the old generation that are copied whole. */
+  readonly shardsCopied?: number
   /** Of the source's placement when `from` was read. */
   readonly sourceRevision?: number
   /** When the snapshot was made, as its engine writes it. */
@@ -60,9 +68,10 @@ export interface MoveProgress {
 
 /**
  * `move`: the target takes over, the sources give up. `copy`: the sources go on. `removal`: the sources give up what others
- * answer for; nothing is copied, and `target` is the first source.
+ * answer for; nothing is copied, and `target` is the first source. `reshard`: a new generation takes the place of all of them,
+ * and `target` is one of its nodes.
  */
-export type MoveKind = 'move' | 'copy' | 'removal'
+export type MoveKind = 'move' | 'copy' | 'removal' | 'reshard'
 
 export interface Move {
   /** UUID v7. */
@@ -270,7 +279,7 @@ export function moveView({ options, progress, takes, ...move }: Move): JsonObjec
   return {
     ...move,
     takes: takes.map(({ shards, ...from }) => ({ ...from, shards: [...shards] })),
-    options: { ...options },
+    options: JSON.parse(JSON.stringify(options)) as JsonObject,
     progress: { ...progress } as { [name: string]: Json },
   }
 }
