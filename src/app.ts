@@ -19,27 +19,14 @@ import { EngineUnavailable } from './orchestrator/local-driver.ts'
 import { checkPort, PortInUse } from './orchestrator/loopback-port.ts'
 import { createSupervisor, type Supervisor } from './orchestrator/supervisor.ts'
 import { succeedWorker } from './orchestrator/worker-identity.ts'
-import {
-  announce,
-  createLogger,
-  databaseOf,
-  type Host,
-  openOwnStore,
-  operatorDeps,
-  startControl,
-  startDatabase,
-  startEmbeddedEngine,
-  startGateways,
-  startOneGateway,
-  startRedirect,
-  startStore,
-  startWorker,
-} from './parts.ts'
+import { createLogger, type Host, operatorDeps, startGateways, startOneGateway, startRedirect } from './parts.ts'
+import { announce, databaseOf, openOwnStore, startDatabase, startStore } from './storage.ts'
 import { WrongSealingKey } from './store/key-ring.ts'
 import { StoreUnavailable } from './store/ports.ts'
 import { PostgresUnusable } from './store/postgres-server.ts'
 import { SchemaTooNew } from './store/schema.ts'
 import { startTraces } from './traces.ts'
+import { startControl, startEmbeddedEngine, startWorker } from './workers.ts'
 
 /** One part that does not stop may not hold the others for longer than this. */
 const stopMsMax = 20_000
@@ -187,6 +174,7 @@ export function exitOf(error: unknown): ExitName | undefined {
   }
   if (error instanceof EngineUnavailable || error instanceof ChildFailed) return 'engineUnavailable'
   if (error instanceof WrongSealingKey) return 'wrongSealingKey'
-  if ([StoreUnavailable, PostgresUnusable, SchemaTooNew].some((kind) => error instanceof kind)) return 'storeUnavailable'
+  if ([StoreUnavailable, PostgresUnusable, SchemaTooNew].some((kind) => error instanceof kind))
+    return 'storeUnavailable'
   return undefined
 }
