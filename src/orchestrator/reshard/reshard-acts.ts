@@ -66,7 +66,9 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   if (move.progress.disk === undefined) for (const place of places) await dropIndex(context, place)
   const how = move.progress.copy ?? (standing.spread === null ? 'journal' : 'streamed')
   await keep({ disk, copy: how })
-  if (how === 'streamed' && move.progress.trueFrom === undefined) await stream(context, standing, places)
+  if (how === 'streamed' && context.move.progress.trueFrom === undefined) {
+    if (!(await stream(context, standing, places))) return 'lost'
+  }
   const { from = 0 } = context.move.progress
   if (how === 'journal') await keep({ from, trueFrom: standing.head })
   for (const place of places) {
@@ -78,7 +80,8 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   return 'done'
 }
 
-async function stream(context: StepContext, standing: IndexStanding, targets: readonly Place[]): Promise<void> {
+/** `false` = a replica that was copied from began anew meanwhile: what was read of it may be of long ago. */
+async function stream(context: StepContext, standing: IndexStanding, targets: readonly Place[]): Promise<boolean> {
   const { move, replicas, journal, keep, clock } = context
   const { spread: own } = standing
   if (own === null) throw new MoveFailure('a plain index is resharded from its journal')
@@ -87,10 +90,16 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
     const { completed, settings } = await journal.completedSettings(move.index)
     const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
     for (const target of targets) await createCopied(context, target, spread, primaryKey, settings)
-    await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: clock.now() })
+    const read = ofGeneration(standing, standing.generation).filter(isRead)
+    const revisions = Object.fromEntries(read.map((replica) => [replicaId(replica), replica.revision]))
+    await keep({ from: completed, revisions, documents: 0, bytes: 0, copyStartedAt: clock.now() })
   }
   const { primaryKey } = (await replicas.standing(move.index)) ?? standing
-  const sources = ofGeneration(standing, standing.generation).filter(isRead)
+  const { revisions = {}, from = 0 } = context.move.progress
+  const isWhole = (replica: Replica) =>
+    isRead(replica) && replica.applied >= from && revisions[replicaId(replica)] === replica.revision
+  const sources = ofGeneration(standing, standing.generation).filter(isWhole)
+  if (haveBegunAnew(standing, revisions)) return false
   const places = await Promise.all(sources.map((replica) => placeOf(context, replica)))
   if (primaryKey !== null && spread !== null) {
     const [legs] = layersOf(own, places)
@@ -100,7 +109,14 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
     const [target] = targets
     if (target !== undefined) await copyPlain(context, await inOrder(context, standing, places), target, primaryKey)
   }
-  await keep({ trueFrom: (await replicas.standing(move.index))?.head ?? 0 })
+  const after = await replicas.standing(move.index)
+  if (after !== undefined && haveBegunAnew(after, revisions)) return false
+  await keep({ trueFrom: after?.head ?? 0 })
+  return true
+}
+
+function haveBegunAnew({ replicas }: IndexStanding, revisions: Readonly<Record<string, number>>): boolean {
+  return replicas.some((replica) => (revisions[replicaId(replica)] ?? replica.revision) !== replica.revision)
 }
 
 /** Documents as clients see them, in the order of the index. */
@@ -158,9 +174,10 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   const { primaryKey } = standing
   const placesOf = (some: readonly Replica[]) => Promise.all(some.map((replica) => placeOf(context, replica)))
   const sideOf = { ...context, index: move.index, primaryKey, isAlike }
-  const sources = ofGeneration(standing, standing.generation).filter(isRead)
+  const isWhole = (replica: Replica) => isRead(replica) && replica.applied >= standing.completed
+  const sources = ofGeneration(standing, standing.generation).filter(isWhole)
   const [legs] = layersOf(standing.spread, await placesOf(sources))
-  if (legs === undefined) throw new Error('some shards have no replica that is read')
+  if (legs === undefined) return undefined
   const source = generationSide({ ...sideOf, spread: standing.spread }, legs)
   let compared = 0
   for (const layer of layersOf(spread, await placesOf(targets))) {
@@ -245,7 +262,7 @@ async function clear(context: StepContext, standing: IndexStanding): Promise<Mov
 
 const nothingCopied = {
   ...{ generation: undefined, copy: undefined, from: undefined, trueFrom: undefined, disk: undefined },
-  ...{ compared: undefined, bytes: undefined, documents: undefined, shardsCopied: undefined },
+  ...{ compared: undefined, bytes: undefined, documents: undefined, shardsCopied: undefined, revisions: undefined },
 } as const
 
 export const reshardActs: Readonly<Partial<Record<MoveStep, Act>>> = {
