@@ -9,7 +9,7 @@ test('plain indexes: no acknowledged write is lost, doubled or out of order unde
   simulateAll(500, { isSpread: false }, '--plain'))
 
 test('a plain index that goes from node to node is served whole and loses nothing, whatever fails meanwhile', () =>
-  simulateAll(125, { isSpread: false, isMoving: true }, '--plain --moves'))
+  simulateAll(150, { isSpread: false, isMoving: true }, '--plain --moves'))
 
 test('what went wrong once does not again', async (context) => {
   for (const { seed, options, fault } of knownSeeds) {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { simulateAll } from './seed-range.ts'
 
 test('spread indexes: replicas hold what was acknowledged and reads see what is completed', () =>
-  simulateAll(75, { isSpread: true, isCalm: true }, '--spread --calm'))
+  simulateAll(150, { isSpread: true, isCalm: true }, '--spread --calm'))
 
 test('spread indexes: the same while nodes, gateways, workers, store and network fail', () =>
   simulateAll(450, { isSpread: true }, '--spread'))
