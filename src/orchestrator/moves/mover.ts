@@ -27,6 +27,8 @@ export interface Mover {
 
 const leaseMsDefault = 5_000
 const lookMs = 500
+/** While it drives moves: what operators want of them is done within a second. */
+const wishLookMs = 200
 /** Moves that one worker drives at once. Most of them wait, for their turn or for the end of the time in which they can be undone. */
 const openMax = 256
 const retryMs = 1_000
@@ -41,7 +43,6 @@ interface Driven {
 
 export function startMover(deps: MoverDeps): Mover {
   const { moves, worker, clock, log, leaseMs = leaseMsDefault } = deps
-  const pauseMs = Math.min(lookMs, leaseMs / 3)
   const stopping = new AbortController()
   const driven = new Map<string, Driven>()
   const look = async () => {
@@ -59,6 +60,7 @@ export function startMover(deps: MoverDeps): Mover {
   const run = async () => {
     while (!stopping.signal.aborted) {
       await look().catch((error) => log.warn({ err: error }, 'open moves were not looked for'))
+      const pauseMs = Math.min(driven.size > 0 ? wishLookMs : lookMs, leaseMs / 3)
       await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
     }
   }

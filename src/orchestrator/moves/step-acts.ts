@@ -346,5 +346,5 @@ export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
 
 /** How long to wait before a step that is not over is looked at again. */
 export function pauseOf(step: MoveStep): number {
-  return step === 'keeping_back' ? 25 * pollMs : pollMs
+  return step === 'keeping_back' ? 5 * pollMs : pollMs
 }
