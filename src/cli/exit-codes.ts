@@ -6,7 +6,8 @@ export const exitCodes = {
   usage: { code: 2, meaning: 'An option, an argument or the configuration is wrong. Nothing was started.' },
   wrongSealingKey: {
     code: 3,
-    meaning: 'The secrets in the database are sealed under another key than the one that was given. Nothing was started.',
+    meaning:
+      'The secrets in the database are sealed under another key than the one that was given. Nothing was started.',
   },
   folderInUse: { code: 4, meaning: 'Another process owns the data folder; the message gives its process id.' },
   portInUse: { code: 5, meaning: 'The port to listen on is taken; the message names it.' },
