@@ -128,7 +128,10 @@ test('an access token and the state of a project made on the command line hold w
   await flapjack.cli('secrets', 'rotate')
   assert.equal(await may(token), 200)
   const wrong = { FLAPJACK_SEALING_KEY: '5e'.repeat(32) }
-  const refused = await runFlapjack(['key', 'create', 'default', '--preset', 'search-only', '--data-dir', folder], wrong)
+  const refused = await runFlapjack(
+    ['key', 'create', 'default', '--preset', 'search-only', '--data-dir', folder],
+    wrong,
+  )
   assert.equal(refused.code, 3, refused.stderr)
   assert.match(refused.stderr, /sealed under another key/)
   await flapjack.cli('token', 'revoke', 'default', '--all')
