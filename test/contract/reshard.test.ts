@@ -315,7 +315,7 @@ for (const source of engineSources()) {
           async () => {
             let points = 0
             // Odd strides: every other worker dies before its write is done, the others behind it.
-            const stride = isInMemory ? 5 : 9
+            const stride = isInMemory ? 7 : 11
             for (let point = stride; ; point += stride) {
               const one = await world(`dies${point}`, 100 + point, three)
               const { id } = await one.reshard(four, 0)
