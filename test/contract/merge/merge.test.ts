@@ -52,7 +52,7 @@ test('20,000 answers over 2, 3, 5 and 16 shards are those of one node', async ()
   const server = await embedded!.start()
   const tally = new Tally()
   try {
-    await send(server, 'PATCH', '/experimental-features', { containsFilter: true, dynamicSearchRules: true })
+    await send(server, 'PATCH', '/experimental-features', { containsFilter: true })
     for (const world of makeWorlds({ seed, prefix: 'm', settingsEach: 1, questionsEach: 250 }).filter(canBeSpread))
       await compareWorld(shortened(world), { server, layouts, seed, documentQuestions: 12 }, tally)
   } finally {
@@ -70,8 +70,7 @@ if (reference !== undefined) {
     try {
       await send(server, 'PATCH', '/experimental-features', { containsFilter: true })
       for (const world of makeWorlds({ seed: fresh, prefix: 'm', settingsEach: 1, questionsEach: 40 }).filter(
-        // Meilisearch takes no rules with a search.
-        (world) => canBeSpread(world) && world.plan.hasPins !== true,
+        canBeSpread,
       ))
         await compareWorld(world, { server, layouts: layouts.slice(1), seed: fresh, documentQuestions: 4 }, tally)
     } finally {
