@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { newId } from '../../src/journal/change-row.ts'
 import { openStore, type Store, type StoreOptions } from '../../src/journal/open-store.ts'
 import { sealedColumns } from '../../src/journal/reseal.ts'
 import { systemClock } from '../../src/lib/clock.ts'
@@ -48,6 +49,7 @@ async function begin() {
   return { target, store, owner }
 }
 
+const random = seededRandom(77)
 const secretSettings = { embedders: { e: { source: 'openAi', apiKey: 'sk-1' } } }
 
 async function fill(store: Store, world: World) {
@@ -59,6 +61,31 @@ async function fill(store: Store, world: World) {
   await store.catalogue.changeNetwork(project, (network) => ({ ...network, self: 'me' }))
   await store.catalogue.changeChats(project, (chats) => chats)
   await store.engineCredentials.put({ id: `n1/${project}`, node: 'n1', project, key: 'k', generation: 1, madeAt: 1 })
+  const ids = { id: newId(systemClock, random), index: newId(systemClock, random), project }
+  const nothing = { place: null, folder: null, primaryKey: null, spread: null, parts: [], failure: null }
+  await store.backups.adopt({
+    ...{
+      ...ids,
+      ...nothing,
+      uid: 'films',
+      state: 'done',
+      isScheduled: false,
+      bytesPerSecond: null,
+      from: 0,
+      position: 0,
+    },
+    ...{
+      takenAt: 1,
+      createdAt: 1,
+      updatedAt: 1,
+      finishedAt: 1,
+      documents: 0,
+      documentCount: 0,
+      byteCount: 0,
+      attempts: 0,
+    },
+    key: Buffer.alloc(32, 1),
+  })
 }
 
 /** Sealed values by whose data key they stand under: 'installation', or the organisation's name. */
