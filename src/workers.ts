@@ -200,6 +200,7 @@ export async function startControl(
     (retention) => retention.stop(),
   )
   let objects: Promise<ObjectStore> | undefined
+  const payloadMs = config.store.payloadRetentionMs
   await supervisor.start(
     'backups',
     async () =>
@@ -207,6 +208,7 @@ export async function startControl(
         ...store,
         ...{ worker: random.uuid(), lanes: laneJournal, engineOf: engines.of, clock, random, log: logger },
         secret: store.localSecret(backupPurpose),
+        retainedMs: payloadMs === null ? null : Math.max(payloadMs, config.backups.restoreWindowMs),
         objects: () => {
           objects ??= openBackupObjects(config)
           return objects

@@ -96,7 +96,7 @@ export interface RestoreBody {
   readonly uid: string
   /** Name under which it is to be found in the end. */
   readonly target: string
-  /** Name while it is filled: the target, or one beside it when it takes the place of an index that is there. */
+  /** Name while it is filled, beside the target; then of the index that was there before. */
   readonly workUid: string
   /** The index that has the target's name before; null = none. */
   readonly replaced: IndexId | null
@@ -142,7 +142,7 @@ export interface Restore extends RestoreBody {
 }
 
 /** What schedules look at. */
-export interface BackupMark extends Pick<Backup, 'id' | 'index' | 'state' | 'isScheduled' | 'createdAt'> {}
+export interface BackupMark extends Pick<Backup, 'id' | 'index' | 'state' | 'isScheduled' | 'createdAt' | 'takenAt'> {}
 
 /** Every method may throw `StoreUnavailable`. */
 export interface Backups {
@@ -155,7 +155,7 @@ export interface Backups {
   list(filter: { readonly project?: ProjectId; readonly index?: IndexId }, limit: number): Promise<readonly Backup[]>
   /** All of a project, oldest first. */
   marks(project: ProjectId): Promise<readonly BackupMark[]>
-  /** Its objects and then its row go; one that is being made is given up. `false` = it is not there. */
+  /** Its objects and then its row go; one that is being made is given up. `false` = it is not there, or a restore reads it. */
   doom(id: string): Promise<boolean>
   /** Takes or renews leases: those of this worker first, then those that are free. Oldest first. */
   claim(worker: string, leaseMs: number, limit: number): Promise<readonly Backup[]>
@@ -264,20 +264,24 @@ export function openBackups({
       return rows.map(decode)
     },
     async marks(project) {
-      const rows = await rowsOf<Pick<BackupRow, 'id' | 'index_id' | 'state' | 'created_at'> & { scheduled: boolean }>(
-        `select id, index_id, state, created_at, (body::jsonb ->> 'isScheduled')::boolean as scheduled from backups
+      const rows = await rowsOf<
+        Pick<BackupRow, 'id' | 'index_id' | 'state' | 'created_at' | 'taken_at'> & { scheduled: boolean }
+      >(
+        `select id, index_id, state, created_at, taken_at, (body::jsonb ->> 'isScheduled')::boolean as scheduled from backups
          where project_id = $1 order by id`,
         [project],
       )
       return rows.map((row) => ({
         ...{ id: row.id, index: row.index_id, state: row.state as BackupState },
-        ...{ isScheduled: row.scheduled, createdAt: row.created_at },
+        ...{ isScheduled: row.scheduled, createdAt: row.created_at, takenAt: row.taken_at },
       }))
     },
     doom: async (id) =>
       (await countOf(
-        "update backups set state = 'deleting', finished_at = null, owner = '', lease_until = 0 where id = $1 and state <> 'deleting'",
-        [id],
+        `update backups set state = 'deleting', finished_at = null, owner = '', lease_until = 0
+         where id = $1 and state <> 'deleting' and not exists (
+           select 1 from restores where finished_at is null and state in ('waiting', 'filling') and strpos(body, $2) > 0)`,
+        [id, `"backup":"${id}"`],
       )) === 1,
     async claim(worker, leaseMs, limit) {
       const rows = await rowsOf<BackupRow>(claimed('backups', "state not in ('done', 'failed')"), [

@@ -12,6 +12,8 @@ export interface BackupKeeperDeps extends BackupDeps {
   readonly leaseMs?: number
   /** How often schedules are looked at. Default 1 min: it reads the list of indexes. */
   readonly scheduleMs?: number
+  /** How long the journal keeps payloads at least; null, the default = as long as the index is there. */
+  readonly retainedMs?: number | null
 }
 
 const leaseMsDefault = 15_000
@@ -226,7 +228,7 @@ class Jobs<Job extends { readonly id: string; readonly state: string; readonly f
 class Superseded extends Error {}
 
 async function followPolicies(deps: BackupKeeperDeps): Promise<void> {
-  const { backups, catalogue, clock } = deps
+  const { backups, catalogue, clock, retainedMs = null } = deps
   const policies = await backups.policies()
   if (policies.length === 0) return
   const { indexes } = await catalogue.snapshot()
@@ -240,7 +242,7 @@ async function followPolicies(deps: BackupKeeperDeps): Promise<void> {
       if (index !== undefined) await openBackup(deps, index, { isScheduled: true, bytesPerSecond: null })
     }
     const names = new Map(present.map(({ id, uid }) => [id, uid]))
-    for (const id of outlived(own, (index) => names.get(index), marks, now)) await backups.doom(id)
+    for (const id of outlived(own, (index) => names.get(index), marks, now, retainedMs)) await backups.doom(id)
   }
 }
 

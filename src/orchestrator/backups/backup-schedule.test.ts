@@ -10,7 +10,8 @@ const policy = (change: Partial<BackupPolicy> = {}): BackupPolicy => ({
   ...change,
 })
 const mark = (id: string, hoursAgo: number, change: Partial<BackupMark> = {}): BackupMark => ({
-  ...{ id, index: 'i', state: 'done', isScheduled: true, createdAt: now - hoursAgo * hour },
+  ...{ id, index: 'i', state: 'done', isScheduled: true },
+  ...{ createdAt: now - hoursAgo * hour, takenAt: now - hoursAgo * hour },
   ...change,
 })
 const indexes = [
@@ -39,20 +40,40 @@ test('a backup that failed is tried again after a pause', () => {
 test('number and age each keep backups; the newest stays, and so does what people made', () => {
   const marks = [mark('a', 100), mark('b', 70), mark('c', 40), mark('d', 10)]
   const names = () => 'books'
-  assert.deepEqual(outlived([policy()], names, marks, now), ['b', 'a'])
-  assert.deepEqual(outlived([policy({ keepMs: 80 * hour })], names, marks, now), ['a'])
-  assert.deepEqual(outlived([policy({ keepCount: 1 })], names, [mark('a', 9_000)], now), [])
+  assert.deepEqual(outlived([policy()], names, marks, now, null), ['b', 'a'])
+  assert.deepEqual(outlived([policy({ keepMs: 80 * hour })], names, marks, now, null), ['a'])
+  assert.deepEqual(outlived([policy({ keepCount: 1 })], names, [mark('a', 9_000)], now, null), [])
   assert.deepEqual(
-    outlived([policy({ keepCount: 1 })], names, [...marks.slice(2), mark('e', 90, { isScheduled: false })], now),
+    outlived([policy({ keepCount: 1 })], names, [...marks.slice(2), mark('e', 90, { isScheduled: false })], now, null),
     ['c'],
   )
-  assert.deepEqual(outlived([], names, marks, now), [])
+  assert.deepEqual(outlived([], names, marks, now, null), [])
 })
 
 test('failed backups are forgotten once a later one is whole', () => {
   const failed = (id: string, hoursAgo: number) => mark(id, hoursAgo, { state: 'failed' })
   assert.deepEqual(
-    outlived([policy()], () => 'books', [failed('a', 50), mark('b', 40), failed('c', 3)], now),
+    outlived([policy()], () => 'books', [failed('a', 50), mark('b', 40), failed('c', 3)], now, null),
     ['a'],
   )
+})
+
+test('where payloads are dropped after a time, there is always a backup from which the oldest moments are restored', () => {
+  for (const [everyHours, keepCount] of [
+    [1, 7],
+    [168, 1],
+    [24, 1],
+  ] as const) {
+    const policies = [policy({ everyMs: everyHours * hour, keepCount })]
+    let marks: readonly BackupMark[] = []
+    for (let time = now; time < now + 2_000 * hour; time += everyHours * hour) {
+      marks = [...marks, mark(String(time), (now - time) / hour)]
+      const gone = outlived(policies, () => 'books', marks, time, 24 * hour)
+      marks = marks.filter(({ id }) => !gone.includes(id))
+      const base = marks.findLast(({ createdAt }) => createdAt < time - 24 * hour)
+      if (time - now <= 2 * Math.max(24, everyHours) * hour) continue
+      assert.ok(base !== undefined && time - base.createdAt <= (48 + everyHours) * hour, `every ${everyHours} hours`)
+      assert.ok(marks.length <= keepCount + 2)
+    }
+  }
 })

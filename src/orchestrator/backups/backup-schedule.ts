@@ -41,13 +41,18 @@ export function dueIndexes(
  * Backups that were made by the schedule and that neither their number nor their age keeps. The newest whole one of an index
  * stays whatever its age, and so does what people asked for.
  *
+ * Where payloads are dropped after a time, two more stay: the newest that is older than that, from which the oldest moments
+ * are restored, and the oldest that is younger, which takes its place one day; without it the journal would be kept for ever.
+ *
  * @param nameOf  the index's name; `undefined` = it is gone: what the project's own policy says holds.
+ * @param retainedMs  how long the journal keeps payloads at least; null = as long as the index is there.
  */
 export function outlived(
   policies: readonly BackupPolicy[],
   nameOf: (index: IndexId) => string | undefined,
   marks: readonly BackupMark[],
   now: number,
+  retainedMs: number | null,
 ): readonly string[] {
   const ofIndex = new Map<IndexId, BackupMark[]>()
   for (const mark of marks) {
@@ -62,9 +67,19 @@ export function outlived(
       const isYoung = policy.keepMs !== null && now - createdAt < policy.keepMs
       return at >= Math.max(1, policy.keepCount) && !isYoung
     })
+    const bases = retainedMs === null ? new Set<string>() : basesOf(marks, index, now - retainedMs)
     // One that failed tells nothing any more when a later one did not.
     const newest = whole[0]?.createdAt ?? 0
     const failed = found.filter(({ state, createdAt }) => state === 'failed' && createdAt < newest)
-    return [...old, ...failed].map(({ id }) => id)
+    return [...old, ...failed].map(({ id }) => id).filter((id) => !bases.has(id))
   })
+}
+
+/** Of the backups on either side of a time those that are nearest to it. */
+function basesOf(marks: readonly BackupMark[], index: IndexId, time: number): ReadonlySet<string> {
+  const taken = marks
+    .flatMap((mark) => (mark.index === index && mark.state === 'done' ? [{ id: mark.id, at: mark.takenAt ?? 0 }] : []))
+    .sort((a, b) => a.at - b.at)
+  const nearest = [taken.findLast(({ at }) => at < time), taken.find(({ at }) => at >= time)]
+  return new Set(nearest.flatMap((mark) => (mark === undefined ? [] : [mark.id])))
 }
