@@ -199,7 +199,10 @@ async function show({ config, programs, terminal }: CommandContext, id: string):
 async function remove({ config, programs, terminal }: CommandContext, id: string): Promise<void> {
   await withStore(programs, config, async (store) => {
     const backup = await requireBackup(store, id)
-    await store.backups.doom(backup.id)
+    const isDoomed = await store.backups.doom(backup.id)
+    if (!isDoomed && (await store.backups.get(backup.id))?.state === backup.state && backup.state !== 'deleting') {
+      throw new CommandFailed('failed', 'a restore reads this backup; `flapjack restores list`')
+    }
     terminal.answer({ id: backup.id, state: 'deleting' }, `Backup ${backup.id} of ${backup.uid} is being deleted.`)
   })
 }

@@ -28,6 +28,8 @@ export interface JournalHistory {
   isReshaped(index: IndexId, after: number, through: number): Promise<boolean>
   /** Payload bytes behind `after`, up to `through`. */
   bytesBetween(index: IndexId, after: number, through: number): Promise<number>
+  /** The first position of the index whose change has other metadata; null = none has. */
+  firstForeign(index: IndexId, customMetadata: string): Promise<number | null>
   /** The first change of the index that failed. */
   firstFailure(index: IndexId): Promise<{ readonly task: number; readonly message: string } | undefined>
 }
@@ -115,6 +117,14 @@ export function openHistory(database: Database): JournalHistory {
         [index, after, through],
       )
       return row?.bytes ?? 0
+    },
+    async firstForeign(index, customMetadata) {
+      // As text: JSON of clients may hold what PostgreSQL's does not.
+      const [row] = await rowsOf<{ position: number | null }>(
+        'select min(position) as position from changes where index_id = $1 and strpos(body, $2) = 0',
+        [index, `"metadata":${JSON.stringify(customMetadata)}`],
+      )
+      return row?.position ?? null
     },
     async firstFailure(index) {
       const [row] = await rowsOf<{ task: number; error: string | null }>(

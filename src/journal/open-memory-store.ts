@@ -123,6 +123,7 @@ const noHistory: JournalHistory = {
   firstGap: async () => null,
   isReshaped: async () => false,
   bytesBetween: async () => 0,
+  firstForeign: async () => null,
   firstFailure: async () => undefined,
 }
 

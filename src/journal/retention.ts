@@ -18,6 +18,10 @@ const wasGone = (before: string) => `coalesce((
 const isPassed = `(not exists (select 1 from backups b where b.index_id = c.index_id and b.state = 'done') or c.position <= (
   select max(b.position) from backups b where b.index_id = c.index_id and b.state = 'done' and b.taken_at < $1))`
 
+/** A restore that is being filled reads the journal of its index, also of one that is gone. Served by restores_due. */
+const isUnread = `not exists (select 1 from restores open
+  where open.index_id = c.index_id and open.finished_at is null and open.state in ('waiting', 'filling'))`
+
 export function openRetention({ database, blobs }: { readonly database: Database; readonly blobs: Blobs }): Retention {
   return {
     /** Served by changes_retained (finished_at). Files go after the commit: a crash between leaves orphans, which are swept. */
@@ -32,6 +36,7 @@ export function openRetention({ database, blobs }: { readonly database: Database
                  c.finished_at < $1 and c.position is not distinct from least(c.position, (
                    select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone)) and ${isPassed}
                end
+               and ${isUnread}
              order by c.finished_at limit $2 for update of c skip locked
            ), dropped as (
              update changes c set payload = null, blob = null, resolution = null, resolution_puts = null,
@@ -51,6 +56,7 @@ export function openRetention({ database, blobs }: { readonly database: Database
                c.finished_at < $1 and c.position <= (
                  select min(p.applied) from placements p where p.index_id = c.index_id and not p.is_gone) and ${isPassed}
              end
+             and ${isUnread}
            returning r.resolution`,
           [finishedBefore, goneBefore],
         ),

@@ -386,7 +386,10 @@ for (const source of engineSources()) {
       await written.begin(20)
       const backup = await world.backup(written.uid)
       const into = await store.catalogue.createProject({ organisation: organisation.id, name: 'elsewhere' })
+      await keeper.stop()
       const { id } = await world.open(written.uid, { point: { backup: backup.id }, into })
+      assert.equal(await store.backups.doom(backup.id), false)
+      keeper = startBackupKeeper(world.keeperDeps('k0b'))
       assert.equal((await world.restored(id)).state, 'done')
       await world.check(written.uid, written.at(clock.now()), into.id)
       await keeper.stop()
@@ -395,6 +398,29 @@ for (const source of engineSources()) {
       keeper = startBackupKeeper(world.keeperDeps('k1'))
       assert.equal((await world.restored(given.id)).state, 'cancelled')
       assert.equal(await world.indexOf('given-up'), undefined)
+    })
+
+    await t.test('what clients write under the name of a restore stays, and the restore fails', async () => {
+      const written = new WrittenIndex(world, 'contested', null, seededRandom(28))
+      await written.begin(30)
+      const backup = await world.backup(written.uid)
+      const order = { point: { backup: backup.id }, bytesPerSecond: 2_000 }
+      const first = await world.open(written.uid, { ...order, as: 'taken' })
+      const theirs = new WrittenIndex(world, 'taken', null, seededRandom(29))
+      await theirs.begin(3)
+      const ended = await world.restored(first.id)
+      assert.equal(ended.state, 'failed')
+      assert.match(String(ended.failure), /^`taken` is another index|^the name `taken` was taken by somebody else/)
+      await world.check('taken', theirs.at(clock.now()))
+      await until('the removal', async () => (await world.indexOf(first.workUid)) === undefined)
+
+      const second = await world.open(written.uid, { ...order, as: 'touched' })
+      await until('the index', async () => (await store.backups.getRestore(second.id))?.state === 'filling')
+      await new WrittenIndex(world, second.workUid, null, seededRandom(30)).put([{ id: 1 }])
+      const touched = await world.restored(second.id)
+      assert.equal(touched.state, 'failed')
+      assert.match(String(touched.failure), /was written to by somebody else while it was filled/)
+      assert.equal(await world.indexOf('touched'), undefined)
     })
 
     await t.test('what cannot be restored is refused with the reason', async () => {
@@ -434,6 +460,15 @@ for (const source of engineSources()) {
       assert.equal((await world.restored(reached.id)).state, 'done')
       await world.check('reached', written.at(later))
       assert.match(await plan('refused', { point: { at: between } }), /its backups are of /)
+      // A restore on its way holds what it reads, however old that is.
+      const held = new WrittenIndex(world, 'held', null, seededRandom(31))
+      await held.begin(10)
+      await keeper.stop()
+      const { id: late } = await world.open('held', { point: { at: clock.now() }, as: 'held-back' })
+      await store.laneJournal.dropPayloads(clock.now() + 1_000, 1_000)
+      keeper = startBackupKeeper(world.keeperDeps('k0c'))
+      assert.equal((await world.restored(late)).state, 'done')
+      await world.check('held-back', held.at(clock.now()))
     })
 
     await t.test('a corrupt, missing or foreign part is named, and nothing of the backup is restored', async () => {

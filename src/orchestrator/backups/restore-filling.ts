@@ -154,7 +154,10 @@ async function* backupSteps(context: Context, cursor: RestoreCursor | null): Asy
 }
 
 async function positionOfBackup({ job, backups }: Context): Promise<number> {
-  return job.backup === null ? 0 : ((await backups.get(job.backup))?.position ?? 0)
+  if (job.backup === null) return 0
+  const position = (await backups.get(job.backup))?.position
+  if (position == null) throw new JobFailure(`backup ${job.backup} is gone`)
+  return position
 }
 
 /** The step as a change of the new index's journal; `undefined` = it comes to nothing. */
@@ -200,16 +203,19 @@ async function* payloadOf(
   }
 }
 
+/** Of every change that a restore appends: whatever has another is not its own. */
+export const metadataOf = ({ id }: Pick<Restore, 'id'>) => `restore ${id}`
+
 /** Appends to the journal of the index that is made, and answers where. @throws when it takes nothing now: it is tried again. */
 export async function appendTo(
   { job, journal, signal }: Context,
   operation: Operation,
-  options: Partial<Pick<AppendRequest, 'payload' | 'customMetadata' | 'spread'>> = {},
+  options: Partial<Pick<AppendRequest, 'payload' | 'spread'>> = {},
   uid: string | null = job.workUid,
 ): Promise<number | null> {
   signal.throwIfAborted()
   const outcome = await journal.append({
-    ...{ project: job.project, uid, operation, payload: null, customMetadata: null, refusal: null },
+    ...{ project: job.project, uid, operation, payload: null, customMetadata: metadataOf(job), refusal: null },
     mayCreateIndex: operation.kind === 'index-create',
     ...options,
   })

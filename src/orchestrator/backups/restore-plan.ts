@@ -58,7 +58,8 @@ export async function planRestore(
     project: into.id,
     index,
     ...{ uid, target, position, at, made: null, backup: backup?.id ?? null },
-    workUid: present === undefined ? target : `${target.slice(0, 360)}-restore-${id.slice(-8)}`,
+    // Never the target: clients that find a name write to it, and what is filled is deleted when it comes to nothing.
+    workUid: `${target.slice(0, 360)}-restore-${id.slice(-8)}`,
     replaced: present?.index ?? null,
     ...{ keepMs: order.keepMs, bytesPerSecond: order.bytesPerSecond },
     ...{ cursor: null, changes: 0, lines: 0, bytes: 0, task: null, keepUntil: null, outcome: null, failure: null },

@@ -1,7 +1,7 @@
 /**
- * Carries out one restore: makes a new index and brings it, through its journal, what the backup and the journal of the old
- * one hold up to a position; then, when it takes the place of an index, swaps the names in one transaction. The old index
- * stays under the other name until the way back closes.
+ * Carries out one restore: makes a new index under a name of its own and brings it, through its journal, what the backup and
+ * the journal of the old one hold up to a position; then gives it its name, or, when it takes the place of an index, swaps the
+ * names, in one transaction. The old index stays under the other name until the way back closes.
  *
  * Twice: safe. Steps that were brought may be brought again in order (NF-20); names are looked at before they are changed.
  */
@@ -11,7 +11,7 @@ import type { IndexId } from '../../store/catalogue.ts'
 import { WorkFailure } from '../work-failure.ts'
 import { type JobContext, JobFailure, pollMs } from './backup-context.ts'
 import { BackupUnusable } from './backup-parts.ts'
-import { appendTo, fill } from './restore-filling.ts'
+import { appendTo, fill, metadataOf } from './restore-filling.ts'
 
 type Context = JobContext<Restore>
 
@@ -75,7 +75,7 @@ export async function carryOutRestore(context: Context): Promise<void> {
 }
 
 async function begin(context: Context): Promise<void> {
-  const { job, history, lanes, clock, signal, journal, keep, backups } = context
+  const { job, history, lanes, clock, signal, keep, backups } = context
   const backup = job.backup === null ? undefined : await backups.get(job.backup)
   if (job.backup !== null && backup?.state !== 'done') throw new JobFailure(`backup ${job.backup} is gone`)
   const from = backup?.position ?? 0
@@ -85,15 +85,14 @@ async function begin(context: Context): Promise<void> {
     await clock.sleep(pollMs, signal)
     if (context.job.wish !== null) return
   }
-  const metadata = `restore ${job.id}`
-  if ((await journal.writeState(job.project, job.workUid)) === undefined) {
+  if ((await holderOf(context, job.workUid)) === undefined) {
     const primaryKey = backup === undefined ? await firstKey(context) : backup.primaryKey
     const operation = { kind: 'index-create', primaryKey } as const
-    await appendTo(context, operation, { customMetadata: metadata, spread: backup?.spread ?? past.spread })
+    await appendTo(context, operation, { spread: backup?.spread ?? past.spread })
   }
-  const made = (await journal.writeState(job.project, job.workUid))?.index
+  const made = await holderOf(context, job.workUid)
   const [first] = made === undefined ? [] : await lanes.read(made, 0, 1, 1)
-  if (made === undefined || first?.change.customMetadata !== metadata) {
+  if (made === undefined || first?.change.customMetadata !== metadataOf(job)) {
     throw new JobFailure(`an index \`${job.workUid}\` was made by somebody else meanwhile`)
   }
   const cursor: RestoreCursor =
@@ -119,13 +118,15 @@ async function catchUp(context: Context): Promise<void> {
     await clock.sleep(pollMs, signal)
     if (context.job.wish !== null) return
   }
+  const foreign = await history.firstForeign(job.made, metadataOf(job))
+  if (foreign !== null) throw new JobFailure(`\`${job.workUid}\` was written to by somebody else while it was filled`)
   const failure = await history.firstFailure(job.made)
   if (failure !== undefined) throw new JobFailure(`task ${failure.task} of what was brought failed: ${failure.message}`)
-  await keep({ state: job.workUid === job.target ? 'done' : 'switching', failure: null })
+  await keep({ state: 'switching', failure: null })
 }
 
 /** The index that writes see under a name. */
-async function holderOf({ journal, job }: Context, uid: string): Promise<IndexId | undefined> {
+async function holderOf({ journal, job }: Pick<Context, 'journal' | 'job'>, uid: string): Promise<IndexId | undefined> {
   return (await journal.writeState(job.project, uid))?.index
 }
 
@@ -139,7 +140,9 @@ async function switchNames(context: Context): Promise<void> {
     await exchange(context, holder === undefined)
   }
   await untilRead(context, job.made)
-  await keep({ state: 'keeping_back', keepUntil: clock.now() + job.keepMs, failure: null })
+  // There is no way back to nothing.
+  if (job.replaced === null) await keep({ state: 'done', failure: null })
+  else await keep({ state: 'keeping_back', keepUntil: clock.now() + job.keepMs, failure: null })
 }
 
 /** The names change hands in the transaction that ends the change. */
@@ -151,12 +154,16 @@ async function exchange(context: Context, isFree: boolean): Promise<void> {
 }
 
 /** Until reads find that index under the target's name. */
-async function untilRead({ job, replicas, clock, signal }: Context, wanted: IndexId | null): Promise<void> {
+async function untilRead({ job, journal, replicas, clock, signal }: Context, wanted: IndexId | null): Promise<void> {
   assert(wanted !== null, 'an index was made')
   for (;;) {
     const standing = await replicas.standing(wanted)
     if (standing === undefined) throw new JobFailure(`the index \`${job.target}\` was deleted meanwhile`)
     if (standing.uid === job.target) return
+    // The change of names came to nothing, or another one came behind it: reads would never find it.
+    if ((await holderOf({ journal, job }, job.target)) !== wanted) {
+      throw new JobFailure(`the name \`${job.target}\` was taken by somebody else meanwhile`)
+    }
     await clock.sleep(pollMs, signal)
   }
 }
@@ -184,10 +191,10 @@ async function undo(context: Context): Promise<void> {
   await keep({ state: 'clearing', outcome: 'undone' })
 }
 
-/** What was made goes. */
+/** What was made goes, as long as it has the name that nobody but us uses. */
 async function clear(context: Context): Promise<void> {
   const { job, keep } = context
-  if (job.made !== null && (await holderOf(context, job.workUid)) === job.made) {
+  if (job.made !== null && job.workUid !== job.target && (await holderOf(context, job.workUid)) === job.made) {
     await appendTo(context, { kind: 'index-delete' })
   }
   await keep({ state: job.outcome ?? 'failed' })
