@@ -39,8 +39,9 @@ const partsMax = 10_000
 const partsAtOnce = 4
 const attemptsMax = 5
 const connectMsMax = 5_000
-/** Without a byte. */
-const requestMsMax = 60_000
+/** Without a byte, and until an answer begins: a part of `partBytes` goes up meanwhile. */
+const silentMsMax = 60_000
+const requestMsMax = 300_000
 
 export function openS3Objects(options: S3Options): ObjectStore {
   const { bucket: Bucket, prefix, endpoint, region, credentials, partBytes = partBytesDefault } = options
@@ -49,7 +50,11 @@ export function openS3Objects(options: S3Options): ObjectStore {
     ...(endpoint === null ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === null ? {} : { credentials }),
     maxAttempts: attemptsMax,
-    requestHandler: { connectionTimeout: connectMsMax, requestTimeout: requestMsMax },
+    requestHandler: {
+      ...{ connectionTimeout: connectMsMax, socketTimeout: silentMsMax, requestTimeout: requestMsMax },
+      // Else it is only warned about.
+      throwOnRequestTimeout: true,
+    },
     // Each body has the checksum that we give it; other stores do not know those that the client would choose.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
