@@ -237,23 +237,27 @@ class World {
     let answered = 0
     let isOver = false
     let paused: Promise<void> | undefined
+    let underWay = Promise.resolve()
     let round = 0
     const note = (what: string, { status, body }: { readonly status: number; readonly body?: Json }) => {
       answered += 1
       if (status >= 400) failed.push(`${what}: ${status} ${JSON.stringify(body)}`)
       return status
     }
+    const write = async () => {
+      round += 1
+      const id = this.#random.integer(400)
+      note('write', { status: await this.write([{ id, title: `thing ${id}`, part: round }]) })
+      if (round % 7 !== 0) return
+      const gone = this.#random.integer(400)
+      const status = note('delete', await this.call('DELETE', `/indexes/books/documents/${gone}`))
+      if (status === 202) this.#model.delete(gone)
+    }
     const writing = async () => {
       while (!isOver) {
         await paused
-        round += 1
-        const id = this.#random.integer(400)
-        note('write', { status: await this.write([{ id, title: `thing ${id}`, part: round }]) })
-        if (round % 7 === 0) {
-          const gone = this.#random.integer(400)
-          const status = note('delete', await this.call('DELETE', `/indexes/books/documents/${gone}`))
-          if (status === 202) this.#model.delete(gone)
-        }
+        underWay = write()
+        await underWay
         await systemClock.sleep(40)
       }
     }
@@ -276,6 +280,8 @@ class World {
         paused = new Promise((resolve) => {
           go = resolve
         })
+        // What was sent before is either in the model or not there.
+        await underWay
         await run().finally(go)
         paused = undefined
       },

@@ -201,7 +201,7 @@ class ReshardWorld {
     const replies = await Promise.all(this.#engines.map(({ engine }) => engine.indexes(signal())))
     return replies.flatMap((reply) => {
       must(reply.kind === 'answered', 'the engine answers')
-      return reply.value.filter(({ uid }) => uid.endsWith(`_${this.#uid}`))
+      return reply.value.filter(({ uid }) => uid.startsWith(`${this.#project.ref}_`) && uid.endsWith(`_${this.#uid}`))
     }).length
   }
 }
