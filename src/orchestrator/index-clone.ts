@@ -9,10 +9,11 @@
 import type { Engine } from '../engine/engine.ts'
 import type { LaneJournal, ReplicaJournal } from '../journal/ports.ts'
 import type { Node } from '../store/catalogue.ts'
+import { isRead } from '../topology/placement-states.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import { type ImportDeps, type ImportedIndex, openImport } from './index-import.ts'
 import { tailOf } from './journal-tail.ts'
-import { documentsOf } from './project-documents.ts'
+import { documentsOf, isUndisturbed } from './project-documents.ts'
 import { WorkFailure } from './work-failure.ts'
 
 export interface CloneDeps extends ImportDeps {
@@ -46,13 +47,15 @@ export async function cloneIndex(
   const { lanes, clock } = deps
   const { id, primaryKey } = source.index
   const { completed, settings } = await lanes.completedSettings(id)
+  const sources = (await standingOf(deps, id)).replicas.filter(isRead)
   const copy = await openImport(deps, { ...target, primaryKey, settings }, signal)
   let documents = 0
   await copy.put(documentsOf(deps, source, signal), (count) => {
     documents = count
     onProgress(count)
   })
-  const position = (await standingOf(deps, id)).head
+  const { head: position, replicas } = await standingOf(deps, id)
+  if (!isUndisturbed(sources, replicas)) throw new WorkFailure('A replica was built anew while it was read.')
   while ((await standingOf(deps, id)).completed < position) await clock.sleep(pollMs, signal)
   let changes = 0
   for await (const { operation, payload } of tailOf(lanes, id, completed, position)) {

@@ -10,6 +10,7 @@ import { documentId } from '../replication/document-id.ts'
 import { sequenceOf } from '../search/hit.ts'
 import { mergeLists } from '../search/merge-order.ts'
 import { shardClause } from '../search/shard-clause.ts'
+import type { ReadReplica } from '../store/backups.ts'
 import type { IndexEntry, Node, Placement } from '../store/catalogue.ts'
 import type { RouteTable } from '../topology/route-table.ts'
 import { coverShards } from '../upstream/covering-set.ts'
@@ -28,6 +29,22 @@ export interface DocumentSource {
 export interface ReadIndex {
   readonly index: Pick<IndexEntry, 'uid' | 'primaryKey' | 'spread'>
   readonly placements: readonly Placement[]
+}
+
+export function sourceOf({ node, physicalUid, revision, diskEpoch }: ReadReplica): ReadReplica {
+  return { node, physicalUid, revision, diskEpoch }
+}
+
+export function isSame(one: ReadReplica, other: ReadReplica): boolean {
+  return one.node === other.node && one.physicalUid === other.physicalUid
+}
+
+/** A replica that was built anew while it was read may have shown less than there is. */
+export function isUndisturbed(sources: readonly ReadReplica[], now: readonly ReadReplica[]): boolean {
+  return sources.every((was) => {
+    const is = now.find((replica) => isSame(was, replica))
+    return is === undefined || (is.revision === was.revision && is.diskEpoch === was.diskEpoch)
+  })
 }
 
 /** A replica, and the shards that are read of it. */

@@ -1,4 +1,5 @@
 /** Backups of indexes and restores as rows: durable jobs with a lease; and when backups are made and given up. */
+import { randomUUID } from 'node:crypto'
 import type { PoolClient } from 'pg'
 import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, ProjectId, Spread } from './catalogue.ts'
@@ -22,6 +23,14 @@ export interface BackupPart {
   readonly lines: number
 }
 
+/** One replica. When a number differs later, it was built anew and may have shown less than there is. */
+export interface ReadReplica {
+  readonly node: string
+  readonly physicalUid: string
+  readonly revision: number
+  readonly diskEpoch: number
+}
+
 /** How far it is, and what came of it. */
 export interface BackupBody {
   /** Name of the index when it was asked for. */
@@ -36,6 +45,8 @@ export interface BackupBody {
   readonly from: number | null
   readonly primaryKey: string | null
   readonly spread: Spread | null
+  /** What its documents were read from, as it was then. */
+  readonly sources: readonly ReadReplica[]
   readonly parts: readonly BackupPart[]
   readonly documents: number
   /** Of the index when it began, about. */
@@ -157,9 +168,13 @@ export interface Backups {
   marks(project: ProjectId): Promise<readonly BackupMark[]>
   /** Its objects and then its row go; one that is being made is given up. `false` = it is not there, or a restore reads it. */
   doom(id: string): Promise<boolean>
-  /** Takes or renews leases: those of this worker first, then those that are free. Oldest first. */
-  claim(worker: string, leaseMs: number, limit: number): Promise<readonly Backup[]>
-  /** `false` = the lease is another's, or the backup is to go. */
+  /**
+   * Takes or renews leases: those of this worker first, then those that are free. Oldest first.
+   *
+   * @param deletedMax  of those that are to go, which `limit` does not count: a place that deletes nothing holds up no other.
+   */
+  claim(worker: string, leaseMs: number, limit: number, deletedMax: number): Promise<readonly Backup[]>
+  /** `false` = the lease is another's, or the backup is to go and its worker does not know. */
   save(worker: string, backup: Backup): Promise<boolean>
   /** The row. */
   remove(worker: string, id: string): Promise<void>
@@ -173,6 +188,7 @@ export interface Backups {
   getRestore(id: string): Promise<Restore | undefined>
   listRestores(filter: { readonly project?: ProjectId }, limit: number): Promise<readonly Restore[]>
   wishRestore(id: string, wish: RestoreWish, states: readonly RestoreState[]): Promise<boolean>
+  /** Those that only wait for their time or for people are left alone until it comes. */
   claimRestores(worker: string, leaseMs: number, limit: number): Promise<readonly Restore[]>
   /** A new state ends the wish. `false` = the lease is another's, or another wish came than the one it was decided under. */
   saveRestore(worker: string, restore: Restore): Promise<boolean>
@@ -199,7 +215,7 @@ export function openBackups({
   const countOf = async (text: string, values: readonly unknown[]): Promise<number> =>
     (await reach(() => pool.query(text, [...values]))).rowCount ?? 0
   const decode = (row: BackupRow): Backup => ({
-    ...(JSON.parse(row.body) as BackupBody),
+    ...decodeBody(row.body),
     id: row.id,
     project: row.project_id,
     index: row.index_id,
@@ -218,6 +234,9 @@ export function openBackups({
        select id from ${table} where ${isOpen} and (owner = $1 or lease_until <= ${nowMs})
        order by owner = $1 desc, id limit $3 for update skip locked
      ) returning *`
+  // As text: what stands in the body may be no JSON to PostgreSQL.
+  const isBusy = `finished_at is null and (state <> 'keeping_back' or wish is not null
+    or coalesce(substring(body from '"keepUntil":([0-9]+)')::bigint, 0) <= ${nowMs})`
   return {
     async open({ id, project, index, createdAt, ...body }) {
       const [row] = await rowsOf<BackupRow>(
@@ -230,22 +249,25 @@ export function openBackups({
     },
     adopt: (backup) =>
       transact(database, async (client) => {
-        // Of an index that nobody here knows, what is left of a deleted one stands for it.
+        const known = await client.query('select 1 from backups where id = $1', [backup.id])
+        if (known.rowCount !== 0) return false
+        // What is left of a deleted index stands for one that nobody here knows. An index with a journal of its own does
+        // not, even under this id: positions of the other installation would not be its positions.
+        const taken = await client.query(
+          'select 1 from indexes i where id = $1 and (named_by <> -1 or exists (select 1 from changes where index_id = i.id))',
+          [backup.index],
+        )
+        const index = taken.rowCount === 0 ? backup.index : randomUUID()
         await client.query(
           `insert into indexes (id, project_id, write_uid, named_by, is_gone, head, completed, spread)
            values ($1, $2, null, -1, true, $3, $3, $4) on conflict (id) do nothing`,
-          [
-            backup.index,
-            backup.project,
-            backup.position,
-            backup.spread === null ? null : JSON.stringify(backup.spread),
-          ],
+          [index, backup.project, backup.position, backup.spread === null ? null : JSON.stringify(backup.spread)],
         )
         const { rowCount } = await client.query(
           `insert into backups (id, project_id, index_id, state, position, taken_at, body, key_sealed, created_at, updated_at, finished_at)
            values ($1, $2, $3, 'done', $4, $5, $6, $7, $8, $8, $8) on conflict (id) do nothing`,
           [
-            ...[backup.id, backup.project, backup.index, backup.position, backup.takenAt],
+            ...[backup.id, backup.project, index, backup.position, backup.takenAt],
             ...[JSON.stringify(bodyOf(backup)), await sealKey(client, backup), backup.createdAt],
           ],
         )
@@ -278,17 +300,19 @@ export function openBackups({
     },
     doom: async (id) =>
       (await countOf(
-        `update backups set state = 'deleting', finished_at = null, owner = '', lease_until = 0
+        // Whoever has it keeps it: another worker would delete while this one still writes.
+        `update backups set state = 'deleting', finished_at = null
          where id = $1 and state <> 'deleting' and not exists (
            select 1 from restores where finished_at is null and state in ('waiting', 'filling') and strpos(body, $2) > 0)`,
         [id, `"backup":"${id}"`],
       )) === 1,
-    async claim(worker, leaseMs, limit) {
-      const rows = await rowsOf<BackupRow>(claimed('backups', "state not in ('done', 'failed')"), [
-        worker,
-        leaseMs,
-        limit,
-      ])
+    async claim(worker, leaseMs, limit, deletedMax) {
+      const made = claimed('backups', "state not in ('done', 'failed', 'deleting')")
+      const gone = claimed('backups', "state = 'deleting'")
+      const rows = [
+        ...(await rowsOf<BackupRow>(made, [worker, leaseMs, limit])),
+        ...(await rowsOf<BackupRow>(gone, [worker, leaseMs, deletedMax])),
+      ]
       return rows.map(decode).sort((a, b) => (a.id < b.id ? -1 : 1))
     },
     save: (worker, backup) =>
@@ -297,7 +321,7 @@ export function openBackups({
         const { rowCount } = await client.query(
           `update backups set state = $3, position = $4, taken_at = $5, body = $6, key_sealed = $7, updated_at = ${nowMs},
              finished_at = case when $8 then ${nowMs} end
-           where id = $1 and owner = $2 and lease_until > ${nowMs} and state <> 'deleting'`,
+           where id = $1 and owner = $2 and lease_until > ${nowMs} and (state <> 'deleting' or $3 = 'deleting')`,
           [
             ...[backup.id, worker, backup.state, backup.position, backup.takenAt],
             ...[JSON.stringify(bodyOf(backup)), await sealKey(client, backup), isOver],
@@ -358,7 +382,7 @@ export function openBackups({
       (await countOf('update restores set wish = $2 where id = $1 and state = any($3::text[])', [id, wish, states])) ===
       1,
     async claimRestores(worker, leaseMs, limit) {
-      const rows = await rowsOf<RestoreRow>(claimed('restores', 'finished_at is null'), [worker, leaseMs, limit])
+      const rows = await rowsOf<RestoreRow>(claimed('restores', isBusy), [worker, leaseMs, limit])
       return rows.map(decodeRestore).sort((a, b) => (a.id < b.id ? -1 : 1))
     },
     saveRestore: async (worker, { id, state, wish, ...restore }) =>
@@ -371,10 +395,15 @@ export function openBackups({
   }
 }
 
+function decodeBody(text: string): BackupBody {
+  const body = JSON.parse(text) as Omit<BackupBody, 'sources'> & Partial<Pick<BackupBody, 'sources'>>
+  return { ...body, sources: body.sources ?? [] }
+}
+
 function bodyOf(backup: BackupBody): BackupBody {
-  const { uid, isScheduled, bytesPerSecond, place, folder, from, primaryKey, spread, parts } = backup
+  const { uid, isScheduled, bytesPerSecond, place, folder, from, primaryKey, spread, sources, parts } = backup
   const { documents, documentCount, byteCount, attempts, failure } = backup
-  const begun = { uid, isScheduled, bytesPerSecond, place, folder, from, primaryKey, spread, parts }
+  const begun = { uid, isScheduled, bytesPerSecond, place, folder, from, primaryKey, spread, sources, parts }
   return { ...begun, documents, documentCount, byteCount, attempts, failure }
 }
 
@@ -400,7 +429,7 @@ function decodeRestore(row: RestoreRow): Restore {
 }
 
 /** A backup as operators see it. */
-export function backupView({ key: _key, parts, spread, ...backup }: Backup): JsonObject {
+export function backupView({ key: _key, parts, spread, sources: _sources, ...backup }: Backup): JsonObject {
   return { ...backup, spread: spread as Json, parts: parts.length }
 }
 

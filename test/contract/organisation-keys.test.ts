@@ -62,7 +62,7 @@ async function fill(store: Store, world: World) {
   await store.catalogue.changeChats(project, (chats) => chats)
   await store.engineCredentials.put({ id: `n1/${project}`, node: 'n1', project, key: 'k', generation: 1, madeAt: 1 })
   const ids = { id: newId(systemClock, random), index: newId(systemClock, random), project }
-  const nothing = { place: null, folder: null, primaryKey: null, spread: null, parts: [], failure: null }
+  const nothing = { place: null, folder: null, primaryKey: null, spread: null, sources: [], parts: [], failure: null }
   await store.backups.adopt({
     ...{
       ...ids,

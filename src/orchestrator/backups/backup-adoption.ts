@@ -55,7 +55,17 @@ async function readBackup(
   return {
     ...{ id, project: project.id, index, uid, state: 'done', position, takenAt, key: keyOf(manifest, secret) },
     ...{ createdAt, updatedAt: createdAt, finishedAt: createdAt, isScheduled: false, bytesPerSecond: null },
-    ...{ place: objects.place, folder, from, primaryKey, spread, parts, documents, documentCount: documents },
+    ...{
+      place: objects.place,
+      folder,
+      from,
+      primaryKey,
+      spread,
+      sources: [],
+      parts,
+      documents,
+      documentCount: documents,
+    },
     ...{ byteCount: parts.reduce((sum, part) => sum + part.byteCount, 0), attempts: 0, failure: null },
   }
 }

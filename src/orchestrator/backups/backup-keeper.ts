@@ -20,8 +20,9 @@ const leaseMsDefault = 15_000
 const scheduleMsDefault = 60_000
 const lookMs = 1_000
 const turnMs = 200
-/** Backups that one worker makes at once. */
+/** Backups that one worker makes at once, and that it deletes at once; and those to delete that it has an eye on. */
 const backupsAtOnce = 2
+const deletionsMax = 50
 /** Restores that one worker fills at once, and those that it has an eye on. */
 const fillsAtOnce = 2
 const restoresMax = 200
@@ -39,7 +40,7 @@ export function startBackupKeeper(deps: BackupKeeperDeps): { stop(): Promise<voi
   const restored = new Jobs<Restore>(deps, stopping.signal, restoreCourse(deps))
   let scheduledAt = Number.NEGATIVE_INFINITY
   const look = async () => {
-    made.take(await backups.claim(worker, leaseMs, backupsAtOnce))
+    made.take(await backups.claim(worker, leaseMs, backupsAtOnce, deletionsMax))
     restored.take(await backups.claimRestores(worker, leaseMs, restoresMax))
     if (clock.monotonic() - scheduledAt < scheduleMs) return
     scheduledAt = clock.monotonic()
@@ -115,12 +116,12 @@ async function endFailed(context: JobContext<Backup>, error: Error): Promise<voi
 }
 
 async function removeBackup(context: JobContext<Backup>): Promise<void> {
-  await removeObjects(context)
+  await context.inTurn(() => removeObjects(context))
   await context.backups.remove(context.worker, context.job.id)
 }
 
-async function removeObjects({ job, objects }: JobContext<Backup>): Promise<void> {
-  if (job.folder !== null) await deleteObjects(await objects(), job.folder)
+async function removeObjects({ job, objects, signal }: JobContext<Backup>): Promise<void> {
+  if (job.folder !== null) await deleteObjects(await objects(), job.folder, signal)
 }
 
 /** The jobs of one kind that this process holds. */
@@ -261,6 +262,7 @@ export function openBackup(
       from: null,
       primaryKey: null,
       spread: null,
+      sources: [],
       parts: [],
       documents: 0,
     },

@@ -4,7 +4,7 @@
  *
  * Memory: one part and its compressed form.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { gunzip, gzip } from 'node:zlib'
 import { canonicalJson, isObject, type Json } from '../../lib/json.ts'
@@ -60,6 +60,8 @@ export class PartWriter {
   #byteCount = 0
   #lines = 0
   #number: number
+  /** Of this writer: one that lost its lease and does not know yet overwrites nothing of its successor. */
+  readonly #mark = randomBytes(4).toString('hex')
 
   /** @param number  of parts that are there. */
   constructor(objects: ObjectStore, folder: string, key: Buffer, number: number) {
@@ -87,7 +89,7 @@ export class PartWriter {
     this.#byteCount = 0
     this.#lines = 0
     this.#number += 1
-    const name = `part-${String(this.#number).padStart(6, '0')}`
+    const name = `part-${String(this.#number).padStart(6, '0')}-${this.#mark}`
     const path = `${this.#folder}/${name}`
     const body = this.#seal.seal(await promisify(gzip)(text, { level: compressionLevel }), path)
     await this.#objects.put(path, body, { byteCount: body.byteLength, signal })
@@ -129,8 +131,13 @@ export function manifestOf(ref: string, backup: Backup & { readonly key: Buffer 
   return { ...manifest, digest: digestOf(manifest) }
 }
 
-export async function writeManifest(objects: ObjectStore, folder: string, manifest: Manifest): Promise<void> {
-  await objects.put(manifestName(folder), Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`))
+export async function writeManifest(
+  objects: ObjectStore,
+  folder: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<void> {
+  await objects.put(manifestName(folder), Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`), { signal })
 }
 
 /** @throws BackupUnusable */
@@ -167,9 +174,13 @@ export function keyOf(manifest: Manifest, secret: Buffer): Buffer {
 }
 
 /** Objects of a backup, the manifest first: what breaks off in between leaves no backup that looks whole. */
-export async function deleteObjects(objects: ObjectStore, folder: string): Promise<void> {
+export async function deleteObjects(objects: ObjectStore, folder: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
   await objects.delete(manifestName(folder))
-  for await (const { name } of objects.list(`${folder}/`)) await objects.delete(name)
+  for await (const { name } of objects.list(`${folder}/`)) {
+    signal.throwIfAborted()
+    await objects.delete(name)
+  }
 }
 
 const keyContext = (id: string) => `backup:${id}:key`

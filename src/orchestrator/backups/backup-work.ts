@@ -11,7 +11,7 @@ import { documentId } from '../../replication/document-id.ts'
 import type { Backup, BackupPart } from '../../store/backups.ts'
 import type { ObjectStore } from '../../store/objects/object-store.ts'
 import { isRead } from '../../topology/placement-states.ts'
-import { documentsOf } from '../project-documents.ts'
+import { documentsOf, isSame, isUndisturbed, sourceOf } from '../project-documents.ts'
 import { type JobContext, JobFailure, keepRate, pollMs, projectOf } from './backup-context.ts'
 import { deleteObjects, folderOf, manifestOf, PartWriter, readPart, writeManifest } from './backup-parts.ts'
 import { journalSteps } from './journal-steps.ts'
@@ -19,6 +19,8 @@ import { pieceBytes, type ScriptStep } from './script-step.ts'
 
 /** Times that it begins anew because settings changed, or a replica that was read was built anew. */
 const attemptsMax = 5
+/** In which the index completes no change. */
+const standstillMsMax = 15 * 60_000
 
 type Context = JobContext<Backup>
 
@@ -38,7 +40,7 @@ export async function makeBackup(context: Context): Promise<void> {
 async function begin(context: Context, objects: ObjectStore, folder: string): Promise<void> {
   const { job, lanes, keep, signal } = context
   // Of an attempt before.
-  await deleteObjects(objects, folder)
+  await deleteObjects(objects, folder, signal)
   // In this order: an index that has documents at this position has its primary key by now.
   const { completed, settings } = await lanes.completedSettings(job.index)
   const standing = await standingOf(context)
@@ -48,7 +50,7 @@ async function begin(context: Context, objects: ObjectStore, folder: string): Pr
   const part = await writer.flush('documents', signal)
   assert(part !== undefined, 'settings fill a part')
   const { primaryKey, spread } = standing
-  const found = { place: objects.place, folder, from: completed, primaryKey, spread, key, failure: null }
+  const found = { place: objects.place, folder, from: completed, primaryKey, spread, sources: [], key, failure: null }
   await keep({
     ...found,
     state: 'copying',
@@ -64,6 +66,8 @@ async function copyDocuments(context: Context, objects: ObjectStore, folder: str
   const { key, from, primaryKey } = job
   assert(key !== null && from !== null, 'a backup that copies has begun')
   const before = await standingOf(context)
+  // Parts of workers before are only as good as what they read.
+  if (!isUndisturbed(job.sources, before.replicas)) return again(context, 'a replica was built anew while it was read')
   if (primaryKey !== null) {
     const there = new Set<string>()
     for (const part of job.parts) {
@@ -72,6 +76,9 @@ async function copyDocuments(context: Context, objects: ObjectStore, folder: str
     const writer = new PartWriter(objects, folder, key, job.parts.length)
     const nodes = new Map((await catalogue.nodes()).map((node) => [node.id, node]))
     const placements = before.replicas.filter((replica) => isRead(replica) && replica.applied >= from)
+    // Written with the first part that has something of them, at the latest.
+    const fresh = placements.filter((replica) => !job.sources.some((known) => isSame(known, replica)))
+    await keep({ sources: [...job.sources, ...fresh.map(sourceOf)] })
     const index = { uid: job.uid, primaryKey, spread: before.spread }
     const source = { table: { node: (id: string) => nodes.get(id) }, engineOf }
     const listed = (count: number) => keep({ documentCount: there.size + count })
@@ -88,12 +95,9 @@ async function copyDocuments(context: Context, objects: ObjectStore, folder: str
     await took(await writer.flush('documents', signal))
   }
   const after = await standingOf(context)
-  // A replica that was built anew while it was read may have shown less than there is.
-  const isWhole = after.replicas.every((now) => {
-    const was = before.replicas.find(({ node, physicalUid }) => node === now.node && physicalUid === now.physicalUid)
-    return was === undefined || !isRead(was) || (was.revision === now.revision && was.diskEpoch === now.diskEpoch)
-  })
-  if (!isWhole) return again(context, 'a replica was built anew while it was read')
+  if (!isUndisturbed(context.job.sources, after.replicas)) {
+    return again(context, 'a replica was built anew while it was read')
+  }
   // Nothing that was read can be of a later change.
   const position = after.head
   const appendedAt = (await history.appendedAt(job.index, position)) ?? 0
@@ -101,10 +105,10 @@ async function copyDocuments(context: Context, objects: ObjectStore, folder: str
 }
 
 async function recordChanges(context: Context, objects: ObjectStore, folder: string, ref: string): Promise<void> {
-  const { job, signal, keep, lanes, history, secret, clock } = context
+  const { job, signal, keep, lanes, history, secret } = context
   const { key, from, position } = job
   assert(key !== null && from !== null && position !== null, 'a backup that records has begun')
-  while ((await standingOf(context)).completed < position) await clock.sleep(pollMs, signal)
+  await untilCompleted(context, position)
   // Documents were read under settings that they may not fit: the replay would begin with others.
   if (await history.isReshaped(job.index, from, position)) return again(context, 'its settings changed meanwhile')
   const parts = job.parts.filter(({ kind }) => kind === 'documents')
@@ -117,8 +121,25 @@ async function recordChanges(context: Context, objects: ObjectStore, folder: str
   if (last !== undefined) parts.push(last)
   const byteCount = parts.reduce((sum, part) => sum + part.byteCount, 0)
   await keep({ parts, byteCount })
-  await writeManifest(objects, folder, manifestOf(ref, { ...context.job, key }, secret))
+  await writeManifest(objects, folder, manifestOf(ref, { ...context.job, key }, secret), signal)
   await keep({ state: 'done', failure: null })
+}
+
+/** @throws JobFailure when the index stands still for long: others wait for their turn. */
+async function untilCompleted(context: Context, position: number): Promise<void> {
+  const { clock, signal } = context
+  for (let reached = -1, since = clock.monotonic(); ; ) {
+    const { completed } = await standingOf(context)
+    if (completed >= position) return
+    if (completed > reached) {
+      reached = completed
+      since = clock.monotonic()
+    }
+    if (clock.monotonic() - since > standstillMsMax) {
+      throw new JobFailure(`the index stands still at position ${completed}; the backup needs position ${position}`)
+    }
+    await clock.sleep(pollMs, signal)
+  }
 }
 
 async function again({ job, keep }: Context, why: string): Promise<void> {
