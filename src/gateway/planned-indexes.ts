@@ -8,7 +8,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
 import type { NodeId } from '../store/catalogue.ts'
-import { isRead } from '../topology/placement-states.ts'
+import { isRead, servedShards } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
@@ -132,12 +132,11 @@ export class PlannedIndexes {
       const now = before && table.index(before.index.project, uid)
       if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
       if (now.index.settingsPosition !== before.index.settingsPosition) return true
-      for (const { node, physicalUid } of this.#readFrom.get(uid) ?? []) {
-        const isStill = now.placements.some(
-          (one) => one.node === node && one.physicalUid === physicalUid && isRead(one),
-        )
-        // It may have been taken away before it answered.
-        if (!isStill) return true
+      for (const { node, physicalUid, shards } of this.#readFrom.get(uid) ?? []) {
+        const own = now.placements.find((one) => one.node === node && one.physicalUid === physicalUid && isRead(one))
+        const served = own && servedShards(own)
+        // It, or some of its shards, may have been taken away before it answered.
+        if (!served || !shards.every((shard) => served.includes(shard))) return true
       }
       const turning = new Set(now.placements.filter(({ turn }) => turn !== undefined).map(replicaId))
       return !isMixed && replicas.some((replica) => turning.has(replicaId(replica)))
