@@ -66,7 +66,7 @@ export async function troubles(database: Database): Promise<ReadonlyMap<NodeId, 
   const { rows } = await reach(() =>
     database.pool.query<{ id: NodeId; trouble: string | null; silent_since: string | null }>(
       `select n.id, l.trouble, n.silent_since from nodes n left join node_leases l on l.node_id = n.id
-       where l.trouble is not null or n.silent_since is not null`,
+       where not n.is_removed and (l.trouble is not null or n.silent_since is not null)`,
     ),
   )
   return new Map(

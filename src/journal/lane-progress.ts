@@ -101,7 +101,7 @@ export async function changeStanding(
 ): Promise<ProgressEffects> {
   const locked = await lockFresh(client, deps.sealing, index)
   const state = locked.get(index)?.state
-  if (state === undefined || state.isGone || !isJoint(state)) return nothing
+  if (state === undefined || state.isGone || (change.kind !== 'unhold' && !isJoint(state))) return nothing
   if (change.kind === 'unhold' && (state.heldSince === null || state.heldSince > change.heldBefore)) return nothing
   const leaving =
     change.kind === 'return'
@@ -113,7 +113,9 @@ export async function changeStanding(
     replica.state === 'filling' &&
     replica.applied >= state.completed
   const returning = state.replicas.filter(isBack).map(replicaId)
-  if (leaving.length === 0 && returning.length === 0) return nothing
+  const isMoving = leaving.length > 0 || returning.length > 0
+  // The one that held the others back may be gone with its node.
+  if (!isMoving && change.kind !== 'unhold') return nothing
   await client.query(
     `update placements set state = case when ${replicaIdSql} = any($2::text[]) then 'filling' else 'active' end
      where index_id = $1 and not is_gone and ${replicaIdSql} = any($2::text[] || $3::text[])`,
@@ -123,7 +125,7 @@ export async function changeStanding(
     if (leaving.includes(replicaId(replica))) return { ...replica, state: 'filling' }
     return returning.includes(replicaId(replica)) ? { ...replica, state: 'active' } : replica
   })
-  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: isMoving })
 }
 
 /** Replicas of a spread index are given turns at a settings change, as far as they need some (C-16); what they made of it counts. */

@@ -6,7 +6,16 @@ import { replicaId } from '../topology/replica-id.ts'
 import type { Change } from './change.ts'
 import { laggards, resolversOf } from './joint-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
-import { advance, comeBack, type Effects, endTurn, giveTurns, isJoint, leave } from './memory-progress.ts'
+import {
+  advance,
+  comeBack,
+  type Effects,
+  endTurn,
+  giveTurns,
+  isJoint,
+  leave,
+  settleJointly,
+} from './memory-progress.ts'
 import {
   changeOf,
   emptied,
@@ -79,9 +88,10 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       return true
     },
     async troubles() {
-      const nodes = new Set([...state.leases.keys(), ...state.silent.keys()])
+      const known = new Set([...state.leases.keys(), ...state.silent.keys()])
+      const nodes = [...known].filter((node) => memory.nodes.has(node))
       return new Map(
-        [...nodes].flatMap((node) => {
+        nodes.flatMap((node) => {
           const text = troubleText(state.leases.get(node)?.trouble ?? null, state.silent.get(node) ?? null)
           return text === '' ? [] : [[node, text] as const]
         }),
@@ -96,6 +106,17 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     async laneOn(node, physicalUid) {
       const found = placed(node).find(({ placement }) => placement.physicalUid === physicalUid && hasLane(placement))
       return found && laneOf(found.index, found.placement)
+    },
+    async isHeldElsewhere(placement) {
+      const others = (state.indexes.get(placement.index)?.placements ?? []).filter(
+        (one) =>
+          !one.isGone &&
+          one.generation === placement.generation &&
+          replicaId(one) !== replicaId(placement) &&
+          isDelivered(one) &&
+          memory.nodes.get(one.node)?.state !== 'lost',
+      )
+      return placement.shards.every((shard) => others.some(({ shards }) => shards.includes(shard)))
     },
     async read(id, after, limit, byteCountMax) {
       const index = state.indexes.get(id)
@@ -251,6 +272,8 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
         const { heldSince, isGone } = index.state
         if (isGone || heldSince === null || heldSince > clock.now() - lagMs) continue
         tell(index, leave(deps, index, laggards(standingsOf(deps, index))))
+        // The one that held the others back may be gone with its node.
+        if (index.state.heldSince !== null) tell(index, settleJointly(deps, index, new Set(), false))
       }
     },
     async identity(lease) {

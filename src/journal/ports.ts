@@ -338,6 +338,8 @@ export interface LaneJournal {
   lanesBehind(node: NodeId, limit: number): Promise<readonly LaneState[]>
   /** The lane of one physical index, behind or not; `undefined` when nothing of that name is placed on the node. */
   laneOn(node: NodeId, physicalUid: string): Promise<LaneState | undefined>
+  /** Other replicas of its generation, on nodes that are not lost, hold or will hold all of its shards. */
+  isHeldElsewhere(placement: Placement): Promise<boolean>
   /** Those of these names that are placed on the node. */
   standingsOn(node: NodeId, physicalUids: readonly string[]): Promise<readonly PlacementStanding[]>
   /** Changes behind `after`, in order, at most `limit` and about `byteCountMax` of payload (at least one). Payload bytes are not loaded. */

@@ -4,7 +4,7 @@ import type { PoolClient } from 'pg'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { CatalogueEvent, IndexId, NodeId, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { CatalogueEvent, IndexId, NodeId, Placement, PlacementState, ProjectId } from '../store/catalogue.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach } from '../store/database.ts'
@@ -66,6 +66,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     lanesBehind: (node, limit) => lanesBehind(database, node, limit),
     laneOn: (node, physicalUid) => laneOn(database, node, physicalUid),
     read: (index, after, limit, byteCountMax) => read(deps, index, after, limit, byteCountMax),
+    isHeldElsewhere: (placement) => isHeldElsewhere(database, placement),
     standingsOn: (node, physicalUids) => standingsOn(database, node, physicalUids),
     completedSettings: (index) => completedSettings(database, sealing, index),
     lanesToAudit: (node, after, limit) => lanesToAudit(database, node, after, limit),
@@ -320,6 +321,23 @@ async function lanesToAudit(
     ),
   )
   return rows.map((row) => ({ lane: decodeLane(row), print: parseText<SettingsPrint>(row.settings_print) }))
+}
+
+/** Served by placements_index (index_id). */
+async function isHeldElsewhere(
+  database: Database,
+  { index, generation, node, physicalUid, shards }: Placement,
+): Promise<boolean> {
+  const { rows } = await reach(() =>
+    database.pool.query<{ is_held: boolean }>(
+      `select $5::int[] <@ coalesce(array_agg(shard), '{}') as is_held
+       from placements o join nodes n on n.id = o.node_id, unnest(o.shards) as shard
+       where o.index_id = $1 and o.generation = $2 and (o.node_id <> $3 or o.physical_uid <> $4) and not o.is_gone
+         and o.state = any($6::text[]) and n.state <> 'lost'`,
+      [index, generation, node, physicalUid, shards, statesWhere(isDelivered)],
+    ),
+  )
+  return rows[0]?.is_held === true
 }
 
 async function standingsOn(

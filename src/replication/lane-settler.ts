@@ -64,8 +64,9 @@ function disinherit(course: LaneCourse, { item, parts }: OpenChange): boolean {
   return parts.some(({ part }) => part.kind === 'delete')
 }
 
-async function judgeOpen({ session, setbacks, applied, onNode, cut }: LaneCourse, entry: OpenChange): Promise<Verdict> {
-  const { watch } = session
+async function judgeOpen(course: LaneCourse, entry: OpenChange): Promise<Verdict> {
+  const { session, setbacks, applied, onNode, cut, placement } = course
+  const { watch, deps } = session
   const { position } = entry.item.change
   const view = {
     taskOf: (number: number) => watch.ended(number),
@@ -75,7 +76,12 @@ async function judgeOpen({ session, setbacks, applied, onNode, cut }: LaneCourse
     isShared: cut.view !== null,
   }
   const verdict = judge(entry, view)
-  return verdict.kind === 'unsure' ? judge(entry, { ...view, around: await onNode.around(entry.numbers) }) : verdict
+  if (verdict.kind !== 'unsure') return verdict
+  const known = { ...view, around: await onNode.around(entry.numbers) }
+  const sure = judge(entry, known)
+  if (sure.kind !== 'again' || sure.reason !== 'refused-replay') return sure
+  // Asked only now: it is rare, and replicas come and go while a lane runs. An only copy would be out of service for ever.
+  return judge(entry, { ...known, isShared: await deps.journal.isHeldElsewhere(placement) })
 }
 
 async function advance(course: LaneCourse, done: readonly Settled[]): Promise<void> {

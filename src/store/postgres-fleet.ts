@@ -111,7 +111,7 @@ export function openFleet(database: Database): Fleet {
         marker: string | null
       }>(
         `select n.id, n.silent_since, n.marker, l.trouble, coalesce(l.owner <> '' and l.until > ${nowMs}, false) as is_held
-         from nodes n left join node_leases l on l.node_id = n.id`,
+         from nodes n left join node_leases l on l.node_id = n.id where not n.is_removed`,
       )
       return new Map(
         found.map(({ id, is_held: isHeld, silent_since: silentSince, trouble, marker }) => [

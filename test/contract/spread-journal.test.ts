@@ -220,6 +220,34 @@ function inSync(source: StoreSource) {
     assert.equal(await fleet.status(task), 'succeeded')
     assert.equal((await fleet.states()).n1, 'filling 0')
   })
+
+  test('what only a node held back that was removed by force is completed', async () => {
+    const fleet = await Fleet.open(await source.open())
+    const task = await fleet.write()
+    for (const node of ['n0', 'n2']) await fleet.apply(node, 1)
+    await fleet.store.laneJournal.noteTrouble(fleet.lease('n1'), 'no space')
+    assert.equal(await fleet.store.catalogue.removeNode('n1', true), 'removed')
+    await fleet.store.laneJournal.releaseHeld(3_600_000)
+    assert.equal(await fleet.status(task), 'processing')
+    await fleet.store.laneJournal.releaseHeld(0)
+    assert.equal(await fleet.status(task), 'succeeded')
+    assert.deepEqual([...(await fleet.store.laneJournal.troubles()).keys()], [])
+    assert.deepEqual([...(await fleet.store.fleet.lanes()).keys()].sort(), ['n0', 'n2'])
+  })
+
+  test('shards are held elsewhere while another replica of theirs is on a node that is not lost', async () => {
+    const fleet = await Fleet.open(await source.open(), [0, 1])
+    fleet.replicationFactor = 1
+    await fleet.write()
+    const { placement } = await fleet.lane('n0')
+    assert.equal(await fleet.store.laneJournal.isHeldElsewhere(placement), true)
+    await fleet.store.catalogue.setNodeState('n1', 'lost')
+    assert.equal(await fleet.store.laneJournal.isHeldElsewhere(placement), false)
+    const alone = await Fleet.open(await source.open(), [0, 0])
+    alone.replicationFactor = 1
+    await alone.write()
+    assert.equal(await alone.store.laneJournal.isHeldElsewhere((await alone.lane('n0')).placement), false)
+  })
 }
 
 function disagreement(source: StoreSource) {

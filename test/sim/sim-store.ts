@@ -315,6 +315,7 @@ export class SimStore {
       troubles: unused,
       lanesBehind: (node, limit) => commit(() => lanes.lanesBehind(node, limit)),
       laneOn: (node, physicalUid) => commit(() => lanes.laneOn(node, physicalUid)),
+      isHeldElsewhere: (placement) => commit(() => lanes.isHeldElsewhere(placement)),
       standingsOn: (node, physicalUids) => commit(() => lanes.standingsOn(node, physicalUids)),
       read: (index, after, limit, byteCountMax) => commit(() => lanes.read(index, after, limit, byteCountMax)),
       dueDrops: (node, limit) => commit(() => lanes.dueDrops(node, limit)),
