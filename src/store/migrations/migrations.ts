@@ -25,6 +25,7 @@ import { partialMoves } from './0023-partial-moves.ts'
 import { replicaChecks } from './0024-replica-checks.ts'
 import { backups } from './0025-backups.ts'
 import { wantedPlaces } from './0026-wanted-places.ts'
+import { placementsEver } from './0027-placements-ever.ts'
 
 export interface Migration {
   /** 1, 2, 3 … */
@@ -60,4 +61,5 @@ export const migrations: readonly Migration[] = [
   replicaChecks,
   backups,
   wantedPlaces,
+  placementsEver,
 ]
