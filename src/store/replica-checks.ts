@@ -44,26 +44,51 @@ export interface ReplicaChecks {
 
 type Row = { index_id: string; findings: string; checked_at: number | null }
 
+/** Indexes added in one go: to find them, all placements are looked at. */
+const addedMax = 500
+/** New ones are looked for when none is due, and with so many claims at the latest. */
+const claimsPerLook = 50
+
 export function openReplicaChecks({ pool }: Database): ReplicaChecks {
+  let claims = 0
+  const add = () =>
+    reach(() =>
+      pool.query(
+        `insert into replica_checks (index_id)
+         select i.id from indexes i join placements p on p.index_id = i.id and p.generation = i.generation
+         where not i.is_gone and not p.is_gone and p.state = 'active'
+           and not exists (select 1 from replica_checks known where known.index_id = i.id)
+         group by i.id having count(*) > 1 order by i.id limit $1
+         on conflict (index_id) do nothing`,
+        [addedMax],
+      ),
+    )
+  const take = async (worker: string, leaseMs: number) => {
+    const { rows } = await reach(() =>
+      pool.query<Row>(
+        `update replica_checks set owner = $1, lease_until = ${nowMs} + $2
+         where lease_until <= ${nowMs} and index_id = (
+           select known.index_id from replica_checks known join indexes i on i.id = known.index_id and not i.is_gone
+           where known.due_at <= ${nowMs} and known.lease_until <= ${nowMs} and 1 < (
+             select count(*) from placements p
+             where p.index_id = i.id and p.generation = i.generation and not p.is_gone and p.state = 'active'
+           )
+           order by known.due_at, known.index_id limit 1 for update of known skip locked
+         )
+         returning index_id, findings, checked_at`,
+        [worker, leaseMs],
+      ),
+    )
+    return rows[0] && decodeCheck(rows[0])
+  }
   return {
     async claim(worker, leaseMs) {
-      const { rows } = await reach(() =>
-        pool.query<Row>(
-          `insert into replica_checks as c (index_id, owner, lease_until)
-           select i.id, $1, ${nowMs} + $2 from (
-             select index_id from placements where not is_gone and state = 'active' group by index_id having count(*) > 1
-           ) several
-           join indexes i on i.id = several.index_id and not i.is_gone
-           left join replica_checks known on known.index_id = i.id
-           where known.index_id is null or known.due_at <= ${nowMs} and known.lease_until <= ${nowMs}
-           order by coalesce(known.due_at, 0), i.id limit 1
-           on conflict (index_id) do update set owner = excluded.owner, lease_until = excluded.lease_until
-             where c.lease_until <= ${nowMs}
-           returning index_id, findings, checked_at`,
-          [worker, leaseMs],
-        ),
-      )
-      return rows[0] && decodeCheck(rows[0])
+      const mustLook = claims % claimsPerLook === 0
+      claims += 1
+      if (mustLook) await add()
+      const taken = await take(worker, leaseMs)
+      if (taken !== undefined || mustLook) return taken
+      return (await add()).rowCount === 0 ? undefined : take(worker, leaseMs)
     },
     async renew(worker, index, leaseMs) {
       const { rowCount } = await reach(() =>
@@ -89,7 +114,8 @@ export function openReplicaChecks({ pool }: Database): ReplicaChecks {
       const { rows } = await reach(() =>
         pool.query<Row>(
           `select c.index_id, c.findings, c.checked_at from replica_checks c
-           join indexes i on i.id = c.index_id and not i.is_gone order by c.findings = '[]', c.index_id limit $1`,
+           join indexes i on i.id = c.index_id and not i.is_gone
+           where c.checked_at is not null or c.owner <> '' order by c.findings = '[]', c.index_id limit $1`,
           [limit],
         ),
       )
@@ -97,7 +123,11 @@ export function openReplicaChecks({ pool }: Database): ReplicaChecks {
     },
     async ask(index) {
       const { rowCount } = await reach(() =>
-        pool.query('update replica_checks set due_at = 0 where $1::uuid is null or index_id = $1', [index]),
+        pool.query(
+          `update replica_checks set due_at = 0
+           where ($1::uuid is null or index_id = $1) and (checked_at is not null or owner <> '')`,
+          [index],
+        ),
       )
       return rowCount ?? 0
     },
