@@ -2,7 +2,6 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Node, NodeId } from '../store/catalogue.ts'
 import type { Holdings, LaneSight } from '../store/fleet.ts'
-import { isRead } from '../topology/placement-states.ts'
 import type { MemoryState } from './memory-state.ts'
 
 interface SightDeps {
@@ -33,23 +32,12 @@ export function holdingsOf(state: MemoryState, node: NodeId): Holdings {
       .filter((placement) => placement.node === node && !placement.isGone)
       .map((placement) => ({ index, placement })),
   )
-  const isIrreplaceable = ({ index, placement }: (typeof held)[number]) => {
-    const isWhole = index.changes.every(
+  // Other copies do not help: lanes read the journal alone.
+  const isIrreplaceable = ({ index }: (typeof held)[number]) =>
+    index.changes.some(
       ({ status, byteCount, payload, resolution }) =>
-        status !== 'succeeded' || byteCount === 0 || payload !== null || resolution !== null,
+        status === 'succeeded' && byteCount > 0 && payload === null && resolution === null,
     )
-    if (isWhole) return false
-    const others = index.placements.filter(
-      (one) =>
-        one.node !== node &&
-        !one.isGone &&
-        one.generation === placement.generation &&
-        isRead(one) &&
-        !state.silent.has(one.node),
-    )
-    const covered = new Set(others.flatMap(({ shards }) => shards))
-    return placement.shards.some((shard) => !covered.has(shard))
-  }
   return {
     replicas: held.length,
     filling: held.filter(({ placement }) => placement.state === 'filling').length,

@@ -34,6 +34,10 @@ export interface MachineRecord {
   readonly replacedAt?: number
   /** Generation that a replacement makes, while it is on its way. */
   readonly replacing?: number
+  /** A person asked for it: it goes on though the node is up. */
+  readonly isReplacementWished?: boolean
+  /** It is to drain, and its node was not told yet. */
+  readonly mustDrain?: boolean
   /** Text of the disk's marker when it was last looked at. */
   readonly marker?: string | null
   /** The disk is new, and what was on the old one is built again. */
@@ -89,7 +93,7 @@ export interface Holdings {
   readonly replicas: number
   /** Being built from the journal. */
   readonly filling: number
-  /** Replicas that nothing could build again: parts of the journal were dropped, and nobody else holds their shards. */
+  /** Replicas that no lane could build again on an empty disk: parts of the journal were dropped, whoever else holds them. */
   readonly irreplaceable: number
 }
 

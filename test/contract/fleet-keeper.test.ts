@@ -19,6 +19,7 @@ import { silentFleetMetrics } from '../../src/orchestrator/fleet/fleet-metrics.t
 import type { FleetRules } from '../../src/orchestrator/fleet/fleet-rules.ts'
 import { startFleetKeeper } from '../../src/orchestrator/fleet/keeper.ts'
 import { healingRules } from '../../src/orchestrator/healing/healing.ts'
+import type { Machine } from '../../src/store/fleet.ts'
 import { healthRules } from '../../src/topology/health-states.ts'
 
 const silent = { info: () => undefined, warn: () => undefined }
@@ -113,8 +114,12 @@ function keep(
   return keeper
 }
 
-/** Nodes whose machines the driver made. */
-async function openFleet(urls: Readonly<Record<string, string>>): Promise<Store> {
+/**
+ * Nodes whose machines the driver made.
+ *
+ * @param first  what `h1` has of its own.
+ */
+async function openFleet(urls: Readonly<Record<string, string>>, first: Partial<Machine> = {}): Promise<Store> {
   const store = openMemoryStore({ clock: systemClock, random: seededRandom(1) })
   const epoch = (await store.fleet.lead('maker', 'act', 60_000)) ?? 0
   for (const [id, url] of Object.entries(urls)) {
@@ -125,6 +130,7 @@ async function openFleet(urls: Readonly<Record<string, string>>): Promise<Store>
         {
           ...{ node: id, driver: 'hetzner', life: 'active', engine: 'meilisearch', region: 'local', group: 0 },
           ...{ generation: 1, health: 'up', healthSince: Date.now(), record: {}, wish: null, createdAt: 0 },
+          ...(id === 'h1' ? first : {}),
         },
       ],
     })
@@ -172,6 +178,59 @@ test('a keeper that dies within a replacement is followed by one that makes the 
   keep(store, driver, {}, 'second')
   await until(store, 'it is well again', async () => (await machineOf(store, 'h1'))?.health === 'up')
   assert.deepEqual(new Set(driver.calls), new Set(['restart h1', 'replace h1 2']))
+})
+
+test('a replacement that failed is given up when the node is up again', async () => {
+  const [engine, driver] = [await startHollowEngine(), new FakeDriver()]
+  const store = await openFleet({ h1: nowhere, h2: engine.url, h3: engine.url, h4: engine.url })
+  driver.onReplace = async () => {
+    driver.url = engine.url
+    throw new DriverFailed('no room')
+  }
+  keep(store, driver)
+  await until(store, 'it is given up', () => has(store, 'failure', /it is not replaced: it is up again/))
+  const machine = await machineOf(store, 'h1')
+  assert.deepEqual([machine?.record.replacing, machine?.health], [undefined, 'up'])
+  assert.deepEqual(driver.calls, ['restart h1', 'replace h1 2'])
+})
+
+test('a disk that cannot be filled again by the time of a try is not ended', async () => {
+  const [engine, driver] = [await startHollowEngine(), new FakeDriver()]
+  const urls = { h1: nowhere, h2: engine.url, h3: engine.url, h4: engine.url }
+  const store = await openFleet(urls, { health: 'down', record: { replacing: 2 } })
+  const holdings = async () => ({ replicas: 1, filling: 0, irreplaceable: 1 })
+  keep({ ...store, fleet: { ...store.fleet, holdings } }, driver)
+  await until(store, 'it is given up', () => has(store, 'failure', /it is not replaced: lanes could not fill/))
+  await until(store, 'it is started', () => driver.calls.includes('restart h1'))
+  assert.deepEqual(driver.calls, ['restart h1'])
+})
+
+test('a machine that is removed while it is to be replaced is only ended', async () => {
+  const driver = new FakeDriver()
+  const store = await openFleet({ h1: nowhere }, { record: { replacing: 2 } })
+  await store.catalogue.removeNode('h1', true)
+  keep(store, driver)
+  await until(store, 'it is gone', async () => (await machineOf(store, 'h1'))?.life === 'released')
+  assert.deepEqual(driver.calls, ['destroy h1'])
+})
+
+// Its keeper made it a node and died before it wrote that down: indexes may be on it.
+test('a machine whose node takes indexes is never given back as one that came too late', async () => {
+  const [engine, driver] = [await startHollowEngine(), new FakeDriver()]
+  const store = await openFleet({ h1: engine.url }, { life: 'bootstrapping', record: { lifeSince: 0 } })
+  keep(store, driver)
+  await until(store, 'it is live', () => has(store, 'life', /bootstrapping → active/))
+  await until(store, 'it is well', async () => (await machineOf(store, 'h1'))?.health === 'up')
+  assert.deepEqual([(await machineOf(store, 'h1'))?.life, driver.calls], ['active', []])
+})
+
+// A node that drains without its machine is a person's: the order is written down before the node is told.
+test('a node that is to be given back drains, though its keeper died before it was told', async () => {
+  const [engine, driver] = [await startHollowEngine(), new FakeDriver()]
+  const store = await openFleet({ h1: engine.url }, { life: 'draining', record: { mustDrain: true } })
+  keep(store, driver)
+  await until(store, 'it is given back', async () => (await machineOf(store, 'h1'))?.life === 'released')
+  assert.equal(await has(store, 'life', /draining → active/), false)
 })
 
 test('when most nodes cannot be reached nothing is replaced, until a person says so', async () => {

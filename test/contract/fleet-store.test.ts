@@ -100,7 +100,7 @@ for (const source of [memorySource(), await postgresSource()]) {
     assert.deepEqual([sight?.isHeld, sight?.marker, sight?.silentSince !== null], [true, 'marker', true])
   })
 
-  test(`${name}a disk cannot be replaced when parts of the journal were dropped and nobody else holds what is on it`, async () => {
+  test(`${name}a disk cannot be replaced when parts of the journal that would fill it again were dropped`, async () => {
     const world = await World.open(await source.open(3))
     const { fleet, laneJournal } = world.store
     const { index } = await world.put('a')

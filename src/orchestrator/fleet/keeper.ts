@@ -7,8 +7,8 @@ import type { LayoutJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Node, NodeId } from '../../store/catalogue.ts'
 import type { Fleet, KeeperStanding, Machine } from '../../store/fleet.ts'
 import { isAway } from '../../topology/health-states.ts'
-import { type DriverKind, lifeAfter } from '../../topology/machine-life.ts'
-import { type HealingAction, healing, type SeenNode } from '../healing/healing.ts'
+import { type DriverKind, isComing, lifeAfter } from '../../topology/machine-life.ts'
+import { type HealingAction, healing, irreplaceableText, type SeenNode } from '../healing/healing.ts'
 import { createLoadReader } from '../health/load.ts'
 import { isLocalId } from '../local-fleet.ts'
 import type { OpenMoveDeps } from '../moves/open-move.ts'
@@ -116,6 +116,8 @@ class Keeper {
       const node = nodes.find(({ id }) => id === machine.node)
       // What was wished for changes the node, which is looked at anew the next time.
       if (await this.#hearLifeWish(machine, notes)) continue
+      // A replacement that still runs would make a machine behind the end of the last one.
+      if (machine.life === 'releasing' && this.#acts.running(machine.node) !== null) continue
       await stepLife(notes.machine(machine.node) ?? machine, node, notes, deps)
     }
     if (clock.monotonic() - this.#sampledAt >= rules.sampleMs) {
@@ -158,6 +160,8 @@ class Keeper {
       const known = notes.machine(id)
       if (known !== undefined && known.life !== 'released') {
         if (known.region !== region || known.group !== group) notes.change(id, { region, group })
+        // Its keeper died before it wrote down what it had made a node: indexes may be on it by now.
+        if (isComing(known.life) || known.life === 'failed') notes.live(id, 'active', 'it is a node already')
         continue
       }
       notes.put({
@@ -194,7 +198,8 @@ class Keeper {
         continue
       }
       this.#healths.delete(node)
-      const { replacing = machine.generation, failure: _failure, ...record } = machine.record
+      const { replacing = machine.generation, isReplacementWished: _wished, ...rest } = machine.record
+      const { failure: _failure, ...record } = rest
       const isReplaced = kind === 'replace'
       const kept = { ...record, tries: 0, ...(isReplaced ? { replacedAt: notes.now, restarts: [] } : {}) }
       const generation = isReplaced ? replacing : machine.generation
@@ -220,7 +225,7 @@ class Keeper {
 
   async #heal(nodes: readonly Node[], notes: FleetNotes, standing: KeeperStanding | undefined): Promise<void> {
     const { rules, log } = this.#deps
-    this.#goOn(nodes, notes)
+    await this.#goOn(nodes, notes)
     const seen: SeenNode[] = []
     for (const { id, state } of nodes) {
       const machine = notes.machine(id)
@@ -280,20 +285,29 @@ class Keeper {
     this.#deps.log.warn({ node, reason }, `fleet: ${kind}`)
     if (isWished) notes.grant(node, kind)
     if (kind === 'replace') {
-      notes.change(node, {}, { replacing: machine.generation + 1 })
+      notes.change(node, {}, { replacing: machine.generation + 1, isReplacementWished: isWished })
       return
     }
     notes.put({ ...machine, record: withRestart(machine.record, notes.now) })
     this.#begin('restart', machine, nodes)
   }
 
-  /** Begins replacements that stand in the record: they were written at an earlier look, so that any keeper goes on with them. */
-  #goOn(nodes: readonly Node[], notes: FleetNotes): void {
+  /**
+   * Begins replacements that stand in the record: they were written at an earlier look, so that any keeper goes on with them.
+   * What spoke for one may not hold any more, and a disk that is ended does not come back: each is looked at anew.
+   */
+  async #goOn(nodes: readonly Node[], notes: FleetNotes): Promise<void> {
     for (const machine of notes.machines()) {
-      const { replacing } = machine.record
-      if (replacing === undefined || this.#acts.running(machine.node) !== null) continue
-      if (this.#isPausing(machine, notes.now)) continue
-      this.#begin('replace', { ...machine, generation: replacing }, nodes)
+      const { node, life, health, record } = machine
+      if (record.replacing === undefined || this.#acts.running(node) !== null) continue
+      if ((life !== 'active' && life !== 'draining') || !nodes.some(({ id }) => id === node)) continue
+      if (health === 'up' && record.isReplacementWished !== true) {
+        notes.giveUpReplacement(node, 'it is up again')
+      } else if (!this.#isPausing(machine, notes.now)) {
+        const { irreplaceable } = await this.#deps.fleet.holdings(node)
+        if (irreplaceable > 0) notes.giveUpReplacement(node, irreplaceableText)
+        else this.#begin('replace', { ...machine, generation: record.replacing }, nodes)
+      }
     }
   }
 

@@ -117,6 +117,11 @@ async function admit(machine: Machine, driver: NodeDriver, notes: FleetNotes, de
 }
 
 async function empty(machine: Machine, node: Node | undefined, notes: FleetNotes, deps: LifeDeps): Promise<void> {
+  const { mustDrain, ...record } = machine.record
+  if (mustDrain === true) {
+    if (node?.state === 'active') await deps.catalogue.setNodeState(machine.node, 'draining')
+    return notes.put({ ...machine, record })
+  }
   if (node?.state === 'active') return notes.live(machine.node, 'active', 'it takes indexes again')
   if ((await deps.catalogue.removeNode(machine.node, false)) === 'holds') return
   notes.live(machine.node, 'releasing', 'nothing is on it any more')

@@ -48,9 +48,20 @@ export class FleetNotes {
   live(node: NodeId, life: MachineLife, text: string): void {
     const before = this.#machines.get(node)
     if (before === undefined) return
-    const { failure: _past, ...record } = before.record
-    this.put({ ...before, life, record: { ...record, lifeSince: this.now, tries: 0 } })
+    const { failure: _past, mustDrain: _told, ...record } = before.record
+    const kept = life === 'active' || life === 'draining' ? record : withoutReplacement(record)
+    this.put({ ...before, life, record: { ...kept, lifeSince: this.now, tries: 0 } })
     this.tell(node, 'life', `${before.life} → ${life}: ${text}`)
+  }
+
+  /** Its generation counts as made: a try may have made it, and the next replacement needs an empty disk. */
+  giveUpReplacement(node: NodeId, reason: string): void {
+    const before = this.#machines.get(node)
+    if (before === undefined) return
+    const { replacing = before.generation, failure: _past, ...record } = before.record
+    const kept = withoutReplacement(record)
+    this.put({ ...before, generation: replacing, record: { ...kept, tries: 0 } })
+    this.tell(node, 'failure', `it is not replaced: ${reason}`)
   }
 
   tell(node: NodeId | null, kind: string, text: string): void {
@@ -91,6 +102,11 @@ export class FleetNotes {
       ...(this.#scaledAt === undefined ? {} : { scaledAt: this.#scaledAt }),
     }
   }
+}
+
+function withoutReplacement(record: MachineRecord): MachineRecord {
+  const { replacing: _generation, isReplacementWished: _wished, ...kept } = record
+  return kept
 }
 
 export function withRestart(record: MachineRecord, now: number): MachineRecord {

@@ -28,7 +28,7 @@ test('a node that is down is started again, each time with a longer pause, and t
   assert.deepEqual(kindsOf([{ ...down, health: 'lost' }]), ['replace n1'])
 })
 
-test('a machine whose disk holds the only copy of something is never replaced', () => {
+test('a machine whose disk cannot be filled again from the journal is never replaced', () => {
   const lost = { ...well, health: 'lost', isReplaceable: false } as const
   assert.deepEqual(kindsOf([lost]), ['refuse n1'])
   assert.deepEqual(kindsOf([{ ...lost, wish: 'replace' }]), ['refuse n1'])

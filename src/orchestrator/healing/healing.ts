@@ -37,7 +37,7 @@ export interface SeenNode {
   readonly healthSince: number
   readonly canRestart: boolean
   readonly canReplace: boolean
-  /** Nothing on it would be lost with its disk: the journal or other replicas hold it. */
+  /** Nothing on it would be lost with its disk: the journal holds all of it. */
   readonly isReplaceable: boolean
   /** Times of starts by us, ms, oldest first. */
   readonly restarts: readonly number[]
@@ -138,8 +138,8 @@ function wishedAction(node: SeenNode, budget: Budget): readonly HealingAction[] 
   return [{ kind: 'replace', node: id, reason: 'an operator asked for it', isWished: true }]
 }
 
-const irreplaceableText =
-  'its disk holds what nothing else does: parts of the journal were dropped (`store.payload_retention_ms`), and no other replica is read'
+export const irreplaceableText =
+  'lanes could not fill an empty disk: parts of the journal were dropped (`store.payload_retention_ms`)'
 
 function ownAction(node: SeenNode, rules: HealingRules, budget: Budget, now: number): readonly HealingAction[] {
   const { id, health, healthSince, replacedAt } = node
