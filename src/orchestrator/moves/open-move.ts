@@ -63,7 +63,9 @@ export async function planMove(
   if (standing === undefined) return { refusal: `the index \`${order.index.uid}\` was deleted` }
   const open = await moves.list({ isOpen: true }, listedMax)
   if (open.some(({ index }) => index === order.index.id)) {
-    return { refusal: `a move of \`${order.index.uid}\` is open; \`flapjack move list\` shows it` }
+    return {
+      refusal: `a move of \`${order.index.uid}\` is open; \`flapjack move list\` shows it, \`flapjack move close\` ends one that is only kept for the way back`,
+    }
   }
   const ordered = orderMove(standing.spread, standing.replicas, await catalogue.nodes(), order)
   if ('refusal' in ordered) return ordered
@@ -101,5 +103,9 @@ export async function openDecided(
     ...{ id: newId(clock, random), project: index.project, index: index.id, kind, takes },
     ...{ source: first.node, target, options, createdAt: clock.now() },
   })
-  return move ?? { refusal: `a move of \`${index.uid}\` is open; \`flapjack move list\` shows it` }
+  return (
+    move ?? {
+      refusal: `a move of \`${index.uid}\` is open; \`flapjack move list\` shows it, \`flapjack move close\` ends one that is only kept for the way back`,
+    }
+  )
 }

@@ -47,7 +47,7 @@ export async function planReshard(deps: OpenReshardDeps, order: ReshardOrder): P
   const open = await moves.list({ isOpen: true, project: index.project }, listedMax)
   if (open.some((move) => move.index === index.id)) return { refusal: moveIsOpen(index) }
   const { spread: before } = standing
-  if (isSame(before, spread)) return { refusal: `\`${index.uid}\` lies so already` }
+  if (isSameSpread(before, spread)) return { refusal: `\`${index.uid}\` lies so already` }
   if (before === null && !keepsPayloads) {
     const hint = 'clone it instead: `flapjack index clone UID NEW_UID --shards N`, and swap the two'
     return {
@@ -96,10 +96,10 @@ export async function openReshard(deps: OpenReshardDeps, order: ReshardOrder): P
 const listedMax = 1_000
 
 function moveIsOpen({ uid }: ReshardOrder['index']): string {
-  return `a move of \`${uid}\` is open; \`flapjack move list\` shows it`
+  return `a move of \`${uid}\` is open; \`flapjack move list\` shows it, \`flapjack move close\` ends one that is only kept for the way back`
 }
 
-function isSame(a: Spread | null, b: Spread | null): boolean {
+export function isSameSpread(a: Spread | null, b: Spread | null): boolean {
   if (a === null || b === null) return a === b
   return a.shards === b.shards && a.replicationFactor === b.replicationFactor
 }
