@@ -55,7 +55,7 @@ function reportFailure(error: unknown, line: CommandLine, terminal: Terminal): n
         : (line.exitOf(error) ?? 'failed')
   const message = error instanceof Error ? error.message : String(error)
   const isOurMistake = exit === 'failed' && !(error instanceof CommandFailed) && error instanceof Error
-  if (terminal.isJson) terminal.answer({ error: { code: exit, message } }, '')
+  if (terminal.isJson && !terminal.hasAnswered) terminal.answer({ error: { code: exit, message } }, '')
   else terminal.complain(`flapjack: ${isOurMistake ? (error.stack ?? message) : message}`)
   return exitCodes[exit].code
 }

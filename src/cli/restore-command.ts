@@ -4,7 +4,13 @@ import { byteCount, duration } from '../config/field.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
-import { openRestore, planRestore, type RestoreOrder, type RestorePlan } from '../orchestrator/backups/restore-plan.ts'
+import {
+  openRestore,
+  planRestore,
+  type RestoreOrder,
+  type RestorePlan,
+  type RestoreRefusal,
+} from '../orchestrator/backups/restore-plan.ts'
 import { type Restore, type RestoreState, type RestoreWish, restoreView } from '../store/backups.ts'
 import { megabytes, parsed, timeText } from './backup-command.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
@@ -138,8 +144,10 @@ async function restore(context: CommandContext, uid: string, options: RestoreOpt
   })
 }
 
-function allowed<T extends object>(found: T | { readonly refusal: string }): T {
-  if ('refusal' in found) throw new CommandFailed('failed', found.refusal)
+const exitOf = { wrong: 'usage', unknown: 'notFound', impossible: 'failed' } as const
+
+function allowed<T extends object>(found: T | RestoreRefusal): T {
+  if ('refusal' in found) throw new CommandFailed(exitOf[found.reason], found.refusal)
   return found
 }
 

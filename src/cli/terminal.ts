@@ -5,6 +5,8 @@ export interface Terminal {
   readonly isJson: boolean
   /** True when a person watches, so that a progress bar makes sense. */
   readonly isInteractive: boolean
+  /** Whether the command has answered: a failure behind that goes to standard error, so that programs read one value. */
+  readonly hasAnswered: boolean
   /** The command's answer: `text` for people, `value` with `--json`. */
   answer(value: Json, text: string): void
   /** A remark on the way; with `--json` it is left out. */
@@ -23,10 +25,15 @@ export function createTerminal(
   streams: { readonly stdout: Output; readonly stderr: Output },
   isJson: boolean,
 ): Terminal {
+  let hasAnswered = false
   return {
     isJson,
+    get hasAnswered() {
+      return hasAnswered
+    },
     isInteractive: !isJson && streams.stdout.isTTY === true,
     answer: (value, text) => {
+      hasAnswered = true
       streams.stdout.write(`${isJson ? JSON.stringify(value, null, 2) : text}\n`)
     },
     remark: (text) => {

@@ -28,29 +28,35 @@ export interface RestorePlan extends RestoreBody {
   readonly backupDocuments: number
 }
 
+/** Why it cannot be done. */
+export interface RestoreRefusal {
+  readonly refusal: string
+  /** The order is wrong, names what is not there, or cannot be carried out as things are. */
+  readonly reason: 'wrong' | 'unknown' | 'impossible'
+}
+
 export type RestoreDeps = Pick<BackupDeps, 'backups' | 'history' | 'journal' | 'clock' | 'random'>
 
 const backupsMax = 10_000
 
-export async function planRestore(
-  deps: RestoreDeps,
-  order: RestoreOrder,
-): Promise<RestorePlan | { readonly refusal: string }> {
+export async function planRestore(deps: RestoreDeps, order: RestoreOrder): Promise<RestorePlan | RestoreRefusal> {
   const { history, journal, clock } = deps
   const { uid, into, as } = order
-  if (as !== null && !isIndexUid(as)) return { refusal: wrongIndexUid(as) }
+  if (as !== null && !isIndexUid(as)) return { refusal: wrongIndexUid(as), reason: 'wrong' }
   const found = await findPoint(deps, order)
   if ('refusal' in found) return found
   const { index, position, at, backup } = found
   const target = as ?? uid
   const present = await journal.writeState(into.id, target)
-  if (as !== null && present !== undefined) return { refusal: `\`${into.name}\` has an index \`${as}\` already` }
+  if (as !== null && present !== undefined)
+    return { refusal: `\`${into.name}\` has an index \`${as}\` already`, reason: 'impossible' }
   const from = backup?.position ?? 0
   const gap = await history.firstGap(index, from, position)
   if (gap !== null) {
     const known = restorableFrom(found.known)
     return {
       refusal: `what was written to \`${uid}\` at position ${gap} is not kept any more (backups.restore_window, store.payload_retention_ms)${known}`,
+      reason: 'impossible',
     }
   }
   const id = newId(clock, deps.random)
@@ -70,10 +76,7 @@ export async function planRestore(
   }
 }
 
-export async function openRestore(
-  deps: RestoreDeps,
-  order: RestoreOrder,
-): Promise<Restore | { readonly refusal: string }> {
+export async function openRestore(deps: RestoreDeps, order: RestoreOrder): Promise<Restore | RestoreRefusal> {
   const plan = await planRestore(deps, order)
   if ('refusal' in plan) return plan
   const { changesToBring: _c, payloadBytes: _p, backupBytes: _b, backupDocuments: _d, ...body } = plan
@@ -89,32 +92,33 @@ interface Point {
   readonly known: readonly Backup[]
 }
 
-async function findPoint(deps: RestoreDeps, order: RestoreOrder): Promise<Point | { readonly refusal: string }> {
+async function findPoint(deps: RestoreDeps, order: RestoreOrder): Promise<Point | RestoreRefusal> {
   const { backups, history, clock } = deps
   const { project, uid, point } = order
   if ('backup' in point) {
     const backup = await backups.get(point.backup)
     if (backup?.project !== project.id || backup.uid !== uid) {
-      return { refusal: `\`${uid}\` has no backup ${point.backup}; \`flapjack backup list ${uid}\`` }
+      return { refusal: `\`${uid}\` has no backup ${point.backup}; \`flapjack backup list ${uid}\``, reason: 'unknown' }
     }
     if (backup.state !== 'done' || backup.position === null || backup.takenAt === null) {
-      return { refusal: `backup ${backup.id} is ${backup.state}` }
+      return { refusal: `backup ${backup.id} is ${backup.state}`, reason: 'impossible' }
     }
     const { index, position, takenAt: at } = backup
     return { index, position, at, backup, known: [backup] }
   }
   const { at } = point
-  if (at > clock.now()) return { refusal: `${new Date(at).toISOString()} has not come yet` }
-  const all = await backups.list({ project: project.id }, backupsMax)
-  const named = all.filter((one) => one.uid === uid)
+  if (at > clock.now()) return { refusal: `${new Date(at).toISOString()} has not come yet`, reason: 'wrong' }
   const index = await history.indexNamed(project.id, uid, at)
   if (index === undefined) {
+    const named = (await backups.list({ project: project.id }, backupsMax)).filter((one) => one.uid === uid)
     return {
       refusal: `\`${project.name}\` had no index \`${uid}\` at ${new Date(at).toISOString()}${restorableFrom(named)}`,
+      reason: 'unknown',
     }
   }
   const position = await history.positionAt(index, at)
-  const known = all.filter((one) => one.index === index && one.state === 'done')
+  const all = await backups.list({ project: project.id, index }, backupsMax)
+  const known = all.filter((one) => one.state === 'done')
   const usable = known.filter((one) => (one.position ?? Number.POSITIVE_INFINITY) <= position)
   const backup = usable.reduce<Backup | undefined>(
     (best, one) => (best === undefined || (one.position ?? 0) > (best.position ?? 0) ? one : best),
