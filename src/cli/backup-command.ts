@@ -5,6 +5,7 @@ import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
 import { adoptBackups } from '../orchestrator/backups/backup-adoption.ts'
+import { objectsOf } from '../orchestrator/backups/backup-context.ts'
 import { openBackup } from '../orchestrator/backups/backup-keeper.ts'
 import { backupPurpose, openBackupObjects } from '../orchestrator/backups/backup-place.ts'
 import { verifyBackup } from '../orchestrator/backups/backup-verification.ts'
@@ -214,6 +215,7 @@ async function verify({ config, programs, terminal }: CommandContext, id: string
     const objects = await openBackupObjects(config)
     try {
       const secret = store.localSecret(backupPurpose)
+      await objectsOf({ objects: async () => objects }, backup)
       const found = await verifyBackup(objects, backup, secret, AbortSignal.timeout(dayMs), (done, all) =>
         terminal.remark(`${done} of ${all} parts`),
       )

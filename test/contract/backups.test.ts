@@ -11,6 +11,7 @@ import { type Clock, systemClock } from '../../src/lib/clock.ts'
 import type { JsonObject } from '../../src/lib/json.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import { adoptBackups } from '../../src/orchestrator/backups/backup-adoption.ts'
+import { objectsOf } from '../../src/orchestrator/backups/backup-context.ts'
 import { type BackupKeeperDeps, openBackup, startBackupKeeper } from '../../src/orchestrator/backups/backup-keeper.ts'
 import { verifyBackup } from '../../src/orchestrator/backups/backup-verification.ts'
 import { openRestore, planRestore, type RestoreOrder } from '../../src/orchestrator/backups/restore-plan.ts'
@@ -389,6 +390,11 @@ for (const source of engineSources()) {
       await keeper.stop()
       const { id } = await world.open(written.uid, { point: { backup: backup.id }, into })
       assert.equal(await store.backups.doom(backup.id), false)
+      const moved = { objects: async () => openFolderObjects(join(folder, 'moved')) }
+      await assert.rejects(
+        objectsOf(moved, backup),
+        /^Error: backup \S+ lies in .*; `backups.target` names .*moved, which/,
+      )
       // Under the id of an index with a journal of its own, a foreign backup is not of that index.
       const foreign = { ...backup, id: '0192f3c1-5b0e-7d1c-9f6a-8e3f2a1b4c5e' }
       assert.equal(await store.backups.adopt(foreign), true)

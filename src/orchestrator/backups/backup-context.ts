@@ -4,10 +4,11 @@ import type { JournalHistory } from '../../journal/history.ts'
 import type { Journal, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Random } from '../../lib/random.ts'
-import type { Backups } from '../../store/backups.ts'
+import type { Backup, Backups } from '../../store/backups.ts'
 import type { Node, Project, ProjectId } from '../../store/catalogue.ts'
 import type { ObjectStore } from '../../store/objects/object-store.ts'
 import type { Catalogue } from '../../store/ports.ts'
+import { manifestName } from './backup-parts.ts'
 
 export interface BackupDeps {
   readonly worker: string
@@ -50,6 +51,23 @@ export async function projectOf(
   const project = (await catalogue.projects()).find((one) => one.id === id)
   if (project === undefined) throw new JobFailure('the project is gone')
   return project
+}
+
+/**
+ * The objects that lie in the configured place.
+ *
+ * @throws JobFailure when the backup was made in another one and is not here: copied as a whole, it may be.
+ */
+export async function objectsOf(
+  { objects: open }: Pick<BackupDeps, 'objects'>,
+  { id, place, folder }: Pick<Backup, 'id' | 'place' | 'folder'>,
+): Promise<ObjectStore> {
+  const objects = await open()
+  if (place === null || folder === null || place === objects.place) return objects
+  if ((await objects.find(manifestName(folder))) !== undefined) return objects
+  throw new JobFailure(
+    `backup ${id} lies in ${place}; \`backups.target\` names ${objects.place}, which does not have it`,
+  )
 }
 
 /** Holds a job to its rate: waits until so many bytes since `startedAt` fit. */

@@ -120,8 +120,13 @@ async function removeBackup(context: JobContext<Backup>): Promise<void> {
   await context.backups.remove(context.worker, context.job.id)
 }
 
-async function removeObjects({ job, objects, signal }: JobContext<Backup>): Promise<void> {
-  if (job.folder !== null) await deleteObjects(await objects(), job.folder, signal)
+/** Those in the configured place: what lies in one that was configured before stays there. */
+async function removeObjects({ job, objects: open, signal, log }: JobContext<Backup>): Promise<void> {
+  const { id, place, folder } = job
+  if (folder === null) return
+  const objects = await open()
+  if (place !== null && place !== objects.place) log.warn({ backup: id, place, folder }, 'objects of a backup stay')
+  await deleteObjects(objects, folder, signal)
 }
 
 /** The jobs of one kind that this process holds. */

@@ -27,6 +27,10 @@ type Context = JobContext<Backup>
 /** @throws JobFailure */
 export async function makeBackup(context: Context): Promise<void> {
   const objects = await context.objects()
+  const { state: begun, place } = context.job
+  // Parts in a place that was configured before are out of reach.
+  if (begun !== 'waiting' && begun !== 'done' && place !== objects.place)
+    await again(context, '`backups.target` changed')
   const { ref } = await projectOf(context, context.job.project)
   const folder = context.job.folder ?? folderOf(ref, context.job)
   while (context.job.state !== 'done') {

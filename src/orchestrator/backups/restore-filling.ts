@@ -8,7 +8,7 @@ import type { Operation, Payload } from '../../journal/change.ts'
 import type { AppendRequest } from '../../journal/ports.ts'
 import { assert, unreachable } from '../../lib/assert.ts'
 import type { Restore, RestoreCursor } from '../../store/backups.ts'
-import { type JobContext, JobFailure, keepRate } from './backup-context.ts'
+import { type JobContext, JobFailure, keepRate, objectsOf } from './backup-context.ts'
 import { keyOf, readManifest, readPart } from './backup-parts.ts'
 import { journalSteps } from './journal-steps.ts'
 import type { Piece, ScriptStep } from './script-step.ts'
@@ -133,10 +133,10 @@ async function* wholeChanges(steps: AsyncGenerator<PlacedStep>): AsyncGenerator<
 }
 
 async function* backupSteps(context: Context, cursor: RestoreCursor | null): AsyncGenerator<PlacedStep> {
-  const { job, backups, objects: open, secret, signal } = context
+  const { job, backups, secret, signal } = context
   const backup = job.backup === null ? undefined : await backups.get(job.backup)
   if (backup === undefined) throw new JobFailure(`backup ${job.backup} is gone`)
-  const objects = await open()
+  const objects = await objectsOf(context, backup)
   const { folder } = backup
   assert(folder !== null, 'a backup that is done has objects')
   const manifest = await readManifest(objects, folder, signal)
