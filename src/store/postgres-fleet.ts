@@ -2,7 +2,6 @@
 import type { PoolClient } from 'pg'
 import type { HealthState } from '../topology/health-states.ts'
 import type { DriverKind, MachineLife } from '../topology/machine-life.ts'
-import { isRead, statesWhere } from '../topology/placement-states.ts'
 import type { EngineKind } from './catalogue.ts'
 import { type Database, nowMs, reach } from './database.ts'
 import {
@@ -123,17 +122,13 @@ export function openFleet(database: Database): Fleet {
     async holdings(node) {
       const [row] = await rows<{ replicas: number; filling: number; irreplaceable: number }>(
         `select count(*) as replicas, count(*) filter (where p.state = 'filling') as filling,
-           -- Retention drops the oldest payloads first.
+           -- Retention drops the oldest payloads first. Other copies do not help: lanes read the journal alone.
            count(*) filter (where (
              select c.payload is null and c.blob is null and c.resolution is null from changes c
              where c.index_id = p.index_id and c.status = 'succeeded' and c.byte_count > 0 order by c.position limit 1
-           ) and not p.shards <@ coalesce((
-             select array_agg(shard) from placements o join nodes n on n.id = o.node_id, unnest(o.shards) as shard
-             where o.index_id = p.index_id and o.generation = p.generation and not o.is_gone and o.node_id <> p.node_id
-               and o.state = any($2::text[]) and n.silent_since is null and n.state <> 'lost'
-           ), '{}')) as irreplaceable
+           )) as irreplaceable
          from placements p where p.node_id = $1 and not p.is_gone`,
-        [node, statesWhere(isRead)],
+        [node],
       )
       return row ?? { replicas: 0, filling: 0, irreplaceable: 0 }
     },

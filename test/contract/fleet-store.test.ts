@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Machine, NodeSample } from '../../src/store/fleet.ts'
-import { World } from './journal-world.ts'
+import { line, outcomeAt, put, World } from './journal-world.ts'
 import { memorySource, postgresSource, standingClock } from './stores.ts'
 
 const leaseMs = 60_000
@@ -108,5 +108,33 @@ for (const source of [memorySource(), await postgresSource()]) {
     assert.deepEqual(await fleet.holdings('n1'), { replicas: 1, filling: 0, irreplaceable: 0 })
     assert.equal(await laneJournal.dropPayloads(Number.MAX_SAFE_INTEGER, 10), 1)
     assert.equal((await fleet.holdings('n1')).irreplaceable, 1)
+  })
+
+  // A lane cannot fill an empty disk then: two replacements would take one copy after the other.
+  test(`${name}a copy elsewhere does not make up for parts of the journal that were dropped`, async () => {
+    const store = await source.open(4)
+    const { catalogue, fleet, journal, laneJournal } = store
+    const organisation = await catalogue.createOrganisation('Acme')
+    const project = await catalogue.createProject({ organisation: organisation.id, name: 'books' })
+    for (const id of ['n1', 'n2']) {
+      await catalogue.putNode({ id, engine: 'embedded', url: `http://${id}`, region: 'local', key: null })
+    }
+    const leases = await laneJournal.leaseNodes('w', leaseMs)
+    const appended = await journal.append({
+      ...{ project: project.id, uid: 'a', operation: put, payload: { kind: 'inline', bytes: line } },
+      ...{ customMetadata: null, mayCreateIndex: true, refusal: null, inferred: { primaryKey: 'id' } },
+      spread: { shards: 1, replicationFactor: 2, exactTies: false },
+    })
+    assert.equal(appended.kind, 'appended')
+    for (const lease of leases) {
+      const [lane] = await laneJournal.lanesBehind(lease.node.id, 1)
+      assert(lane)
+      await laneJournal.markSent(lease, lane.placement.index, [1], 1)
+      await laneJournal.advance(lease, lane.placement, 1, [{ ...outcomeAt(1), isShare: true }], null)
+    }
+    assert.equal((await fleet.holdings('n1')).irreplaceable, 0)
+    assert.equal(await laneJournal.dropPayloads(Number.MAX_SAFE_INTEGER, 10), 1)
+    assert.deepEqual(await fleet.holdings('n1'), { replicas: 1, filling: 0, irreplaceable: 1 })
+    assert.equal((await fleet.holdings('n2')).irreplaceable, 1)
   })
 }
