@@ -90,7 +90,9 @@ export function addMoveCommands(program: Command, run: RunCommand): void {
     setPaused(context, id, true),
   )
   action('resume', 'Goes on.', (context, id) => setPaused(context, id, false))
-  action('cancel', 'Gives it up, before the switch: the copy is removed.', (context, id) => wish(context, id, 'cancel'))
+  action('cancel', 'Gives it up, until the switch is over: the copy is removed.', (context, id) =>
+    wish(context, id, 'cancel'),
+  )
   action('undo', 'Goes back to the old node, while that is kept.', (context, id) => wish(context, id, 'undo'))
   action('close', 'Ends the time in which it can be undone: the old replica is removed.', (context, id) =>
     wish(context, id, 'close'),

@@ -45,7 +45,8 @@ const course: Course = {
   copying: { done: 'catching_up', lost: 'clearing', failed: 'failing', cancel: 'cancelling' },
   catching_up: { done: 'verifying', lost: 'clearing', failed: 'failing', cancel: 'cancelling' },
   verifying: { done: 'switching', lost: 'clearing', failed: 'failing', cancel: 'cancelling' },
-  switching: { done: 'keeping_back' },
+  // The new replica may be lost for good before it is let in: then only an operator can end it.
+  switching: { done: 'keeping_back', cancel: 'undoing' },
   keeping_back: { done: 'closing', close: 'closing', undo: 'undoing' },
   closing: { done: 'closed' },
   undoing: { done: 'undone' },

@@ -260,6 +260,56 @@ for (const source of engineSources()) {
           await mover.stop()
         })
 
+        // What is kept back may be the last copy that lives.
+        await t.test('what is kept back does not go while the new node is away', async () => {
+          const { one, from, to } = await begin('away', 21)
+          const { id } = await one.open(to, 300_000)
+          const away = awayNode(one.moverDeps('m21'), to)
+          const mover = startMover(away.deps)
+          await until('the switch', async () => (await store.moves.get(id))?.step === 'keeping_back')
+          away.isAway = true
+          assert.equal(await store.moves.wish(id, 'close', ['keeping_back']), true)
+          await until('the failure', async () => (await store.moves.get(id))?.failure != null)
+          assert.deepEqual([...(await one.nodes())].sort(), [`${from} standby`, `${to} active`].sort())
+          away.isAway = false
+          await until('the close', async () => (await store.moves.get(id))?.step === 'closed')
+          assert.deepEqual(await one.nodes(), [`${to} active`])
+          await mover.stop()
+        })
+
+        await t.test('a switch to a node that does not come back is given up', async () => {
+          const { one, from, to } = await begin('never', 22)
+          const { id } = await one.open(to, 300_000)
+          const away = awayNode(one.moverDeps('m22'), to)
+          away.isAway = true
+          const mover = startMover(away.deps)
+          await until('the failure', async () => (await store.moves.get(id))?.failure != null)
+          assert.equal(await store.moves.wish(id, 'cancel', ['switching']), true)
+          await until('the end', async () => (await store.moves.get(id))?.step === 'undone')
+          assert.deepEqual(await one.nodes(), [`${from} active`])
+          await one.checkContents(from)
+          await mover.stop()
+        })
+
+        await t.test('a move is undone when its new replica is gone', async () => {
+          const { one, from, to } = await begin('gone', 23)
+          const { id } = await one.open(to, 300_000)
+          const deps = one.moverDeps('m23')
+          let isGone = false
+          // As if the node had been removed by force.
+          const standing: MoverDeps['replicas']['standing'] = async (index) => {
+            const found = await deps.replicas.standing(index)
+            return found && isGone ? { ...found, replicas: found.replicas.filter(({ node }) => node !== to) } : found
+          }
+          const mover = startMover({ ...deps, replicas: { ...deps.replicas, standing } })
+          await until('the switch', async () => (await store.moves.get(id))?.step === 'keeping_back')
+          isGone = true
+          assert.equal(await store.moves.wish(id, 'undo', ['keeping_back']), true)
+          await until('the end', async () => (await store.moves.get(id))?.step === 'undone')
+          assert.ok((await one.nodes()).includes(`${from} active`))
+          await mover.stop()
+        })
+
         await t.test('a move is paused, goes on, and is cancelled before its switch', async () => {
           const { one, from, to } = await begin('cancelled', 3)
           const { id } = await one.open(to, 0)
@@ -358,11 +408,27 @@ for (const source of engineSources()) {
   }
 }
 
+/** One node seems dead to the mover while `isAway`. */
+function awayNode(deps: MoverDeps, id: string) {
+  const away = { isAway: false, deps }
+  const engineOf: MoverDeps['engineOf'] = (node) => {
+    const engine = deps.engineOf(node)
+    if (node.id !== id || !away.isAway) return engine
+    return withMember(engine, 'health', async () => ({ kind: 'failed', reason: 'away' }))
+  }
+  away.deps = { ...deps, engineOf }
+  return away
+}
+
 /** The engine without snapshots of single indexes. */
 function streamedOnly(engine: Engine): Engine {
+  return withMember(engine, 'snapshots', noSnapshots)
+}
+
+function withMember<Name extends keyof Engine>(engine: Engine, member: Name, own: Engine[Name]): Engine {
   return new Proxy(engine, {
     get: (target, name) => {
-      if (name === 'snapshots') return noSnapshots
+      if (name === member) return own
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },

@@ -92,6 +92,7 @@ class Drive {
 
   async run(): Promise<void> {
     const { clock, log } = this.#deps
+    let waitedSince = clock.monotonic()
     for (let failures = 0; !this.#signal.aborted && !isEnded(this.#move.step); ) {
       const { wish, isPaused } = this.#latest()
       this.#move = { ...this.#move, wish, isPaused }
@@ -102,8 +103,12 @@ class Drive {
         }
         const event = await this.#act()
         failures = 0
-        if (event === undefined) await clock.sleep(pauseOf(this.#move.step), this.#signal)
-        else if (!(await this.#follow(event))) return
+        if (event === undefined) {
+          await clock.sleep(pauseOf(this.#move.step, clock.monotonic() - waitedSince), this.#signal)
+          continue
+        }
+        if (!(await this.#follow(event))) return
+        waitedSince = clock.monotonic()
       } catch (error) {
         if (this.#signal.aborted) return
         if (error instanceof LeaseGone) return

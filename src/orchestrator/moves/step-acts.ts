@@ -36,8 +36,9 @@ export const attemptsMax = 3
 /** The new replica is close enough behind the old one: so much has to be waited for at the switch. */
 const nearCount = 50
 const nearBytes = 1024 * 1024
-/** A gateway that has not shown itself for so long takes no requests (P-19). */
+/** A step that waits is looked at so often. */
 const pollMs = 20
+const pollMsMax = 500
 
 async function plan(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { move, replicas, catalogue, keep } = context
@@ -262,15 +263,46 @@ export function isTakenOver({ move, gateways }: StepContext): Promise<boolean> {
   return areRoutesTaken(gateways, move.progress.version ?? 0)
 }
 
-export async function keepBack({ move, clock }: StepContext): Promise<MoveEvent | undefined> {
-  return clock.now() >= (move.progress.keepUntil ?? 0) ? 'done' : undefined
+async function keepBack(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  return isKeptLongEnough(context) && (await isHeld(context, standing)) ? 'done' : undefined
+}
+
+export function isKeptLongEnough({ move, clock }: StepContext): boolean {
+  return clock.now() >= (move.progress.keepUntil ?? 0)
+}
+
+/** The new replica stands in for what goes. */
+async function isHeld(context: StepContext, standing: IndexStanding): Promise<boolean> {
+  const { kind, target, progress } = context.move
+  // A copy takes nothing away. Names were not kept in moves of earlier versions.
+  if (kind !== 'move' || progress.targetUid === undefined) return true
+  const replica = targetOf(standing, context.move)
+  if (replica === undefined) throw new Error(`the replica on ${target} is gone`)
+  return isHeldBy(context, standing, [replica])
+}
+
+/**
+ * These may have died since they were let in: what they were made of goes only while all of them answer and hold everything.
+ *
+ * @throws when a node does not answer.
+ */
+export async function isHeldBy(
+  context: StepContext,
+  { completed }: IndexStanding,
+  targets: readonly Replica[],
+): Promise<boolean> {
+  for (const node of new Set(targets.map((replica) => replica.node))) await letGatewaysIn(context, node)
+  return targets.every(({ applied }) => applied >= completed)
 }
 
 /** What was taken goes off its sources. */
 async function close(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   if (context.move.kind === 'copy') return 'done'
+  const sources = sourcesOf(standing, context.move)
+  const isWhole = sources.some(({ replica }) => replica !== undefined && replica.state !== 'leaving')
+  if (isWhole && !(await isHeld(context, standing))) return undefined
   let isClosed = true
-  for (const { take, replica } of sourcesOf(standing, context.move)) {
+  for (const { take, replica } of sources) {
     if (replica === undefined) continue
     if (isWholeTake(take, replica) && isKept(replica)) isClosed = (await leave(context, replica)) && isClosed
     else if (take.shards.some((shard) => replica.shards.includes(shard))) {
@@ -296,14 +328,19 @@ export async function leave(context: StepContext, replica: Replica | undefined):
 async function undo(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { move } = context
   const target = targetOf(standing, move)
-  const isBack = target === undefined || isKept(target)
+  // A target that is gone with its node leaves the old replicas as they were then: maybe nobody reads them.
+  const isBack = target !== undefined && isKept(target)
   const mustReturn = move.kind === 'removal' || (move.kind === 'move' && !isBack)
   if (mustReturn && !(await bringBack(context, standing))) return undefined
   if (target === undefined) return 'done'
   const whole = { node: target.node, physicalUid: target.physicalUid, shards: target.shards }
-  if (!isBack && !(await withdraw(context, [{ take: whole, replica: target }]))) return undefined
+  if (isLetIn(target) && !(await withdraw(context, [{ take: whole, replica: target }]))) return undefined
   return (await leave(context, target)) ? 'done' : undefined
 }
+
+/** Gateways may read it, or did a moment ago. */
+const isLetIn = (replica: Replica): boolean =>
+  isRead(replica) || replica.state === 'parting' || replica.state === 'filling'
 
 /** What was copied goes away; the next attempt starts from nothing. */
 async function clear(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
@@ -344,7 +381,12 @@ export const acts: Readonly<Partial<Record<MoveStep, Act>>> = {
   failing: giveUp,
 }
 
-/** How long to wait before a step that is not over is looked at again. */
-export function pauseOf(step: MoveStep): number {
-  return step === 'keeping_back' ? 5 * pollMs : pollMs
+/**
+ * How long to wait before a step that is not over is looked at again.
+ *
+ * @param waitedMs  for so long it is not over: what waits for a node that is away may wait for hours.
+ */
+export function pauseOf(step: MoveStep, waitedMs: number): number {
+  const least = step === 'keeping_back' ? 5 * pollMs : pollMs
+  return Math.min(pollMsMax, Math.max(least, Math.floor(waitedMs / 10)))
 }

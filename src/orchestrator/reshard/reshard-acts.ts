@@ -20,11 +20,21 @@ import {
   type Replica,
   type StepContext,
 } from '../moves/move-context.ts'
-import { attemptsMax, diskOf, isNear, isTakenOver, keepBack, leave, letGatewaysIn } from '../moves/step-acts.ts'
+import {
+  attemptsMax,
+  diskOf,
+  isHeldBy,
+  isKeptLongEnough,
+  isNear,
+  isTakenOver,
+  leave,
+  letGatewaysIn,
+} from '../moves/step-acts.ts'
 import { createCopied } from '../moves/streamed-copy.ts'
 import { documentsOf } from '../project-documents.ts'
 import { copyGeneration, copyPlain } from './generation-copy.ts'
 import { generationSide, layersOf } from './generation-side.ts'
+import { isSameSpread } from './open-reshard.ts'
 
 type Act = (context: StepContext, standing: IndexStanding) => Promise<MoveEvent | undefined>
 
@@ -50,6 +60,8 @@ async function plan(context: StepContext, standing: IndexStanding): Promise<Move
     if (outcome === 'unsuited') throw new MoveFailure('the index takes no other generation now')
     return undefined
   }
+  if (!isSameSpread(standing.beside.spread, wantedSpread(context)))
+    throw new MoveFailure('another generation of the index is beside it')
   await keep({ generation: standing.beside.number })
   return 'done'
 }
@@ -180,7 +192,10 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   if (legs === undefined) return undefined
   const source = generationSide({ ...sideOf, spread: standing.spread }, legs)
   let compared = 0
-  for (const layer of layersOf(spread, await placesOf(targets))) {
+  const layers = layersOf(spread, await placesOf(targets))
+  // Some shard has no replica any more.
+  if (layers.length === 0) return 'lost'
+  for (const layer of layers) {
     const target = generationSide({ ...sideOf, spread }, layer)
     const found = await compareSides(source, target, primaryKey, (count) => keep({ compared: compared + count }))
     compared += found.documents
@@ -229,6 +244,24 @@ async function readFrom(context: StepContext, standing: IndexStanding, generatio
   return true
 }
 
+async function keepBack(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  return isKeptLongEnough(context) && (await isHeld(context, standing)) ? 'done' : undefined
+}
+
+async function isHeld(context: StepContext, standing: IndexStanding): Promise<boolean> {
+  const targets = fresh(context, standing)
+  if (layersOf(standing.spread, placeless(targets)).length === 0) throw new Error('some shards have no new replica')
+  return isHeldBy(context, standing, targets)
+}
+
+const placeless = (replicas: readonly Replica[]) => replicas.map((replica) => ({ replica }))
+
+async function close(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
+  const old = ofGeneration(standing, standing.beside?.number)
+  const isWhole = old.some(({ state }) => state !== 'leaving')
+  return isWhole && !(await isHeld(context, standing)) ? undefined : drop(context, standing)
+}
+
 /** All replicas of the generation that is not read go, and then it. */
 async function drop(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
   const { beside } = standing
@@ -272,7 +305,7 @@ export const reshardActs: Readonly<Partial<Record<MoveStep, Act>>> = {
   verifying: verify,
   switching: switchOver,
   keeping_back: keepBack,
-  closing: drop,
+  closing: close,
   undoing: undo,
   clearing: clear,
   cancelling: drop,
