@@ -1,8 +1,6 @@
 /** How moves place replicas, in memory. */
 import type { NodeId } from '../store/catalogue.ts'
-import type { MemoryMoves } from '../store/memory-moves.ts'
 import { physicalName } from '../topology/physical-name.ts'
-import { isRead } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import { editGenerations } from './memory-generations.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
@@ -10,12 +8,11 @@ import { openMemoryLayouts } from './memory-layouts.ts'
 import { type Effects, settleJointly } from './memory-progress.ts'
 import { newPlacement, placementOf, type StoredIndex, standingsOf } from './memory-state.ts'
 import type { ReplicaJournal } from './ports.ts'
-import { changedReplica, coolDownMs, isChanged } from './replica-change.ts'
+import { changedReplica, isChanged } from './replica-change.ts'
 
 export function openMemoryReplicas(
   deps: MemoryDependencies,
   tell: (index: StoredIndex, effects: Effects) => void,
-  moves: Pick<MemoryMoves, 'isBusy'>,
 ): ReplicaJournal {
   const { state, memory } = deps
   const found = (id: string) => {
@@ -86,22 +83,6 @@ export function openMemoryReplicas(
       const index = found(id)
       return index === undefined ? 'unsuited' : editGenerations(deps, index, change, tell)
     },
-    leavers: async (node, limit) =>
-      [...state.indexes.values()]
-        .filter(({ state: one }) => !one.isGone && one.readUid !== null && !moves.isBusy(one.id, coolDownMs))
-        .filter(({ placements }) =>
-          placements.some((one) => one.node === node && !one.isGone && (isRead(one) || one.state === 'filling')),
-        )
-        .sort((a, b) => a.state.byteCount - b.state.byteCount || (a.state.id < b.state.id ? -1 : 1))
-        .slice(0, limit)
-        .map(({ state: { id, readUid, project, spread }, placements }) => ({
-          index: id,
-          uid: readUid ?? '',
-          project,
-          spread,
-          node,
-          holders: placements.filter(({ isGone }) => !isGone).map((one) => one.node),
-        })),
     async loads() {
       const counts = new Map<NodeId, number>()
       for (const { placements } of state.indexes.values()) {

@@ -70,7 +70,7 @@ export function openMemoryStore({ clock, random }: { readonly clock: Clock; read
     nodeRules: { ruledProjects: async () => new Set(), ofNode: async () => [] },
     journal: openMemoryJournal(deps),
     laneJournal: openMemoryLanes(deps, waiter),
-    replicas: openMemoryReplicas(deps, tellerOf(deps), moves),
+    replicas: openMemoryReplicas(deps, tellerOf(deps)),
     moves,
     replicaChecks: openMemoryReplicaChecks(clock, () => [...state.indexes.values()].flatMap(ofSeveral)),
     backups: noBackups,

@@ -201,17 +201,6 @@ export interface LayoutJournal {
   want(index: IndexId, wanted: WantedLayout): Promise<boolean>
 }
 
-/** A replica that may leave its node. */
-export interface Leaver {
-  readonly index: IndexId
-  readonly uid: string
-  readonly project: ProjectId
-  readonly spread: Spread | null
-  readonly node: NodeId
-  /** Every node that holds a replica of the index. */
-  readonly holders: readonly NodeId[]
-}
-
 export interface ReplicaJournal extends LayoutJournal {
   /** `undefined` = the index is deleted. */
   standing(index: IndexId): Promise<IndexStanding | undefined>
@@ -222,8 +211,6 @@ export interface ReplicaJournal extends LayoutJournal {
   addReplica(index: IndexId, node: NodeId, shards: readonly number[]): Promise<Placement | undefined>
   changeReplica(index: IndexId, replica: ReplicaId, change: ReplicaChange): Promise<ReplicaOutcome>
   changeGeneration(index: IndexId, change: GenerationChange): Promise<ReplicaOutcome>
-  /** Replicas on a node whose index has no open move, and none that came to nothing lately; smallest index first, at most `limit`. */
-  leavers(node: NodeId, limit: number): Promise<readonly Leaver[]>
   /** How many indexes each node holds. */
   loads(): Promise<ReadonlyMap<NodeId, number>>
 }

@@ -2,18 +2,17 @@
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { decodeGeneration, decodeSpread } from '../store/catalogue-rows.ts'
-import { type Database, nowMs, reach } from '../store/database.ts'
+import { type Database, reach } from '../store/database.ts'
 import { decodePlacement, type PlacementRow } from '../store/placement-row.ts'
 import { recordEvents, transact } from '../store/transaction.ts'
 import { physicalName } from '../topology/physical-name.ts'
-import { isDelivered, isRead, statesWhere } from '../topology/placement-states.ts'
+import { isDelivered, statesWhere } from '../topology/placement-states.ts'
 import { parseText } from './change-row.ts'
 import { holding } from './lane-leases.ts'
 import { editReplica, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { IndexStanding, NodeLease, ReplicaJournal } from './ports.ts'
 import { editGenerations } from './postgres-generations.ts'
 import { openPostgresLayouts } from './postgres-layouts.ts'
-import { coolDownMs } from './replica-change.ts'
 
 export interface ReplicaDependencies extends ProgressDependencies {
   readonly database: Database
@@ -42,24 +41,6 @@ export function openPostgresReplicas(deps: ReplicaDependencies): ReplicaJournal 
       const { outcome, effects } = await transact(database, (client) => editGenerations(client, deps, index, change))
       tell(effects)
       return outcome
-    },
-    async leavers(node, limit) {
-      const { rows } = await reach(() =>
-        database.pool.query<{ id: string; uid: string; project_id: string; spread: string | null; holders: string[] }>(
-          `select i.id, i.read_uid as uid, i.project_id, i.spread,
-             (select array_agg(o.node_id) from placements o where o.index_id = i.id and not o.is_gone) as holders
-           from placements p join indexes i on i.id = p.index_id
-           where p.node_id = $1 and not p.is_gone and p.state = any($2::text[]) and i.read_uid is not null
-             and not exists (
-               select 1 from moves m where m.index_id = i.id and (m.finished_at is null
-                 or m.step <> 'closed' and m.finished_at > ${nowMs} - ${coolDownMs}))
-           order by i.byte_count, i.id limit $3`,
-          [node, [...statesWhere(isRead), 'filling'], limit],
-        ),
-      )
-      return rows.map(({ id, uid, project_id, spread, holders }) => {
-        return { index: id, uid, project: project_id, spread: decodeSpread(spread), node, holders }
-      })
     },
     async loads() {
       const { rows } = await reach(() =>

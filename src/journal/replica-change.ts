@@ -7,9 +7,6 @@ import { leavers } from './joint-progress.ts'
 import type { ReplicaChange, ReplicaOutcome } from './ports.ts'
 import type { ReplicaStanding } from './write-index.ts'
 
-/** An index whose move came to nothing is left alone for so long. */
-export const coolDownMs = 10 * 60_000
-
 export interface ChangedReplica {
   readonly state: PlacementState
   readonly applied: number

@@ -10,12 +10,7 @@ interface StoredMove {
   until: number
 }
 
-export interface MemoryMoves extends Moves {
-  /** Has an open move, or one that came to nothing within `coolDownMs`. */
-  isBusy(index: string, coolDownMs: number): boolean
-}
-
-export function openMemoryMoves(clock: Pick<Clock, 'now'>): MemoryMoves {
+export function openMemoryMoves(clock: Pick<Clock, 'now'>): Moves {
   const stored = new Map<string, StoredMove>()
   const all = () => [...stored.values()].sort((a, b) => (a.move.id < b.move.id ? -1 : 1))
   const isOpen = ({ move }: StoredMove) => move.finishedAt === null
@@ -30,12 +25,6 @@ export function openMemoryMoves(clock: Pick<Clock, 'now'>): MemoryMoves {
   }
   const isMoving = (index: string) => all().some((one) => isOpen(one) && one.move.index === index)
   return {
-    isBusy: (index, coolDownMs) =>
-      all().some(
-        ({ move }) =>
-          move.index === index &&
-          (move.finishedAt === null || (move.step !== 'closed' && move.finishedAt > clock.now() - coolDownMs)),
-      ),
     async open(fresh) {
       if (isMoving(fresh.index)) return undefined
       const move: Move = {
@@ -52,11 +41,12 @@ export function openMemoryMoves(clock: Pick<Clock, 'now'>): MemoryMoves {
       return move
     },
     get: async (id) => stored.get(id)?.move,
-    list: async ({ project, isOpen: wanted }, limit) =>
+    list: async ({ project, isOpen: wanted, finishedAfter }, limit) =>
       all()
         .filter((one) => wanted === undefined || isOpen(one) === wanted)
         .map(({ move }) => move)
         .filter((move) => project === undefined || move.project === project)
+        .filter(({ finishedAt }) => finishedAfter === undefined || (finishedAt ?? 0) > finishedAfter)
         .reverse()
         .slice(0, limit),
     async wish(id, wish, steps) {

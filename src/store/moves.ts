@@ -108,13 +108,20 @@ export interface MoveChange extends Pick<Move, 'step' | 'progress' | 'failure'> 
   readonly under: MoveWish | null
 }
 
+export interface MoveFilter {
+  readonly project?: ProjectId
+  readonly isOpen?: boolean
+  /** Milliseconds since the epoch: only those that ended since then. */
+  readonly finishedAfter?: number
+}
+
 /** Every method may throw `StoreUnavailable`. */
 export interface Moves {
   /** `undefined` = the index has an open move. */
   open(move: NewMove): Promise<Move | undefined>
   get(id: string): Promise<Move | undefined>
   /** Newest first, at most `limit`. */
-  list(filter: { readonly project?: ProjectId; readonly isOpen?: boolean }, limit: number): Promise<readonly Move[]>
+  list(filter: MoveFilter, limit: number): Promise<readonly Move[]>
   /** Sets the wish where the step is one of these. `false` = it is at another one. */
   wish(id: string, wish: MoveWish, steps: readonly MoveStep[]): Promise<boolean>
   setPaused(id: string, isPaused: boolean): Promise<boolean>
@@ -169,12 +176,13 @@ export function openMoves({ pool, ...rest }: Database): Moves {
         ],
       ),
     get: (id) => one('select * from moves where id = $1', [id]),
-    async list({ project, isOpen }, limit) {
+    async list({ project, isOpen, finishedAfter }, limit) {
       const { rows } = await reach(() =>
         pool.query<Row>(
           `select * from moves where ($1::uuid is null or project_id = $1) and ($2::boolean is null or (${openText}) = $2)
+             and ($4::bigint is null or finished_at > $4)
            order by id desc limit $3`,
-          [project ?? null, isOpen ?? null, limit],
+          [project ?? null, isOpen ?? null, limit, finishedAfter ?? null],
         ),
       )
       return rows.map(decodeMove)

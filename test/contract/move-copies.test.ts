@@ -115,7 +115,7 @@ class Copy {
     return {
       replicas: {
         ...{ standing: async () => copy.standing(), addReplica: never, changeReplica: never },
-        ...{ layouts: never, want: never, leavers: never, loads: never, changeGeneration: never },
+        ...{ layouts: never, want: never, loads: never, changeGeneration: never },
       },
       journal: {
         completedSettings: async () => ({ completed: 7, position: 1, settings: { filterableAttributes: ['wave'] } }),

@@ -252,7 +252,6 @@ export class SimStore {
         addReplica: (index, node, shards) => commit(() => replicas.addReplica(index, node, shards)),
         layouts: () => commit(() => replicas.layouts()),
         want: (index, wanted) => commit(() => replicas.want(index, wanted)),
-        leavers: (node, limit) => commit(() => replicas.leavers(node, limit)),
         loads: () => commit(() => replicas.loads()),
         changeGeneration: (index, change) =>
           commit(async () => {

@@ -30,15 +30,17 @@ export async function readFleet(
   edit: (nodes: readonly LayoutNode[]) => readonly LayoutNode[] = (nodes) => nodes,
 ): Promise<Fleet> {
   const [nodes, troubles, layouts] = await Promise.all([catalogue.nodes(), lanes.troubles(), replicas.layouts()])
-  const known = await moves.list({}, listedMax)
   const now = clock.now()
+  // First the open ones: one that ends meanwhile is in both lists, and in none the other way round.
+  const open = await moves.list({ isOpen: true }, listedMax)
+  const ended = await moves.list({ finishedAfter: now - movedRestMs }, listedMax)
   const rests = (move: Move, ms: number) => move.finishedAt !== null && move.finishedAt > now - ms
-  const failed = known.filter((move) => move.step !== 'closed' && rests(move, failedRestMs))
-  const moved = known.filter((move) => move.step === 'closed' && rests(move, movedRestMs))
+  const failed = ended.filter((move) => move.step !== 'closed' && rests(move, failedRestMs))
+  const moved = ended.filter((move) => move.step === 'closed' && rests(move, movedRestMs))
   return {
     layouts,
     nodes: edit(nodes.map((node) => layoutNode(node, !troubles.has(node.id)))),
-    open: known.filter(({ step }) => !isEnded(step)).map(openMoveOf),
+    open: open.filter(({ step }) => !isEnded(step)).map(openMoveOf),
     resting: new Set(failed.map(({ index }) => index)),
     settled: new Set(moved.map(({ index }) => index)),
   }
