@@ -242,10 +242,10 @@ function keepEngines() {
   }
 }
 
-/** Loaded only where it runs: storage and worker threads have no business in a gateway's memory. */
 /** How long an engine waits for one that must be about to end. */
 const formerHolderMs = 10_000
 
+/** Loaded only where it runs: storage and worker threads have no business in a gateway's memory. */
 export async function startEmbeddedEngine(
   { clock, random }: Host,
   config: Config,
