@@ -13,7 +13,7 @@ import type { FleetNotes } from './machine-note.ts'
 
 export interface ResizingDeps extends OpenMoveDeps {
   readonly fleet: Pick<Fleet, 'samples'>
-  readonly catalogue: Pick<Catalogue, 'nodes' | 'setNodeState'>
+  readonly catalogue: Pick<Catalogue, 'nodes'>
   readonly replicas: Pick<ReplicaJournal, 'standing'> & Pick<LayoutJournal, 'layouts'>
   readonly drivers: Drivers
   readonly scaling: ScaleRules
@@ -103,8 +103,9 @@ async function carryOut(
     case 'relieve':
       return relieve(intent, loaded, notes, deps)
     case 'drain':
-      await deps.catalogue.setNodeState(intent.node, 'draining')
+      // The node is told once this is written: one that drains without it is a person's, and keeps its machine.
       notes.live(intent.node, 'draining', intent.reason)
+      notes.change(intent.node, {}, { mustDrain: true })
       notes.tell(intent.node, 'scale', `it is emptied: ${intent.reason}`)
       notes.scaled()
       deps.log.info({ node: intent.node, reason: intent.reason }, 'fleet: a node less')
@@ -123,12 +124,13 @@ async function relieve(
   deps: ResizingDeps,
 ): Promise<void> {
   const { moves, replicas, scaling: rules } = deps
-  const listed = await moves.list({}, movesListed)
-  const open = listed.filter(({ finishedAt }) => finishedAt === null)
+  const open = await moves.list({ isOpen: true }, movesListed)
   const isOnTheWay = open.some((move) => move.target === target || move.takes.some((take) => take.node === node))
   if (open.length >= movesAtOnce || isOnTheWay) return
   const resting = new Set(
-    listed.filter(({ createdAt }) => notes.now - createdAt < indexCoolDownMs).map(({ index }) => index),
+    [...open, ...(await moves.list({ finishedAfter: notes.now - indexCoolDownMs }, movesListed))].map(
+      ({ index }) => index,
+    ),
   )
   const dataOf = (id: NodeId) => loaded.find((one) => one.id === id)?.samples.at(-1)?.dataBytes ?? 0
   const held = (await replicas.layouts()).filter((layout) => layout.replicas.some((replica) => replica.node === node))
