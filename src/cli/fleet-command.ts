@@ -69,7 +69,7 @@ export function addFleetCommands(program: Command, run: RunCommand): void {
     .argument('<id>', 'its id')
     .option('--wait', 'until it is well again')
     .description(
-      'Gives a node a new machine with an empty disk, which its lanes fill from the journal. Refused where the disk holds what nothing else does.',
+      'Gives a node a new machine with an empty disk, which its lanes fill from the journal. Refused where the disk holds what nothing else does, or what the journal cannot fill again.',
     )
     .action((id: string, options: WaitOptions, command: Command) =>
       run(command, (context) => wishFor(context, id, 'replace', options)),
