@@ -14,7 +14,6 @@ import { sendEmptyMark } from './sending.ts'
 const markPage = 200
 const markPagesMax = 20
 const idsPerRemoval = 10_000
-const removalsMax = 10_000
 /** Tasks read around a failed change. */
 const aroundMax = 2_000
 
@@ -85,7 +84,7 @@ export class IndexOnNode {
   async remove(filter: string, primaryKey: string, applied: number): Promise<void> {
     const { engine } = this.#session
     const fields = { filter, fields: [primaryKey], limit: idsPerRemoval, offset: 0 }
-    for (let removal = 0; removal < removalsMax; removal += 1) {
+    for (;;) {
       const reply = await ask(this.#session, (signal) => engine.fetchDocuments(this.#uid, fields, signal))
       // Not there, or without what a spread index has from its first change on: it is about to be made.
       if (reply.kind === 'refused' && isUnmade.has(reply.error.code)) return
@@ -100,7 +99,6 @@ export class IndexOnNode {
       if (ended.kind !== 'answered' || ended.value.status !== 'succeeded')
         throw new Error(`documents stay: ${ended.kind === 'answered' ? ended.value.status : ended.kind}`)
     }
-    throw new Error('documents stay: there are always more')
   }
 
   /** Everything that stands in the index's queue is ended when this resolves. */

@@ -39,8 +39,9 @@ export class Lane {
   readonly #late: LateRequest[] = []
   /** Documents of shards that the replica gave up may be on its node. */
   #hasLeftovers: boolean
-  /** Numbers of tasks of somebody else that came late, since their documents were taken off the node. */
-  readonly #foreign: number[] = []
+  /** A request of somebody else came late. */
+  #isDisturbed = false
+  readonly #primaryKey: string | null
   /** Numbers of unmarked tasks that no request was answered with: of what was sent last, or late and of any age. */
   readonly #unmarked: number[] = []
 
@@ -48,6 +49,7 @@ export class Lane {
     this.#session = session
     this.#project = state.project
     this.#hasLeftovers = state.placement.hasLeftovers === true
+    this.#primaryKey = state.primaryKey
     this.#course = new LaneCourse(session, state)
     this.#sender = new LaneSender(this.#course)
   }
@@ -109,7 +111,7 @@ export class Lane {
     // A mark of another life of the disk still tells the position. Where it puts documents was found out on another disk, and
     // how long ago they were inserted here is not known any more.
     // It may have brought back documents of shards that the replica has given up.
-    if (mark?.tag !== course.tag) this.#foreign.push(task.uid)
+    if (mark?.tag !== course.tag) this.#isDisturbed = true
     if (mark === undefined) this.#unmarked.push(task.uid)
     else if (mark.tag !== course.tag)
       course.settled = course.places === undefined ? Math.min(course.settled, Math.max(0, mark.from - 1)) : 0
@@ -128,7 +130,9 @@ export class Lane {
         // Whoever is told that the index is there can read it.
         if (this.isLeaving) return await this.#leave()
         await deps.credentials?.ensure(this.#session.lease.node, this.#project, signal)
-        await this.#clean()
+        if (this.#hasLeftovers) await this.#trim()
+        else if (this.#isDisturbed) await this.#removeForeign()
+        this.#isDisturbed = false
         mustResume ||= this.#hasStranger
         // Whatever went wrong, an older copy of the disk may be there now: its marks tell of what is not on it any more.
         if (mustResume && (failures > 0 || this.#seenThrough >= 0)) await this.#session.verify()
@@ -164,21 +168,6 @@ export class Lane {
     }
   }
 
-  /** What comes meanwhile is for the next time. */
-  async #clean(): Promise<void> {
-    const { watch, signal } = this.#session
-    const count = this.#foreign.length
-    if (this.#hasLeftovers) await this.#trim()
-    else if (count > 0 && this.#course.cut.view !== null) {
-      const numbers = this.#foreign.slice(0, count)
-      // What is still enqueued would bring documents back behind the removal.
-      await watch.settled(numbers, signal)
-      watch.forget(numbers)
-      await this.#removeForeign()
-    }
-    this.#foreign.splice(0, count)
-  }
-
   /**
    * Takes documents of shards that the replica gave up off its node. Before: the store knows the replica under a new revision,
    * so that nothing that an earlier lane sent bears this one's marks. What that lane had sent beyond `applied` is cancelled, or
@@ -196,12 +185,9 @@ export class Lane {
   }
 
   async #removeForeign(): Promise<void> {
-    const { cut, onNode, applied, placement } = this.#course
-    if (cut.view === null) return
-    const { journal } = this.#session.deps
-    // As it is now: there may have been none when the lane began.
-    const primaryKey = (await journal.laneOn(placement.node, placement.physicalUid))?.primaryKey ?? null
-    if (primaryKey === null) return
+    const { cut, onNode, applied } = this.#course
+    const primaryKey = this.#primaryKey
+    if (cut.view === null || primaryKey === null) return
     const { own, shards: count } = cut.view
     const shards = Array.from({ length: count }, (_, shard) => shard).filter((shard) => !own.has(shard))
     const filter = shards.length === 0 ? null : shardClause({ shards, isWhole: false }, count)
