@@ -73,8 +73,11 @@ test('while one group takes a settings change, the other answers every read', as
   )
   assert.equal(body.warnings[0].type, 'settings_broadcast_in_flight')
   await turn([])
-  for (let times = 0; times < 8; times += 1) await post('/indexes/books/search', {})
-  assert.ok(asked()[0]! > 0)
+  // Which group answers is a matter of how fast each was.
+  for (let times = 0; asked()[0] === 0; times += 1) {
+    assert.ok(times < 500, 'the first group is read again')
+    await post('/indexes/books/search', {})
+  }
 })
 
 test('where no replicas agree on the settings, the answer says that it may mix two of them', async () => {
