@@ -4,7 +4,7 @@
  */
 import { assert } from '../lib/assert.ts'
 import { isObject, type Json } from '../lib/json.ts'
-import { isInSync, servedShards } from '../topology/placement-states.ts'
+import { isInSync, isRead, servedShards } from '../topology/placement-states.ts'
 import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import type { ChangeOutcome } from './ports.ts'
 import { isTaking, openTurn, type TurnVerdict } from './settings-turn.ts'
@@ -60,6 +60,24 @@ export function leavers(replicas: readonly ReplicaStanding[], wanted: ReadonlySe
     leaving.push(replicaId(replica))
   }
   return leaving
+}
+
+/**
+ * As they go on where the ones that others gave way to are read no more: who holds what is completed and answers for a shard
+ * that nobody reads is read again. Whoever moves the index takes it back from there.
+ */
+export function readAgain(replicas: readonly ReplicaStanding[]): readonly ReplicaStanding[] {
+  const read = new Set(replicas.flatMap((one) => (one.isCurrent && isRead(one) ? servedShards(one) : [])))
+  return replicas.map((replica) => {
+    const { isCurrent, state, shards, shed = [] } = replica
+    const hasGivenWay = state === 'parting' || (isRead(replica) && shed.length > 0)
+    if (!isCurrent || !hasGivenWay || shards.every((shard) => read.has(shard))) return replica
+    return {
+      ...replica,
+      state: state === 'parting' ? 'active' : state,
+      shed: shed.filter((shard) => read.has(shard)),
+    }
+  })
 }
 
 /** In-sync replicas that are behind others of the set, but not since they wait for their turn. */

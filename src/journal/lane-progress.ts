@@ -17,7 +17,7 @@ import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete, type Ending, type TaskRenaming } from './completion.ts'
 import { saveEndings } from './ending-rows.ts'
 import { type LockedIndex, lockWithSwaps, prepareSaving } from './index-rows.ts'
-import { completedThrough, currentOf, joinAll, laggards, leavers } from './joint-progress.ts'
+import { completedThrough, currentOf, joinAll, laggards, leavers, readAgain } from './joint-progress.ts'
 import { lockOpen, saveRewritten } from './open-rows.ts'
 import type { ChangeOutcome, LaneProof, ReplicaChange, ReplicaOutcome } from './ports.ts'
 import { completeSwaps, giveNames, renameTasks } from './read-names.ts'
@@ -186,6 +186,19 @@ async function saveTurns(client: PoolClient, index: IndexId, changed: readonly R
   return true
 }
 
+/** The replicas of an index changed their standing; what completes by that completes. */
+export async function settleStandings(
+  client: PoolClient,
+  deps: ProgressDependencies,
+  index: IndexId,
+): Promise<ProgressEffects> {
+  const locked = await lockFresh(client, deps.sealing, index)
+  const state = locked.get(index)?.state
+  if (state === undefined || state.isGone || !isJoint(state)) return nothing
+  const { replicas } = state
+  return settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: false })
+}
+
 /** What a move does to one replica of an index; what completes by that completes. */
 export async function editReplica(
   client: PoolClient,
@@ -265,9 +278,15 @@ export async function settleJointly(
   for (const id of [...odd, ...passed.deviant]) restart.add(id)
   if (restart.size > 0) await putBack(client, state.id, [...restart])
   const woken = nodesOf(after, restart)
-  const left = after.map(
+  const restarted = after.map(
     (replica): ReplicaStanding =>
       restart.has(replicaId(replica)) ? { ...replica, applied: 0, state: emptiedState(replica), turn: null } : replica,
+  )
+  const left = readAgain(restarted)
+  const isReadAgain = await saveReads(
+    client,
+    state.id,
+    left.filter((replica, at) => replica !== restarted[at]),
   )
   const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
   state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null
@@ -275,7 +294,7 @@ export async function settleJointly(
   const effects = await settle(client, deps, locked, state, {
     replicas: left,
     through,
-    isChanged: isChanged || hasTurned || restart.size > 0,
+    isChanged: isChanged || hasTurned || isReadAgain || restart.size > 0,
   })
   if (state.isGone) await deleteReports(client, state.id)
   return { ...effects, woken }
@@ -375,6 +394,17 @@ async function putBack(client: PoolClient, index: IndexId, ids: readonly Replica
      where index_id = $1 and ${replicaIdSql} = any($2::text[]) and not is_gone`,
     [index, ids, statesWhere(isInSync)],
   )
+}
+
+/** @returns whether there are any. */
+async function saveReads(client: PoolClient, index: IndexId, replicas: readonly ReplicaStanding[]): Promise<boolean> {
+  for (const { node, physicalUid, state, shed = [] } of replicas) {
+    await client.query(
+      'update placements set state = $4, shed = $5::int[] where index_id = $1 and node_id = $2 and physical_uid = $3 and not is_gone',
+      [index, node, physicalUid, state, shed],
+    )
+  }
+  return replicas.length > 0
 }
 
 /** The rows stay, so that their physical names are never used again. Who was away has the deletion before it. */

@@ -286,7 +286,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
     async adopt(lease, marker) {
       if (!isHeld(lease)) return false
       state.identities.set(lease.node.id, { marker, sinceEpoch: lease.epoch })
-      emptyPlacements(deps, placed(lease.node.id))
+      emptyPlacements(deps, tell, placed(lease.node.id))
       for (const placement of placedEver(lease.node.id)) placement.proof = null
       return true
     },
@@ -294,6 +294,7 @@ export function openMemoryLanes(deps: MemoryDependencies, waiter: WorkWaiter): L
       if (!isHeld(lease)) return false
       emptyPlacements(
         deps,
+        tell,
         placed(lease.node.id).filter((one) => one.placement.physicalUid === placement.physicalUid),
       )
       return true
@@ -402,15 +403,22 @@ export function tellerOf({ finished, wakeNode }: MemoryDependencies) {
 }
 
 function emptyPlacements(
-  { memory, clock }: MemoryDependencies,
+  deps: MemoryDependencies,
+  tell: ReturnType<typeof tellerOf>,
   hosted: readonly { readonly index: StoredIndex; readonly placement: StoredPlacement }[],
 ): void {
   for (const { index, placement } of hosted) {
     Object.assign(placement, emptied)
     if (index.state.completed > 0) placement.state = emptiedState(placement)
-    if (index.state.head > 0) index.state.behindSince ??= clock.now()
+    if (index.state.head > 0) index.state.behindSince ??= deps.clock.now()
   }
-  memory.record(hosted.map(({ index: { state } }) => ({ entity: 'index', project: state.project, entityId: state.id })))
+  deps.memory.record(
+    hosted.map(({ index: { state } }) => ({ entity: 'index', project: state.project, entityId: state.id })),
+  )
+  const hasGivenWay = ({ placements }: StoredIndex) =>
+    placements.some(({ isGone, state, shed }) => !isGone && (state === 'parting' || (shed ?? []).length > 0))
+  for (const index of new Set(hosted.map((one) => one.index).filter(hasGivenWay)))
+    tell(index, settleJointly(deps, index, new Set(), false))
 }
 
 function byId(a: StoredIndex, b: StoredIndex): number {

@@ -3,7 +3,7 @@ import type { NodeId } from '../store/catalogue.ts'
 import { emptiedState, entersWhenWhole, hasWork, isInSync } from '../topology/placement-states.ts'
 import { type ReplicaId, replicaId } from '../topology/replica-id.ts'
 import { complete } from './completion.ts'
-import { completedThrough, currentOf, joinAll, leavers } from './joint-progress.ts'
+import { completedThrough, currentOf, joinAll, leavers, readAgain } from './joint-progress.ts'
 import type { Progress } from './lane-progress.ts'
 import type { MemoryDependencies } from './memory-journal.ts'
 import {
@@ -107,6 +107,12 @@ export function settleJointly(
     Object.assign(placement, { ...emptied, state: emptiedState(placement) })
     placement.revision += 1
   }
+  const standing = standingsOf(deps, index)
+  const reading = readAgain(standing).filter((replica, at) => replica !== standing[at])
+  for (const { state, shed, ...replica } of reading) {
+    const placement = index.placements.find((one) => !one.isGone && replicaId(one) === replicaId(replica))
+    if (placement !== undefined) Object.assign(placement, { state, shed })
+  }
   const foremost = Math.max(
     0,
     ...standingsOf(deps, index)
@@ -114,7 +120,12 @@ export function settleJointly(
       .map(({ applied }) => applied),
   )
   one.heldSince = foremost > completed ? (one.heldSince ?? deps.clock.now()) : null
-  const { isFinished } = settle(deps, index, { completed, outcomes }, isChanged || restart.size + changed.length > 0)
+  const { isFinished } = settle(
+    deps,
+    index,
+    { completed, outcomes },
+    isChanged || restart.size + changed.length + reading.length > 0,
+  )
   return { isFinished, woken: [...woken] }
 }
 

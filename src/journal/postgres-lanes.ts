@@ -4,7 +4,7 @@ import type { PoolClient } from 'pg'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { CatalogueEvent, IndexId, NodeId, Placement, PlacementState, ProjectId } from '../store/catalogue.ts'
+import type { IndexId, NodeId, Placement, PlacementState, ProjectId } from '../store/catalogue.ts'
 import { decodeSpread } from '../store/catalogue-rows.ts'
 import type { Sealing } from '../store/data-keys.ts'
 import { type Database, reach } from '../store/database.ts'
@@ -25,7 +25,7 @@ import {
 } from './change-row.ts'
 import { noteSilence, releaseHeld } from './in-sync-set.ts'
 import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
-import { endTurn, giveTurns, type ProgressEffects, recordProgress } from './lane-progress.ts'
+import { endTurn, giveTurns, type ProgressEffects, recordProgress, settleStandings } from './lane-progress.ts'
 import { partialsOf, resolversIn, savePartial } from './partial-rows.ts'
 import type { PayloadStore } from './payload-store.ts'
 import type {
@@ -165,8 +165,8 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         }
       }),
     async adopt(lease, marker) {
-      const isAdopted = await holding(database, lease, async (client) => {
-        const events = await emptyPlacements(client, lease.node.id, null, clock.now())
+      const adopted = await holding(database, lease, async (client) => {
+        const effects = await emptyPlacements(client, deps, lease.node.id, null)
         await client.query(
           'update placements set proof_task = null, proof_mark = null where node_id = $1 and proof_task is not null',
           [lease.node.id],
@@ -176,20 +176,17 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
           marker,
           lease.epoch,
         ])
-        await recordEvents(client, events)
-        return true
+        return effects
       })
-      if (isAdopted) signals.send('flapjack_catalogue', '')
-      return isAdopted
+      if (adopted !== false) adopted.map(tell)
+      return adopted !== false
     },
     async restart(lease, placement) {
-      const isRestarted = await holding(database, lease, async (client) => {
-        const events = await emptyPlacements(client, lease.node.id, placement.physicalUid, clock.now())
-        await recordEvents(client, events)
-        return true
-      })
-      if (isRestarted) signals.send('flapjack_catalogue', '')
-      return isRestarted
+      const restarted = await holding(database, lease, (client) =>
+        emptyPlacements(client, deps, lease.node.id, placement.physicalUid),
+      )
+      if (restarted !== false) restarted.map(tell)
+      return restarted !== false
     },
     async noteTrimmed(lease, { index, physicalUid, node, revision }) {
       const isNoted = await holding(database, lease, async (client) => {
@@ -224,13 +221,13 @@ export function tellerOf(signals: Pick<Signals, 'send'>) {
   }
 }
 
-/** Puts the placements of a node, or one of them, back to the beginning. Answers the events to record. */
+/** Puts the placements of a node, or one of them, back to the beginning. */
 async function emptyPlacements(
   client: PoolClient,
+  deps: LaneDependencies,
   node: NodeId,
   physicalUid: string | null,
-  now: number,
-): Promise<readonly Omit<CatalogueEvent, 'version'>[]> {
+): Promise<readonly ProgressEffects[]> {
   // Locked by a statement of its own: the next one sees what other replicas completed before.
   const { rows } = await client.query<{ id: string; project_id: string }>(
     `select i.id, i.project_id from indexes i where i.id in (
@@ -238,6 +235,7 @@ async function emptyPlacements(
      ) order by i.id for no key update`,
     [node, physicalUid],
   )
+  const ids = rows.map(({ id }) => id)
   await client.query(
     `with emptied as (
        update placements p set applied = 0, applied_bytes = 0, proof_task = null, proof_mark = null,
@@ -247,9 +245,20 @@ async function emptyPlacements(
          and ($5::text is null or p.physical_uid = $5)
      )
      update indexes i set behind_since = coalesce(behind_since, $2) where i.id = any($3::uuid[]) and i.head > 0`,
-    [node, now, rows.map(({ id }) => id), statesWhere(isInSync), physicalUid],
+    [node, deps.clock.now(), ids, statesWhere(isInSync), physicalUid],
   )
-  return rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id }))
+  await recordEvents(
+    client,
+    rows.map((row) => ({ entity: 'index', project: row.project_id, entityId: row.id })),
+  )
+  const { rows: moving } = await client.query<{ index_id: string }>(
+    `select distinct index_id from placements where index_id = any($1::uuid[]) and not is_gone
+       and (state = 'parting' or shed <> '{}') order by index_id`,
+    [ids],
+  )
+  const effects: ProgressEffects[] = [{ finished: undefined, isCatalogueChanged: true, woken: [] }]
+  for (const { index_id: index } of moving) effects.push(await settleStandings(client, deps, index))
+  return effects
 }
 
 type BehindRow = {

@@ -54,4 +54,14 @@ export const knownSeeds: readonly KnownSeed[] = [
   { seed: 5165, options: basic, fault: 'what a late request lies over stays, since its tasks were deleted' },
   { seed: 4388, options: basic, fault: 'a request whose answer was lost counts as one of any age' },
   { seed: 109, options: basic, fault: 'a disk from before an index was made passes as ours' },
+  {
+    seed: 105,
+    options: { isSpread: false, isMoving: true },
+    fault: 'nobody is read while the replica that others gave way to is built anew',
+  },
+  {
+    seed: 4,
+    options: { isSpread: true, isMoving: true, isPartial: true },
+    fault: 'shards that were given away are read by nobody while their new replica is built anew',
+  },
 ]

@@ -13,7 +13,12 @@ test('a plain index that goes from node to node is served whole and loses nothin
 
 test('what went wrong once does not again', async (context) => {
   for (const { seed, options, fault } of knownSeeds) {
-    const flags = [options.isSpread && '--spread', options.isMoving && '--moves', options.isBasic && '--basic']
+    const flags = [
+      options.isSpread && '--spread',
+      options.isMoving && '--moves',
+      options.isPartial && '--parts',
+      options.isBasic && '--basic',
+    ]
     await context.test(`${fault} (${seed})`, () => simulateOne(seed, options, flags.filter(Boolean).join(' ')))
   }
 })

@@ -190,13 +190,15 @@ async function handOver(context: StepContext): Promise<boolean> {
     return false
   }
   if (move.kind === 'copy') return true
-  const sources = sourcesOf(standing, move).flatMap(({ take, replica }) =>
-    replica === undefined ? [] : [{ take, replica }],
-  )
+  const sources = presentOf(sourcesOf(standing, move))
   // It may have died since it was let in: then the old one goes on being read.
   const isNext = sources.some(({ take, replica }) => !isWithdrawn(take, replica))
   if (isNext && target !== undefined) await letGatewaysIn(context, target.node)
   return withdraw(context, sources)
+}
+
+function presentOf(sources: ReturnType<typeof sourcesOf>): readonly Source[] {
+  return sources.flatMap(({ take, replica }) => (replica === undefined ? [] : [{ take, replica }]))
 }
 
 /** These are read no more: first no new read goes to them, then no gateway knows of them, then nobody waits for them. */
@@ -301,6 +303,9 @@ async function close(context: StepContext, standing: IndexStanding): Promise<Mov
   const sources = sourcesOf(standing, context.move)
   const isWhole = sources.some(({ replica }) => replica !== undefined && replica.state !== 'leaving')
   if (isWhole && !(await isHeld(context, standing))) return undefined
+  // Shards that the new replica lost for a while were read here again.
+  const shared = presentOf(sources).filter(({ take, replica }) => !isWholeTake(take, replica))
+  if (shared.length > 0 && !(await withdraw(context, shared))) return undefined
   let isClosed = true
   for (const { take, replica } of sources) {
     if (replica === undefined) continue
