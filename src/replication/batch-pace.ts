@@ -7,6 +7,8 @@
 const smallBytesMax = 16 * 1024
 /** Batches from this size on tell the speed. */
 const largeBytesMin = 64 * 1024
+/** The larger a batch, the faster is each byte of it: only such tell of such. */
+const veryLargeBytesMin = 4 * 1024 * 1024
 /** Assumed before anything was measured: careful, so that the first window is not too long for whoever comes next. */
 const firstBatchMs = 50
 const firstBytesPerMs = 1024
@@ -16,6 +18,7 @@ const batchMsMax = 1_000
 export class BatchPace {
   #batchMs = firstBatchMs
   #bytesPerMs = firstBytesPerMs
+  #longMsPerByte = 0
 
   /** What any batch costs, milliseconds. */
   get batchMs(): number {
@@ -29,6 +32,12 @@ export class BatchPace {
     if (byteCount < largeBytesMin) return
     const forBytesMs = Math.max(tookMs - this.#batchMs, tookMs / 4)
     this.#bytesPerMs += (byteCount / forBytesMs - this.#bytesPerMs) / 4
+    if (byteCount >= veryLargeBytesMin) this.#longMsPerByte = tookMs / byteCount
+  }
+
+  /** How long a very large batch of so many bytes takes, milliseconds; 0 = there was none yet. */
+  msOfLarge(byteCount: number): number {
+    return this.#longMsPerByte * byteCount
   }
 
   /** What a batch of this length holds, bytes; may be 0. */

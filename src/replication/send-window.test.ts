@@ -149,6 +149,34 @@ test('where a neighbour wrote in the last half minute, an import keeps less open
   assert.equal(window.windowBytes, alone)
 })
 
+// What the engine finds waiting when a batch ends is the next batch: a long one and what little fitted beside it would alternate.
+test('a lane alone sends the next batch whole, when the one that runs nears its end', async () => {
+  const clock = new ManualClock()
+  const window = new SendWindow(clock, 'meilisearch', never)
+  const { granted, ask, settle } = collect(window)
+  for (let at = 0; at < 200; at += 1) ask('import', megabyte)
+  await settle()
+  let running = granted.splice(0, 1)
+  /** It took 10 seconds; what waits is the next one. */
+  const endBatch = async (batchUid: number) => {
+    const ended = running
+    running = granted.splice(0)
+    for (const { ticket } of ended) ticket.release({ ...endedTask, batchUid, startedAt: 0, finishedAt: 10_000 })
+    await settle()
+  }
+  for (let batch = 0; batch < 5; batch += 1) {
+    clock.pass(3_000)
+    await settle()
+    // Who comes now stands right behind the batch that runs.
+    if (batch > 3) assert.equal(granted.length, 0, `batch ${batch}`)
+    clock.pass(7_000)
+    await settle()
+    const [next, now] = [granted.length, running.length]
+    if (batch > 1) assert.ok(next > 3 && next > now / 2, `${next} follow ${now}`)
+    await endBatch(batch)
+  }
+})
+
 test('two lanes with a backlog take turns', async () => {
   const { granted, ask, settle } = collect(new SendWindow(still, 'meilisearch', never))
   for (let at = 0; at < 40; at += 1) for (const lane of ['a', 'b']) ask(lane, 200 * 1024)

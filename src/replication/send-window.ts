@@ -22,8 +22,8 @@ interface Span {
 interface Terms {
   /**
    * How long the node may be busy with what is open, in times of what any batch costs it, within bounds. A lane alone: half
-   * of it is a batch, so that this cost is small against it. Who comes next waits for it once: on the embedded engine, where
-   * indexes take turns, for the half that runs. So long ones only where nobody has come for a while.
+   * of it is a batch, so that this cost is small against it, and the other half comes when that one nears its end. Who comes
+   * next waits for the batch that runs. So long ones only where nobody has come for a while.
    */
   readonly alone: Span
   /** One lane at a time, but they took turns less than `neighbourForMs` ago. */
@@ -34,27 +34,31 @@ interface Terms {
   readonly reserveBytes: number
   /** The node runs that much beside the batches of other indexes. */
   readonly runsBeside: boolean
+  /** So many may run at once: one before these is complete. */
+  readonly batchesAtOnce: number
 }
 
 const termsOf: Record<Node['engine'], Terms> = {
   embedded: {
-    alone: { batchCosts: 64, msMin: 16_000, msMax: 24_000 },
+    alone: { batchCosts: 64, msMin: 24_000, msMax: 32_000 },
     neighboured: { batchCosts: 16, msMin: 8_000, msMax: 16_000 },
     shared: { batchCosts: 4, msMin: 1_000, msMax: 2_000 },
     reserveBytes: 64 * 1024,
     runsBeside: true,
+    batchesAtOnce: 2,
   },
   meilisearch: {
     // Batches of a fifth of that take two thirds more of its processor time per document.
-    alone: { batchCosts: 64, msMin: 14_000, msMax: 20_000 },
+    alone: { batchCosts: 64, msMin: 20_000, msMax: 28_000 },
     neighboured: { batchCosts: 16, msMin: 4_000, msMax: 12_000 },
     // Twice a small change.
     shared: { batchCosts: 2, msMin: 20, msMax: 1_000 },
     reserveBytes: 16 * 1024,
     runsBeside: false,
+    batchesAtOnce: 1,
   },
 }
-const windowBytesMax = 16 * 1024 * 1024
+const windowBytesMax = 32 * 1024 * 1024
 const aloneBytesMin = 2 * 1024 * 1024
 export const windowTasksMax = 256
 /** Reserves end here, so that very many lanes together cannot flood the node. */
@@ -63,11 +67,11 @@ const reserveTasksMax = 2 * windowTasksMax
 const quantumBytes = 256 * 1024
 /** A change without payload costs the node about as much as this. */
 const costBytesMin = 512
-/** A batch before these is complete. */
-const openBatchesMax = 2
 /** For so long after a lane found something of another one before it, the window is shared. */
 const sharedForMs = 10_000
 const neighbourForMs = 30_000
+/** What follows a long batch goes out once so much of the time is over that it should take: who comes before stands before it. */
+const fillAt = 0.7
 
 export interface Ticket {
   /** Once; `task` as it ended, `undefined` when that is not known. */
@@ -97,13 +101,17 @@ export class SendWindow {
   readonly #openOfLane = new Map<string, number>()
   /** Of them, those that other lanes wait for on the node. */
   readonly #heavyOfLane = new Map<string, number>()
-  /** Batches whose tasks are ending, by number; two may run at once. */
+  /** Batches whose tasks are ending, by number. */
   readonly #batches = new Map<number, { byteCount: number; readonly tookMs: number }>()
   #sharedUntil = 0
   /** When each lane of the last `neighbourForMs` sent something, the latest at the end. */
   readonly #sentAt = new Map<string, number>()
   #latestLane = ''
   #neighbouredUntil = 0
+  /** When the batch that runs began, as far as is known: then everything open became part of it. */
+  #batchAt = Number.NEGATIVE_INFINITY
+  /** Sent since. */
+  #queuedBytes = 0
   #turns: Waiter[] = []
 
   constructor(clock: Clock, engine: Node['engine'], signal: AbortSignal) {
@@ -117,18 +125,22 @@ export class SendWindow {
   }
 
   get windowBytes(): number {
-    const now = this.#clock.monotonic()
-    const isShared = now < this.#sharedUntil
     const { alone, neighboured, shared, reserveBytes } = this.#terms
-    const { batchCosts, msMin, msMax } = isShared ? shared : now < this.#neighbouredUntil ? neighboured : alone
+    const isShared = this.#clock.monotonic() < this.#sharedUntil
+    const { batchCosts, msMin, msMax } = isShared ? shared : this.#isLone ? alone : neighboured
     const ms = Math.min(msMax, Math.max(msMin, batchCosts * this.#pace.batchMs))
     return Math.min(windowBytesMax, Math.max(isShared ? reserveBytes : aloneBytesMin, this.#pace.bytesIn(ms)))
   }
 
   /** Nobody else has sent anything that it would hold up, or waits to, as far as is known. */
   isAlone(lane: string): boolean {
+    return this.#isLone && !this.#isOpenForOthers(lane)
+  }
+
+  /** One lane at a time, for a while. */
+  get #isLone(): boolean {
     const now = this.#clock.monotonic()
-    return now >= this.#sharedUntil && now >= this.#neighbouredUntil && !this.#isOpenForOthers(lane)
+    return now >= this.#sharedUntil && now >= this.#neighbouredUntil
   }
 
   /** Waits for room; `undefined` when the signal aborted first. The ticket is given back once its task has ended. */
@@ -193,11 +205,15 @@ export class SendWindow {
   #note({ batchUid, startedAt, finishedAt }: EngineTask, waiter: Waiter, byteCount: number): void {
     if (batchUid === null || startedAt === null || finishedAt === null) return
     if (this.#isLong(waiter)) this.#quiet.noteLong(finishedAt - startedAt)
+    if (!this.#batches.has(batchUid)) {
+      this.#batchAt = this.#clock.monotonic()
+      this.#queuedBytes = 0
+    }
     const batch = this.#batches.get(batchUid) ?? { byteCount: 0, tookMs: finishedAt - startedAt }
     batch.byteCount += byteCount
     this.#batches.set(batchUid, batch)
     for (const [uid, { byteCount, tookMs }] of this.#batches) {
-      if (this.#batches.size <= openBatchesMax) break
+      if (this.#batches.size <= this.#terms.batchesAtOnce) break
       this.#pace.note({ byteCount, tookMs })
       this.#batches.delete(uid)
     }
@@ -219,6 +235,7 @@ export class SendWindow {
     if (waiter.deficit < waiter.cost) return false
     this.#turns = this.#turns.filter((other) => other !== waiter)
     this.#openBytes += waiter.cost
+    this.#queuedBytes += waiter.cost
     this.#openTasks += 1
     count(this.#openOfLane, waiter.lane, 1)
     if (!this.#isLight(waiter)) this.#beginHeavy(waiter.lane)
@@ -246,9 +263,14 @@ export class SendWindow {
     return this.#hasRoom(waiter) && this.#heldUntil(waiter) === undefined
   }
 
-  /** See `QuietTime`. */
+  /** See `QuietTime`, and `fillAt`. */
   #heldUntil(waiter: Waiter): number | undefined {
-    return this.#isLong(waiter) ? this.#quiet.heldUntil(waiter.lane, this.#clock.monotonic()) : undefined
+    const now = this.#clock.monotonic()
+    const isQuiet = this.#isLong(waiter) ? this.#quiet.heldUntil(waiter.lane, now) : undefined
+    const runningBytes = this.#openBytes - this.#queuedBytes
+    if (isQuiet !== undefined || waiter.isShort || !this.#isLone || runningBytes < this.windowBytes / 4) return isQuiet
+    const fillsAt = this.#batchAt + fillAt * this.#pace.msOfLarge(runningBytes)
+    return now < fillsAt ? fillsAt : undefined
   }
 
   #isLong({ cost }: Waiter): boolean {
@@ -272,7 +294,8 @@ export class SendWindow {
     if (this.#openTasks === 0) return true
     if (cost <= this.#terms.reserveBytes && !this.#openOfLane.has(lane) && this.#openTasks < reserveTasksMax)
       return true
-    return this.#openTasks < windowTasksMax && this.#openBytes + cost <= this.windowBytes
+    if (this.#openTasks >= windowTasksMax || this.#openBytes + cost > this.windowBytes) return false
+    return !this.#isLone || this.#queuedBytes + cost <= this.windowBytes / 2
   }
 }
 
