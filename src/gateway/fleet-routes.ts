@@ -3,15 +3,8 @@ import { ApiError } from '../api/errors.ts'
 import type { FleetOrders } from '../control/fleet-orders.ts'
 import { isObject, type Json } from '../lib/json.ts'
 import { machineWishes } from '../store/fleet.ts'
-import { StoreUnavailable } from '../store/ports.ts'
 import type { AdminReply } from './gateway-admin.ts'
-
-export interface FleetRequest {
-  readonly method: string
-  readonly url: URL
-  /** Reads the body; `undefined` = it is not JSON, or too long. */
-  readonly body: () => Promise<Json | undefined>
-}
+import { answerBelow, type OperatorRequest, unknownRoute } from './operator-route.ts'
 
 const base = '/internal/fleet'
 const listedMax = 1_000
@@ -19,23 +12,16 @@ const listedDefault = 100
 const groupsMax = 64
 
 /** Of a request whose token was checked; `undefined` = it is about something else. */
-export async function answerFleet(request: FleetRequest, orders: FleetOrders): Promise<AdminReply | undefined> {
-  const { pathname } = request.url
-  if (pathname !== base && !pathname.startsWith(`${base}/`)) return undefined
-  try {
-    return await reply(request, orders, pathname.slice(base.length + 1).split('/'))
-  } catch (error) {
-    if (error instanceof StoreUnavailable) return refusal(new ApiError('miroir_not_ready', 'The database is away.'))
-    if (error instanceof ApiError) return refusal(error)
-    throw error
-  }
+export async function answerFleet(request: OperatorRequest, orders: FleetOrders): Promise<AdminReply | undefined> {
+  return answerBelow(base, request, (parts) => reply(request, orders, parts))
 }
 
 async function reply(
-  { method, url, body }: FleetRequest,
+  request: OperatorRequest,
   orders: FleetOrders,
   [part = '', id, action, ...more]: readonly string[],
 ): Promise<AdminReply> {
+  const { method, url, body } = request
   const { searchParams } = url
   if (more.length === 0) {
     switch (`${method} ${part}${id === undefined ? '' : '/id'}${action === undefined ? '' : '/action'}`) {
@@ -69,11 +55,7 @@ async function reply(
         return { status: 200, body: { released: await orders.release() } }
     }
   }
-  throw new ApiError('miroir_not_found', `There is no \`${method} ${url.pathname}\`.`)
-}
-
-function refusal(error: ApiError): AdminReply {
-  return { status: error.status, body: { ...error.body } }
+  throw unknownRoute(request)
 }
 
 function wholeOf(parameters: URLSearchParams, name: string, min: number, max: number, initial: number): number {

@@ -4,17 +4,10 @@ import type { MoveOrders, NamedMove, OrderedIndexMove } from '../control/move-or
 import { isDailyWindow } from '../lib/daily-window.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import { moveView } from '../store/moves.ts'
-import { StoreUnavailable } from '../store/ports.ts'
 import { moveWishes } from '../topology/move-steps.ts'
 import { movePriorities } from '../topology/move-turns.ts'
 import type { AdminReply } from './gateway-admin.ts'
-
-export interface MoveRequest {
-  readonly method: string
-  readonly url: URL
-  /** Reads the body; `undefined` = it is not JSON, or too long. */
-  readonly body: () => Promise<Json | undefined>
-}
+import { answerBelow, type OperatorRequest, unknownRoute } from './operator-route.ts'
 
 const base = '/internal/moves'
 const listedMax = 1_000
@@ -22,23 +15,16 @@ const listedDefault = 100
 const keepMsMax = 30 * 86_400_000
 
 /** Of a request whose token was checked; `undefined` = it is about something else. */
-export async function answerMoves(request: MoveRequest, orders: MoveOrders): Promise<AdminReply | undefined> {
-  const { pathname } = request.url
-  if (pathname !== base && !pathname.startsWith(`${base}/`)) return undefined
-  try {
-    return await reply(request, orders, pathname.slice(base.length + 1).split('/'))
-  } catch (error) {
-    if (error instanceof StoreUnavailable) return refusal(new ApiError('miroir_not_ready', 'The database is away.'))
-    if (error instanceof ApiError) return refusal(error)
-    throw error
-  }
+export async function answerMoves(request: OperatorRequest, orders: MoveOrders): Promise<AdminReply | undefined> {
+  return answerBelow(base, request, (parts) => reply(request, orders, parts))
 }
 
 async function reply(
-  { method, url, body }: MoveRequest,
+  request: OperatorRequest,
   orders: MoveOrders,
   [id = '', action, ...more]: readonly string[],
 ): Promise<AdminReply> {
+  const { method, url, body } = request
   const name = decodedName(id)
   const place = `${method} ${id === '' ? '' : 'id'}${action === undefined ? '' : `/${action}`}`
   if (more.length === 0) {
@@ -60,7 +46,7 @@ async function reply(
     const wish = method === 'POST' ? moveWishes.find((one) => one === action) : undefined
     if (wish !== undefined) return { status: 202, body: view(await orders.wish(name, wish)) }
   }
-  throw new ApiError('miroir_not_found', `There is no \`${method} ${url.pathname}\`.`)
+  throw unknownRoute(request)
 }
 
 function decodedName(text: string): string {
@@ -73,10 +59,6 @@ function decodedName(text: string): string {
 
 function view({ move, uid }: NamedMove): JsonObject {
   return { ...moveView(move), indexUid: uid }
-}
-
-function refusal(error: ApiError): AdminReply {
-  return { status: error.status, body: { ...error.body } }
 }
 
 function decodeFilter({ searchParams }: URL): Parameters<MoveOrders['list']>[0] {
