@@ -1,6 +1,6 @@
 /** The keys of an engine (M-G), as whoever holds its master key makes them for others. */
-import { request } from 'undici'
 import { isObject, type Json } from '../lib/json.ts'
+import { type EnginePlace, engineCall } from './engine-call.ts'
 
 export interface EngineKeyGrant {
   /** A UUID of version 4. The same one gives the same value for ever: it is derived from the master key and this. */
@@ -21,28 +21,9 @@ export interface EngineKeys {
 }
 
 const pageSize = 1_000
-const answerMsMax = 10_000
 
-export function createEngineKeys({ url, key }: { readonly url: string; readonly key: string }): EngineKeys {
-  const base = url.replace(/\/$/, '')
-
-  async function call(method: 'GET' | 'POST' | 'DELETE', path: string, signal: AbortSignal, sent?: Json) {
-    const { statusCode, body } = await request(`${base}${path}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${key}`,
-        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
-      headersTimeout: answerMsMax,
-      bodyTimeout: answerMsMax,
-      signal,
-    })
-    const text = await body.text()
-    const answer: Json = text === '' ? null : JSON.parse(text)
-    return { status: statusCode, answer: isObject(answer) ? answer : {} }
-  }
-
+export function createEngineKeys(place: EnginePlace & { readonly key: string }): EngineKeys {
+  const call = engineCall(place)
   return {
     async list(signal) {
       const values = new Map<string, string>()

@@ -1,7 +1,7 @@
 /** The dynamic search rules of an engine (M-H), as whoever holds its master key writes them. */
-import { request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import { type EnginePlace, engineCall } from './engine-call.ts'
 
 /** Every call throws when the engine does not answer as an engine does. */
 export interface EngineRules {
@@ -12,36 +12,12 @@ export interface EngineRules {
 }
 
 const pageSize = 1_000
-const answerMsMax = 10_000
 const taskPauseMs = 25
 /** Tasks wait behind the batch that runs. */
 const taskMsMax = 600_000
 
-export interface EngineRulesDeps {
-  readonly url: string
-  readonly key: string | null
-  readonly clock: Clock
-}
-
-export function createEngineRules({ url, key, clock }: EngineRulesDeps): EngineRules {
-  const base = url.replace(/\/$/, '')
-
-  async function call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, signal: AbortSignal, sent?: Json) {
-    const { statusCode, body } = await request(`${base}${path}`, {
-      method,
-      headers: {
-        ...(key === null ? {} : { authorization: `Bearer ${key}` }),
-        ...(sent === undefined ? {} : { 'content-type': 'application/json' }),
-      },
-      ...(sent === undefined ? {} : { body: JSON.stringify(sent) }),
-      headersTimeout: answerMsMax,
-      bodyTimeout: answerMsMax,
-      signal,
-    })
-    const text = await body.text()
-    const answer: Json = text === '' ? null : JSON.parse(text)
-    return { status: statusCode, answer: isObject(answer) ? answer : {} }
-  }
+export function createEngineRules({ clock, ...place }: EnginePlace & { readonly clock: Clock }): EngineRules {
+  const call = engineCall(place)
 
   async function write(method: 'PATCH' | 'DELETE', name: string, signal: AbortSignal, sent?: JsonObject) {
     const { status, answer } = await call(method, `/dynamic-search-rules/${name}`, signal, sent)
