@@ -13,7 +13,7 @@ import type { Spread } from '../../store/catalogue.ts'
 import { answered, ended, MoveFailure, type Place, type StepContext } from './move-context.ts'
 
 /** Documents per request to the source (NF-50). */
-const pageCount = 1_000
+export const pageCount = 1_000
 /** A request to the target closes when it has this many bytes (NF-18). */
 const putBytes = 4 * 1024 * 1024
 const listLimit = 2 ** 32 - 1
@@ -39,6 +39,37 @@ export async function readDocuments(
   if (ids.length === 0) return []
   const query = { ids, offset: 0, limit: ids.length }
   return answered('documents', await engine.fetchDocumentTexts(replica.physicalUid, query, signal))
+}
+
+/** Of one replica, or of a part of it. */
+export interface DocumentList {
+  readonly place: Place
+  readonly ids: readonly string[]
+}
+
+/** Documents page by page, in the order of their lists. The next page is read while one is worked on. */
+export async function* readPages(
+  context: { readonly signal: AbortSignal },
+  lists: readonly DocumentList[],
+): AsyncIterable<readonly string[]> {
+  const pages = lists.flatMap(({ place, ids }) =>
+    Array.from({ length: Math.ceil(ids.length / pageCount) }, (_, page) => ({
+      place,
+      ids: ids.slice(page * pageCount, (page + 1) * pageCount),
+    })),
+  )
+  const read = (at: number) => {
+    const page = pages[at]
+    return page && readDocuments(context, page.place, page.ids)
+  }
+  let next = read(0)
+  for (let at = 1; next !== undefined; at += 1) {
+    const found = await next
+    next = read(at)
+    // A failure shows at its turn; until then nobody waits for it.
+    next?.catch(() => undefined)
+    yield found
+  }
 }
 
 /** What is copied from one replica. */
@@ -107,7 +138,7 @@ async function copyDocuments(
 ): Promise<void> {
   const { move, keep, clock, signal } = context
   const there = new Set(await listIds(context, target, primaryKey))
-  const lists: { readonly place: Place; readonly ids: readonly string[] }[] = []
+  const lists: DocumentList[] = []
   for (const { place, filter } of sources) {
     const ids = await listIds(context, place, primaryKey, filter)
     lists.push({ place, ids: ids.filter((id) => !there.has(id)) })
@@ -117,7 +148,7 @@ async function copyDocuments(
   await keep({ documents, documentCount: lists.reduce((sum, { ids }) => sum + ids.length, documents) })
   const startedAt = clock.monotonic()
   let sent = 0
-  for await (const batch of batches(context, lists)) {
+  for await (const batch of batches(readPages(context, lists))) {
     const options = { merge: false, primaryKey, mark: `fjmove:${move.id}` }
     const reply = await target.engine.putDocuments(target.replica.physicalUid, options, once(batch.body), signal)
     await must(context, target, 'documents', reply)
@@ -134,28 +165,11 @@ interface Batch {
   readonly count: number
 }
 
-/** The next page is read while the last one is written. */
-async function* batches(
-  context: StepContext,
-  lists: readonly { readonly place: Place; readonly ids: readonly string[] }[],
-): AsyncIterable<Batch> {
-  const all = lists.flatMap(({ place, ids }) =>
-    Array.from({ length: Math.ceil(ids.length / pageCount) }, (_, page) => ({
-      place,
-      ids: ids.slice(page * pageCount, (page + 1) * pageCount),
-    })),
-  )
-  const pages = all.length
-  const read = (page: number) => readDocuments(context, all[page]!.place, all[page]!.ids)
+async function* batches(pages: AsyncIterable<readonly string[]>): AsyncIterable<Batch> {
   let texts: string[] = []
   let size = 0
-  let next = pages === 0 ? undefined : read(0)
-  for (let page = 0; page < pages; page += 1) {
-    const found = (await next) ?? []
-    next = page + 1 < pages ? read(page + 1) : undefined
-    // A failure shows at its turn; until then nobody waits for it.
-    next?.catch(() => undefined)
-    for (const text of found) {
+  for await (const page of pages) {
+    for (const text of page) {
       texts.push(text)
       size += text.length
       if (size < putBytes) continue

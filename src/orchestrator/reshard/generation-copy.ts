@@ -14,10 +14,9 @@ import { shardClause } from '../../search/shard-clause.ts'
 import type { Spread } from '../../store/catalogue.ts'
 import { shardOfKey } from '../../topology/rendezvous.ts'
 import type { Place, StepContext } from '../moves/move-context.ts'
-import { listIds, must, readDocuments, throttle } from '../moves/streamed-copy.ts'
+import { listIds, must, pageCount, readPages, throttle } from '../moves/streamed-copy.ts'
 import type { GenerationLeg } from './generation-side.ts'
 
-const pageCount = 1_000
 /** A request to a node closes when it has this many characters (NF-18). */
 const putLength = 4 * 1024 * 1024
 /** Of all replicas together. */
@@ -54,13 +53,7 @@ export async function copyGeneration(
   for (const { place, shard } of all.slice(move.progress.shardsCopied ?? 0)) {
     const filter = shardClause({ shards: [shard], isWhole: false }, source.spread.shards)
     const ids = await listIds(context, place, primaryKey, filter)
-    let next = ids.length === 0 ? undefined : readDocuments(context, place, ids.slice(0, pageCount))
-    for (let start = 0; start < ids.length; start += pageCount) {
-      const texts = (await next) ?? []
-      const behind = ids.slice(start + pageCount, start + 2 * pageCount)
-      next = behind.length === 0 ? undefined : readDocuments(context, place, behind)
-      // A failure shows at its turn; until then nobody waits for it.
-      next?.catch(() => undefined)
+    for await (const texts of readPages(context, [{ place, ids }])) {
       for (const text of texts) {
         const own = shardOfKey(idOfLine(text, primaryKey), target.spread.shards)
         const marked = withShard(text, own)
