@@ -7,6 +7,7 @@ import { openMemoryStore } from '../../src/journal/open-memory-store.ts'
 import type { Store } from '../../src/journal/open-store.ts'
 import type { LaneJournal } from '../../src/journal/ports.ts'
 import { assert } from '../../src/lib/assert.ts'
+import { once } from '../../src/lib/byte-stream.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import type { MoverDeps } from '../../src/orchestrator/moves/mover.ts'
 import { openDecided, openMove } from '../../src/orchestrator/moves/open-move.ts'
@@ -399,10 +400,6 @@ export class SimStore {
       cleanTasks: unused,
     }
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }
 
 /** Shards of replicas of the target's group that the target does not hold. */

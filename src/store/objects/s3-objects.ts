@@ -18,6 +18,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { assert } from '../../lib/assert.ts'
+import { once } from '../../lib/byte-stream.ts'
 import { isObjectName, ObjectMissing, type ObjectStore, ObjectsUnavailable } from './object-store.ts'
 
 export interface S3Options {
@@ -211,10 +212,6 @@ async function* piecesOf(bytes: AsyncIterable<Uint8Array>, size: number): AsyncG
 async function* behind(first: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield first
   yield* rest
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes
 }
 
 /** Base64, computed beside the event loop. */
