@@ -1,4 +1,5 @@
 /** Moves of a running `flapjack up`, over its operators' address: opened, followed closely, and timed step by step. */
+import { type MoveStep, moveSteps } from '../src/topology/move-steps.ts'
 import { pause } from './move-load.ts'
 
 export interface Operator {
@@ -30,16 +31,22 @@ export async function askOperator({ url, token }: Operator, method: string, path
   return answer
 }
 
-/** Waits until the move is at `step`. */
-export async function followMove(operator: Operator, id: string, step: string): Promise<Timeline> {
+/** Waits until the move is at `step`, or further on its way there: a step may be over before anybody looks. */
+export async function followMove(operator: Operator, id: string, step: MoveStep): Promise<Timeline> {
   const steps: { step: string; at: number }[] = []
   for (;;) {
     const move = await askOperator(operator, 'GET', `/internal/moves/${id}`)
     if (steps.at(-1)?.step !== move.step) steps.push({ step: move.step, at: performance.now() })
-    if (move.step === step) return { id, steps, move }
+    if (move.step === step || isFurther(move.step, step)) return { id, steps, move }
     if (move.finishedAt !== null) throw new Error(`the move ended: ${JSON.stringify(move)}`)
     await pause(lookMs)
   }
+}
+
+const way: readonly MoveStep[] = moveSteps.slice(0, moveSteps.indexOf('undoing'))
+
+function isFurther(step: MoveStep, wanted: MoveStep): boolean {
+  return way.includes(wanted) && way.indexOf(step) > way.indexOf(wanted)
 }
 
 /** From the moment in which a step was seen until the next one was. */

@@ -10,6 +10,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from '../src/orchestrator/loopback-port.ts'
+import type { MoveStep } from '../src/topology/move-steps.ts'
 import { Corpus } from './corpus.ts'
 import { cpuMsByPart } from './cpu-time.ts'
 import { type Running, startUp } from './ingest.ts'
@@ -109,7 +110,7 @@ async function start(bench: Bench, engine: string, { meilisearch }: MovesOptions
   return { server, operator, config: ['--config', config, '--data-dir', join(bench.folder, `moves-${engine}`)] }
 }
 
-async function moveTo(operator: Operator, index: string, to: string, step = 'keeping_back'): Promise<Timeline> {
+async function moveTo(operator: Operator, index: string, to: string, step: MoveStep = 'keeping_back'): Promise<Timeline> {
   const { id } = await askOperator(operator, 'POST', '/internal/moves', { index, to, keepMs })
   return followMove(operator, id, step)
 }
