@@ -110,7 +110,12 @@ async function start(bench: Bench, engine: string, { meilisearch }: MovesOptions
   return { server, operator, config: ['--config', config, '--data-dir', join(bench.folder, `moves-${engine}`)] }
 }
 
-async function moveTo(operator: Operator, index: string, to: string, step: MoveStep = 'keeping_back'): Promise<Timeline> {
+async function moveTo(
+  operator: Operator,
+  index: string,
+  to: string,
+  step: MoveStep = 'keeping_back',
+): Promise<Timeline> {
   const { id } = await askOperator(operator, 'POST', '/internal/moves', { index, to, keepMs })
   return followMove(operator, id, step)
 }

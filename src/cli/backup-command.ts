@@ -1,6 +1,6 @@
 /** `flapjack backup …`: backups of indexes, and when they are made. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { byteCount, type Decoder, duration } from '../config/field.ts'
+import { duration } from '../config/field.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -14,6 +14,7 @@ import type { Project } from '../store/catalogue.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { parsed, rateOption } from './order-options.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
 
@@ -47,7 +48,7 @@ export function addBackupCommands(program: Command, run: RunCommand): void {
   backup
     .command('create')
     .argument('[uid]', 'name of the index; all of the project when left out')
-    .option('--rate <bytes>', 'what is written per second at most, such as `20 MB`', parsed(byteCount(1024, 2 ** 50)))
+    .option(...rateOption('written'))
     .option('--wait', 'until it is there, with progress')
     .option(...projectOption)
     .description('Makes a backup: settings and documents as they are at one position of the journal.')
@@ -112,14 +113,6 @@ export function addBackupCommands(program: Command, run: RunCommand): void {
     .action((uid: string | undefined, options: ProjectOption, command: Command) =>
       run(command, (context) => unschedule(context, uid, options)),
     )
-}
-
-export function parsed(decoder: Decoder<number>): (text: string) => number {
-  return (text) => {
-    const found = decoder.decode(text)
-    if ('expected' in found) throw new InvalidArgumentError(`expected: ${found.expected}`)
-    return found.value
-  }
 }
 
 function parseCount(text: string): number {

@@ -4,7 +4,7 @@ import type { WantedLayout } from '../journal/ports.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
-import { dryRunOption, waitOption } from './node-leave-command.ts'
+import { dryRunOption, waitOption } from './order-options.ts'
 import { awaitMoves, planLines, plannedFor, planView } from './rebalance-view.ts'
 import { withStore } from './store-access.ts'
 

@@ -1,18 +1,19 @@
 /** `flapjack index move` and `flapjack move …`: replicas that go from node to node while they serve. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { ApiError } from '../api/errors.ts'
-import { byteCount, type Decoder, dailyWindows, duration } from '../config/field.ts'
+import { dailyWindows } from '../config/field.ts'
 import { createMoveOrders, type MoveOrders, pastOf } from '../control/move-orders.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
-import { keepMsDefault, type MovePlan, openMove, planMove } from '../orchestrator/moves/open-move.ts'
+import { type MovePlan, openMove, planMove } from '../orchestrator/moves/open-move.ts'
 import { type Move, type MoveProgress, moveView } from '../store/moves.ts'
 import { isEnded, type MoveWish, wishesAt } from '../topology/move-steps.ts'
 import { type MovePriority, movePriorities } from '../topology/move-turns.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { dryRunOption, keepOption, parsed, rateOption } from './order-options.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
 
@@ -38,13 +39,8 @@ export function addIndexMove(index: Command, run: RunCommand): void {
     .requiredOption('--to <node>', 'where it goes')
     .option('--from <node>', 'of a spread index: the node whose replica goes')
     .option('--shard <number>', 'of a spread index: the replica that holds this shard', parseWhole)
-    .option(
-      '--keep <time>',
-      'how long the way back stays open, such as 15m',
-      parsed(duration(0, 30 * 86_400_000)),
-      keepMsDefault,
-    )
-    .option('--rate <bytes>', 'what is copied per second at most, such as `20 MB`', parsed(byteCount(1024, 2 ** 50)))
+    .option(...keepOption)
+    .option(...rateOption('copied'))
     .addOption(
       new Option('--priority <priority>', 'of those that wait for a node the more urgent goes first').choices(
         movePriorities,
@@ -56,7 +52,7 @@ export function addIndexMove(index: Command, run: RunCommand): void {
       parsed(dailyWindows),
     )
     .option('--wait', 'until the new node serves, with progress')
-    .option('--dry-run', 'says what would be done, and does nothing')
+    .option(...dryRunOption)
     .option(...projectOption)
     .description('Moves an index to another node while it is read and written. `flapjack move` follows it.')
     .action((uid: string, options: IndexMoveOptions, command: Command) =>
@@ -102,14 +98,6 @@ export function addMoveCommands(program: Command, run: RunCommand): void {
 function parseWhole(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('a whole number is expected')
   return Number(text)
-}
-
-export function parsed<T>(decoder: Decoder<T>): (text: string) => T {
-  return (text) => {
-    const found = decoder.decode(text)
-    if ('expected' in found) throw new InvalidArgumentError(`expected: ${found.expected}`)
-    return found.value
-  }
 }
 
 async function moveIndex(context: CommandContext, uid: string, options: IndexMoveOptions): Promise<void> {

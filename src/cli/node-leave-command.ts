@@ -8,6 +8,7 @@ import type { Node, NodeId } from '../store/catalogue.ts'
 import type { Fleet } from '../topology/rebalance-plan.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { dryRunOption, waitOption } from './order-options.ts'
 import { awaitMoves, type FleetStore, planLines, plannedFor, planView } from './rebalance-view.ts'
 import { withStore } from './store-access.ts'
 
@@ -15,9 +16,6 @@ interface WaitOptions {
   readonly dryRun?: boolean
   readonly wait?: boolean
 }
-
-export const dryRunOption = ['--dry-run', 'prints what would move and how much, and changes nothing'] as const
-export const waitOption = ['--wait', 'until everything is where it should be, with progress'] as const
 
 export function addLeavingCommands(node: Command, run: RunCommand): void {
   node

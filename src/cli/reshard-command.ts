@@ -1,9 +1,7 @@
 /** `flapjack index reshard`: an index gets another number of shards while it is read and written. */
 import { type Command, Option } from 'commander'
-import { byteCount, duration } from '../config/field.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
-import { keepMsDefault } from '../orchestrator/moves/open-move.ts'
 import { openReshard, planReshard, type ReshardPlan } from '../orchestrator/reshard/open-reshard.ts'
 import type { Spread } from '../store/catalogue.ts'
 import { moveView } from '../store/moves.ts'
@@ -11,7 +9,8 @@ import { chosenProject, type ProjectOption, projectOption } from './chosen-proje
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
 import { rangesText } from './index-view.ts'
-import { allowed, follow, moveLines, parsed } from './move-command.ts'
+import { allowed, follow, moveLines } from './move-command.ts'
+import { dryRunOption, keepOption, rateOption } from './order-options.ts'
 import { withStore } from './store-access.ts'
 
 interface ReshardOptions extends ProjectOption {
@@ -32,15 +31,10 @@ export function addIndexReshard(index: Command, run: RunCommand): void {
     .option('--shards <number>', 'how many it is to have')
     .option('--rf <number>', 'copies of each shard in a replica group; as before when left out')
     .addOption(new Option('--plain', 'whole on one node instead').conflicts(['shards', 'rf']))
-    .option(
-      '--keep <time>',
-      'how long the way back stays open, such as 15m',
-      parsed(duration(0, 30 * 86_400_000)),
-      keepMsDefault,
-    )
-    .option('--rate <bytes>', 'what is copied per second at most, such as `20 MB`', parsed(byteCount(1024, 2 ** 50)))
+    .option(...keepOption)
+    .option(...rateOption('copied'))
     .option('--wait', 'until the new shards serve, with progress')
-    .option('--dry-run', 'says what would be done, and does nothing')
+    .option(...dryRunOption)
     .option(...projectOption)
     .description(
       'Gives an index another number of shards while it is read and written. `flapjack move` follows, pauses, cancels and undoes it.',

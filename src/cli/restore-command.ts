@@ -1,6 +1,6 @@
 /** `flapjack restore` and `flapjack restores …`: an index as it was at a time, or in a backup. */
 import { type Command, Option } from 'commander'
-import { byteCount, duration } from '../config/field.ts'
+import { duration } from '../config/field.ts'
 import type { Store } from '../journal/open-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
@@ -12,10 +12,11 @@ import {
   type RestoreRefusal,
 } from '../orchestrator/backups/restore-plan.ts'
 import { type Restore, type RestoreState, type RestoreWish, restoreView } from '../store/backups.ts'
-import { megabytes, parsed, timeText } from './backup-command.ts'
+import { megabytes, timeText } from './backup-command.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
 import type { CommandContext, RunCommand } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'
+import { dryRunOption, parsed, rateOption } from './order-options.ts'
 import { requireProject } from './project-command.ts'
 import { withStore } from './store-access.ts'
 import { formatColumns } from './terminal.ts'
@@ -49,9 +50,9 @@ export function addRestoreCommand(program: Command, run: RunCommand): Command {
       parsed(duration(0, 400 * dayMs)),
       dayMs,
     )
-    .option('--rate <bytes>', 'what is brought per second at most, such as `20 MB`', parsed(byteCount(1024, 2 ** 50)))
+    .option(...rateOption('brought'))
     .option('--wait', 'until it is there, with progress')
-    .option('--dry-run', 'says what would be done, and does nothing')
+    .option(...dryRunOption)
     .option(...projectOption)
     .description(
       'Brings an index back as it was: from the last backup before that time and the journal behind it. The index that is there serves meanwhile, and stays under another name for a while.',

@@ -7,7 +7,14 @@ import type { JsonObject } from '../lib/json.ts'
 import { nextNodeId } from '../orchestrator/fleet/node-ids.ts'
 import { usageOf } from '../orchestrator/scaling/scaling.ts'
 import type { EngineKind, NodeId } from '../store/catalogue.ts'
-import type { Fleet, Machine, MachineWish, NodeEvent, NodeSample } from '../store/fleet.ts'
+import {
+  type Fleet,
+  type Machine,
+  type MachineWish,
+  type NodeEvent,
+  type NodeSample,
+  requestedMachine,
+} from '../store/fleet.ts'
 import type { Catalogue } from '../store/ports.ts'
 
 export interface FleetOrdersDeps {
@@ -143,17 +150,8 @@ export function createFleetOrders({ fleet, catalogue, replicas, config, engine, 
       const now = clock.now()
       // Whoever asks may not know what the driver's machines run.
       const kind = machines.find((machine) => machine.driver === driver)?.engine ?? engine
-      const machine: Machine = {
-        ...{ node: nextNodeId(driver, kind, taken), driver, life: 'requested', engine: kind, region, group },
-        ...{
-          generation: 1,
-          health: 'starting',
-          healthSince: now,
-          record: { lifeSince: now },
-          wish: null,
-          createdAt: now,
-        },
-      }
+      const place = { node: nextNodeId(driver, kind, taken), driver, engine: kind, region, group }
+      const machine = requestedMachine(place, now)
       const event = { node: machine.node, at: now, kind: 'wish', text: 'an operator wants one node more' }
       if (await fleet.request(machine, event)) return machine.node
       throw conflict('Another node was asked for at the same time; try again.')

@@ -1,6 +1,6 @@
 /**
  * Brings settings and documents into a new index as changes of its journal, so that whatever is built from the journal later
- * holds them: what clones and restores are made of. Every change is a task that clients see; its `customMetadata` names the
+ * holds them: what clones are made of. Every change is a task that clients see; its `customMetadata` names the
  * import and how far it is.
  *
  * Twice: safe. The marks on the tasks tell whoever continues what is there; a change that was appended and not seen comes

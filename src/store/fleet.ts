@@ -27,6 +27,17 @@ export interface Machine {
   readonly createdAt: number
 }
 
+/** One that a driver is to make. @param now  ms since 1970. */
+export function requestedMachine(
+  place: Pick<Machine, 'node' | 'driver' | 'engine' | 'region' | 'group'>,
+  now: number,
+): Machine {
+  return {
+    ...{ ...place, life: 'requested', generation: 1, health: 'starting', healthSince: now },
+    ...{ record: { lifeSince: now }, wish: null, createdAt: now },
+  }
+}
+
 /** What must be known to go on with a machine. */
 export interface MachineRecord {
   /** Times of the latest restarts by us, ms, oldest first; at most 20. */

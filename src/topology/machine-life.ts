@@ -50,10 +50,6 @@ export function lifeAfter(life: MachineLife, event: LifeEvent): MachineLife | un
   return course[life][event]
 }
 
-export function lifeEventsAt(life: MachineLife): readonly LifeEvent[] {
-  return Object.keys(course[life]) as LifeEvent[]
-}
-
 /** On its way to become a node. */
 export function isComing(life: MachineLife): boolean {
   return life === 'requested' || life === 'provisioning' || life === 'bootstrapping'

@@ -18,6 +18,7 @@ import { openDrivers } from '../../src/orchestrator/fleet/drivers.ts'
 import { silentFleetMetrics } from '../../src/orchestrator/fleet/fleet-metrics.ts'
 import { startFleetKeeper } from '../../src/orchestrator/fleet/keeper.ts'
 import { healingRules } from '../../src/orchestrator/healing/healing.ts'
+import { requestedMachine } from '../../src/store/fleet.ts'
 import { healthRules } from '../../src/topology/health-states.ts'
 import { startHetzner } from '../support/hetzner-server.ts'
 
@@ -91,17 +92,7 @@ async function statusOf(url: string, key: string | null): Promise<number> {
 test('a server becomes a node when its engine proved itself, with a key of its own and a load that is known', async () => {
   const now = Date.now()
   await fleet.request(
-    {
-      ...{ node: 'h1', driver: 'hetzner', life: 'requested', engine: 'embedded', region: 'local', group: 0 },
-      ...{
-        generation: 1,
-        health: 'starting',
-        healthSince: now,
-        record: { lifeSince: now },
-        wish: null,
-        createdAt: now,
-      },
-    },
+    requestedMachine({ node: 'h1', driver: 'hetzner', engine: 'embedded', region: 'local', group: 0 }, now),
     { node: 'h1', at: now, kind: 'wish', text: 'one more' },
   )
   await until('the node', async () => (await machine())?.health === 'up')

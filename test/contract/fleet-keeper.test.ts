@@ -19,7 +19,7 @@ import { silentFleetMetrics } from '../../src/orchestrator/fleet/fleet-metrics.t
 import type { FleetRules } from '../../src/orchestrator/fleet/fleet-rules.ts'
 import { startFleetKeeper } from '../../src/orchestrator/fleet/keeper.ts'
 import { healingRules } from '../../src/orchestrator/healing/healing.ts'
-import type { Machine } from '../../src/store/fleet.ts'
+import { type Machine, requestedMachine } from '../../src/store/fleet.ts'
 import { healthRules } from '../../src/topology/health-states.ts'
 
 const silent = { info: () => undefined, warn: () => undefined }
@@ -274,17 +274,7 @@ test('a machine whose engine fails its self-test never becomes a node, and is gi
   keep(store, driver)
   const now = Date.now()
   await store.fleet.request(
-    {
-      ...{ node: 'h9', driver: 'hetzner', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
-      ...{
-        generation: 1,
-        health: 'starting',
-        healthSince: now,
-        record: { lifeSince: now },
-        wish: null,
-        createdAt: now,
-      },
-    },
+    requestedMachine({ node: 'h9', driver: 'hetzner', engine: 'meilisearch', region: 'local', group: 0 }, now),
     { node: 'h9', at: now, kind: 'wish', text: 'one more' },
   )
   await until(store, 'it is given back', async () => (await machineOf(store, 'h9'))?.life === 'released')
@@ -302,17 +292,7 @@ test('what a provider refuses is tried again later, and told in its words', asyn
   keep(store, driver)
   const now = Date.now()
   await store.fleet.request(
-    {
-      ...{ node: 'h9', driver: 'hetzner', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
-      ...{
-        generation: 1,
-        health: 'starting',
-        healthSince: now,
-        record: { lifeSince: now },
-        wish: null,
-        createdAt: now,
-      },
-    },
+    requestedMachine({ node: 'h9', driver: 'hetzner', engine: 'meilisearch', region: 'local', group: 0 }, now),
     { node: 'h9', at: now, kind: 'wish', text: 'one more' },
   )
   await until(store, 'it is told', () => has(store, 'failure', /resource_limit_exceeded/))
@@ -325,17 +305,7 @@ test('a machine of a driver that the keeper does not have waits, and says why', 
   keep(store, new FakeDriver())
   const now = Date.now()
   await store.fleet.request(
-    {
-      ...{ node: 'k1', driver: 'kubernetes', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
-      ...{
-        generation: 1,
-        health: 'starting',
-        healthSince: now,
-        record: { lifeSince: now },
-        wish: null,
-        createdAt: now,
-      },
-    },
+    requestedMachine({ node: 'k1', driver: 'kubernetes', engine: 'meilisearch', region: 'local', group: 0 }, now),
     { node: 'k1', at: now, kind: 'wish', text: 'one more' },
   )
   await until(store, 'it is told', () =>
@@ -358,17 +328,7 @@ test('a look that takes longer than the lease counts when nobody else kept the f
   keep(store, driver, {}, 'w', slow)
   const now = Date.now()
   await store.fleet.request(
-    {
-      ...{ node: 'h9', driver: 'hetzner', life: 'requested', engine: 'meilisearch', region: 'local', group: 0 },
-      ...{
-        generation: 1,
-        health: 'starting',
-        healthSince: now,
-        record: { lifeSince: now },
-        wish: null,
-        createdAt: now,
-      },
-    },
+    requestedMachine({ node: 'h9', driver: 'hetzner', engine: 'meilisearch', region: 'local', group: 0 }, now),
     { node: 'h9', at: now, kind: 'wish', text: 'one more' },
   )
   await until(store, 'it is on its way', async () => (await machineOf(store, 'h9'))?.life === 'provisioning')

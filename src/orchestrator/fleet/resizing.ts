@@ -1,7 +1,7 @@
 /** Carries out what `scaling` wants: a node more, something that goes to another node, a node less. */
 import type { LayoutJournal, ReplicaJournal } from '../../journal/ports.ts'
 import type { Node, NodeId } from '../../store/catalogue.ts'
-import type { Fleet } from '../../store/fleet.ts'
+import { type Fleet, requestedMachine } from '../../store/fleet.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { isComing } from '../../topology/machine-life.ts'
 import { type OpenMoveDeps, openMove } from '../moves/open-move.ts'
@@ -90,11 +90,9 @@ async function carryOut(
       const like = loaded.find(({ id }) => id === intent.like)
       if (like === undefined || drivers.maker === undefined) return
       const node = drivers.nextId(notes.machines().map((machine) => machine.node))
-      notes.put({
-        ...{ node, driver: drivers.maker.kind, life: 'requested', engine: drivers.engine, region: like.region },
-        ...{ group: like.group, generation: 1, health: 'starting', healthSince: notes.now },
-        ...{ record: { lifeSince: notes.now }, wish: null, createdAt: notes.now },
-      })
+      const { region, group } = like
+      const place = { node, driver: drivers.maker.kind, engine: drivers.engine, region, group }
+      notes.put(requestedMachine(place, notes.now))
       notes.tell(node, 'scale', `asked for, since ${intent.like} is full: ${intent.reason}`)
       notes.scaled()
       log.info({ node, reason: intent.reason }, 'fleet: a node more')

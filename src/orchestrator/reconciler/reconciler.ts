@@ -1,6 +1,7 @@
 /**
  * Brings indexes to where they are wanted (design 5): compares desired with actual placements, and opens the moves that the
- * comparison asks for. Nothing else opens moves by itself; a human edits what is wanted, or orders one move.
+ * comparison asks for. By themselves only full nodes are relieved beside that (`fleet/resizing.ts`); a human edits what is
+ * wanted, or orders one move.
  *
  * Any number of workers may run it: an index has one open move at most, and what two of them open at once is within the limits
  * of those who carry moves out.
