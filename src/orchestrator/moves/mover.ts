@@ -1,6 +1,7 @@
 /** Carries out moves: takes the leases of open ones, and drives each through its steps until it ends. */
 
 import { isWithin } from '../../lib/daily-window.ts'
+import { manyWaiting } from '../../replication/deadline.ts'
 import type { Move, MoveProgress, Moves } from '../../store/moves.ts'
 import { isEnded, type MoveEvent, stepAfter } from '../../topology/move-steps.ts'
 import { type MoveLimits, moveLimitsDefault } from '../../topology/move-turns.ts'
@@ -38,6 +39,7 @@ const saveMs = 500
 
 interface Driven {
   move: Move
+  readonly over: AbortController
   readonly ended: Promise<void>
 }
 
@@ -45,21 +47,32 @@ export function startMover(deps: MoverDeps): Mover {
   const { moves, worker, clock, log, leaseMs = leaseMsDefault } = deps
   const stopping = new AbortController()
   const driven = new Map<string, Driven>()
+  let heldUntil = Number.POSITIVE_INFINITY
   const look = async () => {
     const held = new Map((await moves.claim(worker, leaseMs, openMax)).map((move) => [move.id, move]))
+    heldUntil = clock.monotonic() + leaseMs
     for (const [id, running] of driven) {
       const move = held.get(id)
-      if (move !== undefined) running.move = { ...running.move, wish: move.wish, isPaused: move.isPaused }
+      if (move === undefined) running.over.abort(new Error('another worker has the move'))
+      else running.move = { ...running.move, wish: move.wish, isPaused: move.isPaused }
     }
     for (const [id, move] of held) {
       if (driven.has(id) || stopping.signal.aborted) continue
-      const drive = new Drive(deps, move, () => driven.get(id)?.move ?? move, stopping.signal)
-      driven.set(id, { move, ended: drive.run().finally(() => driven.delete(id)) })
+      const over = manyWaiting()
+      const drive = new Drive(deps, move, () => driven.get(id)?.move ?? move, over.signal)
+      driven.set(id, { move, over, ended: drive.run().finally(() => driven.delete(id)) })
     }
+  }
+  const giveUpAll = (reason: string) => {
+    for (const { over } of driven.values()) over.abort(new Error(reason))
   }
   const run = async () => {
     while (!stopping.signal.aborted) {
-      await look().catch((error) => log.warn({ err: error }, 'open moves were not looked for'))
+      await look().catch((error) => {
+        log.warn({ err: error }, 'open moves were not looked for')
+        // Another worker may have them by now.
+        if (clock.monotonic() >= heldUntil) giveUpAll('the leases of moves expired')
+      })
       const pauseMs = Math.min(driven.size > 0 ? wishLookMs : lookMs, leaseMs / 3)
       await clock.sleep(pauseMs, stopping.signal).catch(() => undefined)
     }
@@ -68,6 +81,7 @@ export function startMover(deps: MoverDeps): Mover {
   return {
     async stop() {
       stopping.abort(new Error('the mover stops'))
+      giveUpAll('the mover stops')
       await running
       await Promise.all([...driven.values()].map(({ ended }) => ended))
       await moves.release(worker).catch((error) => log.warn({ err: error }, 'the leases of moves expire'))
