@@ -48,13 +48,16 @@ export function completedThrough(replicas: readonly ReplicaStanding[], shards: n
   return Math.max(completed, Math.min(...inSync.map(({ applied }) => applied)))
 }
 
-/** The in-sync ones of these replicas that may leave the set one after the other: others of it answer for all their shards. */
+/**
+ * The in-sync ones of these replicas that may leave the set one after the other: others of it hold all their shards, and are
+ * read for them from then on (`readAgain`).
+ */
 export function leavers(replicas: readonly ReplicaStanding[], wanted: ReadonlySet<ReplicaId>): readonly ReplicaId[] {
   const staying = new Set(replicas.filter(isInSync))
   const leaving: ReplicaId[] = []
   for (const replica of replicas) {
     if (!wanted.has(replicaId(replica)) || !staying.has(replica)) continue
-    const others = new Set([...staying].flatMap((one) => (one === replica || !one.isCurrent ? [] : servedShards(one))))
+    const others = new Set([...staying].flatMap((one) => (one === replica || !one.isCurrent ? [] : one.shards)))
     if (replica.isCurrent && !servedShards(replica).every((shard) => others.has(shard))) continue
     staying.delete(replica)
     leaving.push(replicaId(replica))

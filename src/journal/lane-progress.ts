@@ -261,8 +261,9 @@ export async function settleJointly(
   deps: ProgressDependencies,
   locked: Map<IndexId, LockedIndex>,
   state: IndexState,
-  { replicas, restart, isChanged }: Standing & { readonly restart: Set<ReplicaId> },
+  { replicas: found, restart, isChanged }: Standing & { readonly restart: Set<ReplicaId> },
 ): Promise<ProgressEffects> {
+  const replicas = readAgain(found)
   const position = openTurn(replicas)
   const verdict = turnVerdict(
     currentOf(replicas),
@@ -286,7 +287,7 @@ export async function settleJointly(
   const isReadAgain = await saveReads(
     client,
     state.id,
-    left.filter((replica, at) => replica !== restarted[at]),
+    left.filter((replica, at) => replica !== restarted[at] || replicas[at] !== found[at]),
   )
   const foremost = Math.max(0, ...left.filter(isInSync).map(({ applied }) => applied))
   state.heldSince = foremost > completed ? (state.heldSince ?? deps.clock.now()) : null

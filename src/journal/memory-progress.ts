@@ -88,6 +88,7 @@ export function settleJointly(
   isChanged: boolean,
 ): Effects {
   const { state: one, reports } = index
+  const isFirstRead = keepReads(deps, index)
   const replicas = standingsOf(deps, index)
   const position = openTurn(replicas)
   const verdict = turnVerdict(currentOf(replicas), position, reports.get(position) ?? [])
@@ -107,12 +108,7 @@ export function settleJointly(
     Object.assign(placement, { ...emptied, state: emptiedState(placement) })
     placement.revision += 1
   }
-  const standing = standingsOf(deps, index)
-  const reading = readAgain(standing).filter((replica, at) => replica !== standing[at])
-  for (const { state, shed, ...replica } of reading) {
-    const placement = index.placements.find((one) => !one.isGone && replicaId(one) === replicaId(replica))
-    if (placement !== undefined) Object.assign(placement, { state, shed })
-  }
+  const isThenRead = keepReads(deps, index)
   const foremost = Math.max(
     0,
     ...standingsOf(deps, index)
@@ -120,13 +116,20 @@ export function settleJointly(
       .map(({ applied }) => applied),
   )
   one.heldSince = foremost > completed ? (one.heldSince ?? deps.clock.now()) : null
-  const { isFinished } = settle(
-    deps,
-    index,
-    { completed, outcomes },
-    isChanged || restart.size + changed.length + reading.length > 0,
-  )
+  const isVisible = isChanged || isFirstRead || isThenRead || restart.size + changed.length > 0
+  const { isFinished } = settle(deps, index, { completed, outcomes }, isVisible)
   return { isFinished, woken: [...woken] }
+}
+
+/** See `readAgain`. @returns whether one is. */
+function keepReads(deps: MemoryDependencies, index: StoredIndex): boolean {
+  const replicas = standingsOf(deps, index)
+  const reading = readAgain(replicas).filter((replica, at) => replica !== replicas[at])
+  for (const { state, shed, ...replica } of reading) {
+    const placement = index.placements.find((one) => !one.isGone && replicaId(one) === replicaId(replica))
+    if (placement !== undefined) Object.assign(placement, { state, shed })
+  }
+  return reading.length > 0
 }
 
 /** Replicas are given turns at a settings change, as far as they need some; what they have made of it counts. */

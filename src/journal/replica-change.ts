@@ -97,7 +97,7 @@ function ascending(shards: readonly number[]): readonly number[] {
 /** Replicas that are read answer for all its shards without it. */
 function isSpared(replicas: readonly ReplicaStanding[], own: ReplicaStanding): boolean {
   const counted = [
-    ...replicas.filter((replica) => replica !== own && isRead(replica)),
+    ...replicas.flatMap((one) => (one !== own && isRead(one) ? [{ ...one, shards: servedShards(one) }] : [])),
     { ...own, state: 'active' as const },
   ]
   return leavers(counted, new Set([replicaId(own)])).length === 1

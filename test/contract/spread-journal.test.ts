@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import { after, afterEach, describe, test } from 'node:test'
 import type { Operation } from '../../src/journal/change.ts'
 import type { Store } from '../../src/journal/open-store.ts'
-import type { ChangeOutcome, LaneState, NodeLease } from '../../src/journal/ports.ts'
+import type { ChangeOutcome, LaneState, NodeLease, ReplicaChange } from '../../src/journal/ports.ts'
 import { assert as must } from '../../src/lib/assert.ts'
 import type { Json } from '../../src/lib/json.ts'
 import type { Project } from '../../src/store/catalogue.ts'
+import { replicaId } from '../../src/topology/replica-id.ts'
 import { line, outcomeAt, put } from './journal-world.ts'
 import { memorySource, postgresSource, type StoreSource } from './stores.ts'
 
@@ -164,6 +165,39 @@ function inSync(source: StoreSource) {
     await fleet.apply('n2', 1)
     assert.equal((await fleet.states()).n2, 'active 1')
   })
+
+  // Changes go on waiting for who gave way while gateways learn of it: until then there is a way back.
+  for (const gone of ['restart', 'adopt', 'silence', 'contradiction'] as const) {
+    test(`who gave way to others is read again when these begin anew or are away (${gone})`, async () => {
+      const fleet = await Fleet.open(await source.open(), [0, 0])
+      await fleet.write()
+      const [first, second] = [await fleet.lane('n0'), await fleet.lane('n1')]
+      for (const node of ['n0', 'n1']) await fleet.apply(node, 1)
+      const { replicas, laneJournal } = fleet.store
+      const { placement } = first
+      const change = (kind: ReplicaChange) => replicas.changeReplica(placement.index, replicaId(placement), kind)
+      const shed = async () => {
+        const standing = await replicas.standing(placement.index)
+        return standing?.replicas.map((one) => `${one.node} ${one.shed ?? []}`.trim())
+      }
+      assert.equal(await change({ kind: 'shed', shards: [2, 3] }), 'done')
+      assert.deepEqual(await shed(), ['n0 2,3', 'n1'])
+      assert.equal(await change({ kind: 'part' }), 'done')
+      assert.deepEqual(await fleet.states(), { n0: 'parting 1', n1: 'active 1' })
+      if (gone === 'restart') await laneJournal.restart(fleet.lease('n1'), second.placement)
+      if (gone === 'adopt') await laneJournal.adopt(fleet.lease('n1'), 'another disk')
+      if (gone === 'silence') await laneJournal.noteSilence(fleet.lease('n1'), true)
+      if (gone === 'contradiction') {
+        await fleet.write()
+        await fleet.apply('n0', 2, outcomeAt(2, true))
+        await fleet.apply('n1', 2)
+      }
+      const { n0, n1 } = await fleet.states()
+      assert.match(n0 ?? '', /^active/)
+      assert.match(n1 ?? '', /^filling/)
+      assert.deepEqual(await shed(), ['n0', 'n1'])
+    })
+  }
 
   test('a node that was away when an index was deleted is to delete it', async () => {
     const fleet = await Fleet.open(await source.open())
