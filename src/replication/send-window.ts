@@ -108,7 +108,7 @@ export class SendWindow {
   readonly #sentAt = new Map<string, number>()
   #latestLane = ''
   #neighbouredUntil = 0
-  /** When the batch that runs began, as far as is known: then everything open became part of it. */
+  /** When the long batch that runs began, as far as is known: then everything open became part of it. */
   #batchAt = Number.NEGATIVE_INFINITY
   /** Sent since. */
   #queuedBytes = 0
@@ -205,7 +205,7 @@ export class SendWindow {
   #note({ batchUid, startedAt, finishedAt }: EngineTask, waiter: Waiter, byteCount: number): void {
     if (batchUid === null || startedAt === null || finishedAt === null) return
     if (this.#isLong(waiter)) this.#quiet.noteLong(finishedAt - startedAt)
-    if (!this.#batches.has(batchUid)) {
+    if (!this.#isLight(waiter) && !this.#batches.has(batchUid)) {
       this.#batchAt = this.#clock.monotonic()
       this.#queuedBytes = 0
     }
@@ -266,9 +266,10 @@ export class SendWindow {
   /** See `QuietTime`, and `fillAt`. */
   #heldUntil(waiter: Waiter): number | undefined {
     const now = this.#clock.monotonic()
-    const isQuiet = this.#isLong(waiter) ? this.#quiet.heldUntil(waiter.lane, now) : undefined
+    const quietUntil = this.#isLong(waiter) ? this.#quiet.heldUntil(waiter.lane, now) : undefined
+    if (quietUntil !== undefined || waiter.isShort || !this.#isLone) return quietUntil
     const runningBytes = this.#openBytes - this.#queuedBytes
-    if (isQuiet !== undefined || waiter.isShort || !this.#isLone || runningBytes < this.windowBytes / 4) return isQuiet
+    if (runningBytes < this.windowBytes / 4) return undefined
     const fillsAt = this.#batchAt + fillAt * this.#pace.msOfLarge(runningBytes)
     return now < fillsAt ? fillsAt : undefined
   }
