@@ -6,7 +6,7 @@ import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
-import { resumeFrom } from './resume.ts'
+import { changesDocuments, positionsOf, readMarks, resumeFrom } from './resume.ts'
 import type { Cut } from './shard-view.ts'
 import { beforeForeign, firstDoubtful, isStrange, mayHoldRefused, readSent } from './standing.ts'
 import { isTainted } from './taint.ts'
@@ -55,6 +55,8 @@ export interface Resumed {
   readonly existence: Existence
   /** The highest position that a task of the index is marked with, by whichever lane. */
   readonly reached: number
+  /** Changes that are sent again although something of them is, or may be, on the node: should one fail, it would stay. */
+  readonly held: readonly number[]
 }
 
 /** A change that takes the place of one on the way is at most so many positions behind it. */
@@ -135,7 +137,9 @@ export async function resumeLane(
   const isSent = applied > 0 || open.some(({ parts }) => parts.length > 0)
   const mayLackSettings = cut.view !== null && (sent === 0 || !isSent)
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
-  return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached }
+  const writes = readMarks(tasks).filter(({ task }) => changesDocuments(task))
+  const held = writes.flatMap(positionsOf).filter((position) => position > sent)
+  return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached, held }
 }
 
 const isPending = ({ status }: EngineTask): boolean => status === 'enqueued' || status === 'processing'

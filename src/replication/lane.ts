@@ -230,6 +230,7 @@ export class Lane {
     this.#late.splice(0, late.length)
     this.#unmarked.splice(0, unmarked.length)
     course.sent = found.sent
+    for (const position of found.held) course.setbacks.noteUncertain(position)
     // Never more: a late request may have been noticed meanwhile.
     course.settled = Math.min(course.settled, found.settled)
     this.#seenThrough = found.seenThrough

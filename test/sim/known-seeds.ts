@@ -64,4 +64,9 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isSpread: true, isMoving: true, isPartial: true },
     fault: 'shards that were given away are read by nobody while their new replica is built anew',
   },
+  {
+    seed: 900042,
+    options: { isSpread: true, isMoving: true },
+    fault: 'a part of a put that a dead worker sent stays, though the whole put of its successor is refused',
+  },
 ]
