@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from 'commander'
 import { byteCount, type Decoder, duration } from '../config/field.ts'
 import { keepMsDefault } from '../orchestrator/moves/open-move.ts'
+import { keepMsMax } from '../store/moves.ts'
 
 /** Reads an option's value as a field of the configuration. */
 export function parsed<T>(decoder: Decoder<T>): (text: string) => T {
@@ -20,7 +21,7 @@ export const waitOption = ['--wait', 'until everything is where it should be, wi
 export const keepOption = [
   '--keep <time>',
   'how long the way back stays open, such as 15m',
-  parsed(duration(0, 30 * 86_400_000)),
+  parsed(duration(0, keepMsMax)),
   keepMsDefault,
 ] as const
 

@@ -3,7 +3,7 @@ import { ApiError } from '../api/errors.ts'
 import type { MoveOrders, NamedMove, OrderedIndexMove } from '../control/move-orders.ts'
 import { isDailyWindow } from '../lib/daily-window.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
-import { moveView } from '../store/moves.ts'
+import { keepMsMax, moveView } from '../store/moves.ts'
 import { moveWishes } from '../topology/move-steps.ts'
 import { movePriorities } from '../topology/move-turns.ts'
 import type { AdminReply } from './gateway-admin.ts'
@@ -12,7 +12,6 @@ import { answerBelow, type OperatorRequest, unknownRoute } from './operator-rout
 const base = '/internal/moves'
 const listedMax = 1_000
 const listedDefault = 100
-const keepMsMax = 30 * 86_400_000
 
 /** Of a request whose token was checked; `undefined` = it is about something else. */
 export async function answerMoves(request: OperatorRequest, orders: MoveOrders): Promise<AdminReply | undefined> {

@@ -9,8 +9,11 @@ import { type Database, nowMs, reach } from './database.ts'
 import type { Tables } from './tables.ts'
 import { transact } from './transaction.ts'
 
+/** Milliseconds that a move can be undone, at most. */
+export const keepMsMax = 30 * 86_400_000
+
 export interface MoveOptions {
-  /** How long the old replica is kept up to date behind the switch, ms: until then the move can be undone. */
+  /** How long the old replica is kept up to date behind the switch, ms, up to `keepMsMax`: until then the move can be undone. */
   readonly keepMs: number
   /** What a copy may carry per second; null = as much as the nodes take. */
   readonly bytesPerSecond: number | null
