@@ -53,10 +53,11 @@ export async function noteSilence(deps: InSyncDependencies, lease: NodeLease, is
 export async function releaseHeld(deps: InSyncDependencies, lagMs: number): Promise<void> {
   const heldBefore = deps.clock.now() - lagMs
   const { rows } = await reach(() =>
-    deps.database.pool.query<{ id: IndexId }>(
-      'select id from indexes where held_since is not null and held_since <= $1 order by held_since limit $2',
-      [heldBefore, indexesPerLook],
-    ),
+    deps.database.pool.query<{ id: IndexId }>({
+      name: 'indexes-held',
+      text: 'select id from indexes where held_since is not null and held_since <= $1 order by held_since limit $2',
+      values: [heldBefore, indexesPerLook],
+    }),
   )
   for (const { id } of rows) {
     deps.tell(

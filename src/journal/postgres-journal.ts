@@ -74,12 +74,13 @@ export function openPostgresJournal(deps: JournalDependencies): Journal {
     finishedAfter: (project, cursor, limit) => reachInTime(() => finishedAfter(db, project, cursor, limit)),
     async feedsBehind(consumer, limit) {
       const { rows } = await reachInTime(() =>
-        pool.query<{ project: string; cursor: number }>(
-          `select p.project_id as project, coalesce(c.cursor, 0) as cursor from project_progress p
+        pool.query<{ project: string; cursor: number }>({
+          name: 'feeds-behind',
+          text: `select p.project_id as project, coalesce(c.cursor, 0) as cursor from project_progress p
            left join feed_cursors c on c.project_id = p.project_id and c.consumer = $1
            where p.next_finish - 1 > coalesce(c.cursor, 0) order by p.project_id limit $2`,
-          [consumer, limit],
-        ),
+          values: [consumer, limit],
+        }),
       )
       return rows
     },

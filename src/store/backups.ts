@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../lib/json.ts'
 import type { IndexId, ProjectId, Spread } from './catalogue.ts'
 import type { Sealing } from './data-keys.ts'
 import { type Database, nowMs, reach } from './database.ts'
+import { isAnyOpen } from './open-jobs.ts'
 import type { Tables } from './tables.ts'
 import { transact } from './transaction.ts'
 
@@ -307,6 +308,7 @@ export function openBackups({
         [id, `"backup":"${id}"`],
       )) === 1,
     async claim(worker, leaseMs, limit, deletedMax) {
+      if (!(await isAnyOpen(pool, 'backups'))) return []
       const made = claimed('backups', "state not in ('done', 'failed', 'deleting')")
       const gone = claimed('backups', "state = 'deleting'")
       const rows = [
@@ -382,6 +384,7 @@ export function openBackups({
       (await countOf('update restores set wish = $2 where id = $1 and state = any($3::text[])', [id, wish, states])) ===
       1,
     async claimRestores(worker, leaseMs, limit) {
+      if (!(await isAnyOpen(pool, 'restores'))) return []
       const rows = await rowsOf<RestoreRow>(claimed('restores', isBusy), [worker, leaseMs, limit])
       return rows.map(decodeRestore).sort((a, b) => (a.id < b.id ? -1 : 1))
     },

@@ -6,6 +6,7 @@ import { isBusy, isEnded, type MoveStep, type MoveWish, moveSteps } from '../top
 import { type MoveLimits, type MovePriority, movePriorities, rankOf } from '../topology/move-turns.ts'
 import type { IndexId, NodeId, ProjectId, Spread } from './catalogue.ts'
 import { type Database, nowMs, reach } from './database.ts'
+import { isAnyOpen } from './open-jobs.ts'
 import type { Tables } from './tables.ts'
 import { transact } from './transaction.ts'
 
@@ -205,6 +206,7 @@ export function openMoves({ pool, ...rest }: Database): Moves {
       return rowCount === 1
     },
     async claim(worker, leaseMs, limit) {
+      if (!(await isAnyOpen(pool, 'moves'))) return []
       // A lease is renewed when a third of it is over: each renewal is a new version of the row.
       const { rows } = await reach(() =>
         pool.query<Row>(
