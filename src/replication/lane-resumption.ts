@@ -6,9 +6,9 @@ import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
-import { changesDocuments, positionsOf, readMarks, resumeFrom } from './resume.ts'
+import { changesDocuments, endedInVain, halfCovered, positionsOf, readMarks, resumeFrom } from './resume.ts'
 import type { Cut } from './shard-view.ts'
-import { beforeForeign, firstDoubtful, isStrange, mayHoldRefused, readSent } from './standing.ts'
+import { beforeForeign, firstDoubtful, idleOf, isStrange, mayHoldRefused, readSent } from './standing.ts'
 import { isTainted } from './taint.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
@@ -83,16 +83,21 @@ export async function resumeLane(
   const mayBeSent = (position: number) => seenThrough < 0 || isUncertain(position)
   const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough, mayBeSent }
   const changes = await readSent(view)
-  const found = resumeFrom({ tasks, changes, applied, tag, cut, wentBack })
+  const marks = { tasks, applied, tag, wentBack }
+  const idle = await idleOf(view, halfCovered(marks))
+  const found = resumeFrom({ ...marks, changes, cut, idle })
   if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
   const { drop } = found
   const isDisturbed = lateRequests.length + unmarked.length > 0 || settledBefore < applied
   if (drop !== undefined && isDisturbed && isPending(drop)) throw new Error('the deletion of the index has not ended')
-  // Whatever came before the lane's own deletion of the index went with it.
-  const lastsFrom = drop?.uid ?? -1
+  // Whatever came before the lane's own deletion of the index went with it. And a lane that looks for the first time has what
+  // stands up to the mark of what is applied from whoever was there before: a copy, or another worker that accounted for it.
+  const lastsFrom = Math.max(drop?.uid ?? -1, seenThrough < 0 ? lastMarkOf(tasks, tag, applied) : -1)
+  const inVain = new Set(tasks.filter(endedInVain).map(({ uid }) => uid))
   // Behind all marks it may be what was sent last; before one it came late.
   const isLate =
-    unmarked.some((number) => number > lastsFrom && number < found.newest) || (await isStrange(view, found.unmarked))
+    unmarked.some((number) => number > lastsFrom && number < found.newest && !inVain.has(number)) ||
+    (await isStrange(view, found.unmarked))
   if (isLate && (await mayHoldRefused(view))) return 'rebuild'
   const before = drop === undefined ? settledBefore : applied
   const trusted = isLate ? 0 : before
@@ -140,6 +145,11 @@ export async function resumeLane(
   const writes = readMarks(tasks).filter(({ task }) => changesDocuments(task))
   const held = writes.flatMap(positionsOf).filter((position) => position > sent)
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached, held }
+}
+
+/** Number of the newest task that stands for the position; -1 = none does. */
+function lastMarkOf(tasks: readonly EngineTask[], tag: string, position: number): number {
+  return readMarks(tasks, tag).findLast((mark) => mark.from <= position && position <= mark.position)?.task.uid ?? -1
 }
 
 const isPending = ({ status }: EngineTask): boolean => status === 'enqueued' || status === 'processing'

@@ -5,7 +5,7 @@ import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { planDelivery } from './delivery.ts'
 import { markText, parseMark } from './mark.ts'
-import { resumeFrom, suspects } from './resume.ts'
+import { halfCovered, resumeFrom, suspects } from './resume.ts'
 
 const tag = '0123456789ab'
 
@@ -66,8 +66,14 @@ function change(position: number, operation?: Operation): LaneChange {
   }
 }
 
-const resume = (applied: number, tasks: readonly EngineTask[], changes: readonly LaneChange[]) =>
+const resume = (
+  applied: number,
+  tasks: readonly EngineTask[],
+  changes: readonly LaneChange[],
+  more: { readonly idle?: ReadonlySet<number> } = {},
+) =>
   resumeFrom({
+    ...more,
     tasks: [...tasks].sort((a, b) => b.uid - a.uid),
     changes,
     applied,
@@ -167,6 +173,29 @@ test('behind a bundle that failed and went out one by one, its changes without a
   const failed = { ...bundled(6, 2, 4), status: 'failed' as const }
   assert.equal(resume(5, [task(5, 1), failed, task(7, 2), task(8, 5)], []).sent, 5)
   assert.equal(resume(5, [task(5, 1), task(7, 2), task(8, 5), failed, task(10, 3)], []).sent, 3)
+})
+
+// A node that lied about its number of documents makes a lane send a good bundle again, too (simulator, parts seed 537).
+test('the changes of a bundle that were not sent again by themselves are none that came late when they had nothing for the replica', () => {
+  const tasks = [task(5, 1), bundled(6, 2, 4), task(7, 2), task(8, 4), task(9, 5)]
+  assert.deepEqual(halfCovered({ tasks, applied: 5, tag }), [3])
+  assert.equal(resume(5, tasks, []).sent, 2)
+  assert.equal(resume(5, tasks, [], { idle: new Set([3]) }).sent, 5)
+})
+
+// A lane that looked again delivered from there once more, before readers (simulator, parts seed 201059).
+test('settings whose empty mark failed the last time are none that failed', () => {
+  const mark = { ...task(7, 2), type: 'documentDeletion', status: 'failed' as const }
+  const tasks = [task(3, 2), task(6, null, 'settingsUpdate'), mark]
+  assert.deepEqual(suspects(tasks, 2, tag), [])
+  assert.deepEqual(suspects([task(3, 2), mark], 2, tag), [2])
+})
+
+// Its settings failed, and the lane had gone back behind them (simulator, parts seed 50011).
+test('an unmarked task that failed is none that came late', () => {
+  const refused = { ...task(6, null, 'settingsUpdate'), status: 'failed' as const }
+  assert.deepEqual(resume(1, [task(5, 1), refused], []).unmarked, [])
+  assert.equal(resume(1, [task(5, 1), task(6, null, 'settingsUpdate')], []).unmarked.length, 1)
 })
 
 test('a change that came late within a bundle that is not applied makes the bundle go out again', () => {

@@ -32,7 +32,7 @@ export interface Resumption {
   readonly endsUnmarked: boolean
   /** A rebuild of the index began and was cut short. */
   readonly mustRebuild: boolean
-  /** What stands unmarked behind the newest mark. */
+  /** What stands unmarked behind the newest mark and did something, or still may. */
   readonly unmarked: readonly EngineTask[]
   /** Number of the newest mark; infinite when there is none. */
   readonly newest: number
@@ -50,33 +50,39 @@ export interface FoundMark {
   readonly task: EngineTask
 }
 
-/**
- * @param tasks    the newest tasks of the index on the node, newest first, back to the last applied mark at least.
- * @param changes  the journal from `applied` on, as far as marks reach.
- */
-export function resumeFrom(options: {
+export interface NodeMarks {
+  /** The newest tasks of the index on the node, newest first, back to the last applied mark at least. */
   readonly tasks: readonly EngineTask[]
-  readonly changes: readonly LaneChange[]
   readonly applied: number
   readonly tag: string
-  readonly cut: Cut
   /** The lane went back to `position`: what it had sent of it and behind it before task `number` does not count. */
   readonly wentBack?: { readonly position: number; readonly number: number } | undefined
-}): Resumption {
-  const { applied, changes, wentBack } = options
+}
+
+/**
+ * @param changes  the journal from `applied` on, as far as marks reach.
+ * @param idle     those of `halfCovered` that have nothing for the replica.
+ */
+export function resumeFrom(
+  options: NodeMarks & {
+    readonly changes: readonly LaneChange[]
+    readonly cut: Cut
+    readonly idle?: ReadonlySet<number>
+  },
+): Resumption {
+  const { applied, changes, idle = new Set() } = options
   const ascending = byNumber(options.tasks)
-  const found = readMarks(options.tasks, options.tag).filter(
-    ({ position, task }) => wentBack === undefined || position < wentBack.position || task.uid >= wentBack.number,
-  )
+  const found = countedMarks(options)
   const dropped = newestDrop(ascending)
   // Position 0: a rebuild began, and the deletion of the index that belongs to it is not there.
   const mustRebuild = found.some(({ position }) => position === 0)
   const newest = found.at(-1)
   const lastTask = ascending.at(-1)
-  const isUnmarked = (task: EngineTask) => parseMark(task.customMetadata) === undefined
   const endsUnmarked = lastTask !== undefined && isUnmarked(lastTask)
   const unmarked =
-    newest === undefined ? [] : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task))
+    newest === undefined
+      ? []
+      : ascending.filter((task) => task.uid > newest.task.uid && isUnmarked(task) && !endedInVain(task))
   const tail = {
     endsUnmarked,
     unmarked,
@@ -89,7 +95,7 @@ export function resumeFrom(options: {
   }
   const attempts = attemptsOf(found)
   const newestAttempts = newestAt(attempts)
-  const late = lateFrom(newestAttempts, attempts, applied)
+  const late = lateFrom(newestAttempts, attempts, applied, idle)
   if (late !== undefined && late <= applied) return { sent: late - 1, open: [], isBlank: false, ...tail }
   const open: SentChange[] = []
   let sent = applied
@@ -131,6 +137,24 @@ export function resumeFrom(options: {
   return { sent, open, isBlank: false, ...tail, drop: isOwnDrop ? dropped : undefined }
 }
 
+function countedMarks({ tasks, tag, wentBack }: NodeMarks): readonly FoundMark[] {
+  return readMarks(tasks, tag).filter(
+    ({ position, task }) => wentBack === undefined || position < wentBack.position || task.uid >= wentBack.number,
+  )
+}
+
+/**
+ * Positions up to `applied` of bundles whose first change was sent again by itself, and these were not: they had nothing for the
+ * replica, or the first one came late and lies over them. Only the journal knows.
+ */
+export function halfCovered(marks: NodeMarks): readonly number[] {
+  const newest = newestAt(attemptsOf(countedMarks(marks)))
+  return [...newest]
+    .filter(([position, attempt]) => position <= marks.applied && newest.get(attempt.from) !== attempt)
+    .map(([position]) => position)
+    .sort((a, b) => a - b)
+}
+
 /**
  * The marks of a lane that count, oldest first: what stood before a deletion of the index is not on the node any more.
  * @param tag  absent = also those that came late from another life of the disk.
@@ -154,12 +178,18 @@ function byNumber(tasks: readonly EngineTask[]): readonly EngineTask[] {
 }
 
 function newestDrop(ascending: readonly EngineTask[]): EngineTask | undefined {
-  return ascending.findLast(({ type, status }) => type === dropType && status !== 'failed' && status !== 'canceled')
+  return ascending.findLast((task) => task.type === dropType && !endedInVain(task))
+}
+
+/** It left everything as it was. */
+export function endedInVain({ status }: EngineTask): boolean {
+  return status === 'failed' || status === 'canceled'
 }
 
 /** It wrote or removed documents, or still may. */
-export function changesDocuments({ type, status, details }: EngineTask): boolean {
-  if (status === 'failed' || status === 'canceled') return false
+export function changesDocuments(task: EngineTask): boolean {
+  const { type, details } = task
+  if (endedInVain(task)) return false
   return type === taskTypeOf.put || (type === taskTypeOf.delete && details?.providedIds !== 0)
 }
 
@@ -170,7 +200,15 @@ export function changesDocuments({ type, status, details }: EngineTask): boolean
 export function suspects(tasks: readonly EngineTask[], applied: number, tag: string): readonly number[] {
   const times = new Map<number, number>()
   const newest = new Map<number, Attempt>()
-  for (const attempt of attemptsOf(readAllMarks(byNumber(tasks), tag))) {
+  const ascending = byNumber(tasks)
+  // An empty mark may fail behind a change that did not.
+  const isMarkOfGood = ({ endsEmpty, numbers }: Attempt) => {
+    const before = ascending[ascending.findIndex(({ uid }) => uid === numbers[0]) - 1]
+    return (
+      endsEmpty && numbers.length === 1 && before !== undefined && isUnmarked(before) && before.status === 'succeeded'
+    )
+  }
+  for (const attempt of attemptsOf(readAllMarks(ascending, tag))) {
     for (const position of positionsOf(attempt)) {
       if (position > applied) break
       times.set(position, (times.get(position) ?? 0) + 1)
@@ -178,7 +216,7 @@ export function suspects(tasks: readonly EngineTask[], applied: number, tag: str
     }
   }
   return [...newest]
-    .filter(([position, { isGood }]) => times.get(position)! > 1 && !isGood)
+    .filter(([position, attempt]) => times.get(position)! > 1 && !attempt.isGood && !isMarkOfGood(attempt))
     .map(([position]) => position)
     .sort((a, b) => a - b)
 }
@@ -263,6 +301,8 @@ function newestAt(attempts: readonly Attempt[]): ReadonlyMap<number, Attempt> {
   return newest
 }
 
+const isUnmarked = ({ customMetadata }: EngineTask): boolean => parseMark(customMetadata) === undefined
+
 const isWhole = ({ part, parts, numbers }: Attempt): boolean => part === parts && numbers.length === parts
 
 /** What its changes come to now is what it was made of, or nothing. */
@@ -292,10 +332,11 @@ function lateFrom(
   newest: ReadonlyMap<number, Attempt>,
   attempts: readonly Attempt[],
   applied: number,
+  idle: ReadonlySet<number>,
 ): number | undefined {
   // A bundle that failed went out again one by one: what is applied and was not among that had nothing for the replica.
   const isNothing = (position: number, attempt: Attempt) =>
-    position <= applied && !attempt.isGood && newest.get(attempt.from) !== attempt
+    idle.has(position) || (position <= applied && !attempt.isGood && newest.get(attempt.from) !== attempt)
   const inOrder = [...newest].filter(([at, attempt]) => !isNothing(at, attempt)).sort(([a], [b]) => a - b)
   const liesOverOthers = (one: Attempt) =>
     one.part < one.parts &&

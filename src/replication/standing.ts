@@ -101,6 +101,19 @@ export async function mayHoldRefused({ journal, index, applied }: StandingView):
   return false
 }
 
+/** Those of `positions`, which are applied, that have nothing for the replica. */
+export async function idleOf(
+  { journal, index, cut }: Pick<StandingView, 'journal' | 'index' | 'cut'>,
+  positions: readonly number[],
+): Promise<ReadonlySet<number>> {
+  const idle = new Set<number>()
+  for (const position of positions) {
+    const [item] = await journal.read(index, position - 1, 1, readBytesMax)
+    if (item?.change.position === position && planDelivery(item, cut).kind === 'skip') idle.add(position)
+  }
+  return idle
+}
+
 /**
  * Before the first change that was applied once and that a repeat left failed on the node when its worker ended; `applied`
  * when there is none.

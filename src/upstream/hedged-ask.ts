@@ -105,7 +105,11 @@ export class LegAsk<R extends Replica> {
   #asked = new Set<NodeId>()
   /** Rises each time that all replicas were asked. */
   #round = 1
-  readonly #open = new Set<ReadAttempt>()
+  readonly #open = new Map<ReadAttempt, NodeId>()
+  /** Nodes that let us wait too long: they would do so again. */
+  readonly #late = new Set<NodeId>()
+  /** Nodes to which the way broke off: they may answer now. */
+  readonly #broken = new Set<NodeId>()
   /** When all of them had failed for the first time. */
   #exhaustedAt: number | undefined
   #busyRetriesLeft = busyRetriesMax
@@ -151,12 +155,14 @@ export class LegAsk<R extends Replica> {
       () => this.#hedge(),
       (end) => {
         this.#open.delete(attempt)
+        if (end.kind === 'timed-out') this.#late.add(node)
+        if (end.kind === 'lost' || end.kind === 'unreachable') this.#broken.add(node)
         if (end.kind === 'answered') this.#win(replica, end.reply, isHedge)
         // Another may still answer.
         else if (this.#open.size === 0) this.#retry(end)
       },
     )
-    this.#open.add(attempt)
+    this.#open.set(attempt, node)
     attempt.send()
   }
 
@@ -174,7 +180,8 @@ export class LegAsk<R extends Replica> {
   #hedge(): void {
     const { leg, others, allowance, onSlow } = this.#ask
     if (this.#isOver || allowance.hedgesLeft === 0) return
-    const replica = others.one(leg, this.#asked, 'hedge')
+    const awaited = new Set([...this.#late, ...this.#open.values()])
+    const replica = others.one(leg, this.#asked, 'hedge') ?? others.one(leg, awaited, 'hedge')
     if (replica === undefined) {
       onSlow()
       return
@@ -216,8 +223,8 @@ export class LegAsk<R extends Replica> {
       return
     }
     this.#cancelPause = this.#deps.timers.after(pauseMs, () => {
-      // A node that starts anew, or was busy, may answer now. One that let us wait too long would do so again.
-      if (failure.kind !== 'timed-out') this.#asked = new Set()
+      // A node that starts anew, or was busy, may answer now.
+      this.#asked = new Set(this.#late)
       this.#round += 1
       this.#retry(failure)
     })
@@ -232,7 +239,8 @@ export class LegAsk<R extends Replica> {
   #pauseMs(failure: LegFailure, isAwaited: boolean): number | undefined {
     const now = this.#deps.clock.monotonic()
     this.#exhaustedAt ??= now
-    if (isAwaited || failure.kind === 'unreachable' || failure.kind === 'lost') {
+    const isBroken = [...this.#broken].some((node) => !this.#late.has(node))
+    if (isAwaited || isBroken) {
       return pauseBefore(this.#round, now - this.#exhaustedAt)
     }
     if (failure.kind !== 'refused' || failure.type !== 'busy' || this.#busyRetriesLeft === 0) return undefined
@@ -249,7 +257,7 @@ export class LegAsk<R extends Replica> {
     if (this.#isOver) return
     this.#isOver = true
     this.#cancelPause?.()
-    for (const attempt of this.#open) attempt.abandon('it is not needed any more')
+    for (const attempt of this.#open.keys()) attempt.abandon('it is not needed any more')
     this.#resolve(end)
   }
 }

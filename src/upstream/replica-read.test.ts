@@ -228,6 +228,21 @@ test('a replica that hangs is left when its time is over, and asked no second ti
   assert.equal((await lost(ask())).failure.kind, 'timed-out')
 })
 
+// Else a read fails although somebody would answer it (simulator, parts seed 201317).
+test('a replica to which the way broke off is asked again when the other one hangs', async () => {
+  const scatter = { ...initial.cluster.scatter, nodeTimeoutMs: 300 }
+  for (const settings of [{}, { ...noHedging, scatter }]) {
+    const { ask, handlers, asked } = await fleet({ a: [0], b: [0] }, { settings })
+    handlers.set('a', (request, response, turn) => {
+      if (turn === 1) request.socket.destroy()
+      else answers(request, response, turn)
+    })
+    handlers.set('b', hangs)
+    assert.deepEqual(await ask(), ['a all'])
+    assert.deepEqual(Object.fromEntries(asked), { a: 2, b: 1 })
+  }
+})
+
 test('when its node has no copy elsewhere, a read waits for it to start again', async () => {
   const { ask, handlers, asked } = await fleet({ a: [0], b: [1] })
   handlers.set('a', (request, response, turn) => {

@@ -10,6 +10,7 @@ export interface KnownSeed {
 
 const basic: SimulationOptions = { isSpread: true, isBasic: true }
 const spread: SimulationOptions = { isSpread: true }
+const parts: SimulationOptions = { isMoving: true, isPartial: true }
 
 export const knownSeeds: readonly KnownSeed[] = [
   { seed: 5371, options: basic, fault: 'a replica that refuses what others took is believed after two rebuilds' },
@@ -68,5 +69,18 @@ export const knownSeeds: readonly KnownSeed[] = [
     seed: 900042,
     options: { isSpread: true, isMoving: true },
     fault: 'a part of a put that a dead worker sent stays, though the whole put of its successor is refused',
+  },
+  { seed: 50011, options: parts, fault: 'settings that failed and that the lane went back behind pass as late ones' },
+  {
+    seed: 537,
+    options: parts,
+    fault: 'what of a good bundle has nothing for the replica passes as lying under the rest',
+  },
+  { seed: 201059, options: parts, fault: 'settings are taken for failed because the mark behind them is' },
+  { seed: 201715, options: parts, fault: 'tasks of a copy pass as requests of its lane that came late' },
+  {
+    seed: 201317,
+    options: parts,
+    fault: 'a read ends at a node that hangs, and asks nobody whose connection had broken off',
   },
 ]
