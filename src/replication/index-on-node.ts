@@ -7,6 +7,7 @@ import { documentId } from './document-id.ts'
 import { markText, parseMark } from './mark.ts'
 import { bytesOf } from './ndjson.ts'
 import { ask, type NodeSession, sendAndWait } from './node-session.ts'
+import { isDisturbed, lateTasksMax } from './resume.ts'
 import { windowTasksMax } from './send-window.ts'
 import { sendEmptyMark } from './sending.ts'
 
@@ -181,6 +182,14 @@ export class IndexOnNode {
     }
     if (tasks[0] !== undefined && tasks[0].uid > ledger.highest) ledger.observe(tasks[0].uid)
     return tasks
+  }
+
+  /** Whether something that came late lies over what is applied, in any life of the replica. */
+  async isDisturbed(applied: number): Promise<boolean> {
+    const { engine } = this.#session
+    const reply = await ask(this.#session, (signal) => engine.newestTasks(this.#uid, lateTasksMax, undefined, signal))
+    if (reply.kind !== 'answered') throw new Error(`tasks cannot be read: ${reply.kind}`)
+    return isDisturbed(reply.value, applied)
   }
 
   /** The tasks that may have been in one batch with these. */

@@ -179,7 +179,14 @@ export class Lane {
     await course.onNode.settle()
     await this.#removeForeign()
     // Position 0 is the mark of a rebuild, and a lane that begins there needs none.
-    if (course.applied > 0) this.#session.prove(await course.onNode.beginAt(course.applied))
+    if (course.applied > 0) {
+      this.#session.prove(await course.onNode.beginAt(course.applied))
+      // What came late to the lane before is none of ours: this one knows only what comes behind its own first mark.
+      if (await course.onNode.isDisturbed(course.applied)) {
+        course.mustRebuild = true
+        await this.#startAnew()
+      }
+    }
     if (!(await journal.noteTrimmed(this.#session.lease, course.placement))) throw new LeaseLost()
     this.#hasLeftovers = false
   }

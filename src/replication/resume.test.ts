@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import type { EngineTask } from '../engine/engine.ts'
 import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
+import type { JsonObject } from '../lib/json.ts'
 import { planDelivery } from './delivery.ts'
 import { markText, parseMark } from './mark.ts'
-import { halfCovered, resumeFrom, suspects } from './resume.ts'
+import { halfCovered, isDisturbed, resumeFrom, suspects } from './resume.ts'
 
 const tag = '0123456789ab'
 
@@ -191,11 +192,39 @@ test('settings whose empty mark failed the last time are none that failed', () =
   assert.deepEqual(suspects([task(3, 2), mark], 2, tag), [2])
 })
 
+// The node's own settings stood in front of it, and the change passed as having succeeded (simulator, seed 301103).
+test('a mark that came late behind other settings does not stand for them', () => {
+  const item = change(2, { kind: 'settings', settings: { rankingRules: ['words'] } })
+  const settings = (uid: number, names: JsonObject) => ({ ...task(uid, null, 'settingsUpdate'), details: names })
+  const mark = { ...task(8, 2), type: 'documentDeletion' }
+  const own = settings(6, { rankingRules: ['words'] })
+  assert.equal(resume(1, [task(5, 1), own, mark], [item]).sent, 2)
+  assert.equal(resume(1, [task(5, 1), own, settings(7, { filterableAttributes: ['a'] }), mark], [item]).sent, 1)
+})
+
 // Its settings failed, and the lane had gone back behind them (simulator, parts seed 50011).
 test('an unmarked task that failed is none that came late', () => {
   const refused = { ...task(6, null, 'settingsUpdate'), status: 'failed' as const }
   assert.deepEqual(resume(1, [task(5, 1), refused], []).unmarked, [])
   assert.equal(resume(1, [task(5, 1), task(6, null, 'settingsUpdate')], []).unmarked.length, 1)
+})
+
+// A move would copy it, and a lane that takes the replica on would not notice (simulator, parts seed 201926).
+test('what came late, also of another life, is seen by those who read beside the lane until it was delivered again', () => {
+  const foreign = (uid: number, position: number, part = 1, parts = 1) => {
+    const mark = markText({ epoch: 1, position, from: position, tag: 'ffffffffffff', part, parts })
+    return { ...task(uid, position), customMetadata: mark }
+  }
+  const tasks = [foreign(1, 1), foreign(2, 2), task(5, 3), bundled(6, 4, 6), task(7, 7)]
+  assert.equal(isDisturbed(tasks, 7), false)
+  assert.equal(isDisturbed([...tasks, foreign(8, 2)], 7), true)
+  assert.equal(isDisturbed([...tasks, { ...foreign(8, 2), status: 'failed' as const }], 7), false)
+  assert.equal(isDisturbed([...tasks, foreign(8, 7, 1, 3)], 7), true)
+  assert.equal(isDisturbed([...tasks, task(8, 9), task(9, 8)], 7), false)
+  const again = [2, 3, 4, 5, 6, 7].map((position) => task(8 + position, position))
+  assert.equal(isDisturbed([...tasks, foreign(8, 2), ...again], 7), false)
+  // Of these, the second one had nothing for the replica.
+  assert.equal(isDisturbed([...tasks, task(8, 4), task(9, 6), task(10, 7)], 7), false)
 })
 
 test('a change that came late within a bundle that is not applied makes the bundle go out again', () => {

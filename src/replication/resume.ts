@@ -6,6 +6,7 @@
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange } from '../journal/ports.ts'
+import { isObject, type Json } from '../lib/json.ts'
 import type { BundleRange } from './bundle.ts'
 import { isMarked, type Part, planDelivery, planSent, taskTypeOf } from './delivery.ts'
 import { parseMark } from './mark.ts'
@@ -245,13 +246,27 @@ function matchParts(
       const change = tasks.findLast(
         ({ uid, type }) => uid > low && uid < mark.task.uid && type === taskTypeOf[part.kind],
       )
-      if (change === undefined) return undefined
+      // Its mark may have come late, behind something else.
+      if (change === undefined || (change.details !== null && !mayBeOf(change, part))) return undefined
       numbers.push(change.uid)
       emptyMark = mark.task.uid
     }
     last = mark.task.uid
   }
   return { sent: { position, parts: numbers, emptyMark, bundle: null }, last }
+}
+
+/** The task is of the part's kind and, as far as tasks show it, sets nothing that the part would not set again. */
+export function mayBeOf({ type, details }: EngineTask, part: Part): boolean {
+  if (type !== taskTypeOf[part.kind]) return false
+  return part.kind !== 'settings' || (details !== null && namesIn(details) === namesIn(part.settings))
+}
+
+/** Values are shown in the engine's own spelling, names as they were given. */
+function namesIn(settings: Json): string {
+  if (!isObject(settings)) return settings === null ? 'null' : ''
+  const names = Object.keys(settings).sort()
+  return `{${names.map((name) => `${name}:${namesIn(settings[name] ?? null)}`).join(',')}}`
 }
 
 /** One sending of a change or of a bundle, as far as it is on the node. */
@@ -351,6 +366,27 @@ function lateFrom(
     return over.part === over.parts && !over.endsEmpty ? position + 1 : over.from
   }
   return undefined
+}
+
+/** Older tasks were looked at by the lane, which does so every ten seconds. */
+export const lateTasksMax = 1_000
+
+/**
+ * Whether something that came late lies over what is applied, whoever sent it and in whichever life of the replica: a question
+ * of those who read the index beside its lane, which mends it when it next looks. A change that went out again by itself hides
+ * what came late within its bundle.
+ *
+ * @param tasks  the newest `lateTasksMax` of the index on its node.
+ */
+export function isDisturbed(tasks: readonly EngineTask[], applied: number): boolean {
+  const marks = readMarks(tasks).filter(({ position, task }) => position <= applied && !endedInVain(task))
+  const newest = newestAt(attemptsOf(marks))
+  const inOrder = [...newest].filter(([, attempt]) => newest.get(attempt.from) === attempt).sort(([a], [b]) => a - b)
+  return inOrder.some(([, attempt], at) => {
+    const before = inOrder[at - 1]?.[1]
+    if (attempt.part < attempt.parts) return true
+    return before !== undefined && before !== attempt && attempt.numbers.at(-1)! < before.numbers.at(-1)!
+  })
 }
 
 /** Where the newest change up to `position` stands last. */

@@ -1,11 +1,10 @@
 /** What the marks on a node mean in the light of the journal: questions that a lane asks before it goes on. */
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
-import { isObject, type Json } from '../lib/json.ts'
 import type { IndexId } from '../store/catalogue.ts'
-import { type Part, planDelivery, taskTypeOf } from './delivery.ts'
+import { planDelivery } from './delivery.ts'
 import { parseMark } from './mark.ts'
-import { readMarks, suspects } from './resume.ts'
+import { mayBeOf, readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
 
 /** Changes read from the journal at once, and their payload. */
@@ -62,19 +61,6 @@ export async function isStrange(view: StandingView, unmarked: readonly EngineTas
     after = page.at(-1)!.change.position
   }
   return true
-}
-
-/** The task is of the part's kind and, as far as tasks show it, sets nothing that the part would not set again. */
-function mayBeOf({ type, details }: EngineTask, part: Part): boolean {
-  if (type !== taskTypeOf[part.kind]) return false
-  return part.kind !== 'settings' || (details !== null && namesIn(details) === namesIn(part.settings))
-}
-
-/** Values are shown in the engine's own spelling, names as they were given. */
-function namesIn(settings: Json): string {
-  if (!isObject(settings)) return settings === null ? 'null' : ''
-  const names = Object.keys(settings).sort()
-  return `{${names.map((name) => `${name}:${namesIn(settings[name] ?? null)}`).join(',')}}`
 }
 
 /**

@@ -59,6 +59,8 @@ export interface MoveProgress {
   readonly bytes?: number
   readonly copyStartedAt?: number
   readonly compared?: number
+  /** What came late lies on a source; so long its lane has to mend it. */
+  readonly doubtUntil?: number
   /** Why it has not begun to copy: too many others do, or it is not the time of day. */
   readonly waitsFor?: 'turn' | 'window'
   /** Catalogue version that gateways must have taken over. */

@@ -83,4 +83,10 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: parts,
     fault: 'a read ends at a node that hangs, and asks nobody whose connection had broken off',
   },
+  {
+    seed: 201926,
+    options: parts,
+    fault: 'a move copies what a late request left on its source, before the lane looks',
+  },
+  { seed: 301103, options: {}, fault: 'settings of the node pass as those of a change whose mark comes late' },
 ]

@@ -26,6 +26,7 @@ import {
   targetOf,
 } from './move-context.ts'
 import { canCopySnapshot, copySnapshot, dropSnapshots } from './snapshot-copy.ts'
+import { areInOrder } from './source-order.ts'
 import { copyStreamed } from './streamed-copy.ts'
 
 /** Answers what came of it; `undefined` = it is not over, look again a moment later. */
@@ -154,6 +155,8 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   if (target === undefined) return 'lost'
   if (!sources.every(({ replica }) => isWhole(replica, standing.completed))) return undefined
   const to = await placeOf(context, target)
+  const places = await Promise.all(sources.map(({ replica }) => placeOf(context, replica)))
+  if (!(await areInOrder(context, places))) return undefined
   let compared = 0
   for (const { take, replica } of sources) {
     const found = await compareReplicas(
@@ -167,7 +170,8 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
     await keep({ compared, differing: found.differing })
     if (found.differing.length > 0 || found.settingsDiffer) return 'lost'
   }
-  return 'done'
+  // What came late before the copy ended is in it, too.
+  return (await areInOrder(context, places)) ? 'done' : undefined
 }
 
 /** The new replica is let in; the old ones are read no more, and count until no gateway reads them. */

@@ -20,6 +20,7 @@ import {
   type Replica,
   type StepContext,
 } from '../moves/move-context.ts'
+import { areInOrder } from '../moves/source-order.ts'
 import {
   attemptsMax,
   diskOf,
@@ -190,6 +191,8 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   const sources = ofGeneration(standing, standing.generation).filter(isWhole)
   const [legs] = layersOf(standing.spread, await placesOf(sources))
   if (legs === undefined) return undefined
+  const places = legs.map(({ place }) => place)
+  if (!(await areInOrder(context, places))) return undefined
   const source = generationSide({ ...sideOf, spread: standing.spread }, legs)
   let compared = 0
   const layers = layersOf(spread, await placesOf(targets))
@@ -202,7 +205,7 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
     await keep({ compared, differing: found.differing })
     if (found.differing.length > 0 || found.settingsDiffer) return 'lost'
   }
-  return 'done'
+  return (await areInOrder(context, places)) ? 'done' : undefined
 }
 
 async function switchOver(context: StepContext, standing: IndexStanding): Promise<MoveEvent | undefined> {
