@@ -81,12 +81,13 @@ export async function resumeLane(
   const { index, physicalUid } = placement
   const tasks = await onNode.newestTasks(applied)
   const mayBeSent = (position: number) => seenThrough < 0 || isUncertain(position)
+  const failedOn = (positions: readonly number[]) => deps.journal.failedOn(placement, positions)
   const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough, mayBeSent }
   const changes = await readSent(view)
   const marks = { tasks, applied, tag, wentBack }
   const idle = await idleOf(view, halfCovered(marks))
   const found = resumeFrom({ ...marks, changes, cut, idle })
-  if (found.mustRebuild || (await isTainted(view))) return 'rebuild'
+  if (found.mustRebuild || (await isTainted(view, failedOn))) return 'rebuild'
   const { drop } = found
   const isDisturbed = lateRequests.length + unmarked.length > 0 || settledBefore < applied
   if (drop !== undefined && isDisturbed && isPending(drop)) throw new Error('the deletion of the index has not ended')
@@ -113,7 +114,7 @@ export async function resumeLane(
   const isHeir = ({ position }: { readonly position: number }) => seenThrough < 0 || relies(position)
   const mayBeHeirs = cut.view?.exactTies === true && (isRepeating || found.open.some(isHeir))
   const near = mayBeHeirs ? positionsFrom(Math.max(1, Math.min(certain, late) - heirReach), reached) : []
-  const failed = near.length === 0 ? [] : await deps.journal.failedOn(placement, near)
+  const failed = near.length === 0 ? [] : await failedOn(near)
   const settled = isRepeating ? Math.min(certain, ...failed) : certain
   // What came late may lie over what is on the way as well.
   const mustRepeat = isLate || settled < applied || failed.length > 0

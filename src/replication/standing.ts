@@ -2,7 +2,7 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import type { IndexId } from '../store/catalogue.ts'
-import { planDelivery } from './delivery.ts'
+import { isMarked, planDelivery } from './delivery.ts'
 import { parseMark } from './mark.ts'
 import { mayBeOf, readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
@@ -56,7 +56,7 @@ export async function isStrange(view: StandingView, unmarked: readonly EngineTas
       if (delivery.kind === 'skip') continue
       if (!view.mayBeSent(item.change.position)) return true
       const parts = delivery.kind === 'send' ? delivery.parts : []
-      return unmarked.some((task) => !parts.some((part) => mayBeOf(task, part)))
+      return unmarked.some((task) => !parts.some((part) => !isMarked(part) && mayBeOf(task, part)))
     }
     after = page.at(-1)!.change.position
   }

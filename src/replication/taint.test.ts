@@ -5,6 +5,7 @@ import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { shardOfKey } from '../topology/rendezvous.ts'
 import { markText } from './mark.ts'
+import type { StandingView } from './standing.ts'
 import { isTainted } from './taint.ts'
 
 const tag = '0123456789ab'
@@ -45,15 +46,25 @@ function change(position: number, operation: Operation, status: LaneChange['chan
 const own = shardOfKey('7', 4)
 
 /** @param failed  what change 3 was. */
-function tainted(tasks: readonly EngineTask[], failed: Operation, shard = own) {
-  const changes = [change(2, remove, 'succeeded'), change(3, failed, 'failed'), change(4, put, 'succeeded')]
-  return isTainted({
+function tainted(tasks: readonly EngineTask[], failed: Operation, shard = own, told: readonly number[] = []) {
+  const changes = [change(2, remove, 'succeeded'), change(3, failed, told.length > 0 ? 'processing' : 'failed')]
+  return taintedBy([...changes, change(4, put, 'succeeded')], tasks, shard, told)
+}
+
+function taintedBy(
+  changes: readonly LaneChange[],
+  tasks: readonly EngineTask[],
+  shard: number,
+  told: readonly number[],
+) {
+  const view: StandingView = {
     journal: {
       read: async (_index, after, limit) => changes.filter((one) => one.change.position > after).slice(0, limit),
     },
     ...{ index: 'i', tag, applied: 4, head: 4, tasks, seenThrough: -1, mayBeSent: () => false },
     cut: { sliceBytes: 1_000, view: { shards: 4, own: new Set([shard]), exactTies: true } },
-  })
+  }
+  return isTainted(view, async (positions) => positions.filter((position) => told.includes(position)))
 }
 
 test('of a bundle, a change that failed is on the node when the task that it was in was good', async () => {
@@ -72,4 +83,11 @@ test('a change that is for other shards, and failed there, is not on the node th
   const tasks = [task(1, added, 1, 1, 'succeeded')]
   assert.equal(await tainted(tasks, put), true)
   assert.equal(await tainted(tasks, put, (own + 1) % 4), false)
+})
+
+// Its late request left documents, which lay under what was delivered again (simulator, parts seed 502969).
+test('a change that only this replica has told to have failed is one that failed', async () => {
+  const good = [task(1, added, 1, 1, 'succeeded')]
+  assert.equal(await tainted(good, put, own, [3]), true)
+  assert.equal(await tainted(good, put, own, [5]), false)
 })

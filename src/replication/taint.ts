@@ -8,21 +8,26 @@ import { readChangesMax, type StandingView } from './standing.ts'
 
 /**
  * Something of a change that failed is on the node: a request came late and met settings that let it pass, or other replicas
- * ended the change as failed while its parts were on the way to this one.
+ * ended the change as failed while its parts were on the way to this one. It failed, too, when only this replica has told so.
  *
  * The mark of a bundle stands for changes, too, that had nothing in that task: they were refused before they were appended,
  * are for other shards, or failed in another task of the bundle.
  */
-export async function isTainted({ journal, index, tasks, seenThrough, cut }: StandingView): Promise<boolean> {
+export async function isTainted(
+  { journal, index, tasks, applied, seenThrough, cut }: StandingView,
+  failedOn: (positions: readonly number[]) => Promise<readonly number[]>,
+): Promise<boolean> {
   const found = readMarks(tasks)
   const writes = found.filter(({ task }) => task.uid > seenThrough && changesDocuments(task))
   const positions = new Set(writes.flatMap(positionsOf))
   const last = Math.max(0, ...positions)
+  const told = new Set(positions.size === 0 ? [] : await failedOn([...positions].filter((one) => one <= applied)))
   for (let after = Math.min(...positions) - 1; after < last; ) {
     const page = await journal.read(index, after, readChangesMax, Number.MAX_SAFE_INTEGER)
     if (page.length === 0) return false
     for (const item of page) {
-      if (item.change.status === 'failed' && writes.some((write) => holds(write, item, found, cut))) return true
+      const hasFailed = item.change.status === 'failed' || told.has(item.change.position)
+      if (hasFailed && writes.some((write) => holds(write, item, found, cut))) return true
     }
     after = page.at(-1)!.change.position
   }

@@ -89,4 +89,19 @@ export const knownSeeds: readonly KnownSeed[] = [
     fault: 'a move copies what a late request left on its source, before the lane looks',
   },
   { seed: 301103, options: {}, fault: 'settings of the node pass as those of a change whose mark comes late' },
+  {
+    seed: 401550,
+    options: { isMoving: true },
+    fault: 'a put of a copy that comes twice passes as a change of the lane',
+  },
+  {
+    seed: 43,
+    options: { isMoving: true, isResharding: true },
+    fault: 'a reshard waits for ever for a replica that was being built anew when it began',
+  },
+  {
+    seed: 502969,
+    options: parts,
+    fault: 'what a replica has told to have failed comes late, and stays under what is repeated',
+  },
 ]

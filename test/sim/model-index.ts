@@ -7,7 +7,8 @@ import * as rules from './document-rules.ts'
 
 export interface ModelIndex {
   readonly id: string
-  readonly spread: Spread | null
+  /** As it lies now. */
+  spread: Spread | null
   /** Task numbers, by position from 1. */
   readonly tasks: number[]
   /** As of `folded`: all before it has ended. */

@@ -78,11 +78,21 @@ export class Model {
       const isAppendDone = index.tasks.length > index.folded
       if (isAppendDone) await this.#fold(index)
       if (index.isGone || (index.folded === before && !isEverything)) continue
-      placements ??= await this.#store.placements()
+      placements ??= await this.#placements()
       const own = placements.filter((placement) => placement.index === index.id)
-      this.#checkServed(index, own)
+      await this.#checkServed(index, own)
       await this.#read(index, own)
     }
+  }
+
+  /** Takes over how indexes lie. */
+  async #placements(): Promise<readonly Placement[]> {
+    const { indexes, placements } = await this.#store.routes()
+    for (const { id, spread } of indexes) {
+      const index = this.#indexes.get(id)
+      if (index !== undefined) index.spread = spread
+    }
+    return placements
   }
 
   async #fold(index: ModelIndex): Promise<void> {
@@ -117,7 +127,7 @@ export class Model {
    * I5: what the in-sync set holds whole is read, from the old or from the new placement; and nothing is taken off a node that a
    * gateway reads it from.
    */
-  #checkServed({ id, folded }: ModelIndex, placements: readonly Placement[]): void {
+  async #checkServed({ id, folded }: ModelIndex, placements: readonly Placement[]): Promise<void> {
     if (placements.length === 0) return
     const nodeOf = (node: string) => this.#store.nodes.get(node)
     const read = new Set(readableReplicas(placements, nodeOf).flatMap(({ shards }) => shards))
@@ -128,8 +138,9 @@ export class Model {
         this.note(`${id}: nobody is read for the shards ${missing}, which ${node} (${state}) holds`)
     }
     const routes = this.gateway?.placements.filter(({ index }) => index === id) ?? []
+    const all = await this.#store.replicas(id)
     for (const { node, physicalUid } of readableReplicas(routes, nodeOf)) {
-      const now = placements.find((placement) => placement.node === node && placement.physicalUid === physicalUid)
+      const now = all.find((placement) => placement.node === node && placement.physicalUid === physicalUid)
       if (now === undefined || now.state === 'leaving')
         this.note(`${id}: a gateway reads it from ${node}, which gives it up`)
     }
@@ -238,7 +249,7 @@ export class Model {
   /** When all is delivered. @param mayLinger  deleted indexes may come back by an old disk or a late request. */
   async finish(mayLinger: boolean): Promise<readonly string[]> {
     await this.look(true)
-    const placements = await this.#store.placements()
+    const placements = await this.#placements()
     for (const index of this.#indexes.values()) {
       if (index.folded < index.tasks.length) this.note(`${index.id}: position ${index.folded + 1} has not ended`)
       const own = placements.filter((placement) => placement.index === index.id)

@@ -1,5 +1,5 @@
 /**
- * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves [--parts]] [--basic] [--trace]`: many runs; prints each seed that fails
+ * `node --import tsx test/sim/run.ts --seeds 1000 [--from N] [--processes P] [--moves [--parts | --reshards]] [--basic] [--trace]`: many runs; prints each seed that fails
  * and how to replay it. Without `--plain`, `--spread` or `--calm` the seed decides what world it is.
  */
 import { fork } from 'node:child_process'
@@ -23,6 +23,8 @@ const { values } = parseArgs({
     moves: { type: 'boolean', default: false },
     /** Some shards of a spread index, from several nodes to one. */
     parts: { type: 'boolean', default: false },
+    /** An index comes to lie over another number of shards. */
+    reshards: { type: 'boolean', default: false },
     /** Only what the first simulator did; see `SimulationOptions`. */
     basic: { type: 'boolean', default: false },
     /** Without faults. */
@@ -47,7 +49,7 @@ const loadedAt = process.cpuUsage()
 async function runSeeds(): Promise<Tally> {
   const only = values.plain || values.spread ? { isSpread: values.spread } : {}
   const isCalm = values.calm || values.plain || values.spread ? { isCalm: values.calm } : {}
-  const flags = (['plain', 'spread', 'calm', 'moves', 'parts', 'basic'] as const)
+  const flags = (['plain', 'spread', 'calm', 'moves', 'parts', 'reshards', 'basic'] as const)
     .flatMap((name) => (values[name] ? [`--${name} `] : []))
     .join('')
   const tally: Tally = { seeds: 0, failed: 0, reads: 0, cpuMs: 0 }
@@ -57,6 +59,7 @@ async function runSeeds(): Promise<Tally> {
       ...isCalm,
       isMoving: values.moves,
       isPartial: values.parts,
+      isResharding: values.reshards,
       isBasic: values.basic,
     })
     tally.seeds += 1
@@ -76,7 +79,7 @@ async function runSeeds(): Promise<Tally> {
 
 /** The same in processes of their own, each with its share. */
 async function runShares(): Promise<Tally> {
-  const kinds = (['plain', 'spread', 'calm', 'moves', 'parts', 'basic'] as const).flatMap((name) =>
+  const kinds = (['plain', 'spread', 'calm', 'moves', 'parts', 'reshards', 'basic'] as const).flatMap((name) =>
     values[name] ? [`--${name}`] : [],
   )
   const shares = Array.from({ length: processes }, async (_, at) => {

@@ -11,6 +11,7 @@ import { once } from '../../src/lib/byte-stream.ts'
 import { type Random, seededRandom } from '../../src/lib/random.ts'
 import type { MoverDeps } from '../../src/orchestrator/moves/mover.ts'
 import { openDecided, openMove } from '../../src/orchestrator/moves/open-move.ts'
+import { openReshard } from '../../src/orchestrator/reshard/open-reshard.ts'
 import type { RoutedGateways } from '../../src/replication/routes-taken.ts'
 import type { Node, Placement, Spread } from '../../src/store/catalogue.ts'
 import type { Move, Take } from '../../src/store/moves.ts'
@@ -160,6 +161,20 @@ export class SimStore {
     return 'refusal' in opened ? undefined : opened
   }
 
+  /** An index of this name is to lie over another number of shards. */
+  async reshard(uid: string, random: Random, keepMs: number): Promise<Move | undefined> {
+    const { indexes } = await this.#store.catalogue.snapshot()
+    const index = indexes.find((one) => one.uid === uid)
+    if (index === undefined) return undefined
+    const deps = { ...this.#store, clock: this.#scheduler.clock(() => false), random, keepsPayloads: true }
+    const exactTies = index.spread?.exactTies ?? random.float() < 0.5
+    const shards = { shards: 1 + random.integer(4), replicationFactor: 1 + random.integer(2), exactTies }
+    const spread = index.spread !== null && random.float() < 0.2 ? null : shards
+    const opened = await openReshard(deps, { index, spread, options: { keepMs, bytesPerSecond: null } })
+    this.#trace(`reshard ${uid} ${JSON.stringify(opened)}`)
+    return 'refusal' in opened ? undefined : opened
+  }
+
   async wish(move: string, wish: MoveWish): Promise<void> {
     const steps = moveSteps.filter((step) => stepAfter(step, wish) !== undefined)
     this.#trace(`wish ${move} ${wish} ${await this.#store.moves.wish(move, wish, steps)}`)
@@ -193,6 +208,11 @@ export class SimStore {
   /** What the route table shows. */
   async placements(): Promise<readonly Placement[]> {
     return (await this.#store.catalogue.snapshot()).placements
+  }
+
+  /** Of all generations. */
+  async replicas(index: string): Promise<readonly Placement[]> {
+    return (await this.#store.replicas.standing(index))?.replicas ?? []
   }
 
   /** Also those that no route shows yet; only of indexes with something to do. */

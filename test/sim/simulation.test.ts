@@ -17,6 +17,7 @@ test('what went wrong once does not again', async (context) => {
       options.isSpread && '--spread',
       options.isMoving && '--moves',
       options.isPartial && '--parts',
+      options.isResharding && '--reshards',
       options.isBasic && '--basic',
     ]
     await context.test(`${fault} (${seed})`, () => simulateOne(seed, options, flags.filter(Boolean).join(' ')))

@@ -41,6 +41,8 @@ export interface SimulationOptions {
   readonly isMoving?: boolean
   /** Of spread indexes some shards move, from several nodes to one. */
   readonly isPartial?: boolean
+  /** Instead, an index comes to lie over another number of shards. */
+  readonly isResharding?: boolean
   /** Only what the first simulator did: no gateways, no requests that arrive twice, no backlogs of small changes. */
   readonly isBasic?: boolean
 }
@@ -165,9 +167,9 @@ async function runSimulation(seed: number, options: SimulationOptions): Promise<
   const pickyNodes = nodeIds.filter((id) => nodes.get(id)!.isPicky)
   scheduleClients({ scheduler, random, hardships, store, model, spreads: world.spreads, stormMs, pickyNodes })
   if (options.isMoving) {
-    const isPartial = options.isPartial === true
-    const names = [...world.spreads].flatMap(([name, spread]) => (isPartial && spread === null ? [] : [name]))
-    scheduleMove({ scheduler, random, store, names, stormMs, isPartial })
+    const kind = options.isResharding ? 'reshard' : options.isPartial ? 'parts' : 'whole'
+    const names = [...world.spreads].flatMap(([name, spread]) => (kind === 'parts' && spread === null ? [] : [name]))
+    scheduleMove({ scheduler, random, store, names, stormMs, kind })
   }
   const gateway =
     hardships !== undefined && hasGateway

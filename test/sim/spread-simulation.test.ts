@@ -10,3 +10,6 @@ test('spread indexes: the same while nodes, gateways, workers, store and network
 
 test('replicas of spread indexes go from node to node while everything fails, and every answer is whole', () =>
   simulateAll(200, { isSpread: true, isMoving: true }, '--spread --moves'))
+
+test('indexes come to lie over other numbers of shards while everything fails, and end whole in the old or the new ones', () =>
+  simulateAll(120, { isMoving: true, isResharding: true }, '--moves --reshards'))

@@ -103,16 +103,17 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
     const { completed, settings } = await journal.completedSettings(move.index)
     const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
     for (const target of targets) await createCopied(context, target, spread, primaryKey, settings)
-    const read = ofGeneration(standing, standing.generation).filter(isRead)
-    const revisions = Object.fromEntries(read.map((replica) => [replicaId(replica), replica.revision]))
-    await keep({ from: completed, revisions, documents: 0, bytes: 0, copyStartedAt: clock.now() })
+    await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: clock.now() })
   }
   const { primaryKey } = (await replicas.standing(move.index)) ?? standing
-  const { revisions = {}, from = 0 } = context.move.progress
-  const isWhole = (replica: Replica) =>
-    isRead(replica) && replica.applied >= from && revisions[replicaId(replica)] === replica.revision
+  const { from = 0 } = context.move.progress
+  const isWhole = (replica: Replica) => isRead(replica) && replica.applied >= from
   const sources = ofGeneration(standing, standing.generation).filter(isWhole)
+  // One that was being built anew when the copy began may be whole by now.
+  const found = sources.map((replica) => [replicaId(replica), replica.revision] as const)
+  const revisions = { ...Object.fromEntries(found), ...context.move.progress.revisions }
   if (haveBegunAnew(standing, revisions)) return false
+  await keep({ revisions })
   const places = await Promise.all(sources.map((replica) => placeOf(context, replica)))
   if (primaryKey !== null && spread !== null) {
     const [legs] = layersOf(own, places)
