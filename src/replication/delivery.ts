@@ -1,7 +1,7 @@
 /** What a lane does with one change: skip it, resolve it first, or send it in parts. Pure. */
 
 import type { ErrorBody } from '../api/errors.ts'
-import { type Payload, type Resolution, wholeResolution } from '../journal/change.ts'
+import { type Change, type Payload, type Resolution, wholeResolution } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import { unreachable } from '../lib/assert.ts'
 import type { JsonObject } from '../lib/json.ts'
@@ -53,10 +53,14 @@ export type Delivery =
       readonly documents: number
     }
 
+/** It ended without anything for a node. */
+export function isOver({ status }: Pick<Change, 'status'>): boolean {
+  return status === 'failed' || status === 'canceled'
+}
+
 export function planDelivery(item: LaneChange, cut: Cut): Delivery {
   const { change, settings } = item
-  const isOver = change.status === 'failed' || change.status === 'canceled'
-  if (isOver) return { kind: 'skip', ends: null }
+  if (isOver(change)) return { kind: 'skip', ends: null }
   if (change.refusal !== null) return { kind: 'skip', ends: { error: change.refusal } }
   const refusal = item.turn?.refusal ?? null
   if (refusal !== null) return { kind: 'skip', ends: { error: refusal } }

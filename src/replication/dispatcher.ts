@@ -34,15 +34,18 @@ interface KnownDisk {
 export class Dispatcher {
   readonly #deps: ReplicationDeps
   readonly #lease: NodeLease
+  readonly #isHeld: () => boolean
   readonly #stop = manyWaiting()
   readonly #ended: Promise<void>
   #isLeaseLost = false
   /** As the store has it; `undefined` = as it was left by whoever held the lease before. */
   #isSilent: boolean | undefined
 
-  constructor(deps: ReplicationDeps, lease: NodeLease) {
+  /** @param isHeld  whether the lease lasts still. */
+  constructor(deps: ReplicationDeps, lease: NodeLease, isHeld: () => boolean) {
     this.#deps = deps
     this.#lease = lease
+    this.#isHeld = isHeld
     this.#ended = this.#run()
   }
 
@@ -188,6 +191,7 @@ export class Dispatcher {
     const session: NodeSession = {
       deps: this.#deps,
       lease: this.#lease,
+      isHeld: this.#isHeld,
       engine,
       marker: disk.marker,
       leftovers: new Set(indexes.value.map((index) => index.uid)),

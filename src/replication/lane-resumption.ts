@@ -1,7 +1,7 @@
 /** Learns from the marks on the node where a lane stands, after a crash before us or whenever something is unclear. */
 import type { EngineTask } from '../engine/engine.ts'
 import type { Placement } from '../store/catalogue.ts'
-import { planSent } from './delivery.ts'
+import { isOver, planSent } from './delivery.ts'
 import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
@@ -93,7 +93,7 @@ export async function resumeLane(
   if (drop !== undefined && isDisturbed && isPending(drop)) throw new Error('the deletion of the index has not ended')
   // Whatever came before the lane's own deletion of the index went with it. And a lane that looks for the first time has what
   // stands up to the mark of what is applied from whoever was there before: a copy, or another worker that accounted for it.
-  const lastsFrom = Math.max(drop?.uid ?? -1, seenThrough < 0 ? lastMarkOf(tasks, tag, applied) : -1)
+  const lastsFrom = Math.max(drop?.uid ?? -1, seenThrough < 0 ? firstMarkOf(tasks, tag, applied) : -1)
   const inVain = new Set(tasks.filter(endedInVain).map(({ uid }) => uid))
   // Behind all marks it may be what was sent last; before one it came late.
   const isLate =
@@ -144,13 +144,15 @@ export async function resumeLane(
   const mayLackSettings = cut.view !== null && (sent === 0 || !isSent)
   const existence = isFresh || mayLackSettings ? 'missing' : applied > 0 ? 'sure' : 'asked'
   const writes = readMarks(tasks).filter(({ task }) => changesDocuments(task))
-  const held = writes.flatMap(positionsOf).filter((position) => position > sent)
+  // Of what was over by then, whether something is on the node was looked at (`isTainted`).
+  const over = new Set(changes.flatMap(({ change }) => (isOver(change) ? [change.position] : [])))
+  const held = writes.flatMap(positionsOf).filter((position) => position > sent && !over.has(position))
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached, held }
 }
 
-/** Number of the newest task that stands for the position; -1 = none does. */
-function lastMarkOf(tasks: readonly EngineTask[], tag: string, position: number): number {
-  return readMarks(tasks, tag).findLast((mark) => mark.from <= position && position <= mark.position)?.task.uid ?? -1
+/** Number of the oldest task that stands for the position, since a newer one may have come late itself; -1 = none does. */
+function firstMarkOf(tasks: readonly EngineTask[], tag: string, position: number): number {
+  return readMarks(tasks, tag).find((mark) => mark.from <= position && position <= mark.position)?.task.uid ?? -1
 }
 
 const isPending = ({ status }: EngineTask): boolean => status === 'enqueued' || status === 'processing'

@@ -25,6 +25,8 @@ export class LeaseLost extends Error {
 export interface NodeSession {
   readonly deps: ReplicationDeps
   readonly lease: NodeLease
+  /** Whether the lease lasts still, by this worker's clock: one that stood still may go on after another has begun. */
+  readonly isHeld: () => boolean
   readonly engine: Engine
   /** Text of the disk's marker. */
   readonly marker: string
@@ -54,7 +56,10 @@ export function ask<T>(
   return withDeadline(session.deps.clock, askDeadlineMs, session.signal, call)
 }
 
-/** One write: its number is accounted for, and its task is followed. */
+/**
+ * One write: its number is accounted for, and its task is followed.
+ * @throws LeaseLost when the lease is over: another worker may be at work.
+ */
 export async function send(
   session: NodeSession,
   byteCount: number,
@@ -62,6 +67,7 @@ export async function send(
   onEnd?: (task: EngineTask | undefined) => void,
 ): Promise<EngineReply<number>> {
   const { deps, ledger, watch, signal } = session
+  if (!session.isHeld()) throw new LeaseLost()
   const ticket = ledger.begin()
   let number: number | undefined
   try {

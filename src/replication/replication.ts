@@ -57,13 +57,14 @@ async function hold(deps: ReplicationDeps, dispatchers: Map<NodeId, Dispatcher>,
   const { journal, clock, random, log, worker } = deps
   let failures = 0
   let heldUntil = 0
+  const isHeld = () => clock.monotonic() < heldUntil
   while (!signal.aborted) {
     const askedAt = clock.monotonic()
     try {
       const leases = await journal.leaseNodes(worker, leaseMs)
       heldUntil = askedAt + leaseMs
       failures = 0
-      if (!signal.aborted) await follow(deps, dispatchers, leases)
+      if (!signal.aborted) await follow(deps, dispatchers, leases, isHeld)
     } catch (error) {
       failures += 1
       log.warn({ error: String(error) }, 'the leases were not renewed')
@@ -83,6 +84,7 @@ async function follow(
   deps: ReplicationDeps,
   dispatchers: Map<NodeId, Dispatcher>,
   leases: readonly NodeLease[],
+  isHeld: () => boolean,
 ): Promise<void> {
   const held = new Map(leases.map((lease) => [lease.node.id, lease]))
   for (const [node, dispatcher] of dispatchers) {
@@ -94,5 +96,6 @@ async function follow(
     await dispatcher.stop()
     dispatchers.delete(node)
   }
-  for (const [node, lease] of held) if (!dispatchers.has(node)) dispatchers.set(node, new Dispatcher(deps, lease))
+  for (const [node, lease] of held)
+    if (!dispatchers.has(node)) dispatchers.set(node, new Dispatcher(deps, lease, isHeld))
 }

@@ -221,6 +221,10 @@ test('what came late, also of another life, is seen by those who read beside the
   assert.equal(isDisturbed([...tasks, { ...foreign(8, 2), status: 'failed' as const }], 7), false)
   assert.equal(isDisturbed([...tasks, foreign(8, 7, 1, 3)], 7), true)
   assert.equal(isDisturbed([...tasks, task(8, 9), task(9, 8)], 7), false)
+  const settings = task(8, null, 'settingsUpdate')
+  assert.equal(isDisturbed([...tasks, settings], 7), true)
+  assert.equal(isDisturbed([...tasks, settings, task(9, 8)], 7), false)
+  assert.equal(isDisturbed([settings], 0), false)
   const again = [2, 3, 4, 5, 6, 7].map((position) => task(8 + position, position))
   assert.equal(isDisturbed([...tasks, foreign(8, 2), ...again], 7), false)
   // Of these, the second one had nothing for the replica.

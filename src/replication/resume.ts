@@ -368,6 +368,8 @@ function lateFrom(
   return undefined
 }
 
+const changing: ReadonlySet<string> = new Set(Object.values(taskTypeOf))
+
 /** Older tasks were looked at by the lane, which does so every ten seconds. */
 export const lateTasksMax = 1_000
 
@@ -380,6 +382,9 @@ export const lateTasksMax = 1_000
  */
 export function isDisturbed(tasks: readonly EngineTask[], applied: number): boolean {
   const marks = readMarks(tasks).filter(({ position, task }) => position <= applied && !endedInVain(task))
+  // A lane sends a mark behind whatever cannot carry one.
+  const last = byNumber(tasks).findLast(({ type }) => changing.has(type))
+  if (marks.length > 0 && last !== undefined && isUnmarked(last) && !endedInVain(last)) return true
   const newest = newestAt(attemptsOf(marks))
   const inOrder = [...newest].filter(([, attempt]) => newest.get(attempt.from) === attempt).sort(([a], [b]) => a - b)
   return inOrder.some(([, attempt], at) => {

@@ -1,6 +1,7 @@
 /** Changes that ended on the node together, and what the journal is told of them. Pure. */
 import type { ChangeOutcome, LaneProof } from '../journal/ports.ts'
 import type { Placement } from '../store/catalogue.ts'
+import { isOver } from './delivery.ts'
 import type { Verdict } from './judgement.ts'
 import type { OpenChange } from './open-change.ts'
 import { outcomeOf, removedBy } from './outcome.ts'
@@ -11,10 +12,13 @@ export interface Settled {
   readonly verdict: Extract<Verdict, { readonly kind: 'done' }>
 }
 
-/** A part of what was refused is, or may be, on the node. */
-export function isPartial({ entry, verdict }: Settled, setbacks: Setbacks): boolean {
-  const isFailed = verdict.error !== null && entry.parts.length > 0
-  return verdict.isPartial || (isFailed && setbacks.isUncertain(entry.item.change.position))
+/**
+ * A part of what was refused is, or may be, on the node; also of what others ended as failed, or a client cancelled, while the
+ * lane was to send it again.
+ */
+export function isPartial({ entry: { item, parts }, verdict }: Settled, setbacks: Setbacks): boolean {
+  const isFailed = parts.length > 0 ? verdict.error !== null : isOver(item.change)
+  return verdict.isPartial || (isFailed && setbacks.isUncertain(item.change.position))
 }
 
 /** An index exists from its first successful delivery on. */

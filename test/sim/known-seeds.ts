@@ -104,4 +104,14 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: parts,
     fault: 'what a replica has told to have failed comes late, and stays under what is repeated',
   },
+  {
+    seed: 400187,
+    options: { isMoving: true },
+    fault: 'a part of what others end as failed stays, since it was to go out again',
+  },
+  {
+    seed: 600877,
+    options: { isMoving: true, isResharding: true },
+    fault: 'a worker that stood still sends a change of long ago behind its lease',
+  },
 ]
