@@ -7,7 +7,7 @@ import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
-import type { NodeId } from '../store/catalogue.ts'
+import type { NodeId, Placement } from '../store/catalogue.ts'
 import { isRead, servedShards } from '../topology/placement-states.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
@@ -133,10 +133,12 @@ export class PlannedIndexes {
       if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
       if (now.index.settingsPosition !== before.index.settingsPosition) return true
       for (const { node, physicalUid, shards } of this.#readFrom.get(uid) ?? []) {
-        const own = now.placements.find((one) => one.node === node && one.physicalUid === physicalUid && isRead(one))
+        const isIt = (one: Placement) => one.node === node && one.physicalUid === physicalUid
+        const own = now.placements.find((one) => isIt(one) && isRead(one))
         const served = own && servedShards(own)
-        // It, or some of its shards, may have been taken away before it answered.
+        // It, or some of its shards, may have been taken away before it answered; or it was built anew meanwhile.
         if (!served || !shards.every((shard) => served.includes(shard))) return true
+        if (own.revision !== before.placements.find(isIt)?.revision) return true
       }
       const turning = new Set(now.placements.filter(({ turn }) => turn !== undefined).map(replicaId))
       return !isMixed && replicas.some((replica) => turning.has(replicaId(replica)))

@@ -109,7 +109,7 @@ export function joinReports(reports: readonly Report[], replicas: readonly Repli
 /** What became of changes that are complete. */
 export interface JointEnd {
   readonly outcomes: readonly ChangeOutcome[]
-  /** Replicas that hold what a change did, although it failed on another: they are built anew. */
+  /** Replicas that may hold what a change did, although it failed on another: they are built anew. */
   readonly odd: readonly ReplicaId[]
   /** Position of a settings change that failed although somebody may have taken it; 0 = none did. */
   readonly failedTurn: number
@@ -154,10 +154,10 @@ function holdersOfFailed(
   reports: readonly Report[],
   replicas: readonly ReplicaStanding[],
 ): readonly ReplicaId[] {
-  const failed = reports.filter(({ outcome }) => outcome.status === 'failed')
-  const isFailedOn = new Set(failed.map(({ replica }) => replica))
+  const without = reports.filter(({ outcome }) => outcome.status === 'failed' || outcome.isElsewhere)
+  const isWithout = new Set(without.map(({ replica }) => replica))
   const through = replicas.filter(({ applied }) => applied >= position).map(replicaId)
-  return through.filter((id) => !isFailedOn.has(id))
+  return through.filter((id) => !isWithout.has(id))
 }
 
 function joinDetails(details: Json, reports: readonly Report[], replicas: readonly ReplicaStanding[]): Json {

@@ -48,9 +48,10 @@ export function advance(
   const restart = new Set<ReplicaId>()
   const own = replicaId(placement)
   for (const outcome of outcomes) {
-    const { position, status } = outcome
+    const { position, status, isElsewhere } = outcome
     const change = index.changes[position - 1]
-    if (change?.finishedAt != null && change.refusal === null && change.status !== status) restart.add(own)
+    const isOver = change?.finishedAt != null && change.refusal === null && !isElsewhere
+    if (isOver && change.status !== status) restart.add(own)
     if (position <= completed) continue
     const others = (index.reports.get(position) ?? []).filter(({ replica }) => replica !== own)
     index.reports.set(position, [...others, { replica: own, outcome }])

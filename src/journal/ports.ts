@@ -282,6 +282,8 @@ export interface ChangeOutcome {
   readonly details: Json | null
   /** Its counts are of what this replica holds, not of the whole index. */
   readonly isShare: boolean
+  /** All of it is for shards that the replica does not hold. */
+  readonly isElsewhere?: true
   readonly startedAt: number
   readonly finishedAt: number
   /** Changes that ended in one engine batch share this text; one batch number is given to them. */

@@ -82,8 +82,9 @@ export async function deleteReports(client: PoolClient, index: IndexId): Promise
 export async function isContradicted(
   client: PoolClient,
   index: IndexId,
-  outcomes: readonly ChangeOutcome[],
+  told: readonly ChangeOutcome[],
 ): Promise<boolean> {
+  const outcomes = told.filter(({ isElsewhere }) => !isElsewhere)
   if (outcomes.length === 0) return false
   const { rowCount } = await client.query({
     name: 'contradicted-outcomes',

@@ -7,6 +7,7 @@ import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
 import { changesDocuments, endedInVain, halfCovered, positionsOf, readMarks, resumeFrom } from './resume.ts'
+import { untilRoutesTaken } from './routes-taken.ts'
 import type { Cut } from './shard-view.ts'
 import { beforeForeign, firstDoubtful, idleOf, isStrange, mayHoldRefused, readSent } from './standing.ts'
 import { isTainted } from './taint.ts'
@@ -134,7 +135,9 @@ export async function resumeLane(
   // What was applied is not there any more, and somebody may read it.
   if (isFresh && applied > 0) return 'rebuild'
   if (isFresh && leftovers.has(physicalUid)) {
-    // Whatever an earlier life of the disk or of the name left behind is none of this index.
+    // Whatever an earlier life of the disk or of the name left behind is none of this index. The store may have put the replica
+    // back to the beginning just now: first nobody reads it any more.
+    await untilRoutesTaken(deps, session.signal)
     await onNode.drop()
     leftovers.delete(physicalUid)
   }

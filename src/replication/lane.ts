@@ -108,6 +108,8 @@ export class Lane {
     const course = this.#course
     const mark = parseMark(task.customMetadata)
     if (task.uid <= this.#seenThrough || course.open.some((entry) => entry.numbers.includes(task.uid))) return
+    // Put between others by a lane whose answer was lost: it is no change, and does nothing.
+    if (mark?.part === 0) return
     // A mark of another life of the disk still tells the position. Where it puts documents was found out on another disk, and
     // how long ago they were inserted here is not known any more.
     // It may have brought back documents of shards that the replica has given up.

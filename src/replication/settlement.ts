@@ -55,6 +55,7 @@ export function outcomesOf(
     const { error, tasks, batch } = verdict
     const removed = Math.max(removedBy(tasks), setbacks.removed(position))
     const batchKey = batch === null ? `${index}:${position}` : `${node}:${marker}:${batch}`
-    return [outcomeOf(entry.item, { error, tasks, removed, physicalUid, batchKey, now })]
+    const outcome = outcomeOf(entry.item, { error, tasks, removed, physicalUid, batchKey, now })
+    return [error === null && entry.parts.length === 0 ? { ...outcome, isElsewhere: true } : outcome]
   })
 }

@@ -305,6 +305,21 @@ function disagreement(source: StoreSource) {
     assert.equal((await fleet.states()).n0, 'active 2')
   })
 
+  // Else each batch that is refused would have all other shards built anew.
+  test('a replica that has nothing of a change that failed elsewhere goes on as it is', async () => {
+    const fleet = await Fleet.open(await source.open())
+    await fleet.write()
+    for (const node of ['n0', 'n1', 'n2']) await fleet.apply(node, 1)
+    const task = await fleet.write()
+    await fleet.apply('n0', 2, { isElsewhere: true })
+    await fleet.store.laneJournal.noteSilence(fleet.lease('n2'), true)
+    await fleet.apply('n1', 2, outcomeAt(2, true))
+    assert.equal(await fleet.status(task), 'failed')
+    // Also when it says so late.
+    await fleet.apply('n2', 2, { isElsewhere: true })
+    assert.deepEqual(await fleet.states(), { n0: 'active 2', n1: 'active 2', n2: 'active 2' })
+  })
+
   test('a replica that comes late with another outcome begins anew', async () => {
     const fleet = await Fleet.open(await source.open())
     await fleet.write()

@@ -14,6 +14,7 @@ import { NodesDisagree, type ReadOptions, type SearchedIndex } from '../../src/s
 import { narrow } from '../../src/search/narrowing.ts'
 import { searchIndex } from '../../src/search/search-index.ts'
 import type { IndexEntry, Placement } from '../../src/store/catalogue.ts'
+import { isRead } from '../../src/topology/placement-states.ts'
 import { jsonRequest } from '../../src/upstream/ask.ts'
 import type { AnswerReceiver, NodeRequest } from '../../src/upstream/connection-pool.ts'
 import { FleetHealth } from '../../src/upstream/node-health.ts'
@@ -33,6 +34,7 @@ const { cluster } = loadConfig({ env: {}, flags: {} })
 const settings = completeSettings({})
 const documentsQuery = decodeDocumentsQuery({})
 const answerMsMax = 30_000
+const rereadsMax = 2
 /** A node that is well again is asked again within this time, whatever was known of it. */
 const recoveryMs = 6_000
 
@@ -131,7 +133,17 @@ export class SimGateway {
     for (const index of this.#routes.indexes) await this.#readIndex(index, true)
   }
 
-  async #readIndex(index: IndexEntry, isSettled: boolean): Promise<void> {
+  /** Whether one of these is not as it was, by the newest routes. */
+  #isOutdated(before: readonly Placement[]): boolean {
+    return before.filter(isRead).some((one) => {
+      const now = this.#routes.placements.find(
+        ({ index, node, physicalUid }) => index === one.index && node === one.node && physicalUid === one.physicalUid,
+      )
+      return now === undefined || !isRead(now) || now.revision !== one.revision || now.shed?.join() !== one.shed?.join()
+    })
+  }
+
+  async #readIndex(index: IndexEntry, isSettled: boolean, again = 0): Promise<void> {
     const { random, store, model, scheduler, nodes } = this.#deps
     const routes = this.#routes
     const placements = routes.placements.filter((placement) => placement.index === index.id)
@@ -160,6 +172,11 @@ export class SimGateway {
         connect: (node) => this.#pooled(node),
         deadlineAt: beganAt + answerMsMax,
       })
+      // As gateways do (`PlannedIndexes.isOutdated`), it reads again when what it read from may not be read any more.
+      if (routes !== this.#routes && this.#isOutdated(placements)) {
+        if (again < rereadsMax) await this.#readIndex(index, isSettled, again + 1)
+        return
+      }
       const answer = JSON.parse(text)
       await model.checkAnswer(index.id, {
         hits: (isList ? answer.results : answer.hits) as readonly JsonObject[],
