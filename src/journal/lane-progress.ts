@@ -217,13 +217,15 @@ export async function editReplica(
   }
   if (!isChanged(own, next)) return { outcome: 'done', effects: nothing }
   const { state: nextState, applied, revision, shards, shed, hasLeftovers } = next
+  const proof = change.kind === 'begin' ? change.proof : null
   await client.query(
     `update placements set state = $3, applied = $4::bigint, revision = $5, shards = $6::int[], shed = $7::int[], has_leftovers = $8,
-       proof_task = case when $4::bigint > 0 then proof_task end, proof_mark = case when $4::bigint > 0 then proof_mark end,
+       proof_task = case when $4::bigint > 0 then coalesce($9::bigint, proof_task) end,
+       proof_mark = case when $4::bigint > 0 then coalesce($10::text, proof_mark) end,
        applied_bytes = case when applied = $4::bigint then applied_bytes
          else coalesce((select bytes_through from changes where index_id = $1 and position = $4::bigint), 0) end
      where index_id = $1 and ${replicaIdSql} = $2 and not is_gone`,
-    [index, id, nextState, applied, revision, shards, shed, hasLeftovers],
+    [index, id, nextState, applied, revision, shards, shed, hasLeftovers, proof?.task ?? null, proof?.mark ?? null],
   )
   const replicas = state.replicas.map((replica) => (replica === own ? { ...own, ...next } : replica))
   const effects = await settleJointly(client, deps, locked, state, { replicas, restart: new Set(), isChanged: true })

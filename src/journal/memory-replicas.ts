@@ -99,6 +99,7 @@ export function openMemoryReplicas(
       if (placement === undefined) return 'unsuited'
       if (!isChanged(placement, next)) return 'done'
       if (next.applied === 0) placement.proof = null
+      else if (change.kind === 'begin' && change.proof !== null) placement.proof = change.proof
       if (placement.applied !== next.applied) {
         placement.appliedBytes = index.changes[next.applied - 1]?.bytesThrough ?? 0
       }

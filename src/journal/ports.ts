@@ -127,8 +127,11 @@ export interface Journal {
 
 /** What a move does to one replica; each safe to repeat. */
 export type ReplicaChange =
-  /** `copying` → `standby`: the node holds at least what the journal comes to at `applied`; its lane goes on from there. */
-  | { readonly kind: 'begin'; readonly applied: number }
+  /**
+   * `copying` → `standby`: the node holds at least what the journal comes to at `applied`; its lane goes on from there. `proof`
+   * tells the disk from one of before the copy; null = there is nothing to tell.
+   */
+  | { readonly kind: 'begin'; readonly applied: number; readonly proof: LaneProof | null }
   /** `standby` → `joining`, or `active` at once when it holds everything that is completed. */
   | { readonly kind: 'admit' }
   /** `active` → `parting`. `needed` when those that are read do not hold its shards without it. */

@@ -84,7 +84,12 @@ for (const source of sources) {
     must(added !== undefined, 'a replica more is on the node')
     assert.notEqual(added.physicalUid, other.physicalUid)
     assert.deepEqual(await replicas.addReplica(index, 'n2', given), added, 'asked twice, it is the same')
-    assert.equal(await replicas.changeReplica(index, replicaId(added), { kind: 'begin', applied: 1 }), 'done')
+    const proof = { task: 1_000, mark: 'behind the copy' }
+    const begin = { kind: 'begin', applied: 1, proof } as const
+    assert.equal(await replicas.changeReplica(index, replicaId(added), begin), 'done')
+    // A disk of before the copy is told from it although no change has reached the new replica.
+    const identity = await laneJournal.identity(leases.get('n2')!)
+    assert.deepEqual(identity && identity.proof, proof)
     assert.equal(await replicas.changeReplica(index, replicaId(added), { kind: 'admit' }), 'done')
     assert.equal(await change('shrink'), 'unsuited', 'it is read there')
     assert.equal(await change('shed'), 'done')
@@ -137,7 +142,7 @@ for (const source of sources) {
     const old = await placementOn(store, index, 'n1')
     const added = await replicas.addReplica(index, 'n2', old.shards.slice(0, 1))
     must(added !== undefined, 'a replica more is on the node')
-    await replicas.changeReplica(index, replicaId(added), { kind: 'begin', applied: 1 })
+    await replicas.changeReplica(index, replicaId(added), { kind: 'begin', applied: 1, proof: null })
     await replicas.changeReplica(index, replicaId(added), { kind: 'admit' })
     const project = (await catalogue.projects())[0]
     must(project !== undefined, 'the project is there')

@@ -114,4 +114,14 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isMoving: true, isResharding: true },
     fault: 'a worker that stood still sends a change of long ago behind its lease',
   },
+  {
+    seed: 803228,
+    options: { isMoving: true },
+    fault: 'a disk of before a copy passes as ours until its lane sends something',
+  },
+  {
+    seed: 601402,
+    options: { isMoving: true, isResharding: true },
+    fault: 'a replica that has nothing of a change that failed elsewhere is built anew before readers',
+  },
 ]

@@ -1,6 +1,6 @@
 /** What the steps of a move work with. */
 import type { Engine, EngineReply, EngineTask } from '../../engine/engine.ts'
-import type { IndexStanding, LaneJournal, ReplicaJournal } from '../../journal/ports.ts'
+import type { IndexStanding, LaneJournal, LaneProof, ReplicaJournal } from '../../journal/ports.ts'
 import type { Clock } from '../../lib/clock.ts'
 import { laneTag, markText } from '../../replication/mark.ts'
 import { shardClause } from '../../search/shard-clause.ts'
@@ -128,11 +128,16 @@ export async function dropIndex(context: StepContext, { engine, replica }: Place
  * Leaves the lane's own mark behind the copy, as if it had delivered everything up to `from` itself: what stood on the node
  * under that name before is told apart from it.
  */
-export async function markCopied(context: StepContext, { engine, replica }: Place, from: number): Promise<void> {
+export async function markCopied(
+  context: StepContext,
+  { engine, replica }: Place,
+  from: number,
+): Promise<LaneProof | null> {
   // Position 0 is the mark of a rebuild, and a lane that begins there needs none.
-  if (from === 0 || replica.diskMarker === null) return
+  if (from === 0 || replica.diskMarker === null) return null
   const tag = laneTag(replica, replica.diskMarker)
   const mark = markText({ epoch: replica.diskEpoch, position: from, from, tag, part: 1, parts: 1 })
   const number = answered('the mark', await engine.deleteDocuments(replica.physicalUid, [], mark, context.signal))
   await ended(context, engine, number)
+  return { task: number, mark }
 }

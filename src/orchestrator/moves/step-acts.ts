@@ -106,8 +106,8 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   }
   if (!sources.every(isAsBefore)) return 'lost'
   const { from: begin = 0 } = context.move.progress
-  await markCopied(context, to, begin)
-  return begun(await replicas.changeReplica(move.index, replicaId(target), { kind: 'begin', applied: begin }))
+  const change = { kind: 'begin', applied: begin, proof: await markCopied(context, to, begin) } as const
+  return begun(await replicas.changeReplica(move.index, replicaId(target), change))
 }
 
 /** It holds everything up to a position, at least. One that is built anew on its node does not for a while. */

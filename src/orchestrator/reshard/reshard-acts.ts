@@ -86,8 +86,7 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   if (how === 'journal') await keep({ from, trueFrom: standing.head })
   for (const place of places) {
     if (place.replica.state === 'standby') continue
-    await markCopied(context, place, from)
-    const change = { kind: 'begin', applied: from } as const
+    const change = { kind: 'begin', applied: from, proof: await markCopied(context, place, from) } as const
     if ((await replicas.changeReplica(move.index, replicaId(place.replica), change)) !== 'done') return 'lost'
   }
   return 'done'
