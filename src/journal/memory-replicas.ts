@@ -48,6 +48,7 @@ export function openMemoryReplicas(
           pendingBytes: byteCount - placement.appliedBytes,
           diskEpoch: state.identities.get(placement.node)?.sinceEpoch ?? 0,
           diskMarker: state.identities.get(placement.node)?.marker ?? null,
+          proof: placement.proof,
         })),
       }
     },

@@ -188,6 +188,8 @@ export interface IndexStanding {
     readonly diskEpoch: number
     /** Text of that disk's marker; null = none was adopted yet. */
     readonly diskMarker: string | null
+    /** The newest one of its lane, by which an older copy of that disk is told. */
+    readonly proof: LaneProof | null
   })[]
 }
 

@@ -63,17 +63,25 @@ type StandingRow = {
   primary_key: string | null
 }
 
+interface DiskRow {
+  readonly since_epoch: number
+  readonly marker: string | null
+  readonly proof_task: number | null
+  readonly proof_mark: string | null
+}
+
 async function standing(database: Database, index: IndexId): Promise<IndexStanding | undefined> {
   const { rows } = await reach(() =>
     database.pool.query<
       StandingRow & {
-        replicas: (PlacementRow & { applied_bytes: number; since_epoch: number; marker: string | null })[] | null
+        replicas: (PlacementRow & DiskRow & { applied_bytes: number })[] | null
       }
     >(
       `select i.project_id, i.read_uid, i.spread, i.generation, i.beside, i.head, i.completed, i.byte_count, i.primary_key, (
          select json_agg(json_build_object('index_id', p.index_id, 'generation', p.generation, 'shards', p.shards,
            'node_id', p.node_id, 'physical_uid', p.physical_uid, 'state', p.state, 'applied', p.applied,
-           'revision', p.revision, 'turn_position', p.turn_position, 'shed', p.shed, 'has_leftovers', p.has_leftovers, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker) order by p.node_id, p.physical_uid)
+           'revision', p.revision, 'turn_position', p.turn_position, 'shed', p.shed, 'has_leftovers', p.has_leftovers, 'applied_bytes', p.applied_bytes, 'since_epoch', n.since_epoch, 'marker', n.marker,
+           'proof_task', p.proof_task, 'proof_mark', p.proof_mark) order by p.node_id, p.physical_uid)
          from placements p join nodes n on n.id = p.node_id where p.index_id = i.id and not p.is_gone
        ) as replicas
        from indexes i where i.id = $1 and not i.is_gone`,
@@ -98,6 +106,7 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
       pendingBytes: row.byte_count - replica.applied_bytes,
       diskEpoch: replica.since_epoch,
       diskMarker: replica.marker,
+      proof: replica.proof_mark === null ? null : { task: replica.proof_task ?? 0, mark: replica.proof_mark },
     })),
   }
 }

@@ -6,7 +6,7 @@ import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
-import { changesDocuments, endedInVain, halfCovered, positionsOf, readMarks, resumeFrom } from './resume.ts'
+import { changesDocuments, endedInVain, halfCovered, isPending, positionsOf, readMarks, resumeFrom } from './resume.ts'
 import { untilRoutesTaken } from './routes-taken.ts'
 import type { Cut } from './shard-view.ts'
 import { beforeForeign, firstDoubtful, idleOf, isStrange, mayHoldRefused, readSent } from './standing.ts'
@@ -56,7 +56,7 @@ export interface Resumed {
   readonly existence: Existence
   /** The highest position that a task of the index is marked with, by whichever lane. */
   readonly reached: number
-  /** Changes that are sent again although something of them is, or may be, on the node: should one fail, it would stay. */
+  /** Changes that are on the way, or are sent again, and of which something was good before: should one fail, it would stay. */
   readonly held: readonly number[]
 }
 
@@ -149,7 +149,7 @@ export async function resumeLane(
   const writes = readMarks(tasks).filter(({ task }) => changesDocuments(task))
   // Of what was over by then, whether something is on the node was looked at (`isTainted`).
   const over = new Set(changes.flatMap(({ change }) => (isOver(change) ? [change.position] : [])))
-  const held = writes.flatMap(positionsOf).filter((position) => position > sent && !over.has(position))
+  const held = writes.flatMap(positionsOf).filter((position) => position > applied && !over.has(position))
   return { sent, settled, seenThrough: tasks[0]?.uid ?? seenThrough, open, existence, reached, held }
 }
 
@@ -157,8 +157,6 @@ export async function resumeLane(
 function firstMarkOf(tasks: readonly EngineTask[], tag: string, position: number): number {
   return readMarks(tasks, tag).find((mark) => mark.from <= position && position <= mark.position)?.task.uid ?? -1
 }
-
-const isPending = ({ status }: EngineTask): boolean => status === 'enqueued' || status === 'processing'
 
 function positionsFrom(first: number, last: number): readonly number[] {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at)

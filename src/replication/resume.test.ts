@@ -221,6 +221,7 @@ test('what came late, also of another life, is seen by those who read beside the
   assert.equal(isDisturbed([...tasks, { ...foreign(8, 2), status: 'failed' as const }], 7), false)
   assert.equal(isDisturbed([...tasks, foreign(8, 7, 1, 3)], 7), true)
   assert.equal(isDisturbed([...tasks, task(8, 9), task(9, 8)], 7), false)
+  assert.equal(isDisturbed([...tasks.slice(0, -1), { ...task(7, 7), status: 'enqueued' as const }], 7), true)
   const settings = task(8, null, 'settingsUpdate')
   assert.equal(isDisturbed([...tasks, settings], 7), true)
   assert.equal(isDisturbed([...tasks, settings, task(9, 8)], 7), false)

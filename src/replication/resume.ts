@@ -187,6 +187,10 @@ export function endedInVain({ status }: EngineTask): boolean {
   return status === 'failed' || status === 'canceled'
 }
 
+export function isPending({ status }: EngineTask): boolean {
+  return status === 'enqueued' || status === 'processing'
+}
+
 /** It wrote or removed documents, or still may. */
 export function changesDocuments(task: EngineTask): boolean {
   const { type, details } = task
@@ -382,6 +386,8 @@ export const lateTasksMax = 1_000
  */
 export function isDisturbed(tasks: readonly EngineTask[], applied: number): boolean {
   const marks = readMarks(tasks).filter(({ position, task }) => position <= applied && !endedInVain(task))
+  // What is applied has ended: this runs a second time, late or since the disk is an older copy.
+  if (marks.some(({ task }) => isPending(task))) return true
   // A lane sends a mark behind whatever cannot carry one.
   const last = byNumber(tasks).findLast(({ type }) => changing.has(type))
   if (marks.length > 0 && last !== undefined && isUnmarked(last) && !endedInVain(last)) return true

@@ -90,7 +90,7 @@ class Copy {
   standing(): IndexStanding {
     const replica = (node: string, physicalUid: string, revision: number) => ({
       ...{ index: 'i', generation: 1, shards: [0], node, physicalUid, state: 'active' as const, applied: 7, revision },
-      ...{ pendingBytes: 0, diskEpoch: 1, diskMarker: null },
+      ...{ pendingBytes: 0, diskEpoch: 1, diskMarker: null, proof: null },
     })
     return {
       ...{

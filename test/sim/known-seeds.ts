@@ -124,4 +124,14 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isMoving: true, isResharding: true },
     fault: 'a replica that has nothing of a change that failed elsewhere is built anew before readers',
   },
+  {
+    seed: 802724,
+    options: { isMoving: true },
+    fault: 'a move copies an older disk of its source before the lane meets it',
+  },
+  {
+    seed: 803177,
+    options: { isMoving: true },
+    fault: 'what was good of a change before stays when it fails on the way',
+  },
 ]

@@ -14,6 +14,7 @@ function replica(node: string, shards: readonly number[], state: PlacementState 
     pendingBytes: 0,
     diskEpoch: 1,
     diskMarker: null,
+    proof: null,
   }
   return { ...usual, node, shards, state }
 }

@@ -6,7 +6,7 @@ import { layersOf } from './generation-side.ts'
 function place(node: string, shards: readonly number[]): Pick<Place, 'replica'> {
   const replica: Replica = {
     ...{ index: 'i', generation: 1, node, physicalUid: node, shards, state: 'active', applied: 1, revision: 0 },
-    ...{ pendingBytes: 0, diskEpoch: 1, diskMarker: null },
+    ...{ pendingBytes: 0, diskEpoch: 1, diskMarker: null, proof: null },
   }
   return { replica }
 }
