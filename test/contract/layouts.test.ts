@@ -89,7 +89,8 @@ for (const source of sources) {
     assert.equal(await replicas.changeReplica(index, replicaId(added), begin), 'done')
     // A disk of before the copy is told from it although no change has reached the new replica.
     const identity = await laneJournal.identity(leases.get('n2')!)
-    assert.deepEqual(identity && identity.proof, proof)
+    must(identity !== false, 'the lease is held')
+    assert.deepEqual(identity.proof, proof)
     assert.equal(await replicas.changeReplica(index, replicaId(added), { kind: 'admit' }), 'done')
     assert.equal(await change('shrink'), 'unsuited', 'it is read there')
     assert.equal(await change('shed'), 'done')
