@@ -2,15 +2,17 @@
 import type { EngineTask } from '../engine/engine.ts'
 import type { Placement } from '../store/catalogue.ts'
 import { isOver, planSent } from './delivery.ts'
+import { positionsOf, readMarks } from './found-marks.ts'
 import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
-import { changesDocuments, endedInVain, halfCovered, isPending, positionsOf, readMarks, resumeFrom } from './resume.ts'
+import { halfCovered, resumeFrom } from './resume.ts'
 import { untilRoutesTaken } from './routes-taken.ts'
 import type { Cut } from './shard-view.ts'
 import { beforeForeign, firstDoubtful, idleOf, isStrange, mayHoldRefused, readSent } from './standing.ts'
 import { isTainted } from './taint.ts'
+import { changesDocuments, endedInVain, isPending } from './task-effect.ts'
 
 /** Of an index on its node; `asked` = something was sent that creates it unless it fails. */
 export type Existence = 'missing' | 'asked' | 'sure'

@@ -5,8 +5,9 @@ import type { Operation } from '../journal/change.ts'
 import type { LaneChange } from '../journal/ports.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { planDelivery } from './delivery.ts'
+import { isDisturbed, suspects } from './late-requests.ts'
 import { markText, parseMark } from './mark.ts'
-import { halfCovered, isDisturbed, resumeFrom, suspects } from './resume.ts'
+import { halfCovered, resumeFrom } from './resume.ts'
 
 const tag = '0123456789ab'
 

@@ -6,11 +6,21 @@
  */
 import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange } from '../journal/ports.ts'
-import { isObject, type Json } from '../lib/json.ts'
 import type { BundleRange } from './bundle.ts'
 import { isMarked, type Part, planDelivery, planSent, taskTypeOf } from './delivery.ts'
-import { parseMark } from './mark.ts'
+import {
+  type Attempt,
+  attemptsOf,
+  byNumber,
+  type FoundMark,
+  isUnmarked,
+  newestAt,
+  newestDrop,
+  positionsOf,
+  readMarks,
+} from './found-marks.ts'
 import type { Cut } from './shard-view.ts'
+import { endedInVain, mayBeOf } from './task-effect.ts'
 
 export interface SentChange {
   readonly position: number
@@ -39,16 +49,6 @@ export interface Resumption {
   readonly newest: number
   /** The lane's own deletion of the index, in its place behind everything else: nothing before it matters. */
   readonly drop: EngineTask | undefined
-}
-
-const dropType = taskTypeOf['delete-index']
-
-export interface FoundMark {
-  readonly position: number
-  readonly from: number
-  readonly part: number
-  readonly parts: number
-  readonly task: EngineTask
 }
 
 export interface NodeMarks {
@@ -156,76 +156,6 @@ export function halfCovered(marks: NodeMarks): readonly number[] {
     .sort((a, b) => a - b)
 }
 
-/**
- * The marks of a lane that count, oldest first: what stood before a deletion of the index is not on the node any more.
- * @param tag  absent = also those that came late from another life of the disk.
- */
-export function readMarks(tasks: readonly EngineTask[], tag?: string): readonly FoundMark[] {
-  const ascending = byNumber(tasks)
-  const dropped = newestDrop(ascending)
-  return readAllMarks(ascending, tag).filter(({ task }) => dropped === undefined || task.uid >= dropped.uid)
-}
-
-function readAllMarks(ascending: readonly EngineTask[], tag: string | undefined): readonly FoundMark[] {
-  return ascending.flatMap((task): readonly FoundMark[] => {
-    const mark = parseMark(task.customMetadata)
-    if (mark === undefined || (tag !== undefined && mark.tag !== tag) || mark.part === 0) return []
-    return [{ position: mark.position, from: mark.from, part: mark.part, parts: mark.parts, task }]
-  })
-}
-
-function byNumber(tasks: readonly EngineTask[]): readonly EngineTask[] {
-  return [...tasks].sort((a, b) => a.uid - b.uid)
-}
-
-function newestDrop(ascending: readonly EngineTask[]): EngineTask | undefined {
-  return ascending.findLast((task) => task.type === dropType && !endedInVain(task))
-}
-
-/** It left everything as it was. */
-export function endedInVain({ status }: EngineTask): boolean {
-  return status === 'failed' || status === 'canceled'
-}
-
-export function isPending({ status }: EngineTask): boolean {
-  return status === 'enqueued' || status === 'processing'
-}
-
-/** It wrote or removed documents, or still may. */
-export function changesDocuments(task: EngineTask): boolean {
-  const { type, details } = task
-  if (endedInVain(task)) return false
-  return type === taskTypeOf.put || (type === taskTypeOf.delete && details?.providedIds !== 0)
-}
-
-/**
- * Positions up to `applied` that the node has more than once, the last time without success. Either the change failed, or
- * a repeat of it did and nobody noticed.
- */
-export function suspects(tasks: readonly EngineTask[], applied: number, tag: string): readonly number[] {
-  const times = new Map<number, number>()
-  const newest = new Map<number, Attempt>()
-  const ascending = byNumber(tasks)
-  // An empty mark may fail behind a change that did not.
-  const isMarkOfGood = ({ endsEmpty, numbers }: Attempt) => {
-    const before = ascending[ascending.findIndex(({ uid }) => uid === numbers[0]) - 1]
-    return (
-      endsEmpty && numbers.length === 1 && before !== undefined && isUnmarked(before) && before.status === 'succeeded'
-    )
-  }
-  for (const attempt of attemptsOf(readAllMarks(ascending, tag))) {
-    for (const position of positionsOf(attempt)) {
-      if (position > applied) break
-      times.set(position, (times.get(position) ?? 0) + 1)
-      newest.set(position, attempt)
-    }
-  }
-  return [...newest]
-    .filter(([position, attempt]) => times.get(position)! > 1 && !attempt.isGood && !isMarkOfGood(attempt))
-    .map(([position]) => position)
-    .sort((a, b) => a - b)
-}
-
 /** All parts of a change, each behind the other and behind `after`; `undefined` when one is missing or out of order. */
 function matchParts(
   parts: readonly Part[],
@@ -260,68 +190,6 @@ function matchParts(
   return { sent: { position, parts: numbers, emptyMark, bundle: null }, last }
 }
 
-/** The task is of the part's kind and, as far as tasks show it, sets nothing that the part would not set again. */
-export function mayBeOf({ type, details }: EngineTask, part: Part): boolean {
-  if (type !== taskTypeOf[part.kind]) return false
-  return part.kind !== 'settings' || (details !== null && namesIn(details) === namesIn(part.settings))
-}
-
-/** Values are shown in the engine's own spelling, names as they were given. */
-function namesIn(settings: Json): string {
-  if (!isObject(settings)) return settings === null ? 'null' : ''
-  const names = Object.keys(settings).sort()
-  return `{${names.map((name) => `${name}:${namesIn(settings[name] ?? null)}`).join(',')}}`
-}
-
-/** One sending of a change or of a bundle, as far as it is on the node. */
-interface Attempt {
-  readonly from: number
-  readonly position: number
-  readonly parts: number
-  /** The last part that is there. */
-  part: number
-  readonly numbers: number[]
-  /** All its tasks succeeded. */
-  isGood: boolean
-  /** Its last part is a deletion, and may be one of nothing that marks what cannot carry a mark. Never so of a bundle. */
-  endsEmpty: boolean
-}
-
-/** By the number of their first part. @param found  oldest first. */
-function attemptsOf(found: readonly FoundMark[]): readonly Attempt[] {
-  const attempts: Attempt[] = []
-  const newest = new Map<string, Attempt>()
-  for (const { from, position, part, parts, task } of found) {
-    const key = `${from}-${position}.${parts}`
-    const known = newest.get(key)
-    const isGood = task.status === 'succeeded'
-    const endsEmpty = task.type === taskTypeOf.delete && from === position
-    if (known !== undefined && known.part === part - 1) {
-      known.part = part
-      known.numbers.push(task.uid)
-      known.isGood &&= isGood
-      known.endsEmpty = endsEmpty
-      continue
-    }
-    const attempt = { from, position, parts, part, numbers: [task.uid], isGood, endsEmpty }
-    newest.set(key, attempt)
-    attempts.push(attempt)
-  }
-  return attempts
-}
-
-/** The sending that lies on top at each position. */
-function newestAt(attempts: readonly Attempt[]): ReadonlyMap<number, Attempt> {
-  const newest = new Map<number, Attempt>()
-  const lastOf = ({ numbers }: Attempt) => numbers.at(-1)!
-  for (const attempt of [...attempts].sort((a, b) => lastOf(a) - lastOf(b))) {
-    for (const position of positionsOf(attempt)) newest.set(position, attempt)
-  }
-  return newest
-}
-
-const isUnmarked = ({ customMetadata }: EngineTask): boolean => parseMark(customMetadata) === undefined
-
 const isWhole = ({ part, parts, numbers }: Attempt): boolean => part === parts && numbers.length === parts
 
 /** What its changes come to now is what it was made of, or nothing. */
@@ -333,11 +201,6 @@ function isBundle({ position, from }: Attempt, changes: readonly LaneChange[], c
 
 function partOfBundle(position: number, { from, position: through, numbers }: Attempt): SentChange {
   return { position, parts: numbers, emptyMark: null, bundle: { from, through } }
-}
-
-/** Every change that a mark stands for. */
-export function positionsOf({ from, position }: Pick<FoundMark, 'from' | 'position'>): readonly number[] {
-  return Array.from({ length: position - from + 1 }, (_, at) => from + at)
 }
 
 /**
@@ -370,34 +233,6 @@ function lateFrom(
     return over.part === over.parts && !over.endsEmpty ? position + 1 : over.from
   }
   return undefined
-}
-
-const changing: ReadonlySet<string> = new Set(Object.values(taskTypeOf))
-
-/** Older tasks were looked at by the lane, which does so every ten seconds. */
-export const lateTasksMax = 1_000
-
-/**
- * Whether something that came late lies over what is applied, whoever sent it and in whichever life of the replica: a question
- * of those who read the index beside its lane, which mends it when it next looks. A change that went out again by itself hides
- * what came late within its bundle.
- *
- * @param tasks  the newest `lateTasksMax` of the index on its node.
- */
-export function isDisturbed(tasks: readonly EngineTask[], applied: number): boolean {
-  const marks = readMarks(tasks).filter(({ position, task }) => position <= applied && !endedInVain(task))
-  // What is applied has ended: this runs a second time, late or since the disk is an older copy.
-  if (marks.some(({ task }) => isPending(task))) return true
-  // A lane sends a mark behind whatever cannot carry one.
-  const last = byNumber(tasks).findLast(({ type }) => changing.has(type))
-  if (marks.length > 0 && last !== undefined && isUnmarked(last) && !endedInVain(last)) return true
-  const newest = newestAt(attemptsOf(marks))
-  const inOrder = [...newest].filter(([, attempt]) => newest.get(attempt.from) === attempt).sort(([a], [b]) => a - b)
-  return inOrder.some(([, attempt], at) => {
-    const before = inOrder[at - 1]?.[1]
-    if (attempt.part < attempt.parts) return true
-    return before !== undefined && before !== attempt && attempt.numbers.at(-1)! < before.numbers.at(-1)!
-  })
 }
 
 /** Where the newest change up to `position` stands last. */

@@ -3,9 +3,11 @@ import type { EngineTask } from '../engine/engine.ts'
 import type { LaneChange, LaneJournal } from '../journal/ports.ts'
 import type { IndexId } from '../store/catalogue.ts'
 import { isMarked, planDelivery } from './delivery.ts'
+import { readMarks } from './found-marks.ts'
+import { suspects } from './late-requests.ts'
 import { parseMark } from './mark.ts'
-import { mayBeOf, readMarks, suspects } from './resume.ts'
 import type { Cut } from './shard-view.ts'
+import { mayBeOf } from './task-effect.ts'
 
 /** Changes read from the journal at once, and their payload. */
 export const readChangesMax = 64

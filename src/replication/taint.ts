@@ -2,9 +2,10 @@
 import type { LaneChange } from '../journal/ports.ts'
 import { type StepKind, stepKind } from './bundle.ts'
 import { planDelivery, taskTypeOf } from './delivery.ts'
-import { changesDocuments, type FoundMark, positionsOf, readMarks } from './resume.ts'
+import { type FoundMark, positionsOf, readMarks } from './found-marks.ts'
 import type { Cut } from './shard-view.ts'
 import { readChangesMax, type StandingView } from './standing.ts'
+import { changesDocuments } from './task-effect.ts'
 
 /**
  * Something of a change that failed is on the node: a request came late and met settings that let it pass, or other replicas

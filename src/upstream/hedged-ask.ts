@@ -181,7 +181,9 @@ export class LegAsk<R extends Replica> {
     const { leg, others, allowance, onSlow } = this.#ask
     if (this.#isOver || allowance.hedgesLeft === 0) return
     const awaited = new Set([...this.#late, ...this.#open.values()])
-    const replica = others.one(leg, this.#asked, 'hedge') ?? others.one(leg, awaited, 'hedge')
+    const isLeft = (node: NodeId) => !this.#broken.has(node) || awaited.has(node)
+    const replica =
+      others.one(leg, this.#asked, 'hedge') ?? others.one(leg, new Set([...this.#asked].filter(isLeft)), 'hedge')
     if (replica === undefined) {
       onSlow()
       return

@@ -1,6 +1,7 @@
 /** Whether replicas that a copy is compared with are as their lanes made them. */
+
+import { isDisturbed, lateTasksMax } from '../../replication/late-requests.ts'
 import { findDisk } from '../../replication/node-identity.ts'
-import { isDisturbed, lateTasksMax } from '../../replication/resume.ts'
 import { answered, type Place, type StepContext } from './move-context.ts'
 
 /** For so long a lane may mend what it has noticed. What it leaves alone for longer only looks so. */
