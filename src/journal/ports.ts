@@ -287,7 +287,7 @@ export interface ChangeOutcome {
   readonly details: Json | null
   /** Its counts are of what this replica holds, not of the whole index. */
   readonly isShare: boolean
-  /** All of it is for shards that the replica does not hold. */
+  /** There is nothing in it for the replica: mostly, all of it is for other shards. */
   readonly isElsewhere?: true
   readonly startedAt: number
   readonly finishedAt: number
