@@ -7,14 +7,13 @@ import { assert } from '../lib/assert.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Span } from '../lib/traces.ts'
 import type { Ask, Leg as AskedLeg, LegReply, SearchedIndex } from '../search/leg.ts'
-import type { NodeId, Placement } from '../store/catalogue.ts'
-import { isRead, servedShards } from '../topology/placement-states.ts'
+import type { NodeId } from '../store/catalogue.ts'
 import { replicaId } from '../topology/replica-id.ts'
 import type { IndexRoute, RouteTable } from '../topology/route-table.ts'
 import type { NodeRequest } from '../upstream/connection-pool.ts'
 import type { AgreedCover, CoveringSet } from '../upstream/covering-set.ts'
 import type { HeldReply } from '../upstream/read-attempt.ts'
-import type { ReadableReplica } from '../upstream/readable-replicas.ts'
+import { isReadAsBefore, type ReadableReplica } from '../upstream/readable-replicas.ts'
 import type { ReadPlan, ReadRun } from '../upstream/replica-read.ts'
 import { answerPlaces } from './index-places.ts'
 import { compilePlaces } from './json-splice.ts'
@@ -132,14 +131,8 @@ export class PlannedIndexes {
       const now = before && table.index(before.index.project, uid)
       if (before === undefined || now === undefined || now === before || now.index.id !== before.index.id) return false
       if (now.index.settingsPosition !== before.index.settingsPosition) return true
-      for (const { node, physicalUid, shards } of this.#readFrom.get(uid) ?? []) {
-        const isIt = (one: Placement) => one.node === node && one.physicalUid === physicalUid
-        const own = now.placements.find((one) => isIt(one) && isRead(one))
-        const served = own && servedShards(own)
-        // It, or some of its shards, may have been taken away before it answered; or it was built anew meanwhile.
-        if (!served || !shards.every((shard) => served.includes(shard))) return true
-        if (own.revision !== before.placements.find(isIt)?.revision) return true
-      }
+      const asked = [...(this.#readFrom.get(uid) ?? [])]
+      if (asked.some((one) => !isReadAsBefore(one, before.placements, now.placements))) return true
       const turning = new Set(now.placements.filter(({ turn }) => turn !== undefined).map(replicaId))
       return !isMixed && replicas.some((replica) => turning.has(replicaId(replica)))
     })

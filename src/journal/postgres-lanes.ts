@@ -23,6 +23,7 @@ import {
   parseText,
   sealContexts,
 } from './change-row.ts'
+import { type DiskRow, decodeDisk } from './disk-row.ts'
 import { noteSilence, releaseHeld } from './in-sync-set.ts'
 import { holding, leaseNodes, noteTrouble, releaseNodes, troubles } from './lane-leases.ts'
 import { endTurn, giveTurns, type ProgressEffects, recordProgress, settleStandings } from './lane-progress.ts'
@@ -143,12 +144,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
     releaseHeld: (lagMs) => releaseHeld({ ...deps, tell }, lagMs),
     identity: (lease) =>
       holding(database, lease, async (client) => {
-        const { rows } = await client.query<{
-          marker: string | null
-          since_epoch: number
-          proof_task: number | null
-          proof_mark: string | null
-        }>(
+        const { rows } = await client.query<DiskRow>(
           `select n.marker, n.since_epoch, p.proof_task, p.proof_mark from nodes n left join lateral (
              select proof_task, proof_mark from placements where node_id = n.id and proof_task is not null
              order by proof_task desc limit 1
@@ -157,12 +153,7 @@ export function openPostgresLanes(deps: LaneDependencies): LaneJournal {
         )
         const [row] = rows
         assert(row !== undefined, 'a leased node exists')
-        const { proof_task: task, proof_mark: mark } = row
-        return {
-          marker: row.marker,
-          sinceEpoch: row.since_epoch,
-          proof: task === null || mark === null ? null : { task, mark },
-        }
+        return decodeDisk(row)
       }),
     async adopt(lease, marker) {
       const adopted = await holding(database, lease, async (client) => {

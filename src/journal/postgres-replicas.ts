@@ -1,4 +1,5 @@
 /** How moves place replicas, as transactions. */
+
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { decodeGeneration, decodeSpread } from '../store/catalogue-rows.ts'
@@ -8,6 +9,7 @@ import { recordEvents, transact } from '../store/transaction.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { isDelivered, statesWhere } from '../topology/placement-states.ts'
 import { parseText } from './change-row.ts'
+import { type DiskRow, decodeDisk } from './disk-row.ts'
 import { holding } from './lane-leases.ts'
 import { editReplica, type ProgressDependencies, type ProgressEffects } from './lane-progress.ts'
 import type { IndexStanding, NodeLease, ReplicaJournal } from './ports.ts'
@@ -63,13 +65,6 @@ type StandingRow = {
   primary_key: string | null
 }
 
-interface DiskRow {
-  readonly since_epoch: number
-  readonly marker: string | null
-  readonly proof_task: number | null
-  readonly proof_mark: string | null
-}
-
 async function standing(database: Database, index: IndexId): Promise<IndexStanding | undefined> {
   const { rows } = await reach(() =>
     database.pool.query<
@@ -101,13 +96,11 @@ async function standing(database: Database, index: IndexId): Promise<IndexStandi
     completed: row.completed,
     byteCount: row.byte_count,
     primaryKey: parseText<string>(row.primary_key),
-    replicas: (row.replicas ?? []).map((replica) => ({
-      ...decodePlacement(replica),
-      pendingBytes: row.byte_count - replica.applied_bytes,
-      diskEpoch: replica.since_epoch,
-      diskMarker: replica.marker,
-      proof: replica.proof_mark === null ? null : { task: replica.proof_task ?? 0, mark: replica.proof_mark },
-    })),
+    replicas: (row.replicas ?? []).map((replica) => {
+      const { sinceEpoch: diskEpoch, marker: diskMarker, proof } = decodeDisk(replica)
+      const pendingBytes = row.byte_count - replica.applied_bytes
+      return { ...decodePlacement(replica), pendingBytes, diskEpoch, diskMarker, proof }
+    }),
   }
 }
 

@@ -4,9 +4,11 @@
  * The embedded engine holds its answer until a task has ended. Stock Meilisearch answers at once: there, the pause between two reads grows with the time since something last ended, up to a second behind a long batch. While
  * little is open the node may be idle until we look, and somebody waits for a small change: then it is short at first.
  */
+
 import type { Engine, EngineTask } from '../engine/engine.ts'
 import type { Clock } from '../lib/clock.ts'
 import { withDeadline } from './deadline.ts'
+import { isPending } from './task-effect.ts'
 import { Wake } from './wake.ts'
 
 /** Up to so many open tasks are little. */
@@ -124,7 +126,7 @@ export class TaskWatch {
     for (const task of reply.value) {
       seen.add(task.uid)
       const onEnd = this.#pending.get(task.uid)
-      if (task.status === 'enqueued' || task.status === 'processing' || onEnd === undefined) continue
+      if (isPending(task) || onEnd === undefined) continue
       this.#pending.delete(task.uid)
       this.#ended.set(task.uid, task)
       onEnd(task)

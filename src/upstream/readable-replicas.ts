@@ -41,6 +41,22 @@ export function readableReplicas(
 }
 
 /**
+ * Whether a replica, asked for these shards by the routes of `before`, answers for them still, as what it was: it, or some of its
+ * shards, may have been taken away, or it was built anew.
+ */
+export function isReadAsBefore(
+  asked: Pick<Placement, 'node' | 'physicalUid' | 'shards'>,
+  before: readonly Placement[],
+  now: readonly Placement[],
+): boolean {
+  const isIt = (one: Placement) => one.node === asked.node && one.physicalUid === asked.physicalUid
+  const own = now.find((one) => isIt(one) && isRead(one))
+  if (own === undefined || own.revision !== before.find(isIt)?.revision) return false
+  const served = servedShards(own)
+  return asked.shards.every((shard) => served.includes(shard))
+}
+
+/**
  * The floor of `X-Miroir-Min-Settings-Version` (C-17): the position of a settings change that the answer must show.
  * What is no unsigned whole number is ignored, and gives no floor.
  */

@@ -14,12 +14,12 @@ import { NodesDisagree, type ReadOptions, type SearchedIndex } from '../../src/s
 import { narrow } from '../../src/search/narrowing.ts'
 import { searchIndex } from '../../src/search/search-index.ts'
 import type { IndexEntry, Placement } from '../../src/store/catalogue.ts'
-import { isRead } from '../../src/topology/placement-states.ts'
+import { isRead, servedShards } from '../../src/topology/placement-states.ts'
 import { jsonRequest } from '../../src/upstream/ask.ts'
 import type { AnswerReceiver, NodeRequest } from '../../src/upstream/connection-pool.ts'
 import { FleetHealth } from '../../src/upstream/node-health.ts'
 import type { NodeLink } from '../../src/upstream/read-attempt.ts'
-import { readableReplicas } from '../../src/upstream/readable-replicas.ts'
+import { isReadAsBefore, readableReplicas } from '../../src/upstream/readable-replicas.ts'
 import { LegLost, type ReadPlan, type ReadRun } from '../../src/upstream/replica-read.ts'
 import { createReplicaReader, type ReplicaReader } from '../../src/upstream/replica-reader.ts'
 import type { Model } from './model.ts'
@@ -135,11 +135,10 @@ export class SimGateway {
 
   /** Whether one of these is not as it was, by the newest routes. */
   #isOutdated(before: readonly Placement[]): boolean {
+    const now = this.#routes.placements
     return before.filter(isRead).some((one) => {
-      const now = this.#routes.placements.find(
-        ({ index, node, physicalUid }) => index === one.index && node === one.node && physicalUid === one.physicalUid,
-      )
-      return now === undefined || !isRead(now) || now.revision !== one.revision || now.shed?.join() !== one.shed?.join()
+      const { node, physicalUid } = one
+      return !isReadAsBefore({ node, physicalUid, shards: servedShards(one) }, before, now)
     })
   }
 

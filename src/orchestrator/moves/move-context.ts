@@ -8,6 +8,7 @@ import type { Node, ProjectId, Spread } from '../../store/catalogue.ts'
 import type { GatewayRegistry } from '../../store/gateway-registry.ts'
 import type { Move, MoveProgress, Take } from '../../store/moves.ts'
 import type { Catalogue } from '../../store/ports.ts'
+import { isRead } from '../../topology/placement-states.ts'
 import { replicaId } from '../../topology/replica-id.ts'
 
 export interface MoveDeps {
@@ -74,6 +75,11 @@ export function targetOf(
   return standing.replicas.find(
     (one) => one.node === target && isCopy(one) && !takes.some((take) => replicaId(take) === replicaId(one)),
   )
+}
+
+/** It holds everything up to a position, at least. One that is built anew on its node does not for a while. */
+export function isWhole(replica: Replica, position: number): boolean {
+  return isRead(replica) && replica.applied >= position
 }
 
 /** It takes all that the replica is for. */

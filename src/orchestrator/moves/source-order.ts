@@ -1,5 +1,4 @@
 /** Whether replicas that a copy is compared with are as their lanes made them. */
-
 import { isDisturbed, lateTasksMax } from '../../replication/late-requests.ts'
 import { findDisk } from '../../replication/node-identity.ts'
 import { answered, type Place, type StepContext } from './move-context.ts'

@@ -15,6 +15,7 @@ import { compareReplicas } from './comparison.ts'
 import {
   answered,
   dropIndex,
+  isWhole,
   isWholeTake,
   MoveFailure,
   markCopied,
@@ -110,11 +111,6 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   return begun(await replicas.changeReplica(move.index, replicaId(target), change))
 }
 
-/** It holds everything up to a position, at least. One that is built anew on its node does not for a while. */
-function isWhole(replica: Replica, position: number): boolean {
-  return isRead(replica) && replica.applied >= position
-}
-
 /** It is taken as it is, and holds nothing else. */
 function isUntouched({ take, replica }: Source): boolean {
   return isWholeTake(take, replica) && replica.shed === undefined && !replica.hasLeftovers
@@ -158,10 +154,10 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   const places = await Promise.all(sources.map(({ replica }) => placeOf(context, replica)))
   if (!(await areInOrder(context, places))) return undefined
   let compared = 0
-  for (const { take, replica } of sources) {
+  for (const [at, { take }] of sources.entries()) {
     const found = await compareReplicas(
       { ...context, index: move.index, filter: takeFilter(standing.spread, take) },
-      await placeOf(context, replica),
+      places[at]!,
       to,
       standing.primaryKey,
       (count) => keep({ compared: compared + count }),

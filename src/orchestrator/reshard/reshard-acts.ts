@@ -8,11 +8,11 @@
 import type { IndexStanding } from '../../journal/ports.ts'
 import type { Spread } from '../../store/catalogue.ts'
 import type { MoveEvent, MoveStep } from '../../topology/move-steps.ts'
-import { isRead } from '../../topology/placement-states.ts'
 import { replicaId } from '../../topology/replica-id.ts'
 import { compareSides } from '../moves/comparison.ts'
 import {
   dropIndex,
+  isWhole,
   MoveFailure,
   markCopied,
   type Place,
@@ -106,8 +106,7 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
   }
   const { primaryKey } = (await replicas.standing(move.index)) ?? standing
   const { from = 0 } = context.move.progress
-  const isWhole = (replica: Replica) => isRead(replica) && replica.applied >= from
-  const sources = ofGeneration(standing, standing.generation).filter(isWhole)
+  const sources = ofGeneration(standing, standing.generation).filter((replica) => isWhole(replica, from))
   // One that was being built anew when the copy began may be whole by now.
   const found = sources.map((replica) => [replicaId(replica), replica.revision] as const)
   const revisions = { ...Object.fromEntries(found), ...context.move.progress.revisions }
@@ -187,8 +186,8 @@ async function verify(context: StepContext, standing: IndexStanding): Promise<Mo
   const { primaryKey } = standing
   const placesOf = (some: readonly Replica[]) => Promise.all(some.map((replica) => placeOf(context, replica)))
   const sideOf = { ...context, index: move.index, primaryKey, isAlike }
-  const isWhole = (replica: Replica) => isRead(replica) && replica.applied >= standing.completed
-  const sources = ofGeneration(standing, standing.generation).filter(isWhole)
+  const current = ofGeneration(standing, standing.generation)
+  const sources = current.filter((replica) => isWhole(replica, standing.completed))
   const [legs] = layersOf(standing.spread, await placesOf(sources))
   if (legs === undefined) return undefined
   const places = legs.map(({ place }) => place)
