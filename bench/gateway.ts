@@ -4,7 +4,7 @@
  * rewriting, limits and metrics on; its other requests go on to a real embedded engine.
  */
 import { join } from 'node:path'
-import { freePort } from '../src/orchestrator/loopback-port.ts'
+import { freePort } from '../src/lib/loopback-port.ts'
 import { cpuMs } from './cpu-time.ts'
 import { startUp } from './ingest.ts'
 import { type Bench, type Load, median, type Part, quantile, until } from './parts.ts'

@@ -3,7 +3,7 @@
  * searchable on an idle server, and the same while another project's backlog waits on the node.
  */
 import { join } from 'node:path'
-import { freePort } from '../src/orchestrator/loopback-port.ts'
+import { freePort } from '../src/lib/loopback-port.ts'
 import { Corpus } from './corpus.ts'
 import { cpuMsByPart, type ServerPart } from './cpu-time.ts'
 import { type Bench, median, type Side, until } from './parts.ts'

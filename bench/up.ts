@@ -2,7 +2,7 @@
 import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { freePort } from '../src/orchestrator/loopback-port.ts'
+import { freePort } from '../src/lib/loopback-port.ts'
 import { type Bench, until } from './parts.ts'
 
 const run = promisify(execFile)

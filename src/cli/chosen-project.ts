@@ -16,8 +16,7 @@ export async function chosenProject(
   { project }: ProjectOption,
 ): Promise<Project> {
   if (project !== undefined) return requireProject(catalogue, project)
-  const byAge = [...(await catalogue.projects())].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1))
-  const [first] = byAge
+  const [first] = await catalogue.projects()
   if (first === undefined) throw new CommandFailed('notFound', 'there is no project; `flapjack project create NAME`')
   return requireProject(catalogue, first.ref)
 }

@@ -1,9 +1,9 @@
 /** `flapjack doctor`: looks at everything that `flapjack up` needs, and says what to do about what is missing. */
 import { accessSync, constants, existsSync, statfsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { checkPort, PortInUse } from '../lib/loopback-port.ts'
 import { lockOwner } from '../orchestrator/folder-lock.ts'
 import { findMeilisearch } from '../orchestrator/local-driver.ts'
-import { checkPort, PortInUse } from '../orchestrator/loopback-port.ts'
 import { checkEngineKey } from '../orchestrator/remote-node.ts'
 import type { CommandContext } from './command-context.ts'
 import { CommandFailed } from './exit-codes.ts'

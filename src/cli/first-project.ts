@@ -15,7 +15,7 @@ const firstName = 'default'
 /** Safe to run at every start, also after one that was killed half way. */
 export async function ensureFirstProject(catalogue: Catalogue, config: Config['project']): Promise<FirstProject> {
   const masterKey = config.masterKey?.reveal()
-  const [oldest] = [...(await catalogue.projects())].sort((a, b) => a.createdAt - b.createdAt)
+  const [oldest] = await catalogue.projects()
   if (oldest) {
     if (masterKey !== undefined && masterKey !== oldest.masterKey) {
       throw new CommandFailed(

@@ -1,12 +1,9 @@
 /** Changes as rows, and back. What may hold a secret is sealed under the row's own identity. */
-import { v7 as uuidV7 } from 'uuid'
 import type { ErrorBody } from '../api/errors.ts'
 import type { TaskFacts } from '../api/task-view.ts'
 import type { TaskKind, TaskStatus } from '../api/tasks.ts'
 import { assert } from '../lib/assert.ts'
-import type { Clock } from '../lib/clock.ts'
 import type { Json, JsonObject } from '../lib/json.ts'
-import type { Random } from '../lib/random.ts'
 import type { Opener, Seal } from '../store/key-ring.ts'
 import type { ChangeRow } from '../store/tables.ts'
 import type { Change, Operation, Payload, Resolution } from './change.ts'
@@ -35,10 +32,6 @@ interface ResolutionText {
 interface BlobText {
   readonly name: string
   readonly byteCount: number
-}
-
-export function newId(clock: Clock, random: Random): string {
-  return uuidV7({ msecs: clock.now(), random: random.bytes(16) })
 }
 
 /** Embedders and exports carry keys. */

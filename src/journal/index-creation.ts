@@ -4,12 +4,12 @@
  */
 import type { PoolClient } from 'pg'
 import type { Clock } from '../lib/clock.ts'
+import { newId } from '../lib/ordered-id.ts'
 import type { Random } from '../lib/random.ts'
 import type { EngineKind, IndexId, NodeId, Spread } from '../store/catalogue.ts'
 import { physicalName } from '../topology/physical-name.ts'
 import { type PlannedPlacement, spreadPlacements } from '../topology/placement-plan.ts'
 import type { CreateIndex, ProjectDraft } from './append-decision.ts'
-import { newId } from './change-row.ts'
 import type { LockedIndex } from './index-rows.ts'
 import type { IndexState, NewPlacement, ReplicaStanding } from './write-index.ts'
 

@@ -9,12 +9,12 @@ import type { Logger } from 'pino'
 import { request } from 'undici'
 import type { Clock } from '../lib/clock.ts'
 import { type AllowedNetworks, networksText } from '../lib/egress-policy.ts'
+import { freePort } from '../lib/loopback-port.ts'
 import type { Random } from '../lib/random.ts'
 import type { EngineKind, NodeId } from '../store/catalogue.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { type Launch, type SupervisedChild, superviseChild } from './child-process.ts'
 import { takeChosenEngine } from './engine-choice.ts'
-import { freePort } from './loopback-port.ts'
 
 export interface LocalNodeOptions {
   readonly id: NodeId

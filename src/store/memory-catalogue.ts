@@ -1,10 +1,10 @@
 /** The catalogue in memory: the same promises as over PostgreSQL, without durability. */
-import { v7 as uuidV7 } from 'uuid'
 import type { ChatWorkspaces } from '../api/chat-workspace.ts'
 import { ApiError } from '../api/errors.ts'
 import { emptyNetwork, type Network } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
+import { orderedIds } from '../lib/ordered-id.ts'
 import type { Random } from '../lib/random.ts'
 import {
   type ApiKey,
@@ -71,7 +71,7 @@ export function openMemoryCatalogue({
   const removed = new Set<NodeId>()
   const events: CatalogueEvent[] = []
   const listeners = new Set<() => void>()
-  const newId = () => uuidV7({ msecs: clock.now(), random: random.bytes(16) })
+  const newId = orderedIds(clock, random)
 
   const record = (fresh: readonly Omit<CatalogueEvent, 'version'>[]) => {
     for (const event of fresh) events.push({ ...event, version: events.length + 1 })

@@ -75,6 +75,7 @@ export interface Catalogue {
 
   organisations(): Promise<readonly Organisation[]>
   createOrganisation(name: string): Promise<Organisation>
+  /** In the order in which they were made. */
   projects(): Promise<readonly Project[]>
   /** `nameOrRef`. */
   findProject(nameOrRef: string): Promise<Project | undefined>

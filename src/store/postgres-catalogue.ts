@@ -1,10 +1,10 @@
 /** The catalogue over PostgreSQL. Every write records its events in its own transaction, then wakes the followers. */
 import type { PoolClient } from 'pg'
-import { v7 as uuidV7 } from 'uuid'
 import { ApiError } from '../api/errors.ts'
 import { emptyNetwork } from '../api/network-body.ts'
 import { assert } from '../lib/assert.ts'
 import type { Clock } from '../lib/clock.ts'
+import { orderedIds } from '../lib/ordered-id.ts'
 import type { Random } from '../lib/random.ts'
 import {
   type ApiKey,
@@ -65,7 +65,7 @@ type ProjectRow = Tables['projects']
 export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
   const { database, sealing, signals, clock, random } = deps
   const { db, pool } = database
-  const newId = () => uuidV7({ msecs: clock.now(), random: random.bytes(16) })
+  const newId = orderedIds(clock, random)
 
   /** Runs an edit and records its events, if it answers any. */
   const edit = async <T>(
@@ -138,7 +138,9 @@ export function openPostgresCatalogue(deps: CatalogueDependencies): Catalogue {
     },
 
     async organisations() {
-      const rows = await reach(() => db.selectFrom('organisations').selectAll().orderBy('created_at').execute())
+      const rows = await reach(() =>
+        db.selectFrom('organisations').selectAll().orderBy('created_at').orderBy('id').execute(),
+      )
       return rows.map(decodeOrganisation)
     },
     async createOrganisation(name) {

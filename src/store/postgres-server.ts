@@ -7,11 +7,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { assert } from '../lib/assert.ts'
+import { freePort, isFree } from '../lib/loopback-port.ts'
 import { chooseAccount, commandUnder, giveTo, type PostgresAccount } from './postgres-account.ts'
 import { findPostgres, type PostgresBinaries, programPath } from './postgres-binaries.ts'
 import { stopOrphan } from './postgres-orphan.ts'
@@ -198,20 +198,10 @@ async function choosePlace(folder: string, account: PostgresAccount): Promise<Pl
 /** The port of the last start while it is free: pools that outlive a restart of the server find it again. */
 async function lastingPort(path: string): Promise<number> {
   const before = Number(await readFile(path, 'utf8').catch(() => 'none'))
-  const chosen =
-    (Number.isInteger(before) ? await freePort(before).catch(() => undefined) : undefined) ?? (await freePort(0))
-  if (chosen !== before) await writeDurably(path, String(chosen))
+  if (Number.isInteger(before) && (await isFree(before))) return before
+  const chosen = await freePort()
+  await writeDurably(path, String(chosen))
   return chosen
-}
-
-/** @param wanted  0 = any. */
-async function freePort(wanted: number): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done, fail) => server.once('error', fail).listen(wanted, '127.0.0.1', done))
-  const address = server.address()
-  await new Promise((done) => server.close(done))
-  assert(typeof address === 'object' && address !== null, 'a listening server has an address')
-  return address.port
 }
 
 type Launch =

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createHttpEngine, type HttpEngine } from '../../src/engine/http-engine.ts'
-import { freePort } from '../../src/orchestrator/loopback-port.ts'
+import { freePort } from '../../src/lib/loopback-port.ts'
 
 const launcher = join(import.meta.dirname, '..', '..', 'bin', 'flapjack')
 const masterKey = 'a-master-key-for-the-contract'

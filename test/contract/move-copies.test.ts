@@ -9,7 +9,7 @@ import { createHttpEngine, type HttpEngine } from '../../src/engine/http-engine.
 import type { IndexStanding } from '../../src/journal/ports.ts'
 import { systemClock } from '../../src/lib/clock.ts'
 import type { Json, JsonObject } from '../../src/lib/json.ts'
-import { freePort } from '../../src/orchestrator/loopback-port.ts'
+import { freePort } from '../../src/lib/loopback-port.ts'
 import {
   changedProgress,
   MoveFailure,

@@ -1,7 +1,7 @@
 /** A real Meilisearch as a process, spoken to as an engine of ours. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { freePort } from '../../src/orchestrator/loopback-port.ts'
+import { freePort } from '../../src/lib/loopback-port.ts'
 import { clientOf, type EngineProcess } from './engine-process.ts'
 
 const startMsMax = 60_000

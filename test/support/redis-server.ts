@@ -9,7 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { freePort } from '../../src/orchestrator/loopback-port.ts'
+import { freePort } from '../../src/lib/loopback-port.ts'
 
 export interface TestRedis {
   readonly url: string

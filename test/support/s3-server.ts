@@ -5,7 +5,7 @@ import { accessSync, constants } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { freePort } from '../../src/orchestrator/loopback-port.ts'
+import { freePort } from '../../src/lib/loopback-port.ts'
 import type { S3Options } from '../../src/store/objects/s3-objects.ts'
 
 export interface S3Server {

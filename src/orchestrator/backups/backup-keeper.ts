@@ -1,5 +1,5 @@
 /** Carries out backups and restores that are open, and opens those that schedules ask for. Any number of workers may run it. */
-import { newId } from '../../journal/change-row.ts'
+import { newId } from '../../lib/ordered-id.ts'
 import type { Backup, BackupBody, Backups, Restore } from '../../store/backups.ts'
 import { type BackupDeps, type JobContext, JobFailure } from './backup-context.ts'
 import { BackupUnusable, deleteObjects } from './backup-parts.ts'

@@ -1,6 +1,6 @@
 /** What a restore starts from and what it would do, or why it cannot be done. Looks only. */
 import { isIndexUid, wrongIndexUid } from '../../api/index-uid.ts'
-import { newId } from '../../journal/change-row.ts'
+import { newId } from '../../lib/ordered-id.ts'
 import type { Backup, Restore, RestoreBody } from '../../store/backups.ts'
 import type { IndexId, Project } from '../../store/catalogue.ts'
 import type { BackupDeps } from './backup-context.ts'

@@ -1,9 +1,9 @@
 /** Starts a move, or says why not and what it would do. */
 
-import { newId } from '../../journal/change-row.ts'
 import type { ReplicaJournal } from '../../journal/ports.ts'
 import { assert } from '../../lib/assert.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { newId } from '../../lib/ordered-id.ts'
 import type { Random } from '../../lib/random.ts'
 import type { IndexEntry, NodeId } from '../../store/catalogue.ts'
 import type { Move, MoveKind, MoveOptions, Moves, Take } from '../../store/moves.ts'

@@ -1,7 +1,8 @@
 /** Starts a reshard, or says why not and what it would do. */
-import { newId } from '../../journal/change-row.ts'
+
 import { placesFor } from '../../journal/index-creation.ts'
 import type { ReplicaJournal } from '../../journal/ports.ts'
+import { newId } from '../../lib/ordered-id.ts'
 import type { IndexEntry, Spread } from '../../store/catalogue.ts'
 import type { Move, MoveOptions } from '../../store/moves.ts'
 import { isRead } from '../../topology/placement-states.ts'
