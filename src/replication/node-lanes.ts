@@ -19,6 +19,9 @@ const dropsPerLook = 100
 /** Newest tasks read at the start of a session. */
 const earlierPage = 200
 const earlierPagesMax = 20
+/** How often the node must not show a task to be believed that it was deleted, and the pause between. */
+const meetAnswers = 3
+const unshownPauseMs = 250
 /** Idle lanes kept for their memory of where they are. */
 const idleLanesMax = 2_000
 
@@ -120,16 +123,25 @@ export class NodeLanes {
     }
   }
 
-  /** Tasks that no request was answered with: the lane whose index they are of must look where it stands. */
+  /**
+   * Tasks that no request was answered with: the lane whose index they are of must look where it stands. One that the node does
+   * not show is asked for again before it is taken for deleted.
+   */
   async meet(numbers: readonly number[]): Promise<void> {
     const { engine, signal, deps } = this.#session
-    const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) => engine.tasks(numbers, limit))
-    if (reply.kind !== 'answered') {
-      await deps.clock.sleep(1_000, signal).catch(() => {})
-      if (!signal.aborted) await this.meet(numbers)
-      return
+    let left = numbers
+    for (let answers = 0; left.length > 0 && answers < meetAnswers && !signal.aborted; ) {
+      const asked = left
+      const reply = await withDeadline(deps.clock, askDeadlineMs, signal, (limit) => engine.tasks(asked, limit))
+      const isAnswered = reply.kind === 'answered'
+      if (isAnswered) {
+        answers += 1
+        await this.#tell(reply.value)
+        const shown = new Set(reply.value.map(({ uid }) => uid))
+        left = asked.filter((number) => !shown.has(number))
+      }
+      if (left.length > 0) await deps.clock.sleep(isAnswered ? unshownPauseMs : 1_000, signal).catch(() => {})
     }
-    await this.#tell(reply.value)
   }
 
   /**

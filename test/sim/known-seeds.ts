@@ -134,4 +134,9 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isMoving: true },
     fault: 'what was good of a change before stays when it fails on the way',
   },
+  {
+    seed: 600468,
+    options: { isMoving: true, isResharding: true },
+    fault: 'a late task that the node did not show once is never met',
+  },
 ]
