@@ -16,12 +16,13 @@ import type { Clock } from './lib/clock.ts'
 import { createEgressPolicy } from './lib/egress-policy.ts'
 import type { Traces } from './lib/traces.ts'
 import { startBackupKeeper } from './orchestrator/backups/backup-keeper.ts'
-import { backupPurpose, openBackupObjects } from './orchestrator/backups/backup-place.ts'
+import { backupPurpose } from './orchestrator/backups/backup-parts.ts'
 import { keepEngineCredentials } from './orchestrator/engine-credentials.ts'
 import { startAntiEntropy } from './orchestrator/moves/anti-entropy.ts'
 import { createAntiEntropyMetrics } from './orchestrator/moves/anti-entropy-metrics.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
+import { openBackupObjects, openTransferObjects } from './orchestrator/object-place.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { startReconciler } from './orchestrator/reconciler/reconciler.ts'
 import { startRetention } from './orchestrator/retention.ts'
@@ -44,7 +45,7 @@ const engineRules =
 /** @param succession  leases of a predecessor that is known to be gone are given back first. */
 export async function startWorker(
   { clock, random }: Host,
-  { moves: { perNodeMax, totalMax, windows }, cluster: { antiEntropy }, store: { payloadRetentionMs } }: Config,
+  config: Config,
   { catalogue, engineCredentials, nodeRules, laneJournal, replicas, moves, replicaChecks, gateways }: Store,
   { worker, predecessor }: WorkerSuccession,
   metrics: Registry,
@@ -52,7 +53,13 @@ export async function startWorker(
   logger: Logger,
   traces: Traces | undefined,
 ): Promise<void> {
+  const {
+    moves: { perNodeMax, totalMax, windows, transferTarget },
+    cluster: { antiEntropy },
+    store: { payloadRetentionMs },
+  } = config
   const engines = keepEngines()
+  const transfers = keepObjects(() => openTransferObjects(config))
   if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
   const credentials = await supervisor.start(
     'keys of gateways',
@@ -112,6 +119,7 @@ export async function startWorker(
         gateways,
         credentials: readiness,
         engineOf: engines.of,
+        ...(transferTarget === null ? {} : { transfers: transfers.get }),
         limits: { perNode: perNodeMax, total: totalMax },
         windows,
         clock,
@@ -119,6 +127,7 @@ export async function startWorker(
       }),
     async (mover) => {
       await mover.stop()
+      await transfers.close()
       await engines.close()
     },
   )
@@ -199,7 +208,7 @@ export async function startControl(
       }),
     (retention) => retention.stop(),
   )
-  let objects: Promise<ObjectStore> | undefined
+  const objects = keepObjects(() => openBackupObjects(config))
   const payloadMs = config.store.payloadRetentionMs
   await supervisor.start(
     'backups',
@@ -209,14 +218,11 @@ export async function startControl(
         ...{ worker: random.uuid(), lanes: laneJournal, engineOf: engines.of, clock, random, log: logger },
         secret: store.localSecret(backupPurpose),
         retainedMs: payloadMs === null ? null : Math.max(payloadMs, config.backups.restoreWindowMs),
-        objects: () => {
-          objects ??= openBackupObjects(config)
-          return objects
-        },
+        objects: objects.get,
       }),
     async (keeper) => {
       await keeper.stop()
-      ;(await objects)?.close()
+      await objects.close()
     },
   )
   await supervisor.start(
@@ -238,6 +244,20 @@ function keepEngines() {
     },
     async close() {
       await Promise.all([...engines.values()].map((engine) => engine.close()))
+    },
+  }
+}
+
+/** One store of objects, opened when it is first asked for. */
+function keepObjects(open: () => Promise<ObjectStore>) {
+  let objects: Promise<ObjectStore> | undefined
+  return {
+    get(): Promise<ObjectStore> {
+      objects ??= open()
+      return objects
+    },
+    async close() {
+      ;(await objects)?.close()
     },
   }
 }

@@ -11,6 +11,8 @@ export interface SnapshotOffer {
   readonly folder: string
   /** It makes and takes the index's own file as well, for engines that reach each other's folders. */
   readonly hasRaw: boolean
+  /** It takes parts to addresses and from there. */
+  readonly hasAddresses: boolean
 }
 
 export interface EngineSnapshotJob {
@@ -32,6 +34,17 @@ export interface SnapshotPart {
   readonly bytes: Uint8Array
   /** `Content-Digest` of the bytes (RFC 9530), as the engine that has the file computed it. */
   readonly digest: string
+}
+
+/** A part of a file that lies, sealed, where the engine can reach it (`sealPart`). */
+export interface PlacedPart {
+  readonly start: number
+  /** Not included. */
+  readonly end: number
+  /** Where the engine may write or read it, for a while. */
+  readonly address: string
+  /** 32 bytes. */
+  readonly key: Uint8Array
 }
 
 export interface EngineSnapshots {
@@ -59,6 +72,10 @@ export interface EngineSnapshots {
    * with 422 when the part does not have its digest.
    */
   write(name: string, byteCount: number, part: SnapshotPart | null, signal: AbortSignal): Promise<EngineReply<number>>
+  /** Puts a part of a file, at most 16 MiB, to its address. Refused with 502 when that is not reached, or refuses. */
+  send(name: string, part: PlacedPart, signal: AbortSignal): Promise<EngineReply<'sent'>>
+  /** As `write`, with what lies at the address of the part. Refused with 502 as `send`, with 422 when it is not that part. */
+  fetch(name: string, byteCount: number, part: PlacedPart, signal: AbortSignal): Promise<EngineReply<number>>
   /** Takes the file from the folder of another engine; `false` = there is none that can be reached. Twice is safe. */
   link(name: string, folder: string, signal: AbortSignal): Promise<EngineReply<boolean>>
   /** Begins to restore `name` as a new index. The job fails with `index_already_exists` where there is one. */
@@ -81,6 +98,8 @@ export const noSnapshots: EngineSnapshots = {
   find: notOffered,
   read: notOffered,
   write: notOffered,
+  send: notOffered,
+  fetch: notOffered,
   link: notOffered,
   restore: notOffered,
   remove: notOffered,

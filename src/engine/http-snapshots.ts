@@ -2,7 +2,7 @@
 import type { Pool } from 'undici'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { EngineReply } from './engine.ts'
-import type { EngineSnapshotJob, EngineSnapshots, SnapshotPart } from './engine-snapshots.ts'
+import type { EngineSnapshotJob, EngineSnapshots, PlacedPart, SnapshotPart } from './engine-snapshots.ts'
 import { describeFailure, errorOf, replyOf } from './http-call.ts'
 
 /** Requests for one part of a file; each goes on where the one before was cut off. */
@@ -49,11 +49,12 @@ export function createHttpSnapshots(
     async offer(signal) {
       const reply = await call({ method: 'GET', path: '' }, signal)
       if (reply.status !== undefined && withoutRoutes.includes(reply.status)) return { kind: 'answered', value: null }
-      return decoded(reply, ({ engine = '', indexFormat, freeBytes, folder = '', hasRaw = false }) =>
-        typeof indexFormat === 'number' && typeof freeBytes === 'number' && typeof folder === 'string'
-          ? { engine: String(engine), indexFormat, freeBytes, folder, hasRaw: hasRaw === true }
-          : undefined,
-      )
+      return decoded(reply, ({ engine = '', indexFormat, freeBytes, folder = '', hasRaw, hasAddresses }) => {
+        if (typeof indexFormat !== 'number' || typeof freeBytes !== 'number' || typeof folder !== 'string')
+          return undefined
+        const can = { hasRaw: hasRaw === true, hasAddresses: hasAddresses === true }
+        return { engine: String(engine), indexFormat, freeBytes, folder, ...can }
+      })
     },
     async indexBytes(uid, signal) {
       const reply = await call({ method: 'GET', path: `/indexes/${encodeURIComponent(uid)}` }, signal)
@@ -107,7 +108,13 @@ export function createHttpSnapshots(
     },
     async write(name, byteCount, part, signal) {
       const reply = await call({ method: 'PUT', path: filePath(name), ...partRequest(byteCount, part) }, signal)
-      return decoded(reply, ({ receivedBytes }) => (typeof receivedBytes === 'number' ? receivedBytes : undefined))
+      return decoded(reply, receivedBytes)
+    },
+    async send(name, part, signal) {
+      return decoded(await send(`${filePath(name)}/parts/send`, placed(part), signal), () => 'sent')
+    },
+    async fetch(name, byteCount, part, signal) {
+      return decoded(await send(`${filePath(name)}/parts/fetch`, { ...placed(part), byteCount }, signal), receivedBytes)
     },
     async link(name, folder, signal) {
       const reply = await send(filePath(name), { folder }, signal)
@@ -134,6 +141,14 @@ function notPart(status: number, text: string): EngineReply<SnapshotPart> {
   const reply = replyOf(status, text)
   return reply.kind === 'answered' ? { kind: 'failed', reason: `${status} in the place of a part` } : reply
 }
+
+const receivedBytes = ({ receivedBytes }: JsonObject): number | undefined =>
+  typeof receivedBytes === 'number' ? receivedBytes : undefined
+
+const placed = ({ address, start, end, key }: PlacedPart): JsonObject => ({
+  ...{ address, start, end },
+  key: Buffer.from(key).toString('base64'),
+})
 
 function partRequest(byteCount: number, part: SnapshotPart | null): Pick<Raw, 'headers' | 'body'> {
   if (part === null) return { headers: { 'content-range': `bytes */${byteCount}` } }

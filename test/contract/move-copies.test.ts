@@ -1,4 +1,7 @@
-/** How indexes are copied from engine to engine: over links that break, by engines that crash, without disk space. */
+/**
+ * How indexes are copied from engine to engine: over links that break, by engines that crash, without disk space; over a folder,
+ * and over addresses, which a real S3 server gives where one can be had.
+ */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -18,11 +21,16 @@ import {
   type StepContext,
 } from '../../src/orchestrator/moves/move-context.ts'
 import { canCopySnapshot, copySnapshot, dropSnapshots } from '../../src/orchestrator/moves/snapshot-copy.ts'
-import { transferFile } from '../../src/orchestrator/moves/snapshot-transfer.ts'
+import { straightWay, transferFile } from '../../src/orchestrator/moves/snapshot-transfer.ts'
 import { copyStreamed } from '../../src/orchestrator/moves/streamed-copy.ts'
 import type { Node } from '../../src/store/catalogue.ts'
 import type { Move, MoveProgress } from '../../src/store/moves.ts'
+import { openFolderObjects } from '../../src/store/objects/folder-objects.ts'
+import { type ObjectStore, ObjectsUnavailable, readWhole } from '../../src/store/objects/object-store.ts'
+import { openS3Objects } from '../../src/store/objects/s3-objects.ts'
 import { type EngineProcess, resultsOf, startEngine } from '../embedded/engine-process.ts'
+import { type S3Server, s3Program, startS3 } from '../support/s3-server.ts'
+import { serveObjects } from '../support/served-objects.ts'
 import { type BreakingLink, startBreakingLink } from './breaking-link.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'flapjack-copies-'))
@@ -80,6 +88,7 @@ class Copy {
   readonly #options: Move['options']
   /** Neither engine reaches the other's folder. */
   isApart = false
+  transfers: ObjectStore | undefined
 
   constructor(from: string, to: string, bytesPerSecond: number | null = null) {
     this.#from = from
@@ -124,6 +133,7 @@ class Copy {
       gateways: { routing: never, ask: never },
       engineOf: ({ id }) => (id === 'n0' ? source : target).engine,
       clock: systemClock,
+      ...(copy.transfers === undefined ? {} : { transfers: async () => copy.transfers! }),
       get move(): Move {
         return {
           ...{
@@ -199,8 +209,12 @@ test('a file comes over a link that drops every 50 MB and changes a part, and le
   for (const { faults } of links) faults.breakEvery = 50_000_000
   source.link.faults.corruptPieces = 1
   await transferFile({
-    ...{ source: source.engine.snapshots, target: target.engine.snapshots, name: 'big.fjsis', byteCount: bytes.length },
-    ...{ bytesPerSecond: null, clock: systemClock, signal: signal(), onProgress: async () => undefined },
+    way: straightWay({
+      ...{ source: source.engine.snapshots, target: target.engine.snapshots, name: 'big.fjsis', signal: signal() },
+      byteCount: bytes.length,
+    }),
+    ...{ byteCount: bytes.length, bytesPerSecond: null, clock: systemClock, signal: signal() },
+    onProgress: async () => undefined,
   })
   for (const [at, link] of links.entries()) {
     link.faults.breakEvery = 0
@@ -227,35 +241,170 @@ test('a snapshot brings an index over as it is: documents in their order, ties, 
   assert.equal(await copy.run(), 'done', 'a second time')
 })
 
-test('source, target and worker may crash at any point of a copy by snapshot; it goes on with what is there', async () => {
-  await fill('large', 20, (id) => randomBytes(300_000).toString('hex') + id)
-  const crashes: readonly [string, (progress: ProgressChange) => boolean, () => Promise<void>][] = [
-    ['the worker before the snapshot', ({ from }) => from !== undefined, async () => undefined],
-    ['the source behind the snapshot', ({ snapshotAt }) => snapshotAt !== undefined, () => source.restart()],
-    ['the source within the file', ({ bytes = 0 }) => bytes > 4e6, () => source.restart()],
-    ['the target within the file', ({ bytes = 0 }) => bytes > 4e6, () => target.restart()],
-    ['the target behind the file', ({ bytes = 0 }) => bytes > 10e6, () => target.restart()],
-    ['the worker behind the copy', ({ trueFrom }) => trueFrom !== undefined, async () => undefined],
-  ]
-  for (const [at, [name, isThere, crash]] of crashes.entries()) {
-    const copy = new Copy('large', `large${at}`)
-    copy.isApart = true
-    let isOver = false
-    copy.onKeep = (progress) => {
-      if (isOver || !isThere(progress)) return
-      isOver = true
-      throw new Error('a crash')
+/** The places over which a copy may go; without one it goes through the worker. */
+const stores: readonly (readonly [string, () => Promise<ObjectStore | undefined>])[] = [
+  ['the worker', async () => undefined],
+  ['a folder', async () => openFolderObjects(join(root, 'objects'))],
+  ['addresses', () => serveObjects(join(root, 'served'))],
+  ...(s3Program() === undefined ? [] : [['S3', async () => openS3Objects((await s3()).options)] as const]),
+]
+let server: Promise<S3Server> | undefined
+function s3(): Promise<S3Server> {
+  server ??= startS3(s3Program()!)
+  return server
+}
+after(async () => (await server)?.close())
+
+async function objectsIn(store: ObjectStore | undefined): Promise<readonly string[]> {
+  const names: string[] = []
+  for await (const { name } of store?.list('') ?? []) names.push(name)
+  return names
+}
+
+for (const [place, open] of stores) {
+  test(`source, target and worker may crash at any point of a copy over ${place}; it goes on with what is there`, async () => {
+    await fill('large', 20, (id) => randomBytes(1_500_000).toString('hex') + id)
+    const store = await open()
+    const crashes: readonly [string, (progress: ProgressChange) => boolean, () => Promise<void>][] = [
+      ['the worker before the snapshot', ({ from }) => from !== undefined, async () => undefined],
+      ['the source behind the snapshot', ({ snapshotAt }) => snapshotAt !== undefined, () => source.restart()],
+      ['the source within the file', ({ bytes = 0 }) => bytes > 9e6, () => source.restart()],
+      ['the target within the file', ({ bytes = 0 }) => bytes > 9e6, () => target.restart()],
+      ['the target behind the file', ({ bytes = 0 }) => bytes > 25e6, () => target.restart()],
+      ['the worker behind the copy', ({ trueFrom }) => trueFrom !== undefined, async () => undefined],
+    ]
+    for (const [at, [name, isThere, crash]] of crashes.entries()) {
+      const uid = `large-${stores.findIndex(([other]) => other === place)}-${at}`
+      const copy = new Copy('large', uid)
+      copy.isApart = true
+      copy.transfers = store
+      let isOver = false
+      copy.onKeep = (progress) => {
+        if (isOver || !isThere(progress)) return
+        isOver = true
+        throw new Error('a crash')
+      }
+      await assert.rejects(copy.run(), /a crash/, name)
+      const had = copy.progress.bytes ?? 0
+      await crash()
+      const seen: number[] = []
+      copy.onKeep = ({ bytes }) => void (bytes !== undefined && seen.push(bytes))
+      assert.equal(await copy.run(), 'done', name)
+      if (seen.length > 0) assert.ok(Math.min(...seen) >= had, `${name}: what was there was sent again`)
+      assert.deepEqual(await picture(target, uid), await picture(source, 'large'), name)
+      assert.deepEqual([await filesOn(source), await filesOn(target), await objectsIn(store)], [[], [], []], name)
+      await target.process.write('DELETE', `/indexes/${uid}`, undefined)
     }
-    await assert.rejects(copy.run(), /a crash/, name)
-    const had = copy.progress.bytes ?? 0
-    await crash()
-    const seen: number[] = []
-    copy.onKeep = ({ bytes }) => void (bytes !== undefined && seen.push(bytes))
-    assert.equal(await copy.run(), 'done', name)
-    if (seen.length > 0) assert.ok(Math.min(...seen) >= had, `${name}: what was there was sent again`)
-    assert.deepEqual(await picture(target, `large${at}`), await picture(source, 'large'), name)
-    assert.deepEqual([await filesOn(source), await filesOn(target)], [[], []], name)
+    store?.close()
+  })
+}
+
+test('over addresses the bytes go from engine to engine, and none through the worker', async () => {
+  const store = await serveObjects(join(root, 'straight'))
+  const copy = new Copy('large', 'addressed')
+  copy.isApart = true
+  copy.transfers = store
+  const bytes = () => source.link.bytes() + target.link.bytes()
+  const before = bytes()
+  assert.equal(await copy.run(), 'done')
+  assert.ok((copy.progress.byteCount ?? 0) > 25e6)
+  assert.ok(bytes() - before < 100_000, `${bytes() - before} bytes`)
+  assert.deepEqual(await picture(target, 'addressed'), await picture(source, 'large'))
+  store.close()
+})
+
+for (const kind of ['a folder', 'addresses']) {
+  test(`a part that is not what was put into ${kind} is taken again, and three times in a row ends the move; nothing stays`, async () => {
+    const served = await serveObjects(join(root, 'bent'))
+    const { presign } = served
+    assert.ok(presign !== null)
+    const store: ObjectStore = kind === 'a folder' ? { ...served, presign: null } : served
+    let bends = 2
+    const bent: ObjectStore = {
+      ...store,
+      async *get(name, options) {
+        const bytes = await readWhole(store.get(name, options))
+        bends -= 1
+        if (bends >= 0) bytes[bytes.length - 1]! ^= 1
+        yield bytes
+      },
+      presign: async (name, method, seconds) => {
+        if (method === 'PUT') return presign(name, method, seconds)
+        bends -= 1
+        if (bends < 0) return presign(name, method, seconds)
+        const bytes = await readWhole(store.get(name))
+        bytes[bytes.length - 1]! ^= 1
+        await store.put(`${name}-bent`, bytes)
+        return presign(`${name}-bent`, method, seconds)
+      },
+    }
+    const copy = new Copy('large', `bent-${kind.length}`)
+    copy.isApart = true
+    copy.transfers = kind === 'a folder' ? { ...bent, presign: null } : bent
+    assert.equal(await copy.run(), 'done')
+    assert.ok(bends < 0)
+    const wrong = new Copy('large', `wrong-${kind.length}`)
+    wrong.isApart = true
+    wrong.transfers = copy.transfers
+    bends = Number.POSITIVE_INFINITY
+    await assert.rejects(wrong.run(), (error) => error instanceof MoveFailure && /transfer_corrupt/.test(error.message))
+    await dropSnapshots(wrong.context())
+    assert.deepEqual([await filesOn(source), await filesOn(target), await objectsIn(store)], [[], [], []])
+    store.close()
+  })
+}
+
+test('a store that is not reached for a while delays a copy, and what it holds cannot be read there', async () => {
+  const store = openFolderObjects(join(root, 'away'))
+  let failures = 3
+  const seen: Buffer[] = []
+  const copy = new Copy('large', 'away')
+  copy.isApart = true
+  copy.transfers = {
+    ...store,
+    async put(name, bytes, options) {
+      failures -= 1
+      if (failures >= 0) throw new ObjectsUnavailable('away')
+      assert.ok(bytes instanceof Uint8Array)
+      seen.push(Buffer.from(bytes))
+      return store.put(name, bytes, options)
+    },
   }
+  let plain: Uint8Array | undefined
+  copy.onKeep = async ({ byteCount }) => {
+    if (byteCount === undefined) return
+    const [name = ''] = (await filesOn(source)).map(String)
+    plain = (await source.process.call('GET', `/sis/files/${name}`)).body
+  }
+  assert.equal(await copy.run(), 'done')
+  assert.ok(plain !== undefined && seen.length > 0)
+  for (const part of seen) {
+    for (const at of [100, 1_000, part.length - 1_000])
+      assert.equal(Buffer.from(plain).includes(part.subarray(at, at + 32)), false)
+  }
+  store.close()
+})
+
+test('an engine takes parts to addresses and from there only as they are asked for', async () => {
+  const path = '/sis/files/none.fjsis/parts'
+  const key = randomBytes(32).toString('base64')
+  const part = { address: 'http://127.0.0.1:1/a', start: 0, end: 10, key }
+  const ask = async (way: string, body: JsonObject) =>
+    (await source.process.call('POST', `${path}/${way}`, body)).status
+  for (const wrong of [
+    { ...part, address: 'file:///etc/hostname' },
+    { ...part, address: 'here' },
+    { ...part, start: 10 },
+    { ...part, end: 2 ** 25 },
+    { ...part, key: 'c2hvcnQ=' },
+    { ...part, other: 1 },
+  ]) {
+    assert.equal(await ask('send', wrong), 400, JSON.stringify(wrong))
+    assert.equal(await ask('fetch', { ...wrong, byteCount: 10 }), 400, JSON.stringify(wrong))
+  }
+  assert.equal(await ask('send', part), 404, 'there is no such file')
+  assert.equal(await ask('fetch', part), 400, 'the size is missing')
+  assert.equal(await ask('fetch', { ...part, byteCount: 10 }), 502, 'nobody listens there')
 })
 
 test('between engines on one disk no byte of the file is copied', async () => {
@@ -287,7 +436,7 @@ test('a copy for which the target has no space is refused before anything is mad
     ...to.engine.snapshots,
     offer: async () => ({
       kind: 'answered' as const,
-      value: { engine: 'flapjack', indexFormat: 1, freeBytes: 1_000, folder: '', hasRaw: false },
+      value: { engine: 'flapjack', indexFormat: 1, freeBytes: 1_000, folder: '', hasRaw: false, hasAddresses: false },
     }),
   }
   const full = { ...to, engine: { ...to.engine, snapshots } }

@@ -78,9 +78,10 @@ for (const objects of opened) {
 
   test(`whoever has an address of an object in ${kind} reads or writes it, where there are such`, async () => {
     await objects.put('signed', bytes.subarray(0, 100))
-    const [read, write] = [await objects.presign('signed', 'GET', 60), await objects.presign('signed', 'PUT', 60)]
-    if (kind === 'a folder') return assert.deepEqual([read, write], [null, null])
-    assert.ok(read !== null && write !== null)
+    const { presign } = objects
+    assert.equal(presign === null, kind === 'a folder')
+    if (presign === null) return
+    const [read, write] = [await presign('signed', 'GET', 60), await presign('signed', 'PUT', 60)]
     const found = await fetch(read)
     assert.deepEqual(Buffer.from(await found.arrayBuffer()), bytes.subarray(0, 100))
     const put = await fetch(write, { method: 'PUT', body: bytes.subarray(0, 7) })

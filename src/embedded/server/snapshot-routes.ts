@@ -8,8 +8,10 @@ import { ApiError } from '../../api/errors.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
 import { bodyStream, readBody } from '../../lib/http-body.ts'
 import { isObject } from '../../lib/json.ts'
+import { type FilePart, openPart, sealBytes, sealPart } from '../../lib/sealed-part.ts'
 import { indexFormat } from '../index-env.ts'
 import type { RestoreMode, SnapshotJob, SnapshotOrder } from '../snapshot/index-snapshots.ts'
+import { getFrom, putAt } from '../snapshot/part-courier.ts'
 import type { StoredSnapshot } from '../snapshot/snapshot-folder.ts'
 import { accepted, type Call, json, noContent, type Route, readJson } from './call.ts'
 
@@ -24,7 +26,7 @@ export const snapshotRoutes: readonly Route[] = [
   route('GET', '/sis', async ({ parts }) => {
     const { files } = parts.core.snapshots
     const freeBytes = await files.freeBytes()
-    return json({ engine: 'flapjack', indexFormat, freeBytes, folder: files.path, hasRaw: true })
+    return json({ engine: 'flapjack', indexFormat, freeBytes, folder: files.path, hasRaw: true, hasAddresses: true })
   }),
   route('GET', '/sis/indexes/{uid}', async ({ parts, params: [uid = ''] }) =>
     json({ uid, byteCount: await parts.core.snapshots.byteCount(uid) }),
@@ -58,6 +60,23 @@ export const snapshotRoutes: readonly Route[] = [
     await files.link(param(call), folder)
     return json(viewOfFile(await files.find(param(call))))
   }),
+  route('POST', '/sis/files/{name}/parts/send', async (call) => {
+    const { address, start, end, key } = await readPlacedPart(call)
+    const { files } = call.parts.core.snapshots
+    if (end > (await files.size(param(call))))
+      throw new ApiError('bad_request', 'The part lies behind the end of the file.')
+    const bytes = await files.readPart(param(call), { start, end: end - 1 })
+    await putAt(address, sealPart(key, { name: param(call), start, bytes }))
+    return json({ start, end })
+  }),
+  route('POST', '/sis/files/{name}/parts/fetch', async (call) => {
+    const { address, start, end, key, byteCount } = await readPlacedPart(call)
+    if (byteCount === undefined || byteCount < end)
+      throw new ApiError('bad_request', 'Expected `byteCount`: the size of the file.')
+    const sealed = await getFrom(address, end - start + sealBytes)
+    const bytes = opened(key, { name: param(call), start, bytes: sealed })
+    return json(await call.parts.core.snapshots.files.addPart(param(call), byteCount, { start, bytes }))
+  }),
   route('DELETE', '/sis/files/{name}', async (call) => {
     await call.parts.core.snapshots.files.remove(param(call))
     return noContent
@@ -70,6 +89,7 @@ export const snapshotRoutes: readonly Route[] = [
 
 /** Bytes of one part of an upload at most. */
 const partBytesMax = 16 * 2 ** 20
+const keyBytes = 32
 /** Longer ranges are sent without a digest. */
 const digestBytesMax = partBytesMax
 
@@ -112,6 +132,46 @@ async function readPart({ request }: Call): Promise<Uint8Array> {
     return await readBody(request, partBytesMax)
   } catch (error) {
     throw new ApiError('bad_request', `A part is whole and has at most ${partBytesMax} bytes.`, { cause: error })
+  }
+}
+
+interface PlacedPart {
+  readonly address: string
+  readonly start: number
+  /** Not included. */
+  readonly end: number
+  /** 32 bytes. */
+  readonly key: Uint8Array
+  /** Of the whole file. */
+  readonly byteCount: number | undefined
+}
+
+async function readPlacedPart(call: Call): Promise<PlacedPart> {
+  const body = await readJson(call)
+  const { address, start, end, key, byteCount, ...others } = isObject(body) ? body : {}
+  const bytes = typeof key === 'string' ? Buffer.from(key, 'base64') : Buffer.of()
+  const isAddress = typeof address === 'string' && /^https?:/.test(address) && URL.canParse(address)
+  const isRange = isCount(start) && isCount(end) && start < end && end - start <= partBytesMax
+  const isKnown = Object.keys(others).length === 0 && (byteCount === undefined || isCount(byteCount))
+  if (!isAddress || !isRange || !isKnown || bytes.length !== keyBytes)
+    throw new ApiError(
+      'bad_request',
+      `Expected \`{"address": an http or https URL, "start", "end": at most ${partBytesMax} bytes, "key": ${keyBytes} bytes in base64}\`.`,
+    )
+  return { address, start, end, key: bytes, byteCount }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
+
+/** @throws ApiError as a part whose digest is wrong. */
+function opened(key: Uint8Array, part: FilePart): Uint8Array {
+  try {
+    return openPart(key, part)
+  } catch (cause) {
+    throw new ApiError('bad_request', 'What lies there is not that part, or not under this key.', {
+      cause,
+      status: 422,
+    })
   }
 }
 

@@ -16,6 +16,8 @@ import { decodeSteps, encodeStep, type ScriptStep } from './script-step.ts'
 /** A backup, or a part of it, is not what its maker wrote; the message names which. Nothing of it is used. */
 export class BackupUnusable extends Error {}
 
+/** What the secret is derived for under which manifests hold keys of parts. */
+export const backupPurpose = 'backups'
 export const manifestFormat = 'flapjack-backup'
 export const manifestVersion = 1
 /** Text of a part before it is compressed, about. */

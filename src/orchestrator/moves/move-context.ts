@@ -7,6 +7,7 @@ import { shardClause } from '../../search/shard-clause.ts'
 import type { Node, ProjectId, Spread } from '../../store/catalogue.ts'
 import type { GatewayRegistry } from '../../store/gateway-registry.ts'
 import type { Move, MoveProgress, Take } from '../../store/moves.ts'
+import type { ObjectStore } from '../../store/objects/object-store.ts'
 import type { Catalogue } from '../../store/ports.ts'
 import { isRead } from '../../topology/placement-states.ts'
 import { replicaId } from '../../topology/replica-id.ts'
@@ -17,6 +18,8 @@ export interface MoveDeps {
   readonly catalogue: Pick<Catalogue, 'nodes' | 'version'>
   readonly gateways: Pick<GatewayRegistry, 'routing' | 'ask'>
   readonly engineOf: (node: Node) => Engine
+  /** Over which the files of copies go from node to node; absent = through this process. */
+  readonly transfers?: () => Promise<ObjectStore>
   /** The keys with which gateways read there; absent = nodes know none. */
   readonly credentials?: { ensure(node: Node, project: ProjectId, signal: AbortSignal): Promise<void> }
   readonly clock: Clock

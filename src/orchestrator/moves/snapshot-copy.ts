@@ -12,7 +12,8 @@ import type { Engine } from '../../engine/engine.ts'
 import type { EngineSnapshotJob } from '../../engine/engine-snapshots.ts'
 import type { Move } from '../../store/moves.ts'
 import { answered, MoveFailure, type Place, replicaOf, type StepContext } from './move-context.ts'
-import { transferFile } from './snapshot-transfer.ts'
+import { dropParts, placedWay } from './placed-way.ts'
+import { straightWay, transferFile } from './snapshot-transfer.ts'
 
 /** Free bytes that are asked for on the target, to the size of the index: the file, and what it is unpacked to (P-29). */
 const spaceFactor = 2.2
@@ -68,10 +69,11 @@ export async function copySnapshot(context: StepContext, source: Place, target: 
   return 'done'
 }
 
-/** Removes the files of a copy from both nodes. One that cannot be reached removes them by itself, days later. */
+/** Removes the files of a copy from both nodes, and what lies between them. A node that cannot be reached removes them by itself, days later. */
 export async function dropSnapshots(context: StepContext): Promise<void> {
-  const { move, catalogue, engineOf, signal } = context
+  const { move, catalogue, engineOf, signal, transfers } = context
   if (move.progress.copy !== 'snapshot') return
+  if (transfers !== undefined) await dropParts(await transfers(), fileName(move))
   const nodes = (await catalogue.nodes()).filter(({ id }) => id === move.source || id === move.target)
   await Promise.all(nodes.map((node) => engineOf(node).snapshots.remove(fileName(move), signal)))
 }
@@ -122,7 +124,7 @@ async function isRaw(context: StepContext, source: Place, target: Place): Promis
 
 /** `false` = the other engine does not reach the files of this one: another kind of snapshot is to be made. */
 async function bringOver(context: StepContext, source: Place, target: Place, name: string): Promise<boolean> {
-  const { keep, move, clock, signal } = context
+  const { keep, move, clock, signal, transfers } = context
   if (isNear(context, source, target)) {
     const offer = answered('its snapshots', await source.engine.snapshots.offer(signal))
     const isLinked =
@@ -137,12 +139,12 @@ async function bringOver(context: StepContext, source: Place, target: Place, nam
       return false
     }
   }
-  await transferFile({
-    ...{ source: source.engine.snapshots, target: target.engine.snapshots, name, clock, signal },
-    byteCount: context.move.progress.byteCount ?? 0,
-    bytesPerSecond: move.options.bytesPerSecond,
-    onProgress: (bytes) => keep({ bytes }),
-  })
+  const byteCount = context.move.progress.byteCount ?? 0
+  const ends = { source: source.engine.snapshots, target: target.engine.snapshots, name, byteCount, signal }
+  const { bytesPerSecond } = move.options
+  const transfer = { byteCount, bytesPerSecond, clock, signal, onProgress: (bytes: number) => keep({ bytes }) }
+  if (transfers === undefined) await transferFile({ ...transfer, way: straightWay(ends) })
+  else await transferFile({ ...transfer, way: await placedWay(ends, await transfers()) })
   return true
 }
 

@@ -61,7 +61,7 @@ export function openFolderObjects(folder: string): ObjectStore {
       rm(pathOf(name), { force: true }).catch((error) => {
         throw asUnavailable(error)
       }),
-    presign: async () => null,
+    presign: null,
     close: () => undefined,
   }
 }

@@ -27,8 +27,8 @@ export interface ObjectStore {
   list(prefix: string): AsyncIterable<ObjectInfo>
   /** A missing object is no error. */
   delete(name: string): Promise<void>
-  /** An address at which whoever has it may read or write the object for so long; null = this store has none. */
-  presign(name: string, method: 'GET' | 'PUT', seconds: number): Promise<string | null>
+  /** Makes an address at which whoever has it may read or write the object for so long; null = this store has none. */
+  readonly presign: ((name: string, method: 'GET' | 'PUT', seconds: number) => Promise<string>) | null
   close(): void
 }
 
