@@ -35,6 +35,7 @@ import { flushPostings, internedMax } from './posting-flush.ts'
 import { Interner, KeySet, PostingTable } from './posting-table.ts'
 import { PrefixTable } from './prefix-table.ts'
 import { decodeDocument, encodeDocument } from './stored-document.ts'
+import { logChanges } from './vocabulary-changes.ts'
 
 export interface DocumentWriterOptions {
   readonly postingBytesMax: number
@@ -83,7 +84,8 @@ export class DocumentWriter {
   #pendingBytes = 0
   #nextDocid = 0
   #documentBytes: number
-  #isVocabularyChanged = false
+  /** Words that came or went since the last `flush`; undefined = all of them may have. */
+  #changedWords: Map<string, boolean> | undefined = new Map()
   readonly #keySets = { before: new KeySet(), after: new KeySet() }
 
   constructor(env: IndexEnv, facts: IndexFacts, options: DocumentWriterOptions) {
@@ -188,7 +190,7 @@ export class DocumentWriter {
     for (const docid of this.#documentIds.toArray()) this.#documentIds.remove(docid)
     this.#distribution.clear()
     this.#documentBytes = 0
-    this.#isVocabularyChanged = true
+    this.#changedWords = undefined
     return count
   }
 
@@ -205,8 +207,10 @@ export class DocumentWriter {
     this.#boxes.flush()
     this.#vectors.flush()
     this.#env.main.putSync(mainKeys.documentIds, this.#documentIds.serialize())
-    const vocabularyVersion = facts.vocabularyVersion + (this.#isVocabularyChanged ? 1 : 0)
-    this.#isVocabularyChanged = false
+    const areWordsSame = this.#changedWords?.size === 0
+    const vocabularyVersion = facts.vocabularyVersion + (areWordsSame ? 0 : 1)
+    if (!areWordsSame) logChanges(this.#env, vocabularyVersion, this.#changedWords)
+    this.#changedWords = new Map()
     return {
       ...facts,
       fieldNames: [...this.#fields.names],
@@ -224,7 +228,7 @@ export class DocumentWriter {
       this.#env.postings.clearSync()
       this.#env.vocabulary.clearSync()
       this.#prefixes.clear()
-      this.#isVocabularyChanged = true
+      this.#changedWords = undefined
     }
     if (plan.facets) {
       this.#env.facets.clearSync()
@@ -427,7 +431,8 @@ export class DocumentWriter {
 
   #flushTable(): void {
     const gathered = { table: this.#table, interner: this.#interner, numbers: this.#reader.numbers }
-    if (flushPostings(this.#env, gathered, this.#prefixes)) this.#isVocabularyChanged = true
+    const changes = flushPostings(this.#env, gathered, this.#prefixes)
+    for (const [word, isThere] of changes) this.#changedWords?.set(word, isThere)
     this.#reader.clear()
   }
 

@@ -96,6 +96,8 @@ export const mainKeys = {
   revision: encoder.encode('revision'),
   /** The revision for which the postings of prefixes hold; four bytes. */
   prefixes: encoder.encode('prefixes'),
+  /** See `vocabulary-changes.ts`. */
+  vocabularyChanges: encoder.encode('vocabularyChanges'),
   vectorDocids: (embedder: string) => encoder.encode(`vectors:${embedder}`),
   /** Facts of blocks of vectors: see `vector-table.ts`. */
   vectorBlocks: (embedder: string) => encoder.encode(`vectorBlocks:${embedder}`),

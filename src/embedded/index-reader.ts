@@ -13,9 +13,16 @@ export type DocId = number
 /** Number of a flattened field name (`a.b`), given when the index first meets it. */
 export type FieldId = number
 
+/** Stands for the words of an index while they can be followed, and for its settings. */
+export interface KeptWords {
+  version: number
+  /** Words that came (true) or went since whoever keeps words took these. */
+  readonly changes: Map<string, boolean>
+}
+
 export interface IndexReader {
-  /** The same object for as long as the index stays as it is: search keeps unions and word lists by it. Absent = the reader itself. */
-  readonly snapshot?: { readonly words: object }
+  /** The same object for as long as the index stays as it is: search keeps unions by it, and word lists by its words. Absent = the reader itself. */
+  readonly snapshot?: { readonly words: KeptWords }
   readonly settings: IndexSettings
   readonly primaryKey: string | null
   readonly documentIds: Bitmap

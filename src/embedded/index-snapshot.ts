@@ -4,15 +4,17 @@ import type { Bitmap } from '../lib/bitmap.ts'
 import type { JsonObject } from '../lib/json.ts'
 import { searchWeight } from './field-rules.ts'
 import { type IndexEnv, type IndexFacts, mainKeys, readBitmap, readFacts, readRevision } from './index-env.ts'
+import type { KeptWords } from './index-reader.ts'
 import type { IndexSettings } from './index-settings.ts'
+import { followWords } from './vocabulary-changes.ts'
 
 export interface IndexSnapshot {
   readonly revision: number
   readonly facts: IndexFacts
   /** The same object as long as the settings are the same, so that what is made of them can be kept. */
   readonly settings: IndexSettings
-  /** Stands for the index's words: the same object as long as words and settings are the same. */
-  readonly words: object
+  /** The same object as long as settings are the same and it is known which words came and went. */
+  readonly words: KeptWords
   readonly documentIds: Bitmap
   readonly fieldIds: ReadonlyMap<string, number>
   readonly searchableFields: readonly { readonly id: number; readonly name: string; readonly weight: number }[]
@@ -41,12 +43,11 @@ export function readSnapshot(env: IndexEnv, known: IndexSnapshot | undefined): I
   const settings = keepsSettings
     ? known.settings
     : withDimensions(completeSettings(facts.settings), facts.embedderDimensions ?? {})
-  const keepsWords = keepsSettings && known.facts.vocabularyVersion === facts.vocabularyVersion
   return {
     revision,
     facts,
     settings,
-    words: keepsWords ? known.words : {},
+    words: followWords(env, keepsSettings ? known.words : undefined, facts.vocabularyVersion),
     documentIds: readBitmap(env.main, mainKeys.documentIds),
     fieldIds: new Map(facts.fieldNames.map((name, id) => [name, id])),
     searchableFields: facts.fieldNames

@@ -10,8 +10,10 @@ import { SharedProgress } from './batch-progress.ts'
 import type { EngineOperation } from './core.ts'
 import { EmbeddingThread } from './embedders/embedding-thread.ts'
 import { type IndexEnv, openIndexEnv } from './index-env.ts'
+import { type IndexSnapshot, readSnapshot } from './index-snapshot.ts'
 import { BatchAborted, runBatch, type WriterDeps } from './index-writer.ts'
 import { LmdbIndexReader } from './lmdb-index-reader.ts'
+import { Postings } from './search/postings.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'flapjack-index-'))
 const envs: IndexEnv[] = []
@@ -289,4 +291,42 @@ test('after any writes an index holds what a fresh one with the same documents h
     )
     assert.deepEqual(describe(reader), describe(new LmdbIndexReader(fresh)), `seed ${seed}`)
   }
+})
+
+test('searches of a reader that lives through many batches are those of a new one', () => {
+  const seed = 23
+  const random = seededRandom(seed)
+  const env = freshEnv()
+  set(env, { searchableAttributes: ['title'] })
+  const word = () => Array.from({ length: 3 + random.integer(4) }, () => 'abc'[random.integer(3)]).join('')
+  let snapshot: IndexSnapshot | undefined
+  const titles = new Map<string, string>()
+  const kinds = new Set<string>()
+  for (let round = 0; round < 120; round += 1) {
+    const id = String(random.integer(30))
+    const roll = random.float()
+    if (roll < 0.75) {
+      titles.set(id, `${word()} ${word()}`)
+      put(env, [{ id, title: titles.get(id)! }])
+    } else if (roll < 0.95) {
+      titles.delete(id)
+      remove(env, [id])
+    } else if (roll < 0.97) {
+      titles.clear()
+      run(env, { kind: 'documents-clear' })
+    } else set(env, { stopWords: [word()] })
+    if (random.float() < 0.4) continue
+    const before = snapshot?.words
+    snapshot = readSnapshot(env, snapshot)
+    kinds.add(before === snapshot.words ? 'followed' : 'anew')
+    for (const typed of Array.from({ length: 6 }, word)) {
+      const like = (reader: LmdbIndexReader) => {
+        const { vocabulary } = new Postings(reader, undefined)
+        return [vocabulary.likeByOne(reader, typed, true), vocabulary.likeByTwo(reader, typed, false)]
+      }
+      const what = `seed ${seed}, round ${round}, ${typed}`
+      assert.deepEqual(like(new LmdbIndexReader(env, { snapshot })), like(new LmdbIndexReader(env)), what)
+    }
+  }
+  assert.deepEqual([...kinds].sort(), ['anew', 'followed'])
 })

@@ -9,6 +9,7 @@ import { facetKind, KeyBuilder, postingKind } from './index-keys.ts'
 import { orderLists } from './list-order.ts'
 import { type Interner, kindShift, kinds, type PostingChange, type PostingTable, valueMask } from './posting-table.ts'
 import type { PrefixTable } from './prefix-table.ts'
+import type { WordChanges } from './vocabulary-changes.ts'
 
 /** Strings that one flush may hold: their ranks share 32 bits with other numbers. */
 export const internedMax = 2 ** 22
@@ -23,8 +24,12 @@ export interface Gathered {
   readonly numbers: readonly number[]
 }
 
-/** Answers whether words came to or left the vocabulary. */
-export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathered, prefixes: PrefixTable): boolean {
+/** Answers the words that came to the vocabulary or left it. */
+export function flushPostings(
+  env: IndexEnv,
+  { table, interner, numbers }: Gathered,
+  prefixes: PrefixTable,
+): WordChanges {
   assert(interner.strings.length <= 2 * internedMax, 'too many strings in one flush')
   const { strings } = interner
   const keys = new KeyBuilder()
@@ -63,8 +68,8 @@ export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathe
   each(kinds.count, (a, count, change) => {
     merge(env.postings, keys.fieldCount(a, count), change)
   })
-  const { fresh, isChanged } = updateVocabulary(env, touched, keys)
-  prefixes.end(fresh)
+  const changes = updateVocabulary(env, touched, keys)
+  prefixes.end([...changes].flatMap(([word, isThere]) => (isThere ? [word] : [])))
 
   each(kinds.facetString, (a, field, change) => {
     merge(env.facets, keys.facetString(field, strings[a]!), change)
@@ -80,7 +85,7 @@ export function flushPostings(env: IndexEnv, { table, interner, numbers }: Gathe
   table.clear()
   interner.clear()
   prefixes.forgetWords()
-  return isChanged
+  return changes
 }
 
 /** The lists of each kind in the order of their keys; the three distances of a pair together, under the first. */
@@ -227,14 +232,9 @@ export function splitPair(bytes: Uint8Array): (Uint8Array | undefined)[] {
   return parts
 }
 
-/** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers which came, and whether any went. */
-function updateVocabulary(
-  env: IndexEnv,
-  touched: ReadonlyMap<string, boolean>,
-  keys: KeyBuilder,
-): { readonly fresh: readonly string[]; readonly isChanged: boolean } {
-  const fresh: string[] = []
-  let isChanged = false
+/** A word is in the vocabulary while it has documents, tolerant or exact ones. Answers which came and went. */
+function updateVocabulary(env: IndexEnv, touched: ReadonlyMap<string, boolean>, keys: KeyBuilder): WordChanges {
+  const changes = new Map<string, boolean>()
   for (const [word, came] of touched) {
     const isUsed =
       came ||
@@ -243,11 +243,9 @@ function updateVocabulary(
     const key = keys.text(word)
     const isKnown = env.vocabulary.getBinaryFast(key) !== undefined
     if (isUsed === isKnown) continue
-    isChanged = true
-    if (isUsed) {
-      env.vocabulary.putSync(key, noBytes)
-      fresh.push(word)
-    } else env.vocabulary.removeSync(key)
+    changes.set(word, isUsed)
+    if (isUsed) env.vocabulary.putSync(key, noBytes)
+    else env.vocabulary.removeSync(key)
   }
-  return { fresh, isChanged }
+  return changes
 }

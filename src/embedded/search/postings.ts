@@ -45,14 +45,17 @@ function sharedOf(reader: IndexReader): Shared {
 
 const vocabularies = new WeakMap<object, Vocabulary>()
 
-/** Kept while the words are the same. Where typos are allowed in some places only, it is the documents that say in which. */
+/** Kept while it is known which words come and go. Where typos are allowed in some places only, it is the documents that say in which. */
 function vocabularyOf(reader: IndexReader): Vocabulary {
   const { disableOnAttributes, disableOnNumbers } = reader.settings.typoTolerance
   const key = disableOnAttributes.length === 0 && !disableOnNumbers ? reader.snapshot?.words : undefined
-  const known = key === undefined ? undefined : vocabularies.get(key)
+  if (key === undefined) return new Vocabulary()
+  const known = vocabularies.get(key)
+  known?.follow(reader, key.changes)
+  key.changes.clear()
   if (known !== undefined) return known
   const vocabulary = new Vocabulary()
-  if (key !== undefined) vocabularies.set(key, vocabulary)
+  vocabularies.set(key, vocabulary)
   return vocabulary
 }
 

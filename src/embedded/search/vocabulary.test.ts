@@ -79,3 +79,36 @@ test('no more than 150 words are one typo away', () => {
   const reader = new MemoryReader([{ id: 1, t: many.join(' ') }])
   assert.equal(new Vocabulary().likeByOne(reader, 'planets', false).length, 150)
 })
+
+test('a vocabulary that follows the words that come and go answers as one that reads all of them', () => {
+  const seed = 17
+  const random = seededRandom(seed)
+  // With characters whose order differs in UTF-8 and UTF-16.
+  const letters = ['a', 'b', 'c', '\u{fb01}', '\u{1f600}']
+  const word = () =>
+    Array.from({ length: 1 + random.integer(6) }, () => letters[random.integer(letters.length)]).join('')
+  const readerOf = (words: ReadonlySet<string>) => new MemoryReader([{ id: 1, t: [...words].join(' ') }])
+  const vocabularyIn = (reader: MemoryReader) => new Set(reader.words(''))
+  const words = new Set(Array.from({ length: 200 }, word))
+  const kept = new Vocabulary()
+  let before = vocabularyIn(readerOf(words))
+  for (let round = 0; round < 60; round += 1) {
+    for (const typed of Array.from({ length: 20 }, word)) {
+      const reader = readerOf(words)
+      const fresh = new Vocabulary()
+      for (const isPrefix of [false, true]) {
+        const what = `seed ${seed}, round ${round}, ${typed}`
+        assert.deepEqual(kept.likeByOne(reader, typed, isPrefix), fresh.likeByOne(reader, typed, isPrefix), what)
+        assert.deepEqual(kept.likeByTwo(reader, typed, isPrefix), fresh.likeByTwo(reader, typed, isPrefix), what)
+      }
+      assert.equal(kept.has(reader, typed), new Vocabulary().has(reader, typed))
+    }
+    for (let count = random.integer(5); count > 0; count -= 1) words.add(word())
+    for (const one of words) if (random.float() < 0.02) words.delete(one)
+    const after = vocabularyIn(readerOf(words))
+    const changes = new Map([...after].filter((one) => !before.has(one)).map((one): [string, boolean] => [one, true]))
+    for (const one of before) if (!after.has(one)) changes.set(one, false)
+    kept.follow(readerOf(words), changes)
+    before = after
+  }
+})

@@ -1,6 +1,6 @@
 /**
  * Words of the index that are like a typed one (M-F4). The vocabulary is walked in its order, in blocks by first
- * character; blocks are kept in memory as long as the index does not change.
+ * character; blocks are kept in memory, and follow the words that come and go.
  *
  * Distance is Levenshtein's with a swap of neighbours counted once. A prefix is compared with the candidate character by
  * character, and the distance is settled as soon as the whole prefix is no farther than any part of it: what follows
@@ -21,11 +21,13 @@ export const twoTypoWordsMax = 50
 const wordsKeptMax = 400_000
 /** Typed words whose like words are kept per index. */
 const askedMax = 500
+/** Pairs of a typed and a changed word that are compared; beyond, what was found for typed words is forgotten. */
+const followedMax = 100_000
 
 export class Vocabulary {
-  readonly #blocks = new Map<string, readonly string[]>()
+  readonly #blocks = new Map<string, string[]>()
   /** Those of `#blocks` that were asked for single words. */
-  readonly #sets = new Map<string, ReadonlySet<string>>()
+  readonly #sets = new Map<string, Set<string>>()
   readonly #asked = new Map<string, LikeWords>()
   #kept = 0
   #firsts: readonly string[] | undefined
@@ -125,6 +127,29 @@ export class Vocabulary {
     return found.size < 2 ? [...found] : [...found].sort()
   }
 
+  /** Before: `reader` sees the changed words already. What was found for typed words stays where no changed word is like them. */
+  follow(reader: IndexReader, changes: ReadonlyMap<string, boolean>): void {
+    if (changes.size === 0) return
+    for (const [word, isThere] of changes) {
+      const first = firstCharacter(word)
+      const block = this.#blocks.get(first)
+      if (block !== undefined) this.#kept += change(block, word, isThere)
+      if (isThere) this.#sets.get(first)?.add(word)
+      else this.#sets.get(first)?.delete(word)
+      const begins = isThere || firstFrom(reader, first)?.startsWith(first) === true
+      if (this.#firsts?.includes(first) !== begins) this.#firsts = undefined
+    }
+    if (this.#asked.size * changes.size > followedMax) this.#asked.clear()
+    const words = [...changes.keys()].sort()
+    for (const asked of this.#asked.keys()) {
+      const isPrefix = asked[1] === '*'
+      walk(words, asked.slice(2), Number(asked[0]), isPrefix, () => {
+        this.#asked.delete(asked)
+        return false
+      })
+    }
+  }
+
   #block(reader: IndexReader, first: string): readonly string[] {
     const known = this.#blocks.get(first)
     if (known !== undefined) return known
@@ -154,6 +179,22 @@ export class Vocabulary {
     this.#firsts = firsts
     return firsts
   }
+}
+
+/** Puts a word into its place in a block, or takes it out; answers by how many words the block grew. */
+function change(block: string[], word: string, isThere: boolean): number {
+  const bytes = Buffer.from(word)
+  let low = 0
+  let high = block.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (Buffer.compare(Buffer.from(block[middle]!), bytes) < 0) low = middle + 1
+    else high = middle
+  }
+  const wasThere = block[low] === word
+  if (wasThere === isThere) return 0
+  block.splice(low, isThere ? 0 : 1, ...(isThere ? [word] : []))
+  return isThere ? 1 : -1
 }
 
 /** The loop ends the iteration, which else would keep its state of the index, and the pages of it, for ever. */
