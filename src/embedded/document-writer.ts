@@ -35,7 +35,7 @@ import { flushPostings, internedMax } from './posting-flush.ts'
 import { Interner, KeySet, PostingTable } from './posting-table.ts'
 import { PrefixTable } from './prefix-table.ts'
 import { decodeDocument, encodeDocument } from './stored-document.ts'
-import { logChanges } from './vocabulary-changes.ts'
+import { logChanges, loggedMax } from './vocabulary-changes.ts'
 
 export interface DocumentWriterOptions {
   readonly postingBytesMax: number
@@ -84,7 +84,7 @@ export class DocumentWriter {
   #pendingBytes = 0
   #nextDocid = 0
   #documentBytes: number
-  /** Words that came or went since the last `flush`; undefined = all of them may have. */
+  /** Words that came or went since the last `flush`; undefined = more than are told of, or all of them. */
   #changedWords: Map<string, boolean> | undefined = new Map()
   readonly #keySets = { before: new KeySet(), after: new KeySet() }
 
@@ -432,6 +432,7 @@ export class DocumentWriter {
   #flushTable(): void {
     const gathered = { table: this.#table, interner: this.#interner, numbers: this.#reader.numbers }
     const changes = flushPostings(this.#env, gathered, this.#prefixes)
+    if (changes.size > loggedMax) this.#changedWords = undefined
     for (const [word, isThere] of changes) this.#changedWords?.set(word, isThere)
     this.#reader.clear()
   }

@@ -14,8 +14,8 @@ interface LoggedBatch {
   readonly words: readonly (readonly [word: string, isThere: boolean])[]
 }
 
-/** Words of all batches that are kept: the list is written with every batch. */
-const loggedMax = 1_000
+/** Words of all batches that are kept: the list is written with every batch. More of one batch need not be gathered. */
+export const loggedMax = 1_000
 /** Changes that nobody took: an index whose words nobody keeps. */
 const untakenMax = 5_000
 

@@ -4,19 +4,20 @@
  * this process brings them. A part is sealed before it leaves the source, or this process, under a key that nobody keeps; it
  * goes as soon as the target has it.
  *
- * Memory of this process, where it brings the bytes: six parts; else none.
+ * Memory of this process, where it brings the bytes: three parts, plain and sealed; else none.
  */
 import { randomBytes } from 'node:crypto'
 import { errorBody } from '../../api/errors.ts'
 import type { EngineReply } from '../../engine/engine.ts'
 import { SealBroken } from '../../lib/seal.ts'
 import { openPart, sealPart } from '../../lib/sealed-part.ts'
-import { type ObjectStore, readWhole } from '../../store/objects/object-store.ts'
+import { type ObjectStore, ObjectsUnavailable, readWhole } from '../../store/objects/object-store.ts'
 import type { FileEnds, PartWay } from './snapshot-transfer.ts'
 
 /** A break costs one part. */
 const partBytesMax = 8 * 2 ** 20
-const ahead = 4
+const aheadByAddress = 4
+const aheadBySelf = 1
 /** Addresses are made anew for each request. */
 const addressSeconds = 900
 const keyBytes = 32
@@ -31,9 +32,13 @@ interface Placed {
 /** Below which the parts of a file lie. */
 const folderOf = (name: string): string => `transfers/${name}`
 
-/** Whatever a transfer left behind goes. Twice: safe. */
+/** Whatever a transfer left behind goes. Where the store does not answer it stays: a few parts that nobody can open. */
 export async function dropParts(objects: ObjectStore, name: string): Promise<void> {
-  for await (const object of objects.list(`${folderOf(name)}/`)) await objects.delete(object.name)
+  try {
+    for await (const object of objects.list(`${folderOf(name)}/`)) await objects.delete(object.name)
+  } catch (error) {
+    if (!(error instanceof ObjectsUnavailable)) throw error
+  }
 }
 
 /** Whether the engines get addresses, or this process brings the bytes, follows from the store and from both of them. */
@@ -47,7 +52,8 @@ export async function placedWay(ends: FileEnds, objects: ObjectStore): Promise<P
   const offers = await Promise.all([source.offer(signal), target.offer(signal)])
   const takeAddresses = offers.every((offer) => offer.kind === 'answered' && offer.value?.hasAddresses === true)
 
-  const byAddress = (addressOf: NonNullable<ObjectStore['presign']>): Pick<PartWay<Placed>, 'take' | 'give'> => ({
+  const byAddress = (addressOf: NonNullable<ObjectStore['presign']>): Omit<PartWay<Placed>, 'partBytesMax'> => ({
+    ahead: aheadByAddress,
     take: (start, end) =>
       asked(async () => {
         const address = await addressOf(objectOf({ start, end }), 'PUT', addressSeconds)
@@ -62,7 +68,8 @@ export async function placedWay(ends: FileEnds, objects: ObjectStore): Promise<P
             return target.fetch(name, byteCount, { start: part.start, end: part.end, address, key }, signal)
           }),
   })
-  const bySelf: Pick<PartWay<Placed>, 'take' | 'give'> = {
+  const bySelf: Omit<PartWay<Placed>, 'partBytesMax'> = {
+    ahead: aheadBySelf,
     take: async (start, end) => {
       const part = await source.read(name, start, end, signal)
       if (part.kind !== 'answered') return part
@@ -82,7 +89,7 @@ export async function placedWay(ends: FileEnds, objects: ObjectStore): Promise<P
             return target.write(name, byteCount, { start, bytes, digest }, signal)
           }),
   }
-  const { take, give } = presign !== null && takeAddresses ? byAddress(presign) : bySelf
+  const { ahead, take, give } = presign !== null && takeAddresses ? byAddress(presign) : bySelf
   return {
     ...{ partBytesMax, ahead, take },
     async give(part) {
