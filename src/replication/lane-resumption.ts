@@ -7,7 +7,7 @@ import type { IndexOnNode } from './index-on-node.ts'
 import { parseMark } from './mark.ts'
 import type { NodeSession } from './node-session.ts'
 import { adoptSent, type OpenChange, skipped } from './open-change.ts'
-import { halfCovered, resumeFrom } from './resume.ts'
+import { mayBeIdle, resumeFrom } from './resume.ts'
 import { untilRoutesTaken } from './routes-taken.ts'
 import type { Cut } from './shard-view.ts'
 import { beforeForeign, firstDoubtful, idleOf, isStrange, mayHoldRefused, readSent } from './standing.ts'
@@ -88,7 +88,7 @@ export async function resumeLane(
   const view = { journal: deps.journal, index, tag, applied, head, cut, tasks, seenThrough, mayBeSent }
   const changes = await readSent(view)
   const marks = { tasks, applied, tag, wentBack }
-  const idle = await idleOf(view, halfCovered(marks))
+  const idle = await idleOf(view, mayBeIdle(marks))
   const found = resumeFrom({ ...marks, changes, cut, idle })
   if (found.mustRebuild || (await isTainted(view, failedOn))) return 'rebuild'
   const { drop } = found

@@ -62,7 +62,7 @@ export interface NodeMarks {
 
 /**
  * @param changes  the journal from `applied` on, as far as marks reach.
- * @param idle     those of `halfCovered` that have nothing for the replica.
+ * @param idle     those of `mayBeIdle` that have nothing for the replica.
  */
 export function resumeFrom(
   options: NodeMarks & {
@@ -145,15 +145,20 @@ function countedMarks({ tasks, tag, wentBack }: NodeMarks): readonly FoundMark[]
 }
 
 /**
- * Positions up to `applied` of bundles whose first change was sent again by itself, and these were not: they had nothing for the
- * replica, or the first one came late and lies over them. Only the journal knows.
+ * Positions up to `applied` that may have nothing for the replica, and then do not have to stand in order; only the journal knows.
+ * Those of bundles whose first change was sent again by itself, and these were not: or it came late and lies over them. And those that
+ * failed, and in front of which something was sent again: or they were to go out again as well.
  */
-export function halfCovered(marks: NodeMarks): readonly number[] {
+export function mayBeIdle(marks: NodeMarks): readonly number[] {
   const newest = newestAt(attemptsOf(countedMarks(marks)))
-  return [...newest]
-    .filter(([position, attempt]) => position <= marks.applied && newest.get(attempt.from) !== attempt)
-    .map(([position]) => position)
-    .sort((a, b) => a - b)
+  const inOrder = [...newest].filter(([position]) => position <= marks.applied).sort(([a], [b]) => a - b)
+  let highest = -1
+  return inOrder.flatMap(([position, attempt]) => {
+    const number = attempt.numbers.at(-1)!
+    const isBehind = number < highest
+    highest = Math.max(highest, number)
+    return newest.get(attempt.from) !== attempt || (isBehind && !attempt.isGood) ? [position] : []
+  })
 }
 
 /** All parts of a change, each behind the other and behind `after`; `undefined` when one is missing or out of order. */

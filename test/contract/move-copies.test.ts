@@ -508,3 +508,15 @@ test('a streamed copy holds the same documents in the same order, and goes on wh
     resultsOf(await node.process.call('GET', `/indexes/${uid}/documents?limit=10000`)).map(({ id }) => id)
   assert.deepEqual(await ids(target, 'streamed'), await ids(source, 'books'))
 })
+
+test('a streamed copy whose index was deleted on the target by a request that came late begins again', async () => {
+  const copy = new Copy('books', 'deleted')
+  copy.onKeep = ({ documents }) => {
+    if (documents !== undefined) throw new Error('a crash')
+  }
+  const [place, to] = copy.places()
+  const sources = [{ place, filter: null }]
+  await assert.rejects(copyStreamed(copy.context(), sources, to), /a crash/)
+  await target.process.write('DELETE', '/indexes/deleted', undefined)
+  assert.equal(await copyStreamed(copy.context(), sources, to), 'lost')
+})

@@ -139,4 +139,15 @@ export const knownSeeds: readonly KnownSeed[] = [
     options: { isMoving: true, isResharding: true },
     fault: 'a late task that the node did not show once is never met',
   },
+  {
+    seed: 2200654,
+    options: {},
+    fault:
+      'a change that failed elsewhere, and did not go out again when its lane went back, is taken for the oldest that is missing',
+  },
+  {
+    seed: 2100691,
+    options: { isMoving: true, isResharding: true },
+    fault: 'a reshard copies for ever to an index that a deletion of before took away',
+  },
 ]

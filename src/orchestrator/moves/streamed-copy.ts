@@ -99,13 +99,17 @@ export async function copyStreamed(
     await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: context.clock.now() })
   }
   const primaryKey = (await replicas.standing(move.index))?.primaryKey ?? null
-  const { engine, replica } = target
-  const found = await engine.fetchDocuments(replica.physicalUid, { limit: 0 }, context.signal)
-  if (found.kind === 'refused' && found.error.code === 'index_not_found') return 'lost'
+  if (await isDeleted(context, target)) return 'lost'
   if (primaryKey !== null) await copyDocuments(context, sources, target, primaryKey)
   const after = await replicas.standing(move.index)
   await keep({ trueFrom: after?.head ?? 0 })
   return 'done'
+}
+
+/** Whether the index that is being filled is gone: a deletion of what stood there before came late (NF-43). */
+export async function isDeleted({ signal }: StepContext, { engine, replica }: Place): Promise<boolean> {
+  const found = await engine.fetchDocuments(replica.physicalUid, { limit: 0 }, signal)
+  return found.kind === 'refused' && found.error.code === 'index_not_found'
 }
 
 /** The index that is filled, with settings as its lane would have told them. Twice: safe. @param settings  the client's. */

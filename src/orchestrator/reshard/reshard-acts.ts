@@ -31,7 +31,7 @@ import {
   leave,
   letGatewaysIn,
 } from '../moves/step-acts.ts'
-import { createCopied } from '../moves/streamed-copy.ts'
+import { createCopied, isDeleted } from '../moves/streamed-copy.ts'
 import { documentsOf } from '../project-documents.ts'
 import { copyGeneration, copyPlain } from './generation-copy.ts'
 import { generationSide, layersOf } from './generation-side.ts'
@@ -92,7 +92,10 @@ async function copy(context: StepContext, standing: IndexStanding): Promise<Move
   return 'done'
 }
 
-/** `false` = a replica that was copied from began anew meanwhile: what was read of it may be of long ago. */
+/**
+ * `false` = a replica that was copied from began anew meanwhile, and what was read of it may be of long ago; or an index that was
+ * being filled is gone.
+ */
 async function stream(context: StepContext, standing: IndexStanding, targets: readonly Place[]): Promise<boolean> {
   const { move, replicas, journal, keep, clock } = context
   const { spread: own } = standing
@@ -104,6 +107,7 @@ async function stream(context: StepContext, standing: IndexStanding, targets: re
     for (const target of targets) await createCopied(context, target, spread, primaryKey, settings)
     await keep({ from: completed, documents: 0, bytes: 0, copyStartedAt: clock.now() })
   }
+  for (const target of targets) if (await isDeleted(context, target)) return false
   const { primaryKey } = (await replicas.standing(move.index)) ?? standing
   const { from = 0 } = context.move.progress
   const sources = ofGeneration(standing, standing.generation).filter((replica) => isWhole(replica, from))
