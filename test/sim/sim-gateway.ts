@@ -173,7 +173,9 @@ export class SimGateway {
       })
       // As gateways do (`PlannedIndexes.isOutdated`), it reads again when what it read from may not be read any more.
       if (routes !== this.#routes && this.#isOutdated(placements)) {
-        if (again < rereadsMax) await this.#readIndex(index, isSettled, again + 1)
+        // It may lie otherwise by now.
+        const now = this.#routes.indexes.find(({ id }) => id === index.id)
+        if (now !== undefined && again < rereadsMax) await this.#readIndex(now, isSettled, again + 1)
         return
       }
       const answer = JSON.parse(text)
