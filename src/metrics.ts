@@ -5,6 +5,7 @@ import { metricPrefixes } from './api/names.ts'
 import type { Config } from './config/config.ts'
 import type { FleetOrders } from './control/fleet-orders.ts'
 import type { MoveOrders } from './control/move-orders.ts'
+import type { ReshardOrders } from './control/reshard-orders.ts'
 import type { ClusterRoutes } from './gateway/cluster-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway/gateway-admin.ts'
 import { startOperatorServer } from './gateway/operator-server.ts'
@@ -30,6 +31,7 @@ export interface OperatorDeps {
   /** Takes a node into the fleet. */
   readonly addNode: ClusterRoutes['addNode']
   readonly moves: MoveOrders
+  readonly reshards: ReshardOrders
   readonly fleet: FleetOrders
   readonly checks: ClusterRoutes['checks']
 }
@@ -42,7 +44,7 @@ export async function startOperator(
   config: Config,
   metrics: Registry,
   gateways: { readonly ask: AskGateways },
-  { addNode, moves, fleet, checks }: OperatorDeps,
+  { addNode, moves, reshards, fleet, checks }: OperatorDeps,
   supervisor: Supervisor,
 ): Promise<void> {
   const { address, token } = config.operator
@@ -64,6 +66,7 @@ export async function startOperator(
           checks,
         },
         moves,
+        reshards,
         fleet,
         ask: (command) => gateways.ask(command),
       }),

@@ -9,6 +9,7 @@ import { createMoveOrders } from './control/move-orders.ts'
 import { addNode } from './control/node-registration.ts'
 import type { RateLimitOptions } from './control/rate-limits.ts'
 import { createReplicaCheckOrders } from './control/replica-check-orders.ts'
+import { createReshardOrders } from './control/reshard-orders.ts'
 import type { TokenStore } from './control/shared-rate-limits.ts'
 import { platformKeys, tokenPurpose } from './control/token-keys.ts'
 import type { ClusterRoutes } from './gateway/cluster-routes.ts'
@@ -72,6 +73,11 @@ export function operatorDeps(
   return {
     addNode: nodeAdder(host, config, store, supervisor, logger),
     moves: createMoveOrders({ ...store, clock: host.clock, random: host.random }),
+    reshards: createReshardOrders({
+      ...{ ...store, clock: host.clock, random: host.random },
+      defaults: { replicationFactor: config.cluster.replicationFactor, exactTies: config.cluster.exactTies },
+      keepsPayloads: config.store.payloadRetentionMs === null,
+    }),
     fleet: createFleetOrders({ ...store, config: config.fleet, engine: config.engine.kind, clock: host.clock }),
     checks: createReplicaCheckOrders(store),
   }

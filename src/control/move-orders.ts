@@ -1,22 +1,18 @@
 /** What operators ask of moves, over HTTP and on the command line: edits of rows that workers look at, and nothing else. */
 import { ApiError } from '../api/errors.ts'
 import { keepMsDefault, type MovePlan, type OpenMoveDeps, openMove, planMove } from '../orchestrator/moves/open-move.ts'
-import type { IndexEntry } from '../store/catalogue.ts'
 import type { Move, MoveOptions, Moves } from '../store/moves.ts'
 import type { Catalogue } from '../store/ports.ts'
 import type { WantedMove } from '../topology/move-order.ts'
 import { type MoveWish, moveSteps, stepAfter, wishesAt } from '../topology/move-steps.ts'
+import { type IndexName, namedIndex, namedProject } from './named-index.ts'
 
 export interface MoveOrdersDeps extends OpenMoveDeps {
   readonly catalogue: Pick<Catalogue, 'nodes' | 'snapshot' | 'findProject'>
   readonly moves: Moves
 }
 
-export interface OrderedIndexMove extends WantedMove {
-  /** Name of the index. */
-  readonly index: string
-  /** Name or reference of its project; null = the only one that has such an index. */
-  readonly project: string | null
+export interface OrderedIndexMove extends WantedMove, IndexName {
   /** What is left out is `keepMsDefault`, and as fast as nodes take it. */
   readonly options: Partial<MoveOptions>
 }
@@ -53,22 +49,8 @@ export function createMoveOrders(deps: MoveOrdersDeps): MoveOrders {
     move,
     uid: (await replicas.standing(move.index))?.uid ?? null,
   })
-  const projectOf = async (nameOrRef: string) => {
-    const project = await catalogue.findProject(nameOrRef)
-    if (project === undefined) throw new ApiError('miroir_not_found', `There is no project \`${nameOrRef}\`.`)
-    return project
-  }
-  const indexOf = async ({ index, project }: OrderedIndexMove): Promise<IndexEntry> => {
-    const owner = project === null ? undefined : await projectOf(project)
-    const { indexes } = await catalogue.snapshot()
-    const found = indexes.filter(({ uid, project: of }) => uid === index && (owner === undefined || of === owner.id))
-    const [first, ...others] = found
-    if (first === undefined) throw new ApiError('miroir_not_found', `There is no index \`${index}\`.`)
-    if (others.length > 0) throw invalid(`Several projects have an index \`${index}\`: say which by \`project\`.`)
-    return first
-  }
   const ordered = async ({ target, source, shard, options, ...rest }: OrderedIndexMove) => ({
-    index: await indexOf({ target, options, ...rest }),
+    index: await namedIndex(catalogue, rest),
     target,
     ...(source === undefined ? {} : { source }),
     ...(shard === undefined ? {} : { shard }),
@@ -89,7 +71,7 @@ export function createMoveOrders(deps: MoveOrdersDeps): MoveOrders {
   const now = async (move: Move): Promise<Move> => (await moves.get(move.id)) ?? move
   return {
     async list({ project, isOpen, limit }) {
-      const owner = project === null ? undefined : (await projectOf(project)).id
+      const owner = project === null ? undefined : (await namedProject(catalogue, project)).id
       const filter = { ...(owner && { project: owner }), ...(isOpen === null ? {} : { isOpen }) }
       return Promise.all((await moves.list(filter, limit)).map(named))
     },
@@ -114,7 +96,8 @@ export function createMoveOrders(deps: MoveOrdersDeps): MoveOrders {
   }
 }
 
-function allowed<T extends object>(found: T | { readonly refusal: string }): T {
+/** @throws ApiError `miroir_conflict` for what the state of the index does not allow. */
+export function allowed<T extends object>(found: T | { readonly refusal: string }): T {
   if ('refusal' in found) throw conflict(found.refusal)
   return found
 }

@@ -9,6 +9,7 @@ import { loadConfig } from '../config/config.ts'
 import { createFleetOrders } from '../control/fleet-orders.ts'
 import { createMoveOrders } from '../control/move-orders.ts'
 import { createReplicaCheckOrders } from '../control/replica-check-orders.ts'
+import { createReshardOrders } from '../control/reshard-orders.ts'
 import { openMemoryStore } from '../journal/open-memory-store.ts'
 import { systemClock } from '../lib/clock.ts'
 import { isObject, type Json, type JsonObject } from '../lib/json.ts'
@@ -55,6 +56,10 @@ async function start(isTestMode: boolean): Promise<{ gateway: Gateway; operator:
     },
     ask: async (command) => [await gateway.admin(command)],
     moves: createMoveOrders({ ...store, catalogue, ...drawn }),
+    reshards: createReshardOrders({
+      ...{ ...store, catalogue, ...drawn, keepsPayloads: true },
+      defaults: { replicationFactor: 1, exactTies: true },
+    }),
     fleet: createFleetOrders({
       ...{ ...store, catalogue },
       config: loadConfig({ env: {}, flags: {} }).fleet,

@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { errorBody } from '../api/errors.ts'
 import type { FleetOrders } from '../control/fleet-orders.ts'
 import type { MoveOrders } from '../control/move-orders.ts'
+import type { ReshardOrders } from '../control/reshard-orders.ts'
 import { assert } from '../lib/assert.ts'
 import type { Json } from '../lib/json.ts'
 import { tokenDigest } from '../lib/token-digest.ts'
@@ -14,6 +15,7 @@ import { answerCluster, type ClusterRoutes } from './cluster-routes.ts'
 import { answerFleet } from './fleet-routes.ts'
 import type { AdminCommand, AdminReply } from './gateway-admin.ts'
 import { answerMoves } from './move-routes.ts'
+import { answerReshards } from './reshard-routes.ts'
 
 export interface OperatorServer {
   readonly url: string
@@ -30,6 +32,7 @@ export interface OperatorOptions {
   readonly token: string | null
   readonly cluster: ClusterRoutes
   readonly moves: MoveOrders
+  readonly reshards: ReshardOrders
   readonly fleet: FleetOrders
   /** Replies of all gateways of this program, in no particular order. */
   readonly ask: (command: AdminCommand) => Promise<readonly AdminReply[]>
@@ -93,7 +96,7 @@ async function answerMiroir(
   request: IncomingMessage,
   response: ServerResponse,
   url: URL,
-  { token, ask, cluster }: OperatorOptions,
+  { token, ask, cluster, moves, reshards }: OperatorOptions,
 ): Promise<void> {
   const send = (reply: AdminReply) => sendReply(response, reply)
   const key = request.headers['x-admin-key']
@@ -105,7 +108,8 @@ async function answerMiroir(
     })
   }
   const { method = 'GET' } = request
-  send(await answerCluster({ method, url, body: () => readBody(request) }, { routes: cluster, ask }))
+  const asked = { method, url, body: () => readBody(request) }
+  send((await answerReshards(asked, { reshards, moves })) ?? (await answerCluster(asked, { routes: cluster, ask })))
 }
 
 function bearerOf(request: IncomingMessage): string | undefined {
