@@ -1,6 +1,6 @@
 // Runs every `*.test.ts` below src/ and test/, each file in a process of its own, two at a time.
 //   node scripts/test.mjs [--quick] [--concurrency N] [path ...]
-// `--quick` leaves out the suites that start servers. Paths pick files by prefix. The last line is `N passed, N failed`.
+// `--quick` leaves out the suites that start servers or run for minutes. Paths pick files by prefix. The last line is `N passed, N failed`.
 import { spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** Suites that start whole servers or run for minutes. */
-const slowFolders = ['test/acceptance', 'test/contract/merge', 'test/crash', 'test/sim']
+/** Suites that start servers and databases, or run for minutes. */
+const slowFolders = ['test/acceptance', 'test/contract', 'test/crash', 'test/embedded', 'test/sim']
 const fileTimeoutMs = 900_000
 
 const { values, positionals } = parseArgs({
