@@ -22,7 +22,7 @@ import { startAntiEntropy } from './orchestrator/moves/anti-entropy.ts'
 import { createAntiEntropyMetrics } from './orchestrator/moves/anti-entropy-metrics.ts'
 import { startMover } from './orchestrator/moves/mover.ts'
 import { createRuleTeller, keepNodeRules } from './orchestrator/node-rules.ts'
-import { openBackupObjects, openTransferObjects } from './orchestrator/object-place.ts'
+import { openBackupObjects, openPlace } from './orchestrator/object-place.ts'
 import { startProjectWork } from './orchestrator/project-work.ts'
 import { startReconciler } from './orchestrator/reconciler/reconciler.ts'
 import { startRetention } from './orchestrator/retention.ts'
@@ -59,7 +59,7 @@ export async function startWorker(
     store: { payloadRetentionMs },
   } = config
   const engines = keepEngines()
-  const transfers = keepObjects(() => openTransferObjects(config))
+  const transfers = transferTarget === null ? undefined : keepObjects(() => openPlace(config, transferTarget))
   if (predecessor !== undefined) await laneJournal.releaseNodes(predecessor)
   const credentials = await supervisor.start(
     'keys of gateways',
@@ -119,7 +119,7 @@ export async function startWorker(
         gateways,
         credentials: readiness,
         engineOf: engines.of,
-        ...(transferTarget === null ? {} : { transfers: transfers.get }),
+        ...(transfers && { transfers: transfers.get }),
         limits: { perNode: perNodeMax, total: totalMax },
         windows,
         clock,
@@ -127,7 +127,7 @@ export async function startWorker(
       }),
     async (mover) => {
       await mover.stop()
-      await transfers.close()
+      await transfers?.close()
       await engines.close()
     },
   )

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander'
 import { systemClock } from '../lib/clock.ts'
 import { systemRandom } from '../lib/random.ts'
-import { openReshard, planReshard, type ReshardPlan } from '../orchestrator/reshard/open-reshard.ts'
+import { openReshard, planReshard, type ReshardPlan, spreadWith } from '../orchestrator/reshard/open-reshard.ts'
 import type { Spread } from '../store/catalogue.ts'
 import { moveView } from '../store/moves.ts'
 import { chosenProject, type ProjectOption, projectOption } from './chosen-project.ts'
@@ -85,8 +85,8 @@ async function reshard(context: CommandContext, uid: string, options: ReshardOpt
 function spreadOf(own: Spread | null, { rf, plain }: ReshardOptions, { config }: CommandContext): Spread | null {
   const { shards, replicationFactor, exactTies } = config.cluster
   if (plain === true || shards === null) return null
-  if (own === null) return { shards, replicationFactor, exactTies }
-  return { ...own, shards, ...(rf === undefined ? {} : { replicationFactor }) }
+  const wanted = { shards, ...(rf === undefined ? {} : { replicationFactor }) }
+  return spreadWith(own, { replicationFactor, exactTies }, wanted)
 }
 
 function planLines({

@@ -6,8 +6,9 @@ import {
   planReshard,
   type ReshardOrder,
   type ReshardPlan,
+  spreadWith,
 } from '../orchestrator/reshard/open-reshard.ts'
-import type { Spread } from '../store/catalogue.ts'
+import type { IndexId, Spread } from '../store/catalogue.ts'
 import type { Move, Moves } from '../store/moves.ts'
 import type { Catalogue } from '../store/ports.ts'
 import { allowed } from './move-orders.ts'
@@ -17,7 +18,7 @@ export interface ReshardOrdersDeps extends OpenReshardDeps {
   readonly catalogue: Pick<Catalogue, 'nodes' | 'snapshot' | 'findProject'>
   readonly moves: Moves
   /** Of an index that was plain. */
-  readonly defaults: Pick<Spread, 'replicationFactor' | 'exactTies'>
+  readonly defaults: Omit<Spread, 'shards'>
 }
 
 export interface OrderedReshard extends IndexName {
@@ -40,20 +41,26 @@ export interface ReshardOrders {
 }
 
 const listedMax = 1_000
+const bytesPerSecondMin = 1_024
 
 export function createReshardOrders(deps: ReshardOrdersDeps): ReshardOrders {
   const { catalogue, moves, replicas, defaults } = deps
+  const bytesOf = async (index: IndexId, documents: number) => {
+    const standing = await replicas.standing(index)
+    const meanBytes = standing === undefined ? 0 : standing.byteCount / Math.max(1, standing.head)
+    return Math.max(bytesPerSecondMin, Math.ceil(documents * meanBytes))
+  }
   const ordered = async ({ shards, replicationFactor, documentsPerSecond, isUrgent, ...name }: OrderedReshard) => {
     const index = await namedIndex(catalogue, name)
-    const standing = await replicas.standing(index.id)
-    const meanBytes = standing === undefined ? 0 : standing.byteCount / Math.max(1, standing.head)
-    const bytesPerSecond =
-      documentsPerSecond === null ? null : Math.max(1_024, Math.ceil(documentsPerSecond * meanBytes))
-    const own = { ...defaults, ...index.spread, ...(replicationFactor === undefined ? {} : { replicationFactor }) }
+    const factor = replicationFactor === undefined ? {} : { replicationFactor }
     const order: ReshardOrder = {
       index,
-      spread: shards === null ? null : { ...own, shards },
-      options: { keepMs: keepMsDefault, bytesPerSecond, ...(isUrgent ? { priority: 'urgent' } : {}) },
+      spread: shards === null ? null : spreadWith(index.spread, defaults, { shards, ...factor }),
+      options: {
+        keepMs: keepMsDefault,
+        bytesPerSecond: documentsPerSecond === null ? null : await bytesOf(index.id, documentsPerSecond),
+        ...(isUrgent ? { priority: 'urgent' } : {}),
+      },
     }
     return order
   }

@@ -9,6 +9,7 @@ import { isObject, type Json, type JsonObject } from '../lib/json.ts'
 import type { Node } from '../store/catalogue.ts'
 import { StoreUnavailable } from '../store/ports.ts'
 import type { AdminCommand, AdminReply } from './gateway-admin.ts'
+import { fieldsOf, wrong } from './operator-body.ts'
 
 export interface ClusterRoutes {
   /** What new indexes get. */
@@ -87,11 +88,9 @@ function refusal(error: ApiError): AdminReply {
 }
 
 /** `{"id", "address", "replica_group"}`, and of ours `master_key`, `region`, `engine`, `disk_bytes`, `memory_bytes`. */
-function decodeNode(body: Json | undefined): NewNode {
-  if (!isObject(body)) throw wrong('The body is to be a JSON object of at most 64 KiB.')
+function decodeNode(sent: Json | undefined): NewNode {
   const known = ['id', 'address', 'replica_group', 'master_key', 'region', 'engine', 'disk_bytes', 'memory_bytes']
-  const unknown = Object.keys(body).find((name) => !known.includes(name))
-  if (unknown !== undefined) throw wrong(`There is no field \`${unknown}\`: ${known.join(', ')} are known.`)
+  const body = fieldsOf(sent, known)
   const { engine = 'meilisearch' } = body
   if (engine !== 'meilisearch' && engine !== 'embedded') throw wrong('`engine` is `meilisearch` or `embedded`.')
   const diskBytes = wholeAt(body, 'disk_bytes')
@@ -128,8 +127,4 @@ function wholeAt(body: JsonObject, name: string): number | null {
   const value = body[name] ?? null
   if (value === null || (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0)) return value
   throw wrong(`\`${name}\` is a whole number.`)
-}
-
-function wrong(message: string): ApiError {
-  return new ApiError('miroir_invalid_request', message)
 }

@@ -1,12 +1,12 @@
 /** `/internal/moves…` on the operators' listener (P-35): what `flapjack move` and `flapjack index move` do, over HTTP. */
-import { ApiError } from '../api/errors.ts'
 import type { MoveOrders, NamedMove, OrderedIndexMove } from '../control/move-orders.ts'
 import { isDailyWindow } from '../lib/daily-window.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
 import { keepMsMax, moveView } from '../store/moves.ts'
 import { moveWishes } from '../topology/move-steps.ts'
 import { movePriorities } from '../topology/move-turns.ts'
 import type { AdminReply } from './gateway-admin.ts'
+import { decodedName, fieldsOf, textAt, wholeAt, wrong } from './operator-body.ts'
 import { answerBelow, type OperatorRequest, unknownRoute } from './operator-route.ts'
 
 const base = '/internal/moves'
@@ -48,14 +48,6 @@ async function reply(
   throw unknownRoute(request)
 }
 
-function decodedName(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw wrong(`\`${text}\` cannot be read.`)
-  }
-}
-
 function view({ move, uid }: NamedMove): JsonObject {
   return { ...moveView(move), indexUid: uid }
 }
@@ -74,10 +66,8 @@ const known = [
   ...['index', 'to', 'project', 'from', 'shard', 'keepMs', 'bytesPerSecond', 'priority', 'windows', 'dryRun'],
 ]
 
-function decodeOrder(body: Json | undefined): { readonly order: OrderedIndexMove; readonly isDry: boolean } {
-  if (!isObject(body)) throw wrong('The body is to be a JSON object of at most 64 KiB.')
-  const unknown = Object.keys(body).find((name) => !known.includes(name))
-  if (unknown !== undefined) throw wrong(`There is no field \`${unknown}\`: ${known.join(', ')} are known.`)
+function decodeOrder(sent: Json | undefined): { readonly order: OrderedIndexMove; readonly isDry: boolean } {
+  const body = fieldsOf(sent, known)
   const [index, target] = [textAt(body, 'index'), textAt(body, 'to')]
   if (index === undefined || target === undefined) throw wrong('`index` and `to` are needed.')
   const source = textAt(body, 'from')
@@ -112,21 +102,4 @@ function decodeWindows(value: Json): readonly string[] {
     throw wrong('`windows` are times of day in UTC, such as `["22:00-06:00"]`.')
   }
   return windows
-}
-
-function textAt(body: JsonObject, name: string): string | undefined {
-  const value = body[name] ?? undefined
-  if (value === undefined || (typeof value === 'string' && value !== '' && value.length <= 1_000)) return value
-  throw wrong(`\`${name}\` is a text of at most 1000 characters.`)
-}
-
-function wholeAt(body: JsonObject, name: string, min: number, max: number): number | undefined {
-  const value = body[name] ?? undefined
-  const isWhole = typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max
-  if (value === undefined || isWhole) return value
-  throw wrong(`\`${name}\` is a whole number from ${min} to ${max}.`)
-}
-
-function wrong(message: string): ApiError {
-  return new ApiError('miroir_invalid_request', message)
 }

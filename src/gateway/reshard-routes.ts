@@ -3,10 +3,11 @@ import { ApiError } from '../api/errors.ts'
 import type { MoveOrders } from '../control/move-orders.ts'
 import type { IndexName } from '../control/named-index.ts'
 import type { OrderedReshard, ReshardOrders } from '../control/reshard-orders.ts'
-import { isObject, type Json, type JsonObject } from '../lib/json.ts'
+import type { Json, JsonObject } from '../lib/json.ts'
 import type { Move } from '../store/moves.ts'
 import { isEnded, type MoveStep } from '../topology/move-steps.ts'
 import type { AdminReply } from './gateway-admin.ts'
+import { decodedName, fieldsOf, wholeAt, wrong } from './operator-body.ts'
 import { answerBelow, type OperatorRequest, unknownRoute } from './operator-route.ts'
 
 export interface ReshardDeps {
@@ -44,7 +45,7 @@ async function reply(
 ): Promise<AdminReply> {
   const { method, url, body } = request
   if (word !== 'reshard' || more.length > 0) throw unknownRoute(request)
-  const name = { index: decoded(uid), project: url.searchParams.get('project') }
+  const name = { index: decodedName(uid), project: url.searchParams.get('project') }
   switch (`${method} ${action ?? ''}`) {
     case 'POST ': {
       const { order, isDry } = decodeOrder(name, await body())
@@ -94,11 +95,9 @@ const known = ['new_shards', 'plain', 'replication_factor', 'throttle_docs_per_s
 
 function decodeOrder(
   name: IndexName,
-  body: Json | undefined,
+  sent: Json | undefined,
 ): { readonly order: OrderedReshard; readonly isDry: boolean } {
-  if (!isObject(body)) throw wrong('The body is to be a JSON object of at most 64 KiB.')
-  const unknown = Object.keys(body).find((field) => !known.includes(field))
-  if (unknown !== undefined) throw wrong(`There is no field \`${unknown}\`: ${known.join(', ')} are known.`)
+  const body = fieldsOf(sent, known)
   const { project = name.project } = body
   if (project !== null && typeof project !== 'string') throw wrong('`project` is a name or a reference.')
   const shards = wholeAt(body, 'new_shards', 1, shardsMax)
@@ -115,27 +114,8 @@ function decodeOrder(
   return { order, isDry: flagAt(body, 'dry_run') }
 }
 
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    throw wrong(`\`${text}\` cannot be read.`)
-  }
-}
-
-function wholeAt(body: JsonObject, name: string, min: number, max: number): number | undefined {
-  const value = body[name] ?? undefined
-  const isWhole = typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max
-  if (value === undefined || isWhole) return value
-  throw wrong(`\`${name}\` is a whole number from ${min} to ${max}.`)
-}
-
 function flagAt(body: JsonObject, name: string): boolean {
   const value = body[name] ?? false
   if (typeof value === 'boolean') return value
   throw wrong(`\`${name}\` is true or false.`)
-}
-
-function wrong(message: string): ApiError {
-  return new ApiError('miroir_invalid_request', message)
 }

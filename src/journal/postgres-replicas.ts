@@ -1,5 +1,4 @@
 /** How moves place replicas, as transactions. */
-
 import { assert } from '../lib/assert.ts'
 import type { IndexId, NodeId, Placement } from '../store/catalogue.ts'
 import { decodeGeneration, decodeSpread } from '../store/catalogue-rows.ts'

@@ -30,7 +30,8 @@ export class SealBroken extends Error {
 }
 
 const version = 1
-const headerByteCount = 1 + 4 + 12 + 16
+/** What a sealed value has more than the plain one. */
+export const headerByteCount = 1 + 4 + 12 + 16
 
 /** @param key 32 bytes. */
 export function sealingKey(key: Uint8Array): SealingKey {

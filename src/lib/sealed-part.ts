@@ -1,5 +1,5 @@
 /** Parts of a file that lie for a while where others may read: each is sealed, and opens only as that part of that file. */
-import { sealingKey } from './seal.ts'
+import { headerByteCount, sealingKey } from './seal.ts'
 
 export interface FilePart {
   /** Of the file. */
@@ -9,11 +9,13 @@ export interface FilePart {
 }
 
 /** What a sealed part has more than its bytes. */
-export const sealBytes = 33
+export const sealBytes = headerByteCount
+/** Of the key of a file. */
+export const partKeyBytes = 32
 
 const contextOf = (name: string, start: number, byteCount: number) => `${name} ${start}-${start + byteCount}`
 
-/** @param key  32 bytes. */
+/** @param key  of `partKeyBytes`. */
 export function sealPart(key: Uint8Array, { name, start, bytes }: FilePart): Buffer {
   return sealingKey(key).seal(bytes, contextOf(name, start, bytes.length))
 }

@@ -112,7 +112,7 @@ test('an operator plans a reshard, opens it, follows it, and aborts it', async (
   const { options, kind } = (await ask('GET', `/${move}`)).body
   assert.deepEqual(
     [kind, isObject(options) && options.priority, isObject(options) && options.bytesPerSecond],
-    [...['reshard', 'urgent', 1_024]],
+    ['reshard', 'urgent', 1_024],
   )
   assert.equal((await ask('POST', reshard, { new_shards: 8 })).status, 409, 'one of an index')
   assert.equal((await ask('POST', `${reshard}/rollback`)).body.code, 'miroir_conflict', 'it has not switched')

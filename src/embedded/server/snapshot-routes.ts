@@ -8,7 +8,7 @@ import { ApiError } from '../../api/errors.ts'
 import { checkIndexUid } from '../../api/index-uid.ts'
 import { bodyStream, readBody } from '../../lib/http-body.ts'
 import { isObject } from '../../lib/json.ts'
-import { type FilePart, openPart, sealBytes, sealPart } from '../../lib/sealed-part.ts'
+import { type FilePart, openPart, partKeyBytes, sealBytes, sealPart } from '../../lib/sealed-part.ts'
 import { indexFormat } from '../index-env.ts'
 import type { RestoreMode, SnapshotJob, SnapshotOrder } from '../snapshot/index-snapshots.ts'
 import { getFrom, putAt } from '../snapshot/part-courier.ts'
@@ -89,7 +89,6 @@ export const snapshotRoutes: readonly Route[] = [
 
 /** Bytes of one part of an upload at most. */
 const partBytesMax = 16 * 2 ** 20
-const keyBytes = 32
 /** Longer ranges are sent without a digest. */
 const digestBytesMax = partBytesMax
 
@@ -153,10 +152,10 @@ async function readPlacedPart(call: Call): Promise<PlacedPart> {
   const isAddress = typeof address === 'string' && /^https?:/.test(address) && URL.canParse(address)
   const isRange = isCount(start) && isCount(end) && start < end && end - start <= partBytesMax
   const isKnown = Object.keys(others).length === 0 && (byteCount === undefined || isCount(byteCount))
-  if (!isAddress || !isRange || !isKnown || bytes.length !== keyBytes)
+  if (!isAddress || !isRange || !isKnown || bytes.length !== partKeyBytes)
     throw new ApiError(
       'bad_request',
-      `Expected \`{"address": an http or https URL, "start", "end": at most ${partBytesMax} bytes, "key": ${keyBytes} bytes in base64}\`.`,
+      `Expected \`{"address": an http or https URL, "start", "end": at most ${partBytesMax} bytes, "key": ${partKeyBytes} bytes in base64}\`.`,
     )
   return { address, start, end, key: bytes, byteCount }
 }

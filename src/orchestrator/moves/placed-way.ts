@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { errorBody } from '../../api/errors.ts'
 import type { EngineReply } from '../../engine/engine.ts'
 import { SealBroken } from '../../lib/seal.ts'
-import { openPart, sealPart } from '../../lib/sealed-part.ts'
+import { openPart, partKeyBytes, sealPart } from '../../lib/sealed-part.ts'
 import { type ObjectStore, ObjectsUnavailable, readWhole } from '../../store/objects/object-store.ts'
 import type { FileEnds, PartWay } from './snapshot-transfer.ts'
 
@@ -20,7 +20,6 @@ const aheadByAddress = 4
 const aheadBySelf = 1
 /** Addresses are made anew for each request. */
 const addressSeconds = 900
-const keyBytes = 32
 
 interface Placed {
   readonly start: number
@@ -44,7 +43,7 @@ export async function dropParts(objects: ObjectStore, name: string): Promise<voi
 /** Whether the engines get addresses, or this process brings the bytes, follows from the store and from both of them. */
 export async function placedWay(ends: FileEnds, objects: ObjectStore): Promise<PartWay<Placed>> {
   const { source, target, name, byteCount, signal } = ends
-  const key = randomBytes(keyBytes)
+  const key = randomBytes(partKeyBytes)
   // Of this transfer alone: what another one of the same file still puts down is never read.
   const folder = `${folderOf(name)}/${randomBytes(6).toString('hex')}`
   const objectOf = ({ start, end }: Pick<Placed, 'start' | 'end'>) => `${folder}/${start}-${end}`

@@ -1,5 +1,4 @@
 /** Starts a reshard, or says why not and what it would do. */
-
 import { placesFor } from '../../journal/index-creation.ts'
 import type { ReplicaJournal } from '../../journal/ports.ts'
 import { newId } from '../../lib/ordered-id.ts'
@@ -98,6 +97,16 @@ const listedMax = 1_000
 
 function moveIsOpen({ uid }: ReshardOrder['index']): string {
   return `a move of \`${uid}\` is open; \`flapjack move list\` shows it, \`flapjack move close\` ends one that is only kept for the way back`
+}
+
+/** As the index lies, with another number of shards. @param defaults  of an index that was plain. */
+export function spreadWith(
+  own: Spread | null,
+  defaults: Omit<Spread, 'shards'>,
+  wanted: { readonly shards: number; readonly replicationFactor?: number },
+): Spread {
+  const { replicationFactor, exactTies } = own ?? defaults
+  return { replicationFactor, exactTies, ...wanted }
 }
 
 export function isSameSpread(a: Spread | null, b: Spread | null): boolean {
